@@ -17,8 +17,14 @@ SLICE = 10.0
 
 @app.task(name=Step.PRUNE)
 def prune() -> None:
-    """Delete until no row is past its retention, or the time slice is over; another task then continues."""
+    """Delete until no row is past its retention, or the time slice is over; another task then continues.
+
+    After an upgrade, also correct what the older version could not count.
+    """
     here = services()
+    if any(beat.is_too_old for beat in here.ledger.maintenance.heartbeats()):
+        # It ends what it has begun, and knows no budgets of labels.
+        here.ledger.budgets.recount_labels()
     if here.settings.keep is None:
         return
     gone: Counter[str] = Counter()

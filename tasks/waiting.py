@@ -75,6 +75,8 @@ class Wait:
     states: frozenset[State] = frozenset(OPEN)
     provider: str | None = None
     batch_id: str | None = None
+    #: such as `client=acme`, whose budget it is
+    label: str | None = None
     ids: frozenset[str] | None = field(default=None, repr=False)
 
     @property
@@ -92,7 +94,7 @@ class Wait:
             return one.account is None
         is_held = one.state is State.QUEUED and one.reason == "budget"
         if self.cause is Cause.BUDGET:
-            return is_held
+            return is_held and self.label in {None, one.held_label}
         # A generation held by a budget is not in an account's queue.
         return not is_held or self.cause in {Cause.RESTORE_GUARD, Cause.WORKERS}
 
@@ -259,11 +261,13 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         if not cap.waiting:
             continue
         is_of_batch = cap.budget is By.BATCH
+        # These do not begin anew with each day.
+        lasts = is_of_batch or cap.budget is By.LABEL
         used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
         remedy = f"raise the cap in {settings.darkroom_prices} and restart the workers"
         if cap.is_own:
             remedy = f"`darkroom batch limit {shlex.quote(cap.name)} --max-cost AMOUNT` raises it"
-        other = "" if is_of_batch else f", or wait for the next day ({prices.zone})"
+        other = "" if lasts else f", or wait for the next day ({prices.zone})"
         since = ledger.budgets.full_since(cap)
         full = f"; full since {_time(since)}" if since else ""
         yield Wait(
@@ -272,11 +276,12 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
             told=f"budget for {cap.name}: {cap.waiting} waiting, cap reached ({used}): {remedy}{other}{full}",
             remedy=remedy,
             since=since,
-            until=None if is_of_batch else tomorrow,
+            until=None if lasts else tomorrow,
             count=cap.waiting,
             states=_QUEUED,
             provider=cap.key if cap.budget is By.PROVIDER else None,
             batch_id=cap.key if is_of_batch else None,
+            label=cap.key if cap.budget is By.LABEL else None,
         )
 
 

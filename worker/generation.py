@@ -325,6 +325,8 @@ class Generation:
     #: where it may go instead, as long as it was never sent; and where it was before
     providers: tuple[str, ...] = ()
     provider_changes: tuple[ProviderChange, ...] = ()
+    #: the label whose budget has no room for it, as `client=acme`
+    held_label: str | None = None
 
     @property
     def request(self) -> GenerationRequest:

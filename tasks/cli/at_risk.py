@@ -6,6 +6,7 @@ import click
 
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.labels import label_filter
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.usecases import at_risk as usecase
 from tasks.usecases import views
@@ -21,9 +22,10 @@ from worker.secrets import redact
     metavar="SPAN",
     help="Links that expire within SPAN.  [default: DARKROOM_AT_RISK_HOURS]",
 )
+@label_filter
 @json_option
 @click.pass_context
-def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None:
+def at_risk(ctx: click.Context, within: timedelta | None, labels: dict[str, str], as_json: bool) -> None:
     """List results that may be lost; exit code 1 if there are any.
 
     Assets that are not stored yet and whose link expires soon or whose download keeps failing, most urgent first; then
@@ -31,7 +33,7 @@ def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None
     automatically; `darkroom retry` tries an asset at once.
     """
     with open_ledger() as here:
-        found = usecase.at_risk(here, within)
+        found = usecase.at_risk(here, within, labels)
     for risky in found.assets:
         if as_json:
             print_json(views.of_risky_asset(risky))

@@ -5,6 +5,8 @@ from collections import Counter
 import click
 
 from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.labels import label_filter
+from tasks.cli.ui.only import only_option
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.selecting import FEW, key_option, provider_option, selecting, verbose_option
 from tasks.cli.ui.totals import totals
@@ -12,20 +14,25 @@ from tasks.cli.ui.wakeup import ring
 from tasks.usecases import control, views
 from tasks.usecases.control import Decisions, ResumeRequest, RetryRequest
 from tasks.usecases.selection import Selection
+from worker.failures import Category
 from worker.generation import State
 from worker.secrets import title_of
 
-_DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEEDED: "to be fetched again"}
+DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEEDED: "to be fetched again"}
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[GENERATION]...")
 @click.option(
-    "--failed", is_flag=True, help="All failed or expired ones; choose with --batch, --provider, --key or --all."
+    "--failed",
+    is_flag=True,
+    help="All failed or expired ones; choose with --batch, --provider, --key, --label or --all.",
 )
 @click.option("--batch", metavar="BATCH", help="With --failed: only in this batch, by name or id.")
 @provider_option
 @key_option
+@label_filter
+@only_option
 @click.option("--all", "everything", is_flag=True, help="With --failed: in the whole ledger.")
 @click.option("--may-pay-twice", is_flag=True, help="Include those that the provider may still deliver.")
 @verbose_option
@@ -33,7 +40,8 @@ _DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCE
 @click.pass_context
 def retry(
     ctx: click.Context, *, names: tuple[str, ...], failed: bool, batch: str | None, provider: str | None,
-    key: str | None, everything: bool, may_pay_twice: bool, verbose: bool, as_json: bool,
+    key: str | None, labels: dict[str, str], only: frozenset[Category], everything: bool, may_pay_twice: bool,
+    verbose: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Retry failed and expired generations.
 
@@ -45,19 +53,23 @@ def retry(
 
     The exit code is 1 if any of them was left alone.
     """
-    if bool(names) == failed or (names and (batch or provider or key or everything)):
-        raise click.UsageError("give either GENERATIONs, or --failed with --batch, --provider, --key or --all")
+    is_chosen = bool(batch or provider or key or labels or everything)
+    if bool(names) == failed or (names and is_chosen):
+        raise click.UsageError("give either GENERATIONs, or --failed with --batch, --provider, --key, --label or --all")
     with open_ledger() as here:
-        if failed and not (batch or provider or key or everything):
+        if failed and not is_chosen:
             count = control.count_retriable(here)
             if not count:
                 note("No failed or expired generations.")
                 return
             raise click.UsageError(
-                f"{count:,} generations failed or expired: choose with --batch, --provider or --key, or give --all"
+                f"{count:,} generations failed or expired: choose with --batch, --provider, --key or --label, or give "
+                "--all"
             )
-        selection = Selection(names=names, batch=batch, provider=provider, key=key, everything=everything)
-        decisions = control.retry(here, RetryRequest(selection, may_pay_twice))
+        selection = Selection(
+            names=names, batch=batch, provider=provider, key=key, labels=labels, everything=everything
+        )
+        decisions = control.retry(here, RetryRequest(selection, may_pay_twice, only))
     _print(decisions, "queued again", "not retried", few=0 < len(names) <= FEW, lines=verbose, as_json=as_json)
     if decisions.wakes:
         ring(*decisions.wakes)
@@ -116,5 +128,5 @@ def _print(decisions: Decisions, nothing: str, not_done: str, *, few: bool, line
     if not decisions.generations and not left:
         note("No matching generations.")
     elif not as_json and not few:
-        done = Counter(_DONE[one.state] for one in decisions.generations if one.is_done)
+        done = Counter(DONE[one.state] for one in decisions.generations if one.is_done)
         click.echo(totals(done or {nothing: 0}, left))

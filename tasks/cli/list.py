@@ -3,6 +3,7 @@
 import click
 
 from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.labels import label_filter
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.selecting import batch_option, key_option, provider_option
 from tasks.usecases import queries as usecase
@@ -18,21 +19,22 @@ from worker.secrets import redact
 @batch_option
 @provider_option
 @key_option
+@label_filter
 @click.option("--search", metavar="TEXT", help="Only those with this text in the prompt.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="Show at most N.")
 @click.option("--all", "everything", is_flag=True, help="Show all that match.")
 @json_option
 def list_generations(
-    *, state: str | None, batch: str | None, provider: str | None, key: str | None, search: str | None, limit: int,
-    everything: bool, as_json: bool,
+    *, state: str | None, batch: str | None, provider: str | None, key: str | None, labels: dict[str, str],
+    search: str | None, limit: int, everything: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """List generations, newest first.
 
     Every other command accepts the short id in the first column, or your own key.
     """
     request = ListRequest(
-        state=State(state) if state else None, batch=batch, provider=provider, key=key, search=search,
-        limit=None if everything else limit + 1, with_results=as_json,
+        state=State(state) if state else None, batch=batch, provider=provider, key=key, labels=labels,
+        search=search, limit=None if everything else limit + 1, with_results=as_json,
     )  # fmt: skip
     shown: list[ListedGeneration] = []
     number, more = 0, False

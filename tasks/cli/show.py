@@ -21,6 +21,7 @@ from tasks.usecases import queries as usecase
 from tasks.usecases import views
 from tasks.usecases.queries import Story
 from tasks.waiting import Wait
+from worker.failures import REMEDIES, category_of
 from worker.generation import Generation, State
 from worker.pricing import as_text
 from worker.secrets import DEFAULT_ACCOUNT, links_hidden, secrets_hidden
@@ -74,6 +75,7 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
             ("key", generation.key),
             ("of", story.lineage.root_key if generation.key is None else None),
             ("batch", _batch(story)),
+            ("labels", "  ".join(f"{name}={one_line(value)}" for name, value in story.labels.items())),
             ("task", generation.task_id),
             ("options", "  ".join(f"{option}={_listed(options[option])}" for option in options)),
             ("follow-up", ", ".join(generation.follow_up)),
@@ -81,6 +83,7 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
             ("cost", _cost(story)),
             ("reason", generation.reason),
             ("message", secrets_hidden(generation.message)),
+            ("failure", _failure(generation)),
             ("waiting", _waiting(waits_for)),
             ("awaited", _awaited(generation, asked_again_at)),
             ("perhaps", _perhaps(story)),
@@ -118,7 +121,15 @@ def _cost(story: Story) -> str | None:
     amounts: Counter[str] = Counter()
     for one in story.charges:
         amounts[one.state] += one.price
-    return ", ".join(f"{as_text(amount)} {state}" for state, amount in amounts.items() if amount)
+    own = ", ".join(f"{as_text(amount)} {state}" for state, amount in amounts.items() if amount)
+    if not story.children or not story.spent_in_total:
+        return own
+    return f"{own or '0.00'}; {as_text(story.spent_in_total)} with its follow-ups"
+
+
+def _failure(generation: Generation) -> str | None:
+    category = category_of(generation.state, generation.reason, generation.message)
+    return category and f"{category}: {REMEDIES[category]}"
 
 
 def _awaited(generation: Generation, asked_again_at: datetime | None) -> str | None:

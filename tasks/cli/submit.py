@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import click
 
 from tasks.cli.ui.context import open_services
+from tasks.cli.ui.labels import label_option
 from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.progress import follow
@@ -92,6 +93,7 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
 @click.option(
     "--key", metavar="KEY", help="Your own name for it; submitting the same key again changes and costs nothing."
 )
+@label_option
 @click.option(
     "--batch",
     metavar="NAME",
@@ -112,8 +114,9 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
 @click.pass_context
 def submit(
     ctx: click.Context, *, prompts: tuple[str, ...], source: BinaryIO | None, provider: str, operation: str | None,
-    options: dict[str, Any], follow_up: str, priority: int, key: str | None, batch: str | None, parent: str | None,
-    action: str | None, anew: bool, submission_id: str | None, then_watch: bool, as_json: bool,
+    options: dict[str, Any], follow_up: str, priority: int, key: str | None, labels: dict[str, str],
+    batch: str | None, parent: str | None, action: str | None, anew: bool, submission_id: str | None,
+    then_watch: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Submit generations: one prompt, several, or a file.
 
@@ -135,12 +138,12 @@ def submit(
             prompt = prompts[0].strip() if prompts else None
             request = FollowUpRequest(
                 parent_id=parent, action=action, prompt=prompt, key=key, options=options, follow_up=follow_up,
-                priority=priority,
+                priority=priority, labels=labels,
             )  # fmt: skip
         else:
             defaults = Defaults(
                 provider=provider, operation=Operation(operation or Operation.IMAGINE), options=options,
-                follow_up=follow_up, priority=priority,
+                follow_up=follow_up, priority=priority, labels=labels,
             )  # fmt: skip
             if source is not None and source is not sys.stdin.buffer:
                 if anew or submission_id is not None:

@@ -6,6 +6,7 @@ import click
 
 from tasks.cli.ui.candidates import perhaps
 from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.labels import label_filter
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.durations import duration
 from tasks.usecases import views
@@ -15,15 +16,16 @@ from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
 
 @click.command()
 @click.option("--provider", metavar="NAME", help="Only at this provider.")
+@label_filter
 @json_option
-def unconfirmed(provider: str | None, as_json: bool) -> None:
+def unconfirmed(provider: str | None, labels: dict[str, str], as_json: bool) -> None:
     """List submissions with an unknown outcome.
 
     The provider may have accepted and charged them. They are never resubmitted automatically: a late callback or the
     provider's task list may still settle them; otherwise, check yourself and record the result with `darkroom resolve`.
     """
     with open_ledger() as here:
-        found = list_unconfirmed(here, provider)
+        found = list_unconfirmed(here, provider, labels)
     for one in found:
         if as_json:
             print_json(views.of_unconfirmed(one))

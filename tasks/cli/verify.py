@@ -7,6 +7,7 @@ import click
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.counting import counting
 from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.labels import label_filter
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.usecases import verify as usecase
 from tasks.usecases import views
@@ -17,6 +18,7 @@ from worker.secrets import redact
 
 @click.command()
 @click.option("--batch", metavar="BATCH", help="Only the results of this batch, by name or id.")
+@label_filter
 @click.option(
     "--since", callback=read_span, metavar="SPAN", help="Only what was archived in this time span, such as 2d."
 )
@@ -25,15 +27,16 @@ from worker.secrets import redact
 @json_option
 @click.pass_context
 def verify(
-    ctx: click.Context, *, batch: str | None, since: timedelta | None, sample: int | None, repair: bool, as_json: bool
-) -> None:
+    ctx: click.Context, *, batch: str | None, labels: dict[str, str], since: timedelta | None, sample: int | None,
+    repair: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Re-read stored results and compare them with the ledger.
 
     Lists missing and changed objects and, if all results are verified, orphaned ones, which belong to no generation.
     The exit code is 1 if any of them was not repaired.
     """
     try:
-        request = VerifyRequest(batch, since, sample, repair)
+        request = VerifyRequest(batch=batch, labels=labels, since=since, sample=sample, repair=repair)
     except RequestInvalid as error:
         raise click.UsageError(str(error)) from error
     with open_services() as here:

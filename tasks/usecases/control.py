@@ -1,5 +1,6 @@
 """Cancel and retry generations; resume paused accounts."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,6 +9,7 @@ from tasks.usecases.providers import require_provider
 from tasks.usecases.selection import Selection, select
 from tasks.usecases.services import LedgerServices
 from worker.errors import ConfigurationError
+from worker.failures import Category, category_of
 from worker.generation import State
 from worker.providers import account_keys
 from worker.settings import Settings
@@ -43,10 +45,14 @@ OVER = (State.FAILED, State.EXPIRED)
 
 @dataclass(frozen=True, slots=True)
 class RetryRequest:
-    """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver."""
+    """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver.
+
+    `only`: those that failed for such reasons; empty: all.
+    """
 
     selection: Selection
     may_pay_twice: bool = False
+    only: frozenset[Category] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +128,15 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
     """
     ledger = here.ledger
     selected = select(ledger, request.selection, OVER)
-    chosen = selected.ids
-    before = {one.id: one.state for one in ledger.generations.get(chosen)}
+    left = Counter(_named(selected.left))
+    before: dict[str, State] = {}
+    for one in ledger.generations.get(selected.ids):
+        category = category_of(one.state, one.reason, one.message)
+        if request.only and category not in request.only:
+            left[category or one.state] += 1
+        else:
+            before[one.id] = one.state
+    chosen = list(before)
     after = ledger.generations.retry(chosen, may_pay_twice=request.may_pay_twice)
     changed = {
         one
@@ -148,7 +161,7 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
         return Decided(generation_id=generation_id, state=state, is_done=False, message=message, left=left)
 
     generations = tuple(decided(*one) for one in after.items())
-    return Decisions(generations, (Step.DISPATCH, Step.ARCHIVE) if changed else (), _named(selected.left))
+    return Decisions(generations, (Step.DISPATCH, Step.ARCHIVE) if changed else (), left)
 
 
 def _named(left: Mapping[State, int]) -> dict[str, int]:

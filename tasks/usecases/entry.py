@@ -62,7 +62,7 @@ class Entry:
     @property
     def said(self) -> frozenset[str]:
         """Return the names of its options and of the fields that it sets itself."""
-        parts = ("provider", "operation", "follow_up", "options")
+        parts = ("provider", "operation", "follow_up", "options", "labels")
         return frozenset({"prompt", *self.options, *(part for part in parts if getattr(self, part))})
 
     def place_of(self, at: int | None) -> Place:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
+from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import choose_provider, read_providers
 from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
 from worker.generation import GenerationRequest, Operation
@@ -27,6 +28,7 @@ class Defaults:
     options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
     priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class EntryInvalid(DarkroomError):
@@ -79,6 +81,9 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         refuse_unused(provider, operation, entry.prompt)
         parts = ("provider", "follow_up")
         require_follow_ups(provider, follow_up)
+        parts = ("labels",)
+        labels = {**defaults.labels, **entry.labels}
+        check_labels(labels)
     except (RequestInvalid, ConfigurationError) as error:
         raise EntryInvalid(error, parts) from error
     return NewGeneration(
@@ -92,7 +97,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         input=entry.input,
         row_number=entry.row_number,
         row_sha256=entry.row_sha256,
-        labels=entry.labels,
+        labels=labels,
     )
 
 

@@ -1,7 +1,7 @@
 """What can be asked of the ledger: a list, and everything about one generation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tasks.usecases.names import batches_called, find_batch, find_generation
@@ -23,7 +23,7 @@ PAGE = 500
 class ListRequest:
     """`key`: a pattern, as in `Selection`; `search`: words in the prompt; `limit`: None for all.
 
-    `with_results`: each with its assets and history.
+    `with_results`: each with its assets, history and labels.
     """
 
     state: State | None = None
@@ -31,6 +31,7 @@ class ListRequest:
     provider: str | None = None
     key: str | None = None
     search: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = 50
     with_results: bool = False
 
@@ -47,6 +48,7 @@ class ListedGeneration:
     generation: Generation
     lineage: Lineage
     waits_for: Wait | None
+    labels: Mapping[str, str] = field(default_factory=dict)
     assets: Sequence[Asset] = ()
     transitions: Sequence[Transition] = ()
 
@@ -73,11 +75,13 @@ def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[Lis
         lineages = ledger.generations.lineages(ids)
         assets = ledger.generations.assets_of(ids) if request.with_results else {}
         histories = ledger.generations.transitions_of(ids) if request.with_results else {}
+        labels = ledger.generations.labels_of(ids) if request.with_results else {}
         for one in page:
             yield ListedGeneration(
                 generation=one,
                 lineage=lineages[one.id],
                 waits_for=wait_of(one, waits),
+                labels=labels.get(one.id, {}),
                 assets=assets.get(one.id, ()),
                 transitions=histories.get(one.id, ()),
             )
@@ -88,7 +92,7 @@ def count_generations(here: LedgerServices, request: ListRequest) -> int | None:
     if not request.is_counted:
         return None
     batches = [None] if request.batch is None else [one.id for one in batches_called(here.ledger, request.batch)]
-    counts = [here.ledger.generations.counts(batch_id) for batch_id in batches]
+    counts = [here.ledger.generations.counts(batch_id, request.labels) for batch_id in batches]
     return sum(number for of in counts for state, number in of.items() if request.state in {None, state})
 
 
@@ -108,11 +112,13 @@ def _batch(ledger: Ledger, request: ListRequest) -> str | None:
 
 def _pages(ledger: Ledger, request: ListRequest, batch: str | None) -> Iterator[list[Generation]]:
     if request.is_counted:
-        yield from pages_of(ledger, state=request.state, batch=batch, limit=request.limit, size=PAGE)
+        yield from pages_of(
+            ledger, state=request.state, batch=batch, labels=request.labels, limit=request.limit, size=PAGE
+        )
         return
     wanted = Selection(provider=request.provider, key=request.key, everything=True)
     words = (request.search or "").casefold()
-    for page in pages_like(ledger, request.key, state=request.state, batch=batch, size=PAGE):
+    for page in pages_like(ledger, request.key, state=request.state, batch=batch, labels=request.labels, size=PAGE):
         yield [one for one in matching(ledger, page, wanted) if words in one.prompt.casefold()]
 
 

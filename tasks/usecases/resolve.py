@@ -1,7 +1,9 @@
 """Unconfirmed submissions: what is known about each, and how a person resolves them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from tasks.usecases.names import find_generation
 from tasks.usecases.person import Person
@@ -67,13 +69,23 @@ class Unconfirmed:
         return self.listed is not Listed.NO
 
 
-def list_unconfirmed(here: LedgerServices, provider: str | None = None) -> tuple[Unconfirmed, ...]:
-    """Return all, or one provider's, oldest first. Raises ConfigurationError for an unknown provider."""
+def list_unconfirmed(
+    here: LedgerServices, provider: str | None = None, labels: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Unconfirmed, ...]:
+    """Return all, or one provider's, with all these labels, oldest first.
+
+    Raises ConfigurationError for an unknown provider.
+    """
     if provider is not None:
         require_provider(provider)
     now, calls_back = here.clock(), here.settings.public_url is not None
     found = []
-    for one in here.ledger.submissions.unconfirmed(provider):
+    unclear = here.ledger.submissions.unconfirmed(provider)
+    if labels:
+        theirs = here.ledger.generations.with_labels([one.generation for one in unclear], labels)
+        known = {one.id for one in theirs}
+        unclear = [one for one in unclear if one.generation.id in known]
+    for one in unclear:
         listed = _listed(one.generation.provider, one.generation.operation, calls_back=calls_back)
         over = one.sent_at + here.settings.horizon
         found.append(

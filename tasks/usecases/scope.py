@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Protocol
 
 from tasks.usecases.names import batches_called, find_generations, newest_batch
 from tasks.usecases.selection import pages_of
 from tasks.usecases.services import LedgerServices
 from worker.archive import Keys
-from worker.errors import ConfigurationError, NotFound
+from worker.errors import ConfigurationError, NotFound, RequestInvalid
+from worker.failures import Category, category_of
 from worker.generation import FINAL, OPEN, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
 from worker.providers import PROVIDERS
@@ -42,6 +44,9 @@ class Scope(Protocol):
     def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
         """Of each, by its id."""
 
+    def failures(self) -> Mapping[Category, int]:
+        """How many came to nothing, by why."""
+
     def spent(self) -> int:
         """What was paid for it, in millionths."""
 
@@ -57,40 +62,38 @@ class _OfLedger:
         return self._ledger.generations.lineages([one.id for one in generations])
 
 
-class BatchScope(_OfLedger):
-    """Raises NotFound for an unknown batch; a name stands for the newest batch of that name."""
+class _Many(_OfLedger):
+    """Those of a batch, or with these labels: what follows is read page by page."""
 
-    def __init__(self, ledger: Ledger, batch: str) -> None:
+    batch: str | None = None
+    labels: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        found = newest_batch(ledger, batch)
-        #: how many batches have this name, if it was given by its name
-        self.namesakes = len(batches_called(ledger, batch)) if found.name == batch else 1
-        self.id, self.name, self._began = found.id, found.name, found.created_at
         #: moves up to this one were told; and of each generation, the one that was told of it at first
         self._last: int | None = None
         self._first: dict[str, int] = {}
 
     def counts(self) -> Mapping[State, int]:
-        return self._ledger.generations.counts(self.id)
+        return self._ledger.generations.counts(self.batch, self.labels)
 
     def some(self, limit: int) -> list[Generation]:
         found: list[Generation] = []
         if sum(self.counts().values()) <= limit:
-            return self._ledger.generations.page(batch=self.id, limit=limit)
+            return self._page(limit)
         for state in INTERESTING:
             if len(found) < limit:
-                found += self._ledger.generations.page(state=state, batch=self.id, limit=limit - len(found))
+                found += self._page(limit - len(found), state)
         return found
 
     def all(self) -> list[Generation]:
-        return [one for page in pages_of(self._ledger, batch=self.id) for one in page]
+        return [one for page in pages_of(self._ledger, batch=self.batch, labels=self.labels) for one in page]
+
+    def failures(self) -> Mapping[Category, int]:
+        return self._ledger.generations.failures(batch_id=self.batch, labels=self.labels)
 
     def spent(self) -> int:
-        return self._ledger.generations.spent(batch_id=self.id)
-
-    def lasted(self) -> timedelta:
-        end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()
-        return end - self._began
+        return self._ledger.generations.spent(batch_id=self.batch, labels=self.labels)
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
         queries = self._ledger.generations
@@ -102,7 +105,7 @@ class BatchScope(_OfLedger):
         elif last is None:
             return []
         else:
-            news = queries.moves(self.id, self._last, last)
+            news = queries.moves(self.batch, self._last, last, self.labels)
             told = [(one, move.transition) for move, one in news if move.number > self._first.get(one.id, 0)]
             self._last = last
         return told
@@ -119,6 +122,41 @@ class BatchScope(_OfLedger):
             return False
         # Follow-ups that were created between the two questions show in a third.
         return self.counts() == counts
+
+    def _page(self, limit: int, state: State | None = None) -> list[Generation]:
+        return self._ledger.generations.page(state=state, batch=self.batch, labels=self.labels, limit=limit)
+
+
+class BatchScope(_Many):
+    """Raises NotFound for an unknown batch; a name stands for the newest batch of that name."""
+
+    def __init__(self, ledger: Ledger, batch: str) -> None:
+        super().__init__(ledger)
+        found = newest_batch(ledger, batch)
+        #: how many batches have this name, if it was given by its name
+        self.namesakes = len(batches_called(ledger, batch)) if found.name == batch else 1
+        self.id, self.name, self._began = found.id, found.name, found.created_at
+        self.batch = found.id
+
+    def lasted(self) -> timedelta:
+        end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()
+        return end - self._began
+
+
+class LabelScope(_Many):
+    """All that have these labels. Raises NotFound if there is none."""
+
+    def __init__(self, ledger: Ledger, labels: Mapping[str, str]) -> None:
+        super().__init__(ledger)
+        self.labels = labels
+        self.name = " ".join(f"{name}={value}" for name, value in labels.items())
+        if not ledger.generations.page(labels=labels, limit=1):
+            raise NotFound(f"there is no generation with {self.name}; `darkroom list` shows the newest ones")
+        self._began = ledger.database.clock()
+
+    def lasted(self) -> timedelta:
+        """Since it is watched: a label has no beginning and no end."""
+        return self._ledger.database.clock() - self._began
 
 
 class FamilyScope(_OfLedger):
@@ -146,6 +184,10 @@ class FamilyScope(_OfLedger):
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
         return list(self._known.values())
+
+    def failures(self) -> Mapping[Category, int]:
+        found = (category_of(one.state, one.reason, one.message) for one in self._known.values())
+        return Counter(category for category in found if category is not None)
 
     def spent(self) -> int:
         return self._ledger.generations.spent(generation_ids=list(self._known))
@@ -183,11 +225,15 @@ class FamilyScope(_OfLedger):
             )
 
 
-def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
-    """The batch, or the generations, that these names mean; without a name, the newest batch.
+def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str] = MappingProxyType({})) -> Scope:
+    """The batch, or the generations, that these names mean, or those with these labels; without any, the newest batch.
 
     A single name means the batch of that name, if there is one. Raises NotFound; RequestInvalid for an ambiguous name.
     """
+    if names and labels:
+        raise RequestInvalid("give either the name of a BATCH or GENERATIONs, or --label")
+    if labels:
+        return LabelScope(here.ledger, labels)
     if not names:
         return _newest_scope(here.ledger)
     name = names[0] if len(names) == 1 else None
@@ -203,14 +249,18 @@ def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
         raise NotFound(f"there is no batch and no generation {name!r}; `darkroom list` shows both") from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address."""
+    """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address.
+
+    `failures`: how many came to nothing, by why.
+    """
 
     counts: Mapping[State, int]
     spent: str | None
     lasted: timedelta
     manifest: str | None
+    failures: Mapping[Category, int] = field(default_factory=dict)
 
 
 def summarize(here: LedgerServices, scope: Scope) -> Summary:
@@ -226,7 +276,9 @@ def summarize(here: LedgerServices, scope: Scope) -> Summary:
     if isinstance(scope, BatchScope) and settings.s3_bucket:
         key = Keys(settings.s3_prefix, settings.s3_key_template).manifest(scope.id, scope.name)
         manifest = f"s3://{settings.s3_bucket}/{key}"
-    return Summary(scope.counts(), spent, scope.lasted(), manifest)
+    return Summary(
+        counts=scope.counts(), spent=spent, lasted=scope.lasted(), manifest=manifest, failures=scope.failures()
+    )
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:

@@ -3,8 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from tasks.usecases.names import find_batch, find_generations
 from tasks.usecases.providers import require_provider
@@ -22,6 +23,7 @@ _PATTERN = re.compile(r"[*?\[]")
 class Selection:
     """Either generations by their names, or all of a batch, in some states, of a provider, with keys like `key`.
 
+    And with all these `labels`.
     `key` is a pattern such as `B-*`; a follow-up matches by the key of its first ancestor too. `everything`: the
     whole ledger. Raises RequestInvalid for nothing, or for names together with anything else.
     """
@@ -31,16 +33,17 @@ class Selection:
     states: tuple[State, ...] = ()
     provider: str | None = None
     key: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     everything: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.names) == self.is_by_filter:
-            raise RequestInvalid("give either GENERATIONs, or any of --batch, --state, --provider and --key")
+            raise RequestInvalid("give either GENERATIONs, or any of --batch, --state, --provider, --key and --label")
 
     @property
     def is_by_filter(self) -> bool:
         filters = (self.batch, self.provider, self.key)
-        return self.everything or bool(self.states) or any(one is not None for one in filters)
+        return self.everything or bool(self.states or self.labels) or any(one is not None for one in filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +66,18 @@ def select(ledger: Ledger, selection: Selection, states: Sequence[State], *, oth
     if selection.provider is not None:
         require_provider(selection.provider)
     wanted = selection.states or (tuple(State) if batch_id is not None and others else states)
-    counts = ledger.generations.counts(batch_id)
-    key = selection.key
+    key, labels = selection.key, selection.labels
+    counts = ledger.generations.counts(batch_id, labels)
     found: list[str] = []
     left: Counter[State] = Counter()
     for state in wanted:
         if state in states:
-            pages = pages_like(ledger, key, state=state, batch=batch_id)
+            pages = pages_like(ledger, key, state=state, batch=batch_id, labels=labels)
             found += [one.id for page in pages for one in matching(ledger, page, selection)]
         elif selection.provider is None and selection.key is None:
             left[state] += counts.get(state, 0)
         elif counts.get(state):
-            pages = pages_like(ledger, key, state=state, batch=batch_id)
+            pages = pages_like(ledger, key, state=state, batch=batch_id, labels=labels)
             left[state] += sum(len(matching(ledger, page, selection)) for page in pages)
     return Selected(found, +left)
 
@@ -89,11 +92,12 @@ def matching(ledger: Ledger, page: Sequence[Generation], selection: Selection) -
 
 
 def pages_like(
-    ledger: Ledger, key: str | None, *, state: State | None, batch: str | None, size: int | None = None
-) -> Iterator[list[Generation]]:
+    ledger: Ledger, key: str | None, *, state: State | None, batch: str | None, labels: Mapping[str, str],
+    size: int | None = None,
+) -> Iterator[list[Generation]]:  # fmt: skip
     """Pages with every generation that may match the key; few, unless the key is a pattern."""
     if key is None or _PATTERN.search(key):
-        yield from pages_of(ledger, state=state, batch=batch, size=size)
+        yield from pages_of(ledger, state=state, batch=batch, labels=labels, size=size)
         return
     batches = None if batch is None else set(ledger.generations.batch_ids(batch))
     found: dict[str, Generation] = {}
@@ -101,7 +105,7 @@ def pages_like(
         if batches is None or keyed.batch_id in batches:
             found |= {one.id: one for one in ledger.generations.family(keyed.id) if state in {None, one.state}}
     if found:
-        yield list(found.values())
+        yield ledger.generations.with_labels(list(found.values()), labels)
 
 
 def _is_like(pattern: str, keys: Collection[str | None]) -> bool:
@@ -113,13 +117,14 @@ def pages_of(
     *,
     state: State | None = None,
     batch: str | None = None,
+    labels: Mapping[str, str] = MappingProxyType({}),
     limit: int | None = None,
     size: int | None = None,
 ) -> Iterator[list[Generation]]:
     """Generations, newest first, up to `size` (else `PAGE`) at a time; `limit`: of all pages together."""
     size, before, number = size or PAGE, None, 0
     while (room := size if limit is None else min(size, limit - number)) > 0:
-        page = ledger.generations.page(state=state, batch=batch, limit=room, before=before)
+        page = ledger.generations.page(state=state, batch=batch, labels=labels, limit=room, before=before)
         if not page:
             return
         yield page

@@ -1,24 +1,29 @@
 """Costs so far, amounts reserved, and what each budget has left."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from tasks.usecases.labels import check_label_name
 from tasks.usecases.services import LedgerServices
-from worker.ledger.budget import Assumed, By, Spent, Standing
+from worker.errors import ConfigurationError, RequestInvalid
+from worker.ledger.budget import MOST_DIMENSIONS, Assumed, By, Dimension, Spent, Standing, Unpriced
 from worker.pricing import Prices, first_day
 from worker.providers import PROVIDERS
 
-__all__ = ["Assumed", "By", "SpendReport", "SpendRequest", "Spent", "Standing", "spend"]
+__all__ = ["Assumed", "By", "Dimension", "Priced", "SpendReport", "SpendRequest", "Spent", "Standing", "Unpriced",
+           "price_now", "read_dimensions", "spend"]  # fmt: skip
 
 _SUMS = ("known", "late", "possible", "reserved")
 
 
 @dataclass(frozen=True, slots=True)
 class SpendRequest:
-    """`since`: the time since dispatch, in whole days of DARKROOM_TIMEZONE."""
+    """`since`: the time since dispatch, in whole days of DARKROOM_TIMEZONE. `labels`: only what has all of them."""
 
-    by: By = By.DAY
+    by: tuple[Dimension, ...] = (Dimension(By.DAY),)
     since: timedelta = timedelta(days=30)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +34,43 @@ class SpendReport:
     """
 
     prices: Prices | None
-    by: By
+    by: tuple[Dimension, ...]
     first: date
     timezone: str
     rows: tuple[Spent, ...]
     total: Spent
     caps: tuple[Standing, ...]
     assumed: tuple[Assumed, ...]
+    #: what was submitted without a price; unknown without a price file
+    unpriced: tuple[Unpriced, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What was submitted without a price, and was charged now; `amount` in millionths."""
+
+    prices: Prices
+    number: int
+    amount: int
+
+
+def read_dimensions(text: str) -> tuple[Dimension, ...]:
+    """Return the dimensions of a list such as `label:client,provider,day`. Raises RequestInvalid."""
+    found: list[Dimension] = []
+    for word in (part.strip() for part in text.split(",")):
+        name, colon, label = word.partition(":")
+        if name == By.LABEL and not colon:
+            raise RequestInvalid("cannot group by all labels: write label:NAME, such as label:client")
+        if name not in set(By) or (colon and name != By.LABEL):
+            known = ", ".join([*(one for one in By if one is not By.LABEL), "label:NAME"])
+            raise RequestInvalid(f"cannot group by {word!r}: expected one or several of {known}, with commas between")
+        if name == By.LABEL:
+            check_label_name(label)
+        found.append(Dimension(By(name), label))
+    if len(set(found)) < len(found) or len(found) > MOST_DIMENSIONS:
+        why = f"the limit is {MOST_DIMENSIONS}" if len(found) > MOST_DIMENSIONS else "one of them is given twice"
+        raise RequestInvalid(f"cannot group by {text!r}: {why}")
+    return tuple(found)
 
 
 def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
@@ -43,14 +78,29 @@ def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
     prices = here.settings.read_prices(PROVIDERS)
     first = first_day(here.clock(), request.since, here.settings.zone)
     spending = here.ledger.budgets
-    rows = spending.totals(request.by, first)
+    rows = spending.totals(request.by, first, request.labels)
     return SpendReport(
         prices=prices,
         by=request.by,
         first=first,
         timezone=here.settings.darkroom_timezone,
         rows=tuple(rows),
-        total=Spent(key=None, name="total", **{name: sum(getattr(row, name) for row in rows) for name in _SUMS}),
+        total=Spent(
+            keys=(None,), names=("total",), **{name: sum(getattr(row, name) for row in rows) for name in _SUMS}
+        ),
         caps=tuple(spending.standings(prices)) if prices else (),
         assumed=tuple(spending.assumed(first)),
+        unpriced=tuple(spending.unpriced(prices, first)) if prices else (),
     )
+
+
+def price_now(here: LedgerServices, since: timedelta) -> Priced:
+    """Charge what was submitted without a price since then, at the prices of now, on the days on which it was sent.
+
+    A few at a time; safe to repeat. Raises ConfigurationError without a price file, or for an invalid one.
+    """
+    prices = here.settings.read_prices(PROVIDERS)
+    if prices is None:
+        raise ConfigurationError("DARKROOM_PRICES is not set, so there are no prices to charge")
+    number, amount = here.ledger.budgets.price_now(prices, first_day(here.clock(), since, here.settings.zone))
+    return Priced(prices, number, amount)

@@ -44,7 +44,7 @@ class SubmitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpRequest:
-    """One follow-up of an archived generation; its own prompt replaces the parent's."""
+    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's."""
 
     parent_id: str
     action: str
@@ -53,6 +53,7 @@ class FollowUpRequest:
     options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
     priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
     request = replace(new.request, options=dict(wanted.options))
     provider.translate(request)
-    return replace(new, key=wanted.key, priority=wanted.priority, request=request)
+    return replace(new, key=wanted.key, priority=wanted.priority, request=request, labels=wanted.labels)
 
 
 def _batches(services: Services, made: Sequence[Generation], existing: Collection[str]) -> tuple[str, ...]:

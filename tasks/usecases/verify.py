@@ -1,13 +1,14 @@
 """Reads stored results and compares them with the ledger; on request, restores missing or changed ones."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tasks.usecases.audit import Findings, look_for_orphans, read_again
 from tasks.usecases.names import find_batch
 from tasks.usecases.repair import put_back
+from tasks.usecases.selection import pages_of
 from worker.errors import DarkroomError, RequestInvalid
 from worker.generation import Asset
 from worker.ledger.assets import Extent
@@ -18,25 +19,30 @@ from worker.services import Services
 Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyRequest:
-    """All stored results, one batch, a time span, or a random sample.
+    """All stored results, one batch, those with all these labels, a time span, or a random sample.
 
     Raises RequestInvalid for more than one of these.
     """
 
     batch: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     since: timedelta | None = None
     sample: int | None = None
     repair: bool = False
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.batch, self.since, self.sample)) > 1:
-            raise RequestInvalid("give only one of --batch, --since and --sample")
+        if sum(given is not None for given in self._parts) > 1:
+            raise RequestInvalid("give only one of --batch, --label, --since and --sample")
 
     @property
     def is_whole(self) -> bool:
-        return self.batch is None and self.since is None and self.sample is None
+        return all(given is None for given in self._parts)
+
+    @property
+    def _parts(self) -> tuple[object, ...]:
+        return self.batch, self.labels or None, self.since, self.sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +99,18 @@ def _chosen(here: Services, request: VerifyRequest) -> tuple[int, Iterable[list[
     if request.sample is not None:
         assets = inventory.sample_stored(request.sample)
         return len(assets), [assets]
+    if request.labels:
+        return sum(map(len, _pages_of(here, request.labels))), _pages_of(here, request.labels)
     extent = Extent(
         find_batch(here.ledger, request.batch) if request.batch is not None else None,
         here.clock() - request.since if request.since is not None else None,
     )
     return inventory.count_stored(extent), inventory.stored_pages(extent)
+
+
+def _pages_of(here: Services, labels: Mapping[str, str]) -> Iterator[list[Asset]]:
+    for page in pages_of(here.ledger, labels=labels):
+        yield here.ledger.assets.stored_of([one.id for one in page])
 
 
 def _repaired(here: Services, found: Findings) -> dict[str, str]:

@@ -31,7 +31,7 @@ from tests.bench.receiver import show
 from worker.generation import Accepted, State
 from worker.ledger import Ledger
 from worker.ledger.assets import Extent
-from worker.ledger.budget import By
+from worker.ledger.budget import By, Dimension
 from worker.ledger.dispatch import Limits
 from worker.ledger.migrations import upgrade
 from worker.ledger.submission import Submitted
@@ -270,7 +270,9 @@ class Questions:
             "dead assets": lambda: ledger.assets.dead(1000),
             "dead follow-ups": lambda: ledger.generations.refused_follow_ups(1000),
             **{
-                f"spend --by {by}": lambda by=by: ledger.budgets.totals(by, (now - timedelta(hours=1)).date())
+                f"spend --by {by}": lambda by=by: ledger.budgets.totals(
+                    [Dimension(by, "client" if by is By.LABEL else "")], (now - timedelta(hours=1)).date()
+                )
                 for by in By
             },
             "sweep: due": ledger.maintenance.due,

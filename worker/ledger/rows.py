@@ -53,6 +53,7 @@ class GenerationRow(NamedTuple):
     row_version: int | None
     providers: Sequence[str] | None
     provider_changes: Sequence[Mapping[str, str]] | None
+    held_label: str | None
 
 
 class AssetRow(NamedTuple):
@@ -135,6 +136,7 @@ def to_generation(row: GenerationRow) -> Generation:
         row_version=row.row_version or 1,
         providers=tuple(row.providers or ()),
         provider_changes=tuple(ProviderChange(**one) for one in row.provider_changes or ()),
+        held_label=row.held_label,
     )
 
 

@@ -20,6 +20,7 @@ from worker.pricing.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
 from worker.prompt_flags import plain_version
 from worker.secrets import read_setting_file
 
+_LABEL = re.compile(r"[a-z0-9_.-]{1,63}")
 _CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")
 _NAMES = ("provider", "operation", "speed", "version")
 _EXTRAS = (*SWITCHES, "quality")
@@ -140,15 +141,27 @@ class _File:
                 self._refuse(node, "with all factors together this is more than a thousand million, the limit")
 
     def _caps(self, node: yaml.Node) -> Caps:
-        parts = self._mapping(node, {"day", "providers", "batch", "batches"})
+        parts = self._mapping(node, {"day", "providers", "batch", "batches", "labels"})
         for name in self._named(parts.get("providers")):
             self._one_of(name, self._providers, "provider")
         amounts = {name: self._amount(parts[name]) if name in parts else None for name in ("day", "batch")}
-        by_name = {
-            name: {self._text(key): self._amount(value) for key, value in self._named(parts.get(name)).items()}
-            for name in ("providers", "batches")
-        }
-        return Caps(amounts["day"], by_name["providers"], amounts["batch"], by_name["batches"])
+        by_name = {name: self._by_name(parts.get(name)) for name in ("providers", "batches")}
+        labels: dict[str, dict[str, int]] = {}
+        for label, values in self._named(parts.get("labels")).items():
+            word = self._text(label)
+            if not _LABEL.fullmatch(word):
+                self._refuse(label, f"invalid label name {word!r}: use a to z, 0 to 9, `_`, `.` and `-`")
+            labels[word] = self._by_name(values)
+        return Caps(
+            day=amounts["day"],
+            providers=by_name["providers"],
+            batch=amounts["batch"],
+            batches=by_name["batches"],
+            labels=labels,
+        )
+
+    def _by_name(self, node: yaml.Node | None) -> dict[str, int]:
+        return {self._text(key): self._amount(value) for key, value in self._named(node).items()}
 
     def _amount(self, node: yaml.Node) -> int:
         text = self._text(node)

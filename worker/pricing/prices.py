@@ -14,6 +14,8 @@ from worker.pricing.surcharges import extras_of, highest_known, read_speed, read
 
 MILLION = 1_000_000
 _AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
+#: in the caps of a label: each value that has no cap of its own
+ANY_VALUE = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +68,22 @@ class Quote:
     assumed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
-    """The caps: per day, per day and provider, per batch (some by name)."""
+    """The caps: per day, per day and provider, per batch (some by name), per label (name → value → cap)."""
 
     day: int | None = None
     providers: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     batches: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def of_batch(self, name: str | None) -> int | None:
         return self.batches.get(name or "", self.batch)
+
+    def of_label(self, name: str, value: str) -> int | None:
+        of_name = self.labels.get(name, {})
+        return of_name.get(value, of_name.get(ANY_VALUE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +116,11 @@ class Prices:
         named = (rule for rule in others if rule.extras.intersection(found.assumed))
         amount = max(found.amount, *(self._multiplied(rule, asked, tier).amount for rule in named), 0)
         return Quote(amount, found.assumed if amount else ())
+
+    def has_price(self, provider: str, operation: str, tier: Tier) -> bool:
+        """Return whether a price applies, even one of 0."""
+        asked = (provider, operation, tier.speed, tier.version)
+        return any(_fits(rule, asked, tier) for rule in self.rules)
 
     def knows(self, provider: str) -> bool:
         """Return whether any operation of the provider has a price."""

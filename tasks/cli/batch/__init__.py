@@ -16,6 +16,7 @@ COMMANDS: Commands = {
     "reprioritize": ("tasks.cli.batch.reprioritize:reprioritize", "Give a batch another priority"),
     "limit": ("tasks.cli.batch.limit:limit", "Set the start, the cost and the concurrency of a batch"),
     "move": ("tasks.cli.batch.move:move", "Move what was never sent of a batch to another provider"),
+    "retry": ("tasks.cli.batch.retry:retry", "Retry what failed of a batch"),
     "results": ("tasks.cli.batch.results:results", "Give back every row with images, costs and reasons"),
     "download": ("tasks.cli.batch.download:download", "Download the results under your own names"),
 }

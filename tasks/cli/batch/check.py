@@ -40,8 +40,10 @@ def check(
     """
     with open_services() as here, opened(source, sheet) as file:
         request = BatchRequest(
-            file=file, name=name, template=template, providers=providers, labels=labels, expand_limit=expand_limit,
-            defaults=read_defaults(providers, operation, options, follow_up, priority),
+            file=file, name=name, template=template, providers=providers, expand_limit=expand_limit,
+            defaults=read_defaults(
+                providers, operation=operation, options=options, follow_up=follow_up, priority=priority, labels=labels
+            ),
         )  # fmt: skip
         found = check_batch(here, request, max_submissions=max_submissions, counted=_tell_number)
         if as_json:

@@ -96,8 +96,10 @@ def submit(
         if file.name == STDIN_NAME and name is None:
             raise click.UsageError("standard input has no name: give the batch one with --name")
         request = BatchRequest(
-            file=file, name=name, template=template, providers=providers, labels=labels, expand_limit=expand_limit,
-            defaults=read_defaults(providers, operation, options, follow_up, priority), start_at=start_at,
+            file=file, name=name, template=template, providers=providers, expand_limit=expand_limit,
+            defaults=read_defaults(
+                providers, operation=operation, options=options, follow_up=follow_up, priority=priority, labels=labels
+            ), start_at=start_at,
             max_cost=max_cost, max_in_flight=max_in_flight, new_version=new_version, skip_invalid=skip_invalid,
         )  # fmt: skip
         result = submit_file(

@@ -1,12 +1,13 @@
 """The file and the options that `batch check` and `batch submit` have in common."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import click
 
+from tasks.cli.ui.labels import label_option
 from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS, BatchFile, open_batch_file
 from tasks.usecases.entry import PRIORITIES
@@ -19,18 +20,6 @@ STDIN_NAME = "standard input"
 def read_providers(_: click.Context, __: click.Parameter, given: str | None) -> tuple[str, ...]:
     """Names separated by commas, each once."""
     return tuple(dict.fromkeys(name.strip() for name in (given or "").split(",") if name.strip()))
-
-
-def read_labels(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for item in given:
-        name, equals, value = (part.strip() for part in item.partition("="))
-        if not name or not equals or not value:
-            raise click.BadParameter(f"{item!r} is not of the form name=value, such as client=acme")
-        if name in labels:
-            raise click.BadParameter(f"{name} is given twice")
-        labels[name] = value
-    return labels
 
 
 _OPTIONS = (
@@ -65,14 +54,7 @@ _OPTIONS = (
         metavar="N",
         help="Higher goes first.",
     ),
-    click.option(
-        "--label",
-        "labels",
-        multiple=True,
-        callback=read_labels,
-        metavar="NAME=VALUE",
-        help="Such as client=acme.",
-    ),
+    label_option,
     click.option("--name", metavar="NAME", help="Name of the batch.  [default: the file's name without its ending]"),
     click.option(
         "--expand-limit",
@@ -108,12 +90,14 @@ def opened(source: BinaryIO, sheet: str | None) -> Iterator[BatchFile]:
 
 
 def read_defaults(
-    providers: tuple[str, ...], operation: str | None, options: dict[str, Any], follow_up: str, priority: int
-) -> Defaults:
+    providers: tuple[str, ...], *, operation: str | None, options: dict[str, Any], follow_up: str, priority: int,
+    labels: Mapping[str, str],
+) -> Defaults:  # fmt: skip
     return Defaults(
         provider=providers[0] if providers else DEFAULT_PROVIDER,
         operation=Operation(operation or Operation.IMAGINE),
         options=options,
         follow_up=follow_up,
         priority=priority,
+        labels=labels,
     )

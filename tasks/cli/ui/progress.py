@@ -22,6 +22,7 @@ from tasks.usecases.names import short_id
 from tasks.usecases.scope import INTERESTING, Scope, Summary
 from tasks.waiting import Wait, those_of
 from worker.errors import LedgerUnavailable
+from worker.failures import Category
 from worker.generation import FINAL, Generation, Lineage, State, Transition
 from worker.secrets import redact, secrets_hidden
 
@@ -35,6 +36,8 @@ _MOST = 1000
 _RATE_OVER, _RATE_FROM, _TOLD_EVERY = 60.0, 5.0, 30.0
 #: seconds between two looks whether a ledger that is away is back
 _AWAY = 1.0
+#: what is told as a state, and not as a reason
+_STATES = {Category.UNCONFIRMED, Category.CANCELLED}
 #: states that a person must look at
 _BAD = (State.EXPIRED, State.FAILED, State.UNCONFIRMED)
 
@@ -90,6 +93,9 @@ class _PatientScope:
     def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
         return self._read(lambda: self._scope.lineages(generations))
 
+    def failures(self) -> Mapping[Category, int]:
+        return self._read(self._scope.failures)
+
     def spent(self) -> int:
         return self._read(self._scope.spent)
 
@@ -135,6 +141,10 @@ def summary_text(summary: Summary) -> str:
     """Such as `360 archived, 0 failed, 11.40 EUR, 2 min 47 s, manifest s3://…`."""
     counts = {State.ARCHIVED: 0, State.FAILED: 0, **summary.counts}
     parts = [f"{count:,} {state}" for state, count in counts.items()]
+    reasons = {one: number for one, number in summary.failures.items() if one not in _STATES}
+    if reasons:
+        told = ", ".join(f"{number:,} {one}" for one, number in sorted(reasons.items(), key=lambda item: -item[1]))
+        parts.append(f"reasons: {told}")
     parts += [summary.spent] if summary.spent else []
     parts.append(elapsed(summary.lasted))
     parts += [f"manifest {one_line(summary.manifest)}"] if summary.manifest else []

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tasks.cli.ui.labels import label_filter
 from tasks.usecases.selection import Selection
 from worker.errors import RequestInvalid
 from worker.generation import State
@@ -25,19 +26,20 @@ Command = Callable[..., Any]
 
 
 def selecting(command: Command) -> Command:
-    """GENERATION… or --batch, --state, --provider and --key, given to the command as one `selection`."""
+    """GENERATION… or --batch, --state, --provider, --key and --label, given to the command as one `selection`."""
 
     @click.argument("names", nargs=-1, metavar="[GENERATION]...")
     @batch_option
     @_state_option
     @provider_option
     @key_option
+    @label_filter
     @functools.wraps(command)
     def with_selection(*arguments: Any, names: tuple[str, ...], batch: str | None, states: tuple[str, ...],
-                       provider: str | None, key: str | None, **more: Any) -> Any:  # fmt: skip
+                       provider: str | None, key: str | None, labels: dict[str, str], **more: Any) -> Any:  # fmt: skip
         try:
             wanted = tuple(State(state) for state in states)
-            selection = Selection(names=names, batch=batch, states=wanted, provider=provider, key=key)
+            selection = Selection(names=names, batch=batch, states=wanted, provider=provider, key=key, labels=labels)
         except RequestInvalid as error:
             raise click.UsageError(str(error)) from error
         return command(*arguments, selection=selection, **more)

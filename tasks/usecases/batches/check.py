@@ -93,6 +93,7 @@ class _Checking:
     def __init__(self, services: Services, request: BatchRequest, providers: tuple[str, ...]) -> None:
         self._services = services
         self._request = request
+        self._defaults = request.defaults
         self._providers = providers
         self._errors: list[Fault] = []
         self._warnings: list[str] = []
@@ -148,7 +149,7 @@ class _Checking:
         failed: list[tuple[str, EntryInvalid]] = []
         for name in names:
             try:
-                found.append(generation_of(self._services, entry, self._request.defaults, name))
+                found.append(generation_of(self._services, entry, self._defaults, name))
             except EntryInvalid as invalid:
                 failed.append((name, invalid))
         for name, mistake in failed:
@@ -157,10 +158,7 @@ class _Checking:
             self._refuse(entry, failed)
             return None
         first, *others = found
-        if not others and not self._request.labels:
-            return first
-        labels = {**self._request.labels, **entry.labels}
-        return replace(first, labels=labels, providers=tuple(one.provider for one in others))
+        return replace(first, providers=tuple(one.provider for one in others)) if others else first
 
     def _note(self, entry: Entry, new: NewGeneration) -> None:
         for sentence in (*oddities_of([entry])[0], *doubts_about(self._services, entry.place, new)):
@@ -203,7 +201,7 @@ class _Checking:
             removed |= wrong
             options = {name: value for name, value in options.items() if name not in wrong}
             try:
-                generation_of(self._services, replace(entry, options=options), self._request.defaults, provider)
+                generation_of(self._services, replace(entry, options=options), self._defaults, provider)
             except EntryInvalid as other:
                 about = other.about
                 # Without the wrong ones, some may be missing.

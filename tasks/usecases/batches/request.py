@@ -1,6 +1,5 @@
 """What is asked of a file that becomes a batch."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -20,8 +19,8 @@ class BatchRequest:
     """One file, and the options of the command.
 
     `name`: of the batch; None for the file's stem. `template`: a prompt for all rows, filled in from their columns.
-    `providers`: in order of preference; the first replaces the provider of `defaults`. `labels`: for rows that do not
-    set them. `start_at`: before it nothing is dispatched. `max_cost`: in the currency of the price file.
+    `providers`: in order of preference; the first replaces the provider of `defaults`.
+    `start_at`: before it nothing is dispatched. `max_cost`: in the currency of the price file.
     `new_version`: changed rows become new versions. `skip_invalid`: submit the other rows.
     """
 
@@ -30,7 +29,6 @@ class BatchRequest:
     template: str | None = None
     defaults: Defaults = field(default_factory=Defaults)
     providers: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
     start_at: datetime | None = None
     max_cost: Decimal | None = None
     max_in_flight: int | None = None

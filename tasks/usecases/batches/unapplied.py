@@ -67,7 +67,7 @@ def _of_rows(pairs: Sequence[_Pair], request: BatchRequest) -> Iterator[str]:
 
 
 def _labels(ledger: Ledger, pairs: Sequence[_Pair], request: BatchRequest) -> Iterator[str]:
-    found = ledger.generations.labels_of([known.id for _, known in pairs]) if request.labels else {}
-    for name, value in request.labels.items():
+    found = ledger.generations.labels_of([known.id for _, known in pairs]) if request.defaults.labels else {}
+    for name, value in request.defaults.labels.items():
         if any(one.labels.get(name) != found.get(known.id, {}).get(name) for one, known in pairs):
             yield f"--label {name}={value}"

@@ -291,7 +291,8 @@ def _budgets(here: Services) -> Iterator[Finding]:
         if prices.knows(name) and (missing := assumed_at(name, prices, file)):
             yield Finding("prices", Verdict.WARN, missing)
     if not any(cap.waiting for cap in caps):
-        left = "; ".join(f"{cap.name} has {prices.text(cap.left)} left" for cap in caps if cap.budget is not By.BATCH)
+        daily = [cap for cap in caps if cap.budget not in {By.BATCH, By.LABEL}]
+        left = "; ".join(f"{cap.name} has {prices.text(cap.left)} left" for cap in daily)
         yield Finding("budgets", Verdict.OK, left or "prices configured, no daily cap")
 
 

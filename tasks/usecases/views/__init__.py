@@ -7,6 +7,7 @@ use cases of all.
 from tasks.usecases.views.batches_check import of_batch_check, of_fault
 from tasks.usecases.views.batches_move import of_moved_batch
 from tasks.usecases.views.batches_results import of_download
+from tasks.usecases.views.batches_retry import of_batch_retried
 from tasks.usecases.views.batches_show import of_batch_details, of_batch_submitted, of_listed_batch
 from tasks.usecases.views.batches_steer import of_steered
 from tasks.usecases.views.decisions import (
@@ -33,6 +34,7 @@ from tasks.usecases.views.generations import (
 from tasks.usecases.views.reports import (
     of_diagnosis,
     of_ledger_size,
+    of_priced,
     of_provider,
     of_pruned,
     of_reconciliation,
@@ -47,6 +49,7 @@ from tasks.usecases.views.reports import (
 __all__ = [
     "of_batch_check",
     "of_batch_details",
+    "of_batch_retried",
     "of_batch_submitted",
     "of_decided",
     "of_deleted",
@@ -64,6 +67,7 @@ __all__ = [
     "of_move",
     "of_moved_batch",
     "of_none_refused",
+    "of_priced",
     "of_provider",
     "of_pruned",
     "of_reconciliation",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.archive import SHOWN, of_asset
 from worker.archive import of_generation as fields_of
+from worker.failures import REMEDIES, category_of
 from worker.generation import Asset, Generation, Lineage, Transition, iso
 from worker.pricing import as_text
 from worker.secrets import redact, secrets_hidden
@@ -32,6 +33,8 @@ _GENERATION = (
     *("root_key", "batch", "batch_id", "follow_up", "priority", "progress", "reason", "message", "actions"),
     *("created_at", "updated_at", "submitted_at", "finished_at"),
 )
+#: states of charges
+_PAID = ("spent", "late")
 _ASSET = (
     *("index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height"),
     *("content", "reason", "error"),
@@ -58,12 +61,20 @@ def with_results(
         **of_generation(generation, lineage),
         "assets": [of_asset(asset, _ASSET) for asset in assets],
         "transitions": [of_transition(move) for move in history],
+        "failure": of_failure(generation),
     }
+
+
+def of_failure(generation: Generation) -> dict[str, Any] | None:
+    """Why it came to nothing, and the remedy."""
+    category = category_of(generation.state, generation.reason, generation.message)
+    return None if category is None else {"category": category, "remedy": REMEDIES[category]}
 
 
 def of_listed(one: "ListedGeneration") -> dict[str, Any]:
     return {
         **with_results(one.generation, one.lineage, one.assets, one.transitions),
+        "labels": one.labels,
         "waits_for": _of_wait(one.waits_for),
     }
 
@@ -76,8 +87,11 @@ def of_details(details: "Details") -> dict[str, Any]:
 def of_story(story: "Story") -> dict[str, Any]:
     return {
         **with_results(story.generation, story.lineage, story.assets, story.transitions),
+        "labels": story.labels,
         "children": [{"id": one.id, "action": one.action, "state": one.state} for one in story.children],
         "charges": [{"attempt": one.number, "amount": as_text(one.price), "state": one.state} for one in story.charges],
+        "cost": as_text(sum(one.price for one in story.charges if one.state in _PAID)),
+        "total_cost": as_text(story.spent_in_total),
         "attempts": [
             {
                 "id": attempt.id,

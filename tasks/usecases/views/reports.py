@@ -1,5 +1,6 @@
 """Reports on Darkroom, its providers and its bucket, as JSON."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from worker.generation import Generation, iso
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.usecases.prune import Pruned
     from tasks.usecases.resolve import Unconfirmed
     from tasks.usecases.restore import Report
-    from tasks.usecases.spend import SpendReport, Spent, Standing
+    from tasks.usecases.spend import Dimension, Priced, SpendReport, Spent, Standing
     from tasks.usecases.verify import Verification
     from worker.ledger.maintenance import LedgerSize
 
@@ -86,14 +87,34 @@ def of_spending(spending: "SpendReport") -> dict[str, Any]:
         "currency": spending.prices.currency if spending.prices else None,
         "since": spending.first.isoformat(),
         "timezone": spending.timezone,
-        "by": spending.by,
-        "rows": [{"id": row.key, "name": row.name, **_amounts(row)} for row in spending.rows],
+        "by": str(spending.by[0]) if len(spending.by) == 1 else [str(one) for one in spending.by],
+        "rows": [{**_of_dimensions(row, spending.by), **_amounts(row)} for row in spending.rows],
         "total": _amounts(spending.total),
         "caps": [_cap(cap) for cap in spending.caps],
         "assumed": [
             {"provider": one.provider, "extras": one.extras, "amount": as_text(one.amount)} for one in spending.assumed
         ],
+        "unpriced": [
+            {
+                "provider": one.provider,
+                "operation": one.operation,
+                "number": one.number,
+                "amount": None if one.amount is None else as_text(one.amount),
+            }
+            for one in spending.unpriced
+        ],
     }
+
+
+def of_priced(priced: "Priced") -> dict[str, Any]:
+    """What was charged afterwards."""
+    return {"priced": priced.number, "amount": as_text(priced.amount), "currency": priced.prices.currency}
+
+
+def _of_dimensions(row: "Spent", by: "Sequence[Dimension]") -> dict[str, Any]:
+    if len(by) == 1:
+        return {"id": row.key, "name": row.name}
+    return {str(one): {"id": key, "name": name} for one, key, name in zip(by, row.keys, row.names, strict=True)}
 
 
 def _amounts(row: "Spent") -> dict[str, str]:

@@ -47,7 +47,9 @@ def test_a_key_is_a_name(darkroom: Darkroom, shop: str) -> None:
 def test_a_retry_of_everything_must_be_meant(darkroom: Darkroom, ledger: Ledger, shop: str) -> None:
     result = darkroom("retry", "--failed")
     assert result.exit_code == 2
-    assert "1 generations failed or expired: choose with --batch, --provider or --key, or give --all" in (result.stderr)
+    assert "1 generations failed or expired: choose with --batch, --provider, --key or --label, or give --all" in (
+        result.stderr
+    )
     assert darkroom("retry", "--failed", "--all").stdout == "1 queued again\n"
     result = darkroom("retry", "--failed")
     assert (result.exit_code, result.stderr) == (0, "No failed or expired generations.\n")

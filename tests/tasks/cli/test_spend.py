@@ -196,3 +196,20 @@ def test_a_submission_is_saved_and_the_mistake_told_when_the_price_file_is_wrong
     assert result.exit_code == 0
     assert f"saved, but nothing is submitted until this is fixed: {prices}, line 2, column 8" in result.stderr
     assert len(ledger.generations.page()) == 1
+
+
+def test_what_was_sent_without_a_price_is_told_and_charged_on_request(
+    darkroom: Darkroom, ledger: Ledger, prices: Path
+) -> None:
+    done = stories.archived(ledger)
+    told = darkroom("spend")
+    assert "1 has no price: 1 acedata imagine" in told.stderr
+    assert "`darkroom spend --price-now` charges 1 of them: 1.50 credits" in told.stderr
+    report = json.loads(darkroom("spend", "--json").stdout)
+    assert report["unpriced"] == [{"provider": "acedata", "operation": "imagine", "number": 1, "amount": "1.50"}]
+    assert "nothing was charged: repeat the command with --yes" in darkroom("spend", "--price-now").stderr
+    assert darkroom("spend", "--price-now", "--yes").stdout == "1 charged, 1.50 credits\n"
+    again = json.loads(darkroom("spend", "--price-now", "--yes", "--json").stdout)
+    assert again == {"priced": 0, "amount": "0.00", "currency": "credits"}
+    shown = json.loads(darkroom("show", str(done), "--json").stdout)
+    assert (shown["cost"], shown["total_cost"]) == ("1.50", "1.50")

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from tests.clock import FakeClock
+from tests.clock import NOON, FakeClock
 from tests.factories import (
     LEASE,
     PLENTY,
@@ -37,7 +37,7 @@ from worker.ledger.generations import FileBatch, Orphan
 from worker.ledger.inputs import InputFile
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import ASLEEP, Marker
-from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations
+from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations, label_budgets
 from worker.ledger.submission import Claim, Decision, Submitted
 
 SHOP = "shop"
@@ -338,7 +338,13 @@ def a_ledger_is_restored(process: Process) -> None:
     orphan = Orphan(
         task_id="task-of-before", request=new("rescued").request, created_at=None, attempt_id=None, marked=True
     )
-    process.repeat("generations.import_tasks", PROVIDER, [orphan], prices=NO_CAP)
+    process.repeat("generations.import_tasks", PROVIDER, [orphan])
+    process.command("budgets.price_now", NO_CAP, NOON.date())
+    with process.ledger.database.write() as connection:
+        # A version that knew no budgets of labels has settled something.
+        amounts = {"reserved": 5, "possible": 0, "spent": 0, "late": 0}
+        connection.execute(label_budgets.insert(), [{"name": "client", "value": "acme", **amounts}])
+    process.repeat("budgets.recount_labels")
     process.poll()
     process.archive()
     (rescued,) = process.ledger.generations.page()

@@ -8,7 +8,17 @@ from sqlalchemy import select
 from tests.factories import resubmit, state_of
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.schema import COUNTED, BudgetKey, budget_keys, budgets, charges, generations
+from worker.ledger.schema import (
+    COUNTED,
+    BudgetKey,
+    LabelKey,
+    budget_keys,
+    budgets,
+    charges,
+    generations,
+    label_budgets,
+    labels,
+)
 from worker.ledger.schema import events as table_of_events
 from worker.ledger.submission import Claim
 from worker.pricing.prices import Caps, Prices, Rule
@@ -23,12 +33,16 @@ def totals(ledger: Ledger) -> dict[str, int]:
     """State of charges → amount, after each budget was seen to be the sum of its charges."""
     with ledger.database.read() as connection:
         booked = connection.execute(select(charges)).all()
-        budgeted = {
+        budgeted: dict[Any, Any] = {
             BudgetKey(row.kind, row.day, row.provider, row.batch_id): row for row in connection.execute(select(budgets))
         }
-    sums: dict[BudgetKey, Counter[str]] = {key: Counter() for key in budgeted}
+        budgeted |= {LabelKey(row.name, row.value): row for row in connection.execute(select(label_budgets))}
+        of: dict[str, list[tuple[str, str]]] = {}
+        for row in connection.execute(select(labels)):
+            of.setdefault(row.generation_id, []).append((row.name, row.value))
+    sums: dict[Any, Counter[str]] = {key: Counter() for key in budgeted}
     for row in booked:
-        for key in budget_keys(row.day, row.provider, row.batch_id):
+        for key in budget_keys(row.day, row.provider, row.batch_id, tuple(of.get(row.generation_id, ()))):
             sums[key][row.state] += row.price
     for key, row in budgeted.items():
         assert {name: row._mapping[name] for name in COUNTED} == {name: sums[key][name] for name in COUNTED}, key

@@ -15,7 +15,7 @@ from tests.worker.ledger.test_group_size import archives, claims_of, counted, ou
 from worker.ledger import Ledger
 from worker.ledger.submission import Submitted
 
-ORDER = ["generations", "attempts", "assets", "callbacks", "accounts", "flows", "batches", "budgets"]
+ORDER = ["generations", "attempts", "assets", "callbacks", "accounts", "flows", "batches", "budgets", "label_budgets"]
 #: rows that no other transaction changes without the row of their generation
 WITH_GENERATION = {"charges"}
 ROUNDS = 15

@@ -16,7 +16,7 @@ from tests.worker.ledger.test_plans import plans
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import Accepted, GenerationRequest, Operation, State
 from worker.ledger import Ledger
-from worker.ledger.budget import By
+from worker.ledger.budget import By, Dimension
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits, budgeted
 from worker.ledger.generations import NewGeneration
@@ -358,7 +358,10 @@ def test_the_day_of_a_cap_is_that_of_its_zone(ledger: Ledger, clock: FakeClock):
     assert (day.used, day.waiting) == (3, 2)
     clock.advance(1)
     assert go(ledger, prices) == 2
-    assert [row.key for row in ledger.budgets.totals(By.DAY, date(2026, 10, 25))] == ["2026-10-25", "2026-10-26"]
+    assert [row.key for row in ledger.budgets.totals([Dimension(By.DAY)], date(2026, 10, 25))] == [
+        "2026-10-25",
+        "2026-10-26",
+    ]
 
 
 @pytest.mark.parametrize("zones", [("UTC", "Pacific/Auckland"), ("Pacific/Auckland", "UTC")])

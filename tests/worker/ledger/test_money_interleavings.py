@@ -26,19 +26,29 @@ from worker.ledger import Ledger
 from worker.ledger.budget import Purse
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits
-from worker.ledger.schema import LATE, RELEASED, SPENT, attempts, batches, budgets, charges, metadata
+from worker.ledger.schema import LATE, RELEASED, SPENT, attempts, batches, budgets, charges, label_budgets, metadata
 from worker.ledger.submission import Claim, Decision, Submitted
 from worker.pricing.prices import Caps, Prices, Rule
 
 PROVIDERS = ("acedata", "kie")
 RULES = (Rule(price=1), Rule(price=2, speed="turbo"), Rule(price=0, provider="kie", operation="imagine", speed="relax"))
+CAPS = Caps(
+    day=7,
+    providers={"kie": 4},
+    batch=3,
+    batches={"b1": 5},
+    labels={"client": {"acme": 3, "*": 2}, "order": {"7": 2}},
+)
 #: those in use, those after a person has changed the file
 PRICES = (
-    Prices(rules=RULES, caps=Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
-    Prices(rules=(Rule(price=2),), caps=Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
+    Prices(rules=RULES, caps=CAPS),
+    Prices(rules=(Rule(price=2),), caps=CAPS),
 )
 ROOM = Limits(rate=4, in_flight=6)
 ANSWERS = (NotTaken("no", code="no", retry_after=timedelta(0)), Rejected("no", code="no"), Uncertain("?", code="?"))
+LABELS: list[dict[str, str]] = [
+    *({}, {}, {"client": "acme"}, {"client": "beta"}, {"client": "acme", "order": "7"}, {"note": "no cap"}),
+]
 WORDS = st.sampled_from([success, failure, lambda claim: progress(claim, 40)])
 
 
@@ -56,6 +66,10 @@ def check(ledger: Ledger) -> None:
             }[row.kind]
             assert min(row.reserved, row.possible, row.spent, row.late) >= 0
             assert cap is None or row.reserved + row.possible + row.spent <= cap, row
+        for row in connection.execute(select(label_budgets)):
+            limit = caps.of_label(row.name, row.value)
+            assert min(row.reserved, row.possible, row.spent, row.late) >= 0
+            assert limit is None or row.reserved + row.possible + row.spent <= limit, row
         paid = select(attempts.c.id, charges.c.state).where(
             attempts.c.generation_id == charges.c.generation_id, attempts.c.number == charges.c.number
         )
@@ -87,10 +101,13 @@ class Money(RuleBasedStateMachine):
         batch=st.sampled_from([None, "b1", "b2"]),
         provider=st.sampled_from(PROVIDERS),
         speed=st.sampled_from([{}, {"speed": "turbo"}, {"speed": "relax"}]),
-        priority=st.integers(0, 1),
+        labels=st.sampled_from(LABELS),
     )
-    def create(self, number: int, batch: str | None, provider: str, speed: dict[str, str], priority: int) -> None:
-        wanted = [new(provider=provider, options=speed, priority=priority) for _ in range(number)]
+    def create(
+        self, number: int, batch: str | None, provider: str, speed: dict[str, str], labels: dict[str, str]
+    ) -> None:
+        priority = number % 2
+        wanted = [new(provider=provider, options=speed, priority=priority, labels=labels) for _ in range(number)]
         self.ids += [generation.id for generation in self.ledger.generations.create(wanted, batch)]
 
     @rule(provider=st.sampled_from(PROVIDERS), prices=st.sampled_from([PRICES[0], PRICES[0], PRICES[0], PRICES[1]]))

@@ -30,8 +30,15 @@ caps:
   providers: {kie: 7.5}
   batch: 1
   batches: {autumn: 3, 2026: 4}
+  labels: {client: {acme: 50, "*": 2.5}}
 """
-    caps = Caps(20_000_000, {"kie": 7_500_000}, 1_000_000, {"autumn": 3_000_000, "2026": 4_000_000})
+    caps = Caps(
+        day=20_000_000,
+        providers={"kie": 7_500_000},
+        batch=1_000_000,
+        batches={"autumn": 3_000_000, "2026": 4_000_000},
+        labels={"client": {"acme": 50_000_000, "*": 2_500_000}},
+    )
     rules = (
         Rule(price=100_000),
         Rule(price=12_000_001, provider="kie", operation="video", speed="turbo", version="niji6"),
@@ -78,6 +85,8 @@ RULE = "prices:\n  - {provider: kie, price: 0.05}\n"
         ("caps:\n  weekly: 5\n", "line 2, column 3", "unknown key 'weekly'; expected one of batch, batches, day"),
         ("prices:\n  - {provider: kie}\n", "line 2, column 5", "missing `price`"),
         (RULE + "  - {provider: kei, price: 1}\n", "line 3, column 16", "unknown provider 'kei'; expected one of "),
+        ("caps:\n  labels: {Client: {a: 1}}\n", "line 2, column 12", "invalid label name 'Client': use a to z"),
+        ("caps:\n  labels: {client: 5}\n", "line 2, column 20", "expected names with values"),
         ("caps:\n  providers: {kei: 1}\n", "line 2, column 15", "unknown provider 'kei'"),
         (RULE + "  - {operation: draw, price: 1}\n", "line 3, column 17", "unknown operation 'draw'"),
         (RULE + "  - {speed: warp, price: 1}\n", "line 3, column 13", "unknown speed 'warp'"),

@@ -122,6 +122,11 @@ class StoredAssets(Part):
             yield page
             after = page[-1].id
 
+    def stored_of(self, generation_ids: Sequence[str]) -> list[Asset]:
+        """Return the stored assets of these generations."""
+        with self._database.read() as connection:
+            return [to_asset(row) for row in _STORED_OF.each(connection, generation_ids)]
+
     def _generations(self, extent: Extent) -> Iterator[list[str]]:
         """The ids of those that may have stored assets, a page at a time."""
         starts: list[dict[str, object]] = [{"at": extent.since}]

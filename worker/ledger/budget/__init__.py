@@ -2,17 +2,21 @@
 
 from worker.ledger.budget.booking import book, book_sent, is_counted
 from worker.ledger.budget.purse import Purse
-from worker.ledger.budget.spending import Assumed, Budgets, By, Spent, Standing
+from worker.ledger.budget.spending import MOST_DIMENSIONS, Assumed, Budgets, By, Dimension, Spent, Standing
 from worker.ledger.budget.tiers import TIER, tier_of_row
+from worker.ledger.budget.unpriced import Unpriced
 
 __all__ = [
+    "MOST_DIMENSIONS",
     "TIER",
     "Assumed",
     "Budgets",
     "By",
+    "Dimension",
     "Purse",
     "Spent",
     "Standing",
+    "Unpriced",
     "book",
     "book_sent",
     "is_counted",

@@ -9,20 +9,20 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from worker.ledger.budget.tiers import TIER, tier_of_row
 from worker.ledger.changes import Changes
-from worker.ledger.charges import add
+from worker.ledger.charges import add, make_budgets
+from worker.ledger.labels import A_LABEL, pairs_of
 from worker.ledger.schema import (
-    COUNTED,
     RELEASED,
     RESERVED,
-    BudgetKey,
+    AnyBudgetKey,
     CleanText,
+    Labels,
     attempts,
     budget_keys,
-    budgets,
     charges,
     generations,
 )
-from worker.ledger.statements import IDS, Query, insert_ignoring, insert_into
+from worker.ledger.statements import IDS, Query, insert_into
 from worker.pricing import Prices, Quote
 
 
@@ -58,12 +58,13 @@ class _Sent(NamedTuple):
     extras: Sequence[str] | None
     prompt: str | None
     options: Mapping[str, object] | None
+    a_label: str | None
 
 
 _a, _g = attempts.c, generations.c
 _SENT = Query(
     _Sent,
-    select(_g.id, _g.provider, _g.batch_id, _a.number, _a.sent_at, *TIER)
+    select(_g.id, _g.provider, _g.batch_id, _a.number, _a.sent_at, *TIER, A_LABEL)
     .join(attempts, (_a.generation_id == _g.id) & (_a.number == _g.tries))
     .where(_g.id.in_(IDS)),
 )
@@ -98,8 +99,12 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
         }
         for row, quote in priced
     ]
-    keys = {key for row, _ in priced for key in budget_keys(prices.day_of(row.sent_at), row.provider, row.batch_id)}
-    empty = [{**key._asdict(), **dict.fromkeys(COUNTED, 0)} for key in sorted(keys)]
+    labels = pairs_of(changes.connection, [row.id for row, _ in priced if row.a_label is not None])
+    keys = {
+        key
+        for row, _ in priced
+        for key in budget_keys(prices.day_of(row.sent_at), row.provider, row.batch_id, labels.get(row.id, ()))
+    }
     insert = insert_into(changes.connection, charges)
     # One that was dispatched before the backup, but never claimed, was given back, and went later.
     again = {name: insert.excluded[name] for name in ("provider", "day", "price", "assumed")}
@@ -107,7 +112,7 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
         index_elements=["generation_id", "number"], set_=again, where=charges.c.state == RELEASED
     )
     changes.connection.execute(instead, rows)
-    changes.connection.execute(insert_ignoring(changes.connection, budgets), empty)
+    make_budgets(changes.connection, keys)
     changes.connection.execute(_PRICED, [{"of": row.id, "at": quote.amount} for row, quote in priced])
     changes.has_price(row.id for row, _ in priced)
 
@@ -117,7 +122,14 @@ def is_counted(row: Priced, cost: int) -> bool:
     return cost > 0 or row.price is not None
 
 
-def book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Going, Quote]]) -> None:
+def book(
+    connection: Connection,
+    provider: str,
+    today: str,
+    priced: Sequence[tuple[Going, Quote]],
+    labels: Mapping[str, Labels],
+) -> None:
+    """`labels`: of those that have any, by id."""
     if not priced:
         return
     rows = [
@@ -138,8 +150,8 @@ def book(connection: Connection, provider: str, today: str, priced: Sequence[tup
     # One that was dispatched before, but never claimed, was given back and is reserved anew, perhaps elsewhere.
     again = {name: insert.excluded[name] for name in ("provider", "day", "price", "assumed", "state")}
     connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
-    deltas: defaultdict[BudgetKey, Counter[str]] = defaultdict(Counter)
+    deltas: defaultdict[AnyBudgetKey, Counter[str]] = defaultdict(Counter)
     for row, quote in priced:
-        for key in budget_keys(today, provider, row.batch_id):
+        for key in budget_keys(today, provider, row.batch_id, labels.get(row.id, ())):
             deltas[key][RESERVED] += quote.amount
     add(connection, deltas)

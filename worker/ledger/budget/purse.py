@@ -6,9 +6,20 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 
 from worker.ledger.changes import Changes
-from worker.ledger.charges import read_budgets
-from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, CleanText, batches, budget_keys, budgets
-from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring
+from worker.ledger.charges import make_budgets, read_budgets
+from worker.ledger.schema import (
+    AnyBudgetKey,
+    BudgetKey,
+    BudgetKind,
+    CleanText,
+    LabelKey,
+    Labels,
+    batches,
+    budget_keys,
+    budgets,
+    label_budgets,
+)
+from worker.ledger.statements import IDS, Query, columns_of
 from worker.pricing import Prices, as_text
 
 
@@ -18,12 +29,12 @@ class _Batch(NamedTuple):
     max_cost: int | None
 
 
-_b = budgets.c
 _BATCHES = Query(_Batch, select(*columns_of(batches, _Batch)).where(batches.c.id.in_(IDS)))
-_TOLD = (
-    update(budgets)
-    .where(*[_b[name] == bindparam(f"of_{name}", type_=CleanText()) for name in BudgetKey._fields])
+_TOLD, _TOLD_OF_LABEL = (
+    update(table)
+    .where(*[table.c[name] == bindparam(f"of_{name}", type_=CleanText()) for name in names])
     .values(told=bindparam("today"))
+    for table, names in ((budgets, BudgetKey._fields), (label_budgets, LabelKey._fields))
 )
 
 
@@ -35,25 +46,25 @@ class Purse:
         self._provider = provider
         self._prices = prices
         self._today = today
-        self._used: dict[BudgetKey, int] = {}
-        self._told: dict[BudgetKey, str | None] = {}
-        self._caps: dict[BudgetKey, int | None] = {}
+        self._used: dict[AnyBudgetKey, int] = {}
+        self._told: dict[AnyBudgetKey, str | None] = {}
+        self._caps: dict[AnyBudgetKey, int | None] = {}
 
-    def open(self, batch_ids: Collection[str | None], *, locked: bool = True) -> None:
-        """Read the budgets that generations of these batches (None: of no batch) count in."""
+    def open(self, batch_ids: Collection[str | None], labels: Collection[Labels] = (), *, locked: bool = True) -> None:
+        """Read the budgets that generations of these batches (None: of no batch), and with these labels, count in."""
         if not batch_ids:
             return
-        keys = sorted({key for batch_id in batch_ids for key in self._keys(batch_id)})
+        keys = {key for batch_id in batch_ids for key in self._keys(batch_id)}
+        of_labels = {LabelKey(*label) for theirs in labels for label in theirs}
+        keys |= of_labels
         if locked:
-            nothing: dict[str, int] = dict.fromkeys(COUNTED, 0)
-            missing = insert_ignoring(self._connection, budgets)
-            self._connection.execute(missing, [{**key._asdict(), **nothing} for key in keys])
+            make_budgets(self._connection, keys)
         self._used = dict.fromkeys(keys, 0)
-        for row in read_budgets(self._connection, keys, locked=locked):
-            self._used[row.key] = row.used
-            self._told[row.key] = row.told
+        for budget in read_budgets(self._connection, keys, locked=locked):
+            self._used[budget.key] = budget.used
+            self._told[budget.key] = budget.told
         caps = self._prices.caps
-        day, of_provider = self._keys(None)
+        day, of_provider = budget_keys(self._today, self._provider, None)
         rows = _BATCHES.each(self._connection, [batch_id for batch_id in batch_ids if batch_id])
         self._caps = {
             day: caps.day,
@@ -62,53 +73,60 @@ class Purse:
                 BudgetKey(BudgetKind.BATCH, batch_id=row.id): stricter(caps.of_batch(row.name), row.max_cost)
                 for row in rows
             },
+            **{key: caps.of_label(key.name, key.value) for key in of_labels},
         }
 
-    def is_open(self, batch_id: str | None) -> bool:
-        return all(key in self._used for key in self._keys(batch_id))
+    def is_open(self, batch_id: str | None, labels: Labels = ()) -> bool:
+        return all(key in self._used for key in self._keys(batch_id, labels))
 
-    def room(self, batch_id: str | None) -> int | None:
+    def room(self, batch_id: str | None, labels: Labels = ()) -> int | None:
         """The smallest remainder of its budgets; None: unlimited."""
-        return min((left for key in self._keys(batch_id) if (left := self._left(key)) is not None), default=None)
+        keys = self._keys(batch_id, labels)
+        return min((left for key in keys if (left := self._left(key)) is not None), default=None)
 
-    def full(self, batch_id: str | None, cost: int) -> BudgetKey | None:
-        """The budget that has no room for this; the batch's first, since it lasts longest."""
-        for key in reversed(self._keys(batch_id) if cost else []):
+    def full(self, batch_id: str | None, cost: int, labels: Labels = ()) -> AnyBudgetKey | None:
+        """The budget that has no room for this, the one that lasts longest first: a label's, then the batch's."""
+        for key in reversed(self._keys(batch_id, labels) if cost else []):
             left = self._left(key)
             if left is not None and left < cost:
                 return key
         return None
 
-    def take(self, batch_id: str | None, cost: int) -> None:
-        for key in self._keys(batch_id) if cost else ():
+    def take(self, batch_id: str | None, cost: int, labels: Labels = ()) -> None:
+        for key in self._keys(batch_id, labels) if cost else ():
             self._used[key] += cost
 
-    def why(self, key: BudgetKey, cost: int) -> str:
+    def why(self, key: AnyBudgetKey, cost: int) -> str:
         text = self._prices.text
         whose = {
             BudgetKind.DAY: "the daily budget",
             BudgetKind.PROVIDER: f"the daily budget for {self._provider}",
             BudgetKind.BATCH: "the budget of its batch",
+            BudgetKind.LABEL: f"the budget of {key.text}" if isinstance(key, LabelKey) else "",
         }
         used = f"{text(self._used[key])} of {text(self._caps[key] or 0)}"
         return f"{whose[key.kind]} has no room: {used} spent or reserved, this costs {text(cost)}"
 
-    def tell(self, changes: Changes, key: BudgetKey) -> None:
+    def tell(self, changes: Changes, key: AnyBudgetKey) -> None:
         """Once per budget and day."""
         if self._told.get(key) == self._today:
             return
         of_key = {f"of_{name}": part for name, part in key._asdict().items()}
-        self._connection.execute(_TOLD, {**of_key, "today": self._today})
         amounts = {"cap": as_text(self._caps[key] or 0), "used": as_text(self._used[key])}
         facts = {"budget": key.kind, "provider": self._provider, "day": self._today, **amounts}
-        changes.event("budget.exceeded", batch_id=key.batch_id or None, **facts)
+        if isinstance(key, LabelKey):
+            self._connection.execute(_TOLD_OF_LABEL, {**of_key, "today": self._today})
+            changes.event("budget.exceeded", batch_id=None, **facts, label=key.name, value=key.value)
+        else:
+            self._connection.execute(_TOLD, {**of_key, "today": self._today})
+            changes.event("budget.exceeded", batch_id=key.batch_id or None, **facts)
 
-    def _left(self, key: BudgetKey) -> int | None:
+    def _left(self, key: AnyBudgetKey) -> int | None:
         cap = self._caps.get(key)
         return None if cap is None else cap - self._used[key]
 
-    def _keys(self, batch_id: str | None) -> list[BudgetKey]:
-        return budget_keys(self._today, self._provider, batch_id)
+    def _keys(self, batch_id: str | None, labels: Labels = ()) -> list[AnyBudgetKey]:
+        return budget_keys(self._today, self._provider, batch_id, labels)
 
 
 def stricter(cap: int | None, max_cost: int | None) -> int | None:

@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple, SupportsInt
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, func, literal, select, text
 
 from worker.ledger.budget.purse import stricter
-from worker.ledger.database import Part
+from worker.ledger.budget.recount import Recount
+from worker.ledger.budget.unpriced import LaterPrices
 from worker.ledger.rows import BATCH_NAMES
 from worker.ledger.schema import (
     COUNTED,
     HELD,
+    HELD_BY_LABEL,
     INCOMPLETE,
     LATE,
     POSSIBLE,
@@ -22,27 +25,42 @@ from worker.ledger.schema import (
     SPENT,
     BudgetKind,
     CleanText,
+    LabelKey,
     batches,
     budgets,
     charges,
     events,
     generations,
+    label_budgets,
 )
+from worker.ledger.schema import labels as labels_table
 from worker.ledger.statements import IDS, Query
-from worker.pricing import Prices
+from worker.pricing import ANY_VALUE, Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c
 _e = events.c
 #: events among which is looked for the one that tells of a full budget
 _LATELY = 20_000
+#: by which sums can be told apart at once
+MOST_DIMENSIONS = 5
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]]).label("used")
 
 
 class _Amount(NamedTuple):
-    key: str | None
+    #: of each dimension
+    key_0: str | None
+    key_1: str | None
+    key_2: str | None
+    key_3: str | None
+    key_4: str | None
     state: str
     #: PostgreSQL's sums are decimals
     amount: SupportsInt
+
+    @property
+    def keys(self) -> tuple[str | None, ...]:
+        return self.key_0, self.key_1, self.key_2, self.key_3, self.key_4
 
 
 class _AssumedAmount(NamedTuple):
@@ -76,6 +94,17 @@ class _NumberOfBatch(NamedTuple):
     number: int
 
 
+class _NumberOfLabel(NamedTuple):
+    held_label: str
+    number: int
+
+
+class _OfLabel(NamedTuple):
+    name: str
+    value: str
+    used: int
+
+
 class _Full(NamedTuple):
     at: datetime
     batch_id: str | None
@@ -107,6 +136,17 @@ _NUMBER_HELD_BY_BATCH = Query(
     .where(text(HELD), _g.provider.in_(IDS), _g.held == BudgetKind.BATCH)
     .group_by(_g.batch_id),
 )
+_NUMBER_HELD_BY_LABEL = Query(
+    _NumberOfLabel,
+    select(_g.held_label, func.count().label("number"))
+    .where(text(HELD_BY_LABEL), _g.provider.in_(IDS))
+    .group_by(_g.held_label),
+)
+_l = label_budgets.c
+_USED_OF_LABEL = sum((_l[state] for state in COUNTED[1:]), start=_l[COUNTED[0]]).label("used")
+_OF_LABELS = Query(
+    _OfLabel, select(_l.name, _l.value, _USED_OF_LABEL).where(_l.name.in_(IDS)).order_by(_l.name, _l.value)
+)
 _TOLD_LATELY = Query(
     _Full,
     select(_e.at, _e.batch_id, _e.payload)
@@ -120,19 +160,42 @@ class By(StrEnum):
     PROVIDER = "provider"
     BATCH = "batch"
     OPERATION = "operation"
+    LABEL = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """What sums are grouped by. `label`: its name, if that is what."""
+
+    by: By
+    label: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.by}:{self.label}" if self.label else self.by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """Known: paid, including late charges. Possible: outcome unknown. Reserved: in progress."""
 
-    #: a day, a provider, an operation, or the id of a batch (None: in no batch)
-    key: str | None
-    name: str
+    #: of each dimension, a day, a provider, an operation, the value of a label (None: it has none), or a batch's id
+    #: (None: in no batch)
+    keys: tuple[str | None, ...]
+    names: tuple[str, ...]
     known: int = 0
     late: int = 0
     possible: int = 0
     reserved: int = 0
+
+    @property
+    def key(self) -> str | None:
+        """Of its only dimension."""
+        return self.keys[0]
+
+    @property
+    def name(self) -> str:
+        """Of its only dimension."""
+        return self.names[0]
 
     @property
     def total(self) -> int:
@@ -168,23 +231,27 @@ class Assumed:
     amount: int
 
 
-class Budgets(Part):
-    def totals(self, by: By, since: date) -> list[Spent]:
-        """What was dispatched on that day or later; days in their order, else the most expensive first."""
-        key = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}[by]
-        query = Query(
-            _Amount,
-            select(key.label("key"), _c.state, func.sum(_c.price).label("amount"))
-            .where(_c.day >= since.isoformat(), _c.state.in_(COUNTED))
-            .group_by(key, _c.state),
-        )
-        amounts: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
+class Budgets(LaterPrices, Recount):
+    def totals(self, by: Sequence[Dimension], since: date, labels: Mapping[str, str] = _NO_LABELS) -> list[Spent]:
+        """What was dispatched on that day or later, of generations with all these `labels`.
+
+        By each combination; by day first: days in their order, else the most expensive first.
+        """
+        query = _sums(by, labels)
+        amounts: defaultdict[tuple[str | None, ...], Counter[str]] = defaultdict(Counter)
         with self._database.read() as connection:
-            for row in query.all(connection):
-                amounts[row.key][row.state] += int(row.amount)
-            names = _names(connection, [key for key in amounts if key]) if by is By.BATCH else {}
-        found = [_spent(one, names.get(one or "", one or "in no batch"), sums) for one, sums in amounts.items()]
-        return sorted(found, key=lambda one: (0 if by is By.DAY else -one.total, one.key or ""))
+            for row in query.all(connection, since=since.isoformat()):
+                amounts[row.keys[: len(by)]][row.state] += int(row.amount)
+            places = [place for place, one in enumerate(by) if one.by is By.BATCH]
+            names = _names(connection, sorted({keys[place] or "" for keys in amounts for place in places}))
+        missing = {By.BATCH: "in no batch", By.LABEL: "without label"}
+        found = []
+        for keys, sums in amounts.items():
+            told = (names.get(key or "", key or missing.get(one.by, "")) for key, one in zip(keys, by, strict=True))
+            found.append(_spent(keys, tuple(told), sums))
+        if by[0].by is By.DAY:
+            return sorted(found, key=lambda one: (one.keys[0] or "", -one.total, [key or "" for key in one.keys]))
+        return sorted(found, key=lambda one: (-one.total, [key or "" for key in one.keys]))
 
     def assumed(self, since: date) -> list[Assumed]:
         """Of what was dispatched on that day or later; the largest first."""
@@ -199,7 +266,10 @@ class Budgets(Part):
         return sorted(found, key=lambda one: (-one.amount, one.provider, one.extras))
 
     def standings(self, prices: Prices) -> list[Standing]:
-        """Every cap that counts now: of today, of each provider today, and of the batches that are not complete."""
+        """Every cap that counts now: of today, of each provider today, of the batches that are not complete, of labels.
+
+        Of labels without a cap of their own (`*`), those that are at least half used, or hold something back.
+        """
         today = prices.day_of(self._database.clock())
         caps = prices.caps
         with self._database.read() as connection:
@@ -207,6 +277,7 @@ class Budgets(Part):
             used = {row.provider: row.used for row in _OF_DAY.all(connection, day=today)}
             waiting = _waiting(connection)
             running = (_RUNNING if caps.batch is not None or caps.batches else _CAPPED).all(connection)
+            labelled = _OF_LABELS.all(connection, ids=sorted(caps.labels)) if caps.labels else []
         found = []
         if caps.day is not None:
             waits = waiting[By.DAY, ""]
@@ -225,6 +296,14 @@ class Budgets(Part):
                 of = {"key": row.id, "name": row.name}
                 waits, is_own = waiting[By.BATCH, row.id], limit == row.max_cost
                 found.append(Standing(budget=By.BATCH, cap=limit, used=row.used, waiting=waits, is_own=is_own, **of))
+        used_of = {LabelKey(row.name, row.value): row.used for row in labelled}
+        named = {LabelKey(name, value) for name, of in caps.labels.items() for value in of.keys() - {ANY_VALUE}}
+        for key in sorted(named | used_of.keys()):
+            limit, spent, waits = caps.of_label(*key), used_of.get(key, 0), waiting[By.LABEL, key.text]
+            if limit is not None and (key in named or waits or 2 * spent >= limit):
+                found.append(
+                    Standing(budget=By.LABEL, key=key.text, name=key.text, cap=limit, used=spent, waiting=waits)
+                )
         return found
 
     def full_since(self, cap: Standing) -> datetime | None:
@@ -237,13 +316,35 @@ def _is_of(cap: Standing, event: _Full) -> bool:
     if cap.budget is By.BATCH:
         return event.batch_id == cap.key
     facts = event.payload
+    if cap.budget is By.LABEL:
+        return f"{facts.get('label')}={facts.get('value')}" == cap.key
     return facts.get("budget") == cap.budget and (cap.budget is By.DAY or facts.get("provider") == cap.key)
 
 
-def _spent(key: str | None, name: str, sums: Counter[str]) -> Spent:
+def _sums(by: Sequence[Dimension], labels: Mapping[str, str]) -> Query[_Amount]:
+    """What sums up charges by these dimensions since a day, of generations with these labels."""
+    of_charge = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}
+    mine = {one: labels_table.alias(f"by_{number}") for number, one in enumerate(by) if one.by is By.LABEL}
+    keys = [mine[one].c.value if one in mine else of_charge[one.by] for one in by]
+    unused = [literal(None, CleanText())] * (MOST_DIMENSIONS - len(by))
+    columns = [key.label(f"key_{number}") for number, key in enumerate((*keys, *unused))]
+    query = select(*columns, _c.state, func.sum(_c.price).label("amount")).select_from(charges)
+    for one, table in mine.items():
+        query = query.outerjoin(table, (table.c.generation_id == _c.generation_id) & (table.c.name == one.label))
+    for number, (name, value) in enumerate(labels.items()):
+        only = labels_table.alias(f"only_{number}").c
+        query = query.join(
+            only.value.table,
+            (only.generation_id == _c.generation_id) & (only.name == name) & (only.value == value),
+        )
+    since = _c.day >= bindparam("since", type_=CleanText())
+    return Query(_Amount, query.where(since, _c.state.in_(COUNTED)).group_by(*keys, _c.state))
+
+
+def _spent(keys: tuple[str | None, ...], names: tuple[str, ...], sums: Counter[str]) -> Spent:
     return Spent(
-        key=key,
-        name=name,
+        keys=keys,
+        names=names,
         known=sums[SPENT] + sums[LATE],
         late=sums[LATE],
         possible=sums[POSSIBLE],
@@ -256,15 +357,20 @@ def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str
 
 
 def _waiting(connection: Connection) -> Counter[tuple[By, str]]:
-    """How many generations are held back, by kind of budget and its provider or batch."""
+    """How many generations are held back, by kind of budget and its provider, batch or label."""
     found: Counter[tuple[By, str]] = Counter()
-    holding_batches = []
+    holding_batches, holding_labels = [], []
     for row in _NUMBER_HELD.all(connection):
         if row.held == BudgetKind.BATCH:
             holding_batches.append(row.provider)
+        elif row.held == BudgetKind.LABEL:
+            holding_labels.append(row.provider)
         else:
             found[By(row.held), row.provider if row.held == BudgetKind.PROVIDER else ""] += row.number
     if holding_batches:
         for one in _NUMBER_HELD_BY_BATCH.all(connection, ids=holding_batches):
             found[By.BATCH, one.batch_id] += one.number
+    if holding_labels:
+        for of_label in _NUMBER_HELD_BY_LABEL.all(connection, ids=holding_labels):
+            found[By.LABEL, of_label.held_label] += of_label.number
     return found

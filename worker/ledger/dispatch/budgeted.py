@@ -11,13 +11,36 @@ from datetime import datetime
 from functools import cache, partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select, text, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from worker.ledger.budget import Purse, book, is_counted, tier_of_row
 from worker.ledger.changes import Changes
 from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.flows import flow_of, line_up
-from worker.ledger.schema import ANY_ACCOUNT, FLOW, HELD, BudgetKey, BudgetKind, CleanText, generations
+from worker.ledger.labels import pairs_of
+from worker.ledger.schema import (
+    ANY_ACCOUNT,
+    FLOW,
+    HELD,
+    HELD_BY_LABEL,
+    AnyBudgetKey,
+    BudgetKind,
+    CleanText,
+    LabelKey,
+    Labels,
+    generations,
+)
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
 from worker.pricing import Prices, Quote
 
@@ -35,11 +58,15 @@ _HOLD = (
     update(generations)
     .where(_g.id.in_(IDS))
     .values(
-        held=bindparam("by"), held_prices=bindparam("digest"), price=bindparam("at"), reason="budget",
-        message=bindparam("why"),
+        held=bindparam("by"), held_prices=bindparam("digest"), held_label=bindparam("label"), price=bindparam("at"),
+        reason="budget", message=bindparam("why"),
     )
 )  # fmt: skip
-_LET_GO = update(generations).where(_g.id.in_(IDS)).values(held=None, held_prices=None, reason=None, message=None)
+_LET_GO = (
+    update(generations)
+    .where(_g.id.in_(IDS))
+    .values(held=None, held_prices=None, held_label=None, reason=None, message=None)
+)
 
 
 class _Held(NamedTuple):
@@ -51,56 +78,83 @@ class _Held(NamedTuple):
 
 
 class _Hold(NamedTuple):
-    """What is alike in all that come back together, in the order of the index. `held`: a `BudgetKind`."""
+    """What is alike in all that come back together. `held`: a `BudgetKind`."""
 
     held: str
+    held_label: str | None
     held_prices: str
     price: int
 
+    @property
+    def labels(self) -> Labels:
+        name, _, value = (self.held_label or "").partition("=")
+        return ((name, value),) if self.held_label else ()
+
 
 _HOLD_KEY = [_g[name] for name in _Hold._fields]
-_IS_HELD_BY = (
-    _g.provider == _PROVIDER,
-    text(HELD),
-    _g.held == bindparam("held", type_=CleanText()),
-    _g.held_prices == bindparam("held_prices", type_=CleanText()),
-    _g.price == bindparam("price"),
-)
 _LINES_UP = columns_of(generations, _Held)
-_HELD_BY = Query(
-    _Held,
-    select(*_LINES_UP)
-    .where(
-        *_IS_HELD_BY,
-        _g.pinned == bindparam("to", type_=CleanText()),
-        text(f"{FLOW} = :flow").bindparams(bindparam("flow", type_=CleanText())),
-    )
-    .order_by(_g.priority.desc(), _g.turn, _g.id)
-    .limit(LIMIT)
-    .with_for_update(skip_locked=True),
-)
 _ALL_HELD = Query(
     _Held,
     select(*_LINES_UP).where(_g.provider == _PROVIDER, text(HELD)).limit(LIMIT).with_for_update(skip_locked=True),
 )
-# One row of each hold, by a jump through the index to the next one: there may be very many generations and few holds.
-_FIRST = select(_g.id).where(_g.provider == _PROVIDER, text(HELD)).order_by(*_HOLD_KEY).limit(1)
-_FOUND = select(_FIRST.scalar_subquery().label("id")).cte("found", recursive=True)
-_last = generations.alias("last")
-# In words with which SQLite jumps, too: expressions, since of columns it would compare the first alone; and not `>`,
-# for which it would read all that are equal.
-_AFTER = tuple_(_last.c.held + "", _last.c.held_prices + "", _last.c.price + 1)
-_NEXT = _FIRST.where(tuple_(*_HOLD_KEY) >= _AFTER).correlate(_last)
-_ONE_OF_EACH = _FOUND.union_all(
-    select(_NEXT.scalar_subquery()).select_from(_FOUND.join(_last, _last.c.id == _FOUND.c.id))
-)
-_HOLDS = Query(_Hold, select(*_HOLD_KEY).join(_ONE_OF_EACH, _ONE_OF_EACH.c.id == _g.id))
-# In the same way, each flow of one hold.
 _FLOW = literal_column(FLOW, CleanText())
-_FIRST_FLOW = select(func.min(_FLOW).label("flow")).where(*_IS_HELD_BY).cte("flows_held", recursive=True)
-_NEXT_FLOW = select(func.min(_FLOW)).where(*_IS_HELD_BY, _FIRST_FLOW.c.flow < _FLOW).scalar_subquery()
-_FOUND_FLOWS = _FIRST_FLOW.union_all(select(_NEXT_FLOW).where(_FIRST_FLOW.c.flow.is_not(None)))
-_FLOWS = select(_FOUND_FLOWS.c.flow).where(_FOUND_FLOWS.c.flow.is_not(None))
+
+
+class _FlowName(NamedTuple):
+    flow: str
+
+
+class _Holds(NamedTuple):
+    """What asks for holds: for all, or for those of labels, through the index that has the label."""
+
+    holds: Query[_Hold]
+    #: of one hold, those of a flow that may go to an account
+    held: Query[_Held]
+    #: of one hold, its flows
+    flows: Query[_FlowName]
+
+
+def _asking(by: Column[object], condition: str) -> _Holds:
+    """`by`: the column that tells them apart, before prices and price."""
+    is_held = (_g.provider == _PROVIDER, text(condition))
+    key = (by, _g.held_prices, _g.price)
+    # One row of each hold, by a jump through the index to the next one: there may be very many generations and few
+    # holds.
+    first = select(_g.id).where(*is_held).order_by(*key).limit(1)
+    found = select(first.scalar_subquery().label("id")).cte("found", recursive=True)
+    last = generations.alias("last")
+    # In words with which SQLite jumps, too: expressions, since of columns it would compare the first alone; and not
+    # `>`, for which it would read all that are equal.
+    after = tuple_(last.c[by.key] + "", last.c.held_prices + "", last.c.price + 1)
+    following = first.where(tuple_(*key) >= after).correlate(last)
+    one_of_each = found.union_all(
+        select(following.scalar_subquery()).select_from(found.join(last, last.c.id == found.c.id))
+    )
+    is_hold: list[ColumnElement[bool]] = [column == bindparam(column.key, type_=column.type) for column in key]
+    held = (
+        select(*_LINES_UP)
+        .where(
+            *is_held,
+            *is_hold,
+            _g.pinned == bindparam("to", type_=CleanText()),
+            text(f"{FLOW} = :flow").bindparams(bindparam("flow", type_=CleanText())),
+        )
+        .order_by(_g.priority.desc(), _g.turn, _g.id)
+        .limit(LIMIT)
+        .with_for_update(skip_locked=True)
+    )
+    # In the same way, each flow of one hold.
+    first_flow = select(func.min(_FLOW).label("flow")).where(*is_held, *is_hold).cte("flows_held", recursive=True)
+    next_flow = select(func.min(_FLOW)).where(*is_held, *is_hold, first_flow.c.flow < _FLOW).scalar_subquery()
+    flows = first_flow.union_all(select(next_flow).where(first_flow.c.flow.is_not(None)))
+    return _Holds(
+        Query(_Hold, select(*_HOLD_KEY).join(one_of_each, one_of_each.c.id == _g.id)),
+        Query(_Held, held),
+        Query(_FlowName, select(flows.c.flow).where(flows.c.flow.is_not(None))),
+    )
+
+
+_ALL, _OF_LABELS = _asking(_g.held, HELD), _asking(_g.held_label, HELD_BY_LABEL)
 
 
 def reserve(
@@ -121,31 +175,36 @@ def reserve(
         return quoted(row.operation, tier_of_row(row))
 
     purse = Purse(connection, provider, prices, today)
-    purse.open({row.batch_id for row in line.ready() if is_counted(row, quote_of(row).amount)})
+    counted = [row for row in line.ready() if is_counted(row, quote_of(row).amount)]
+    labels = pairs_of(connection, [row.id for row in counted if row.a_label is not None])
+    purse.open({row.batch_id for row in counted}, set(labels.values()))
     chosen: list[tuple[Waiting, Quote, str]] = []
-    held: defaultdict[tuple[BudgetKey, int], list[str]] = defaultdict(list)
+    held: defaultdict[tuple[AnyBudgetKey, int], list[str]] = defaultdict(list)
     for _ in range(most):
         if (found := line.next()) is None:
             break
         row, account = found
         quote = quote_of(row)
-        cost = quote.amount
-        if is_counted(row, cost) and not purse.is_open(row.batch_id):
+        cost, mine = quote.amount, labels.get(row.id, ())
+        is_known = bool(mine) or row.a_label is None
+        if is_counted(row, cost) and not (is_known and purse.is_open(row.batch_id, mine)):
             # Budgets are locked once, all together; the next look begins with this one.
             line.cut()
-        elif (full := purse.full(row.batch_id, cost)) is None:
-            purse.take(row.batch_id, cost)
+        elif (full := purse.full(row.batch_id, cost, mine)) is None:
+            purse.take(row.batch_id, cost, mine)
             line.take(row, account)
             chosen.append((row, quote, account))
         else:
             line.leave(row)
             held[full, cost].append(row.id)
     _let_go(connection, chosen, now)
-    book(connection, provider, today, [(row, quote) for row, quote, _ in chosen if is_counted(row, quote.amount)])
+    going = [(row, quote) for row, quote, _ in chosen if is_counted(row, quote.amount)]
+    book(connection, provider, today, going, labels)
     for (key, cost), ids in held.items():
-        marks = {"by": key.kind, "digest": prices.digest, "at": cost, "why": purse.why(key, cost)}
+        label = key.text if isinstance(key, LabelKey) else None
+        marks = {"by": key.kind, "label": label, "digest": prices.digest, "at": cost, "why": purse.why(key, cost)}
         connection.execute(_HOLD, {"ids": ids, **marks})
-    for key in sorted({key for key, _ in held}):
+    for key in sorted({key for key, _ in held}, key=tuple):
         purse.tell(changes, key)
     return [(row, account) for row, _, account in chosen], sum(map(len, held.values()))
 
@@ -155,7 +214,7 @@ def let_some_go(connection: Connection, provider: str) -> bool:
     back = _ALL_HELD.all(connection, provider=provider, limit=_MOST_BACK)
     connection.execute(_LET_GO, {"ids": [row.id for row in back]})
     line_up(connection, {flow_of(row) for row in back})
-    return _HOLDS.first(connection, provider=provider) is None
+    return _ALL.holds.first(connection, provider=provider) is None
 
 
 def take_back(connection: Connection, provider: str, prices: Prices, rooms: Rooms, now: datetime) -> None:
@@ -164,17 +223,20 @@ def take_back(connection: Connection, provider: str, prices: Prices, rooms: Room
     As much of each flow, because it is the line that says whose turn it is: what does not fit then is held again.
     """
     today = prices.day_of(now)
-    holds = _HOLDS.all(connection, provider=provider)
+    holds = _ALL.holds.all(connection, provider=provider)
     if not holds:
         return
+    if any(hold.held == BudgetKind.LABEL for hold in holds):
+        holds = [hold for hold in holds if hold.held != BudgetKind.LABEL]
+        holds += _OF_LABELS.holds.all(connection, provider=provider)
     batches = {hold: _flows_of(connection, provider, hold) for hold in holds if hold.held == BudgetKind.BATCH}
     purse = Purse(connection, provider, prices, today)
     # Only a hint, so nothing is locked: what comes back is looked at again, like all in the line.
-    purse.open({None}.union(*batches.values()), locked=False)
+    purse.open({None}.union(*batches.values()), {hold.labels for hold in holds}, locked=False)
     back: list[_Held] = []
     for hold in holds:
         for batch_id in batches.get(hold, (None,)):
-            left = purse.room(batch_id)
+            left = purse.room(batch_id, hold.labels)
             fitting = _MOST_BACK if left is None or hold.held_prices != prices.digest else left // hold.price
             if fitting > 0:
                 flows = _flows_of(connection, provider, hold) if batch_id is None else (batch_id,)
@@ -186,7 +248,8 @@ def take_back(connection: Connection, provider: str, prices: Prices, rooms: Room
 
 def _flows_of(connection: Connection, provider: str, hold: _Hold) -> Sequence[str]:
     """By chance, so that none is left out each time."""
-    names = list(connection.execute(_FLOWS, {"provider": provider, **hold._asdict()}).scalars())
+    flows = (_OF_LABELS if hold.held_label else _ALL).flows
+    names = [row.flow for row in flows.all(connection, provider=provider, **hold._asdict())]
     random.shuffle(names)
     return names
 
@@ -199,12 +262,13 @@ def _some_of_each(
     What is pinned to an account without room stays: the others of its flow would wait behind it.
     """
     mine = {"provider": provider, **hold._asdict()}
+    held = (_OF_LABELS if hold.held_label else _ALL).held
     found: list[_Held] = []
     for name in flows:
         if len(found) >= _MOST_BACK:
             break
         for pinned, room in {ANY_ACCOUNT: rooms.total, **rooms.free}.items():
-            found += _HELD_BY.all(connection, **mine, flow=name, to=pinned, limit=min(fitting, room))
+            found += held.all(connection, **mine, flow=name, to=pinned, limit=min(fitting, room))
     return found
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, upd
 from worker.ledger.batches import Quotas
 from worker.ledger.budget import TIER
 from worker.ledger.flows import Flow, put_to_sleep, stand_down
+from worker.ledger.labels import A_LABEL
 from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, STOPPED, WAITING, CleanText, batches, flows, generations
 from worker.ledger.statements import LIMIT, NOW, Query
 
@@ -36,6 +37,7 @@ class Waiting(NamedTuple):
     extras: Sequence[str] | None
     prompt: str | None
     options: Mapping[str, object] | None
+    a_label: str | None
 
 
 class _Turn(NamedTuple):
@@ -89,7 +91,7 @@ _BARREN = Query(
 )
 _ROWS = Query(
     Waiting,
-    select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.tries, _g.price, *TIER)
+    select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.tries, _g.price, *TIER, A_LABEL)
     .where(
         _g.provider == _PROVIDER,
         _g.pinned == _TO,

@@ -4,13 +4,14 @@ Their index begins with batch and state, which every move writes anyway: a list 
 list per state, instead of another index that every move would have to write.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from heapq import nlargest
 
 from sqlalchemy import BindParameter, CompoundSelect, Connection, Select, bindparam, select, union_all
 
 from worker.generation import Generation, State
+from worker.ledger.generations.label_pages import has_labels, named
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import CleanText, batches, generations
 from worker.ledger.statements import IDS, LIMIT, Query
@@ -30,24 +31,31 @@ def batches_of(connection: Connection, batch: str) -> Sequence[str]:
 
 
 def page_of_batches(
-    connection: Connection, batch: str, state: State | None, limit: int, before: str | None
+    connection: Connection,
+    batch: str,
+    *,
+    state: State | None,
+    limit: int,
+    before: str | None,
+    labels: Mapping[str, str],
 ) -> list[Generation]:
     """As `Queries.page`."""
-    query = _ids(is_of_state=state is not None, is_continued=before is not None)
-    found = (
-        connection.execute(query, {"batch": one, "state": state, "before": before, "limit": limit}).scalars()
-        for one in batches_of(connection, batch)
-    )
+    query = _ids(len(labels), is_of_state=state is not None, is_continued=before is not None)
+    parameters = {"state": state, "before": before, "limit": limit, **named(labels)}
+    found = (connection.execute(query, {"batch": one, **parameters}).scalars() for one in batches_of(connection, batch))
     ids = nlargest(limit, (generation_id for some in found for generation_id in some))
     return [to_generation(row) for row in _THESE.all(connection, ids=ids)] if ids else []
 
 
 @cache
-def _ids(*, is_of_state: bool, is_continued: bool) -> Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]]:
+def _ids(
+    labels: int, *, is_of_state: bool, is_continued: bool
+) -> Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]]:
     """Those of one batch."""
 
     def of_state(state: str | BindParameter[str]) -> Select[*tuple[object, ...]]:
-        query = select(_g.id).where(_g.batch_id == _BATCH, _g.state == state).order_by(_g.id.desc()).limit(LIMIT)
+        query = select(_g.id).where(_g.batch_id == _BATCH, _g.state == state, *has_labels(_g.id, labels))
+        query = query.order_by(_g.id.desc()).limit(LIMIT)
         return query.where(_g.id < bindparam("before", type_=CleanText())) if is_continued else query
 
     if is_of_state:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple, TypedDict
 
@@ -27,9 +27,10 @@ from worker.ledger.generations.unfinished import (
     remove_stalled,
 )
 from worker.ledger.inputs import write_uses
+from worker.ledger.labels import A_LABEL, labels_of, write_labels
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
-from worker.ledger.statements import IDS, Query, columns_of, insert_rows
+from worker.ledger.statements import IDS, Query, insert_rows
 from worker.pricing import tier_of
 
 
@@ -48,6 +49,7 @@ class _Parent(NamedTuple):
     provider: str
     account: str | None
     turn: int
+    a_label: str | None
 
 
 _g = generations.c
@@ -57,7 +59,7 @@ _KNOWN = Query(
     .outerjoin(batches, batches.c.id == _g.batch_id)
     .where(_g.dedupe.in_(IDS)),
 )
-_PARENTS = Query(_Parent, select(*columns_of(generations, _Parent)).where(_g.id.in_(IDS)))
+_PARENTS = Query(_Parent, select(_g.id, _g.provider, _g.account, _g.turn, A_LABEL).where(_g.id.in_(IDS)))
 _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)))
 #: how often it begins once more, when others have completed or left what it needs
 _TRIES = 5
@@ -68,7 +70,7 @@ class NewGeneration:
     """`dedupe` makes repeated creation harmless; `key` is the user's key.
 
     `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
-    name → value; `inputs`: digests of the files in the bucket that its options refer to.
+    name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
     """
 
     provider: str
@@ -176,7 +178,9 @@ class Creation(Part):
             begun = batch_of(connection, request)
             batch_id = begun or new_id("batch", now)
             known = _whole(connection, wanted)
-            rows = rows_of(wanted, _parents(connection, wanted), now, batch_id)
+            parents = _parents(connection, wanted)
+            wanted = _labelled(connection, wanted, parents)
+            rows = rows_of(wanted, parents, now, batch_id)
         made, left = _sorted_out(rows, wanted, known)
         try:
             for bite, is_last in in_bites(self._database, left):
@@ -223,7 +227,9 @@ def insert_generations(
     """Insert new ones; return all, in the order of `wanted`. Raises RequestInvalid as `create` does."""
     if not wanted:
         return []
-    rows = rows_of(wanted, _parents(connection, wanted), changes.at, batch_id)
+    parents = _parents(connection, wanted)
+    wanted = _labelled(connection, wanted, parents)
+    rows = rows_of(wanted, parents, changes.at, batch_id)
     made = _insert(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
     # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
     line_up(connection, {flow_of_new(row) for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]})
@@ -275,13 +281,17 @@ def insert_new(
     for owner in owners.values():
         if owner.unfinished_at is not None and owner.batch_id != batch_id:
             raise BeingWritten(str(owner.batch_id))
-    for row, _ in wanted:
+    created: list[New] = []
+    for row, new in wanted:
         if row["dedupe"] is None:
             owners[row["id"]] = Owner("", row["id"], row["batch_id"], row["row_sha256"], None)
         elif owners[row["dedupe"]].id != row["id"]:
             continue
         changes.bind(row["id"], provider=row["provider"])
         changes.record(row["id"], row["batch_id"], None, State.QUEUED, "created")
+        created.append((row, new))
+    write_labels(connection, [(row["id"], new.labels) for row, new in created])
+    write_uses(connection, [(row["id"], sha256) for row, new in created for sha256 in new.inputs])
     return owners
 
 
@@ -302,8 +312,6 @@ def _insert(
             # Its key was there before, in this list or from somebody who came first by a moment.
             made[key] = known.get(owner_id) or made[key]
             _compare(new, made[key])
-    created = [(made[row["dedupe"] or row["id"]].id, row, new) for row, new in wanted if new.inputs]
-    write_uses(connection, [(id_, sha256) for id_, row, new in created if id_ == row["id"] for sha256 in new.inputs])
     return made
 
 
@@ -337,6 +345,18 @@ def _others(connection: Connection, ids: Collection[str]) -> dict[str, Generatio
 def _parents(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping[str | None, _Parent]:
     ids = sorted({new.parent_id for new in wanted if new.parent_id})
     return {row.id: row for row in _PARENTS.each(connection, ids)}
+
+
+def _labelled(
+    connection: Connection, wanted: Sequence[NewGeneration], parents: Mapping[str | None, _Parent]
+) -> Sequence[NewGeneration]:
+    """With the labels of their parents."""
+    ids = [parent.id for parent in parents.values() if parent.a_label is not None]
+    theirs = labels_of(connection, ids) if ids else {}
+    return [
+        replace(new, labels={**theirs[new.parent_id], **new.labels}) if new.parent_id in theirs else new
+        for new in wanted
+    ]
 
 
 def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, pinned: str) -> NewRow:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, or_, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
 from worker.generation import OPEN, Asset, AssetState, State, Verdict
 from worker.ledger.assets import ASSETS
@@ -11,7 +11,18 @@ from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.rows import ASSET, AssetRow, Id, to_asset
-from worker.ledger.schema import LIVE, POLLED, STORED, CleanText, assets, attempts, callbacks, events, generations
+from worker.ledger.schema import (
+    LIVE,
+    POLLED,
+    STORED,
+    CleanText,
+    assets,
+    attempts,
+    callbacks,
+    events,
+    generations,
+    labels,
+)
 from worker.ledger.statements import IDS, NOW, Query
 
 _g, _t, _c, _a, _e = generations.c, attempts.c, callbacks.c, assets.c, events.c
@@ -69,6 +80,10 @@ _DISMISS_CALLBACKS = (
     .values(applied_at=func.coalesce(_c.applied_at, NOW))
 )
 _FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload={})
+# What was sent may have cost something, and a bill needs to know for whom.
+_FORGET_LABELS = delete(labels).where(
+    labels.c.generation_id.in_(IDS), ~select(_t.id).where(_t.generation_id == labels.c.generation_id).exists()
+)
 _GONE = update(assets).where(_a.id.in_(IDS), _a.state == AssetState.DELETED).values(object_key=None)
 
 
@@ -83,7 +98,8 @@ class Deletion(Part):
         """Delete them; return those that cannot be deleted now, with the remedy. Raises NotFound before any change.
 
         Deletes prompt, options, the user's columns, links, texts, callbacks and event payloads; keeps state and hash of
-        each result, times, charges and history. Objects in the bucket are not deleted: `objects` lists them.
+        each result, times, charges and history, and the labels of what was sent. Objects in the bucket are not deleted:
+        `objects` lists them.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -93,7 +109,7 @@ class Deletion(Part):
             because = f"deleted by {person.name}{f': {person.why}' if person.why else ''}"
             gone = [one for one in sorted(set(generation_ids) - obstacles.keys()) if _forget(changes, one, because)]
             if gone:
-                for forget in (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS):
+                for forget in (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS, _FORGET_LABELS):
                     connection.execute(forget, {"ids": gone})
                 own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})

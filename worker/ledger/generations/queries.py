@@ -9,18 +9,22 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_colum
 
 from worker.errors import NotFound
 from worker.generation import Asset, AttemptState, Generation, Lineage, State, Transition, Verdict
-from worker.ledger.database import Part
 from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
-from worker.ledger.generations.counting import counts
+from worker.ledger.generations.label_pages import (
+    has_labels,
+    named,
+    page_with_labels,
+    with_labels,
+)
+from worker.ledger.generations.totals import NO_LABELS, Totals, spent_on_family
+from worker.ledger.labels import labels_of
 from worker.ledger.lineage import lineages_of
 from worker.ledger.outcome import CallbackNote
 from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
 from worker.ledger.schema import (
     BY_STATE,
-    LATE,
-    SPENT,
     CleanText,
     assets,
     attempts,
@@ -80,16 +84,15 @@ class Charge(NamedTuple):
     state: str
 
 
-class _Spent(NamedTuple):
-    amount: int | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """Everything that is known about one generation."""
 
     generation: Generation
     lineage: Lineage
+    labels: Mapping[str, str]
+    #: with all that follows from it, in millionths
+    spent_in_total: int
     children: tuple[Child, ...]
     charges: tuple[Charge, ...]
     assets: tuple[Asset, ...]
@@ -184,14 +187,9 @@ _CHARGES = Query(
     Charge,
     select(*columns_of(charges, Charge)).where(charges.c.generation_id == _GENERATION_ID).order_by(charges.c.number),
 )
-_SPENT = select(func.sum(charges.c.price).label("amount")).where(charges.c.state.in_([SPENT, LATE]))
-_SPENT_ON = Query(_Spent, _SPENT.where(charges.c.generation_id.in_(IDS)))
-_SPENT_ON_BATCH = _SPENT.join(generations, _g.id == charges.c.generation_id).where(
-    _g.batch_id == bindparam("batch", type_=CleanText())
-)
 
 
-class Queries(Part):
+class Queries(Totals):
     def get(self, generation_ids: Sequence[str]) -> list[Generation]:
         """Return generations in the order of the ids; raises NotFound."""
         with self._database.read() as connection:
@@ -203,13 +201,21 @@ class Queries(Part):
         return [found[generation_id] for generation_id in generation_ids]
 
     def page(
-        self, *, state: State | None = None, batch: str | None = None, limit: int = 50, before: str | None = None
+        self,
+        *,
+        state: State | None = None,
+        batch: str | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
+        limit: int = 50,
+        before: str | None = None,
     ) -> list[Generation]:
         """Return a page, newest first; `before`: continue after this id. `batch`: an id or a name, if finished."""
         with self._database.read() as connection:
             if batch is not None:
-                return page_of_batches(connection, batch, state, limit, before)
-            query = _GENERATIONS.limit(limit)
+                return page_of_batches(connection, batch, state=state, limit=limit, before=before, labels=labels)
+            if labels and (found := page_with_labels(connection, labels, state, limit, before)) is not None:
+                return found
+            query = _GENERATIONS.where(*has_labels(_g.id, len(labels))).limit(limit)
             if state is not None and not self._database.is_sqlite:
                 # Told in which state all are, PostgreSQL would look for them among the newest, where none may be.
                 query = query.where(_by_state >= state, _by_state <= state).order_by(_by_state.desc(), _g.id.desc())
@@ -223,7 +229,7 @@ class Queries(Part):
                     query = query.where(_g.id < before)
             if hidden := unfinished(connection):
                 query = query.where(_g.batch_id.is_(None) | _g.batch_id.not_in(hidden))
-            return [to_generation(row) for row in Query(GenerationRow, query).all(connection)]
+            return [to_generation(row) for row in Query(GenerationRow, query).all(connection, **named(labels))]
 
     def batch_ids(self, batch: str) -> Sequence[str]:
         """The ids of the batches of that id or name, the newest first."""
@@ -244,14 +250,19 @@ class Queries(Part):
         with self._database.read() as connection:
             return int(connection.execute(select(func.max(_t.id))).scalar() or 0)
 
-    def moves(self, batch_id: str, after: int, last: int) -> list[tuple[Move, Generation]]:
-        """Return the moves in a batch after the move `after`, up to `last`, in order."""
+    def moves(
+        self, batch_id: str | None, after: int, last: int, labels: Mapping[str, str] = NO_LABELS
+    ) -> list[tuple[Move, Generation]]:
+        """Return the moves in a batch, or with these labels, after the move `after`, up to `last`, in order."""
         found: list[tuple[Move, Generation]] = []
         with self._database.read() as connection:
             while rows := _MOVES.all(connection, after=after, last=last, limit=_MOVES_PAGE):
                 ids = sorted({row.generation_id for row in rows})
-                moved = {row.id: to_generation(row) for row in _THESE.each(connection, ids) if row.batch_id == batch_id}
-                found += [(_to_move(row), moved[row.generation_id]) for row in rows if row.generation_id in moved]
+                moved = [to_generation(row) for row in _THESE.each(connection, ids)]
+                if labels:
+                    moved = with_labels(connection, moved, labels)
+                known = {one.id: one for one in moved if batch_id in {None, one.batch_id}}
+                found += [(_to_move(row), known[row.generation_id]) for row in rows if row.generation_id in known]
                 after = rows[-1].id
         return found
 
@@ -323,9 +334,13 @@ class Queries(Part):
             children = [one._replace(state=State(one.state)) for one in born]
             paid = _CHARGES.all(connection, generation_id=generation_id)
             lineage = lineages_of(connection, [generation_id])[generation_id]
+            total = spent_on_family(connection, generation_id)
+            labels = labels_of(connection, [generation_id]).get(generation_id, {})
         return Story(
             generation=generation,
             lineage=lineage,
+            labels=labels,
+            spent_in_total=total,
             children=tuple(children),
             charges=tuple(paid),
             assets=tuple(self.assets_of([generation_id])[generation_id]),
@@ -336,18 +351,6 @@ class Queries(Part):
             undelivered=tuple(refused),
             pruned_before=pruned,
         )
-
-    def spent(self, *, batch_id: str | None = None, generation_ids: Sequence[str] = ()) -> int:
-        """What was paid for a batch, or for these generations, in millionths."""
-        with self._database.read() as connection:
-            if batch_id is not None:
-                return int(connection.execute(_SPENT_ON_BATCH, {"batch": batch_id}).scalar() or 0)
-            return sum(int(row.amount or 0) for row in _SPENT_ON.each(connection, generation_ids))
-
-    def counts(self, batch_id: str | None = None) -> dict[State, int]:
-        """Count generations per state, in total or for one batch, without reading them."""
-        with self._database.read() as connection:
-            return counts(connection, batch_id)
 
 
 def pruned_before(connection: Connection) -> dict[str, datetime]:

@@ -269,6 +269,7 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
         # If it waited for money: it does not any more.
         held=None,
         held_prices=None,
+        held_label=None,
         reason=None,
         message=None,
     )

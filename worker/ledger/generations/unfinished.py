@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, literal, select, text, upd
 from worker.errors import LedgerUnavailable
 from worker.ledger.database import Database, in_bites
 from worker.ledger.dispatch import SLACK
-from worker.ledger.schema import UNFINISHED, CleanText, UtcDateTime, batches, generations, transitions
+from worker.ledger.schema import UNFINISHED, CleanText, UtcDateTime, batches, generations, labels, transitions
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 
 #: who has written nothing for so long does not keep others from the same keys; if it lives, it begins once more
@@ -42,6 +42,7 @@ _DISOWN = update(batches).where(_b.id == _ID, text(UNFINISHED)).values(unfinishe
 _SOME = select(_g.id).where(_g.batch_id == _ID).order_by(_g.id).limit(LIMIT)
 _HAS_ANY = select(literal(1)).where(_g.batch_id == _ID).limit(1)
 _FORGET_HISTORY = delete(transitions).where(transitions.c.generation_id.in_(IDS))
+_FORGET_LABELS = delete(labels).where(labels.c.generation_id.in_(IDS))
 _FORGET = delete(generations).where(_g.id.in_(IDS))
 _REMOVE = delete(batches).where(_b.id == _ID)
 
@@ -152,5 +153,6 @@ def _remove_some(database: Database, batch_id: str) -> bool:
     for bite, _ in in_bites(database, ids):
         with database.write() as connection:
             connection.execute(_FORGET_HISTORY, {"ids": bite})
+            connection.execute(_FORGET_LABELS, {"ids": bite})
             connection.execute(_FORGET, {"ids": bite})
     return False

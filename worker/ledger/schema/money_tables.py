@@ -1,7 +1,7 @@
 """The tables of money: amounts are whole millionths of the currency that the price file names."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
 
@@ -29,8 +29,23 @@ COUNTED = (RESERVED, POSSIBLE, SPENT, LATE)
 
 #: what waits because it would go beyond a cap
 HELD = f"{in_states('state', [State.QUEUED])} AND held IS NOT NULL"
+HELD_BY_LABEL = f"{HELD} AND held_label IS NOT NULL"
 
 _g = generations.c
+# What the budget of a label holds, which may be anywhere in its flow.
+Index(
+    "ix_generations_held_label",
+    _g.provider,
+    _g.held_label,
+    _g.held_prices,
+    _g.price,
+    text(FLOW),
+    _g.priority.desc(),
+    _g.turn,
+    _g.id,
+    sqlite_where=text(HELD_BY_LABEL),
+    postgresql_where=text(HELD_BY_LABEL),
+)
 Index(
     "ix_generations_held",
     _g.provider,
@@ -67,11 +82,17 @@ charges = Table(
 Index("ix_charges_day", charges.c.day)
 
 
+#: pairs of name and value, in order of name
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+
+
 class BudgetKind(StrEnum):
     DAY = "day"
     #: of one provider on one day
     PROVIDER = "provider"
     BATCH = "batch"
+    #: of one label with one value, since ever (`label_budgets`)
+    LABEL = "label"
 
 
 class BudgetKey(NamedTuple):
@@ -83,10 +104,32 @@ class BudgetKey(NamedTuple):
     batch_id: str = ""
 
 
-def budget_keys(day: str, provider: str, batch_id: str | None) -> list[BudgetKey]:
-    """The budgets that a charge counts in."""
-    keys = [BudgetKey(BudgetKind.DAY, day), BudgetKey(BudgetKind.PROVIDER, day, provider)]
-    return [*keys, BudgetKey(BudgetKind.BATCH, batch_id=batch_id)] if batch_id else keys
+class LabelKey(NamedTuple):
+    """The key of a row of `label_budgets`; everybody locks them in this order, after `budgets`."""
+
+    name: str
+    value: str
+
+    @property
+    def kind(self) -> BudgetKind:
+        return BudgetKind.LABEL
+
+    @property
+    def text(self) -> str:
+        """As people give it; a name has no equals sign."""
+        return f"{self.name}={self.value}"
+
+
+#: of a row of either table
+AnyBudgetKey: TypeAlias = BudgetKey | LabelKey
+
+
+def budget_keys(day: str, provider: str, batch_id: str | None, labels: Labels = ()) -> list[AnyBudgetKey]:
+    """The budgets that a charge counts in, those that last longest last."""
+    keys: list[AnyBudgetKey] = [BudgetKey(BudgetKind.DAY, day), BudgetKey(BudgetKind.PROVIDER, day, provider)]
+    if batch_id:
+        keys.append(BudgetKey(BudgetKind.BATCH, batch_id=batch_id))
+    return [*keys, *(LabelKey(*label) for label in labels)]
 
 
 budgets = Table(

@@ -80,6 +80,8 @@ generations = Table(
     *(Column(name, CleanText) for name in ("speed", "version")),
     # Which of its budgets has no room for it (`BudgetKind`), at the prices of this digest.
     *(Column(name, CleanText) for name in ("held", "held_prices")),
+    # Of which label, where that is the budget's kind: `client=acme`.
+    Column("held_label", CleanText),
     # None where a version of the program wrote it that did not know them (`budget/tiers.py`).
     Column("extras", Json),
     Column("price", BigInteger),

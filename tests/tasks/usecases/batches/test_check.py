@@ -50,7 +50,7 @@ def checked(
 
 def test_what_is_valid_is_handed_on_with_all_that_the_row_says(services: Services) -> None:
     raw = "sku,prompt,colour,hd,label.client,follow_up,operation\n0042,a {colour} hat,red,true,acme,upscale1,\n"
-    found, (new,) = checked(services, raw, labels={"client": "other", "year": "2026"})
+    found, (new,) = checked(services, raw, defaults=Defaults(labels={"client": "other", "year": "2026"}))
     assert (new.key, new.request.prompt, new.request.options) == ("0042", "a red hat", {"hd": "true"})
     assert (new.input, new.row_number) == ({"colour": "red"}, 1)
     assert (new.labels, new.follow_up) == ({"client": "acme", "year": "2026"}, ("upscale1",))

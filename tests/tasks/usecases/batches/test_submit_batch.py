@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from tasks.usecases.batches.submit import BatchSubmitted, submit_batch
+from tasks.usecases.entry_check import Defaults
 from tests.tasks.usecases.batches.sheets import request, row
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import State
@@ -123,7 +124,7 @@ def test_options_that_existing_rows_do_not_have_are_named(here: Services) -> Non
         request(
             content=(row(1, "1"),),
             providers=("kie", "acedata"),
-            labels={"client": "acme"},
+            defaults=Defaults(labels={"client": "acme"}),
             max_in_flight=5,
             start_at=datetime(2030, 1, 1, tzinfo=UTC),
         ),

@@ -1,0 +1,25 @@
+"""`--only moderation,provider`: why something failed."""
+
+import click
+
+from worker.failures import Category
+
+#: nothing is retried of these: nobody knows whether it is paid for
+_NEVER = Category.UNCONFIRMED
+
+
+def _read(_: click.Context, __: click.Parameter, given: str) -> frozenset[Category]:
+    words = [word.strip() for word in given.split(",") if word.strip()]
+    if _NEVER in words:
+        raise click.BadParameter("unconfirmed generations may be paid for: use `darkroom resolve`")
+    for word in words:
+        if word not in set(Category):
+            known = ", ".join(one for one in Category if one is not _NEVER)
+            raise click.BadParameter(f"{word!r} is no reason; expected one or several of {known}, with commas between")
+    return frozenset(map(Category, words))
+
+
+only_option = click.option(
+    "--only", default="", callback=_read, metavar="REASONS",
+    help="Only what failed for these reasons, such as moderation,provider; `darkroom show` names the reason.",
+)  # fmt: skip

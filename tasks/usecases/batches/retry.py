@@ -1,0 +1,40 @@
+"""Retry what failed of a batch, all of it or for some reasons."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasks.usecases.control import Decisions, RetryRequest, retry
+from tasks.usecases.names import find_batch
+from tasks.usecases.selection import Selection
+from tasks.usecases.services import LedgerServices
+from worker.failures import Category
+from worker.generation import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRetryRequest:
+    """`batch`: its name or id. `only` and `may_pay_twice`: as in `RetryRequest`."""
+
+    batch: str
+    only: frozenset[Category] = frozenset()
+    may_pay_twice: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRetried:
+    """`done`: how many, by their state now; `left`: how many were left alone, by why."""
+
+    batch_id: str
+    done: Mapping[State, int]
+    left: Mapping[str, int]
+    decisions: Decisions
+
+
+def retry_batch(here: LedgerServices, request: BatchRetryRequest) -> BatchRetried:
+    """Retry its failed and expired generations, a few at a time; safe to repeat. Raises as `retry` does."""
+    batch_id = find_batch(here.ledger, request.batch)
+    decisions = retry(here, RetryRequest(Selection(batch=batch_id), request.may_pay_twice, request.only))
+    done = Counter(one.state for one in decisions.generations if one.is_done)
+    left = Counter(decisions.left) + Counter(one.left for one in decisions.generations if not one.is_done)
+    return BatchRetried(batch_id=batch_id, done=done, left=left, decisions=decisions)

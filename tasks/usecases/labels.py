@@ -1,0 +1,44 @@
+"""Labels such as `client=acme`: what names and values may look like."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from worker.errors import RequestInvalid
+
+#: labels of one generation
+MOST_LABELS = 16
+_NAME = re.compile(r"[a-z0-9_.-]{1,63}")
+_LONGEST = 256
+
+
+def read_labels(given: Iterable[str]) -> dict[str, str]:
+    """Return name → value of texts of the form NAME=VALUE. Raises RequestInvalid as `check_labels` does."""
+    labels: dict[str, str] = {}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise RequestInvalid(f"label {text!r} is not of the form name=value, such as client=acme")
+        if name in labels:
+            raise RequestInvalid(f"label {name!r} is given twice: a generation has one value of each label")
+        labels[name] = value
+    check_labels(labels)
+    return labels
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raise RequestInvalid for an impossible name or value, or for too many of them."""
+    for name, value in labels.items():
+        check_label_name(name)
+        if not 1 <= len(value) <= _LONGEST:
+            problem = f"has {len(value)} characters, the limit is {_LONGEST}" if value else "is empty"
+            raise RequestInvalid(f"label {name!r}: its value {problem}")
+    if len(labels) > MOST_LABELS:
+        raise RequestInvalid(f"{len(labels)} labels, the limit is {MOST_LABELS} for each generation")
+
+
+def check_label_name(name: str) -> None:
+    """Raise RequestInvalid for a name that no label can have."""
+    if not _NAME.fullmatch(name):
+        raise RequestInvalid(
+            f"label name {name!r}: use 1 to 63 of the characters a to z, 0 to 9, `_`, `.` and `-`, such as client"
+        )

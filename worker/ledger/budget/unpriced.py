@@ -1,0 +1,177 @@
+"""What was sent without a price, counted and charged afterwards."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select, update
+
+from worker.generation import AttemptState
+from worker.ledger.budget.tiers import TIER, tier_of_row
+from worker.ledger.changes import Changes
+from worker.ledger.charges import add, charge_of, make_budgets
+from worker.ledger.database import Part
+from worker.ledger.labels import A_LABEL, pairs_of
+from worker.ledger.schema import AnyBudgetKey, CleanText, attempts, budget_keys, charges, generations
+from worker.ledger.statements import IDS, LIMIT, Query, insert_rows
+from worker.pricing import Prices
+
+#: attempts that one transaction charges
+BITE = 500
+
+
+class _Sent(NamedTuple):
+    id: str
+    provider: str
+    batch_id: str | None
+    tries: int
+    number: int
+    state: str
+    sent_at: datetime
+    operation: str
+    speed: str | None
+    version: str | None
+    extras: Sequence[str] | None
+    prompt: str | None
+    options: Mapping[str, object] | None
+    a_label: str | None
+
+
+_a, _g, _c = attempts.c, generations.c, charges.c
+_WITHOUT_CHARGE = (
+    select(
+        *(_g.id, _g.provider, _g.batch_id, _g.tries, _a.number, _a.state, _a.sent_at),
+        *(*TIER, A_LABEL),
+    )
+    .join_from(attempts, generations, _g.id == _a.generation_id)
+    .outerjoin(charges, (_c.generation_id == _a.generation_id) & (_c.number == _a.number))
+    # Those two cost nothing.
+    .where(_c.generation_id.is_(None), _a.state.not_in([AttemptState.REJECTED, AttemptState.FAILED]))
+    .order_by(_a.generation_id, _a.number)
+)
+# Through the index of attempts by generation, from the first id of that day on: ids are in order of time.
+_UNPRICED = Query(_Sent, _WITHOUT_CHARGE.where(_a.generation_id > bindparam("after", type_=CleanText())).limit(LIMIT))
+_UNPRICED_OF = Query(_Sent, _WITHOUT_CHARGE.where(_a.generation_id.in_(IDS)))
+# The price of a generation is that of its last attempt, and says that there are charges to be settled.
+_PRICED = (
+    update(generations)
+    .where(_g.id == bindparam("of", type_=CleanText()), _g.price.is_(None) | (_g.tries == bindparam("attempt")))
+    .values(price=bindparam("at"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpriced:
+    """Submissions of one provider and operation without a price.
+
+    `amount`: what the price file says now, in millionths; None: it has no price for them.
+    """
+
+    provider: str
+    operation: str
+    number: int
+    amount: int | None
+
+
+class LaterPrices(Part):
+    def unpriced(self, prices: Prices, since: date) -> list[Unpriced]:
+        """Count what was sent without a price, of generations created on that day or later; the most numerous first.
+
+        What the price file gives a price of 0 has one.
+        """
+        numbers: Counter[tuple[str, str, bool]] = Counter()
+        amounts: Counter[tuple[str, str, bool]] = Counter()
+        after = _first_id(prices, since)
+        while True:
+            with self._database.read() as connection:
+                rows = _UNPRICED.all(connection, after=after, limit=BITE)
+            for row in (rows := _whole(rows)):
+                tier = tier_of_row(row)
+                quote = prices.quote(row.provider, row.operation, tier)
+                if quote.amount or not prices.has_price(row.provider, row.operation, tier):
+                    key = row.provider, row.operation, bool(quote.amount)
+                    numbers[key] += 1
+                    amounts[key] += quote.amount
+            if not rows:
+                break
+            after = rows[-1].id
+        return [
+            Unpriced(provider=of[0], operation=of[1], number=number, amount=amounts[of] if of[2] else None)
+            for of, number in sorted(numbers.items(), key=lambda one: (-one[1], one[0]))
+        ]
+
+    def price_now(self, prices: Prices, since: date) -> tuple[int, int]:
+        """Charge it at the prices of now, on the days on which it was sent, whether or not a cap has room.
+
+        Returns how many, and the amount. A few at a time; nothing is charged twice.
+        """
+        number = amount = 0
+        after = _first_id(prices, since)
+        while True:
+            with self._database.read() as connection:
+                rows = _whole(_UNPRICED.all(connection, after=after, limit=BITE))
+            if not rows:
+                return number, amount
+            priced = self._charge(prices, rows)
+            number, amount = number + len(priced), amount + sum(priced)
+            after = rows[-1].id
+
+    def _charge(self, prices: Prices, seen: Sequence[_Sent]) -> list[int]:
+        ids = sorted({row.id for row in seen})
+        with self._database.write() as connection:
+            changes = Changes(connection, self._database.clock())
+            # Whoever charges or settles holds them.
+            changes.lock(ids)
+            quoted = [
+                (row, prices.quote(row.provider, row.operation, tier_of_row(row)))
+                for row in _UNPRICED_OF.each(connection, ids)
+            ]
+            priced = [(row, quote) for row, quote in quoted if quote.amount]
+            labels = pairs_of(connection, [row.id for row, _ in priced if row.a_label is not None])
+            deltas: defaultdict[AnyBudgetKey, Counter[str]] = defaultdict(Counter)
+            for row, quote in priced:
+                day = prices.day_of(row.sent_at)
+                for key in budget_keys(day, row.provider, row.batch_id, labels.get(row.id, ())):
+                    deltas[key][charge_of(row.state)] += quote.amount
+            insert_rows(
+                connection,
+                charges,
+                [
+                    {
+                        "generation_id": row.id,
+                        "number": row.number,
+                        "provider": row.provider,
+                        "operation": row.operation,
+                        "batch_id": row.batch_id,
+                        "day": prices.day_of(row.sent_at),
+                        "price": quote.amount,
+                        "state": charge_of(row.state),
+                        "assumed": quote.assumed or None,
+                    }
+                    for row, quote in priced
+                ],
+            )
+            if priced:
+                make_budgets(connection, deltas)
+                add(connection, deltas)
+                # So that it is settled from now on.
+                connection.execute(
+                    _PRICED, [{"of": row.id, "attempt": row.number, "at": quote.amount} for row, quote in priced]
+                )
+            changes.flush()
+        return [quote.amount for _, quote in priced]
+
+
+def _first_id(prices: Prices, since: date) -> str:
+    """What comes before all ids of generations created on that day or later."""
+    midnight = datetime(since.year, since.month, since.day, tzinfo=prices.zone)
+    return f"gen_{max(0, int(midnight.timestamp() * 1000)):012x}"
+
+
+def _whole(rows: list[_Sent]) -> list[_Sent]:
+    """Without the last generation of a full page, of which there may be more."""
+    if len(rows) < BITE:
+        return rows
+    return [row for row in rows if row.id != rows[-1].id] or rows
