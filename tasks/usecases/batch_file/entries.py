@@ -228,6 +228,8 @@ class _Cells:
 
     def check_damage(self) -> None:
         """Note what a spreadsheet says of its own cells."""
+        if not self._row.damaged:
+            return
         known = {self._columns.key, *self._columns.known.values()}
         noted = {fault.column for fault in self.faults}
         for name, damage in self._row.damaged.items():
