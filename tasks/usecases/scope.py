@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from tasks.usecases.names import batches_called, find_generations, newest_batch
+from tasks.usecases.names import batches_called, find_batch, find_generations, newest_batch
 from tasks.usecases.selection import pages_of
 from tasks.usecases.services import LedgerServices
 from worker.archive import Keys
@@ -227,6 +227,11 @@ def summarize(here: LedgerServices, scope: Scope) -> Summary:
         key = Keys(settings.s3_prefix, settings.s3_key_template).manifest(scope.id, scope.name)
         manifest = f"s3://{settings.s3_bucket}/{key}"
     return Summary(scope.counts(), spent, scope.lasted(), manifest)
+
+
+def batch_scope(here: LedgerServices, batch: str) -> BatchScope:
+    """The batch of this name or id. Raises NotFound; RequestInvalid where several may be meant."""
+    return BatchScope(here.ledger, find_batch(here.ledger, batch))
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:
