@@ -21,8 +21,8 @@ from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.batches.submit import submit_batch
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
-from tasks.usecases.queries import list_lineages, list_waits
-from tasks.usecases.scope import BatchScope, Scope, submitted, summarize
+from tasks.usecases.queries import get_generations, list_lineages, list_waits
+from tasks.usecases.scope import Scope, batch_scope, submitted, summarize
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
     FollowUpRequest,
@@ -153,7 +153,7 @@ def submit(
                     )
                 batch_id = _submit_file(here, source, batch, defaults, as_json=as_json)
                 if then_watch and batch_id is not None:
-                    ctx.exit(0 if _follow(here, BatchScope(here.ledger, batch_id), as_json=as_json) else 1)
+                    ctx.exit(0 if _follow(here, batch_scope(here, batch_id), as_json=as_json) else 1)
                 return
             entries = _entries(prompts, source, key, needs_prompts=defaults.operation is Operation.IMAGINE)
             many = _are_many(source, prompts) or len(entries) > 1
@@ -187,7 +187,7 @@ def _submit_file(
         result = submit_batch(here, request, checked.wanted, rows=rows, tell=note)
     for start in range(0, len(result.ids), _PAGE):
         ids = result.ids[start : start + _PAGE]
-        _print(here, here.ledger.generations.get(ids), checked.warnings[start : start + _PAGE], as_json=as_json)
+        _print(here, get_generations(here, ids), checked.warnings[start : start + _PAGE], as_json=as_json)
     tell_submitted(result)
     if result.created:
         ring(Step.DISPATCH)

@@ -12,8 +12,8 @@ from worker.generation import Asset, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
 from worker.ledger.generations import Batch, Story
 
-__all__ = ["Batch", "Details", "ListRequest", "ListedGeneration", "Story", "count_generations", "list_batches",
-           "list_generations", "list_lineages", "list_waits", "show"]  # fmt: skip
+__all__ = ["Batch", "Details", "ListRequest", "ListedGeneration", "Story", "count_generations", "get_generations",
+           "list_batches", "list_generations", "list_lineages", "list_waits", "show"]  # fmt: skip
 
 #: generations that are read at once
 PAGE = 500
@@ -137,6 +137,11 @@ def show(here: LedgerServices, name: str) -> Details:
     story = here.ledger.generations.story(generation_id)
     asked_again_at = here.ledger.generations.awaited([generation_id]).get(generation_id)
     return Details(story, asked_again_at, wait_of(story.generation, list_waits(here)))
+
+
+def get_generations(here: LedgerServices, ids: Sequence[str]) -> list[Generation]:
+    """In this order; raises NotFound."""
+    return here.ledger.generations.get(ids)
 
 
 def list_lineages(here: LedgerServices, generations: Sequence[Generation]) -> Mapping[str, Lineage]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Protocol
 
-from tasks.usecases.names import batches_called, find_generations, newest_batch
+from tasks.usecases.names import batches_called, find_batch, find_generations, newest_batch
 from tasks.usecases.selection import pages_of
 from tasks.usecases.services import LedgerServices
 from worker.archive import Keys
@@ -279,6 +279,11 @@ def summarize(here: LedgerServices, scope: Scope) -> Summary:
     return Summary(
         counts=scope.counts(), spent=spent, lasted=scope.lasted(), manifest=manifest, failures=scope.failures()
     )
+
+
+def batch_scope(here: LedgerServices, batch: str) -> BatchScope:
+    """The batch of this name or id. Raises NotFound; RequestInvalid where several may be meant."""
+    return BatchScope(here.ledger, find_batch(here.ledger, batch))
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:

@@ -86,6 +86,7 @@ def test_every_document_of_the_story_is_as_it_was(
     persons_decide(story)
     a_ledger_seems_old(story)
     much_goes(story)
+    a_sheet_is_submitted(story, tmp_path)
     what_lies_outside(story)
     a_batch_changes_its_provider(story)
     story.golden.compare()
@@ -231,6 +232,7 @@ def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     for prompt, claim in story.claims.items():
         story.run(f"show {prompt}", "show", claim.generation.id)
     story.run("watch", "watch", "animals", exit_code=1)
+    story.run("batch-watch", "batch", "watch", "animals", exit_code=1)
     story.run("watch-one", "watch", story.id_of("a white hare"))
     story.run("at-risk", "at-risk", exit_code=1)
     story.run("dead", "dead")
@@ -314,6 +316,18 @@ def much_goes(story: Story) -> None:
     story.run("show-pruned", "show", story.id_of("a red fox"))
     story.run("batch-reprioritize", "batch", "reprioritize", "posters", "2")
     story.run("batch-cancel", "batch", "cancel", "posters")
+
+
+def a_sheet_is_submitted(story: Story, folder: Path) -> None:
+    sheet = folder / "shop.csv"
+    sheet.write_text("sku,prompt,colour\n0042,a chair,red\n0043,a table,blue\n")
+    story.run("batch-submit", "batch", "submit", "shop.csv", "--max-cost", "5", "--provider", "kie,acedata")
+    sheet.write_text("sku,prompt,colour\n0042,a chair,green\n0044,,blue\n0045,a lamp,red\n")
+    again = ("batch", "submit", "shop.csv", "--new-version", "--skip-invalid", "--max-cost", "6")
+    story.run("batch-submit-again", *again, "--dry-run")
+    story.run("batch-submit-again-for-good", *again)
+    story.run("batch-show", "batch", "show", "shop")
+    story.run("batch-list", "batch", "list", "--limit", "3")
 
 
 def what_lies_outside(story: Story) -> None:

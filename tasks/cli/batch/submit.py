@@ -20,7 +20,7 @@ from tasks.usecases.batches.errors_file import write_errors
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.batches.show import show_batch
 from tasks.usecases.batches.submit import submit_file
-from tasks.usecases.scope import BatchScope, summarize
+from tasks.usecases.scope import batch_scope, summarize
 from worker.errors import DarkroomError
 from worker.services import Services
 from worker.steps import Step
@@ -138,5 +138,5 @@ def _tell_check(file: BatchFile, found: BatchCheck, errors_file: Path | None) ->
 
 
 def _follow(here: Services, batch_id: str, *, as_json: bool) -> bool:
-    scope = BatchScope(here.ledger, batch_id)
+    scope = batch_scope(here, batch_id)
     return follow_batch(scope, lambda: show_batch(here, batch_id), lambda: summarize(here, scope), as_json=as_json)

@@ -6,8 +6,7 @@ from tasks.cli.ui.batch_progress import follow_batch
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option
 from tasks.usecases.batches.show import show_batch
-from tasks.usecases.names import find_batch
-from tasks.usecases.scope import BatchScope, summarize
+from tasks.usecases.scope import batch_scope, summarize
 
 
 @click.command()
@@ -15,15 +14,14 @@ from tasks.usecases.scope import BatchScope, summarize
 @json_option
 @click.pass_context
 def watch(ctx: click.Context, batch: str, *, as_json: bool) -> None:
-    """Follow a batch until all of it is done; goes on when the ledger or the workers are restarted.
+    """Follow a batch until all of it is done, also while the ledger or the workers are restarted.
 
     The last line shows totals, cost, duration and manifest. The exit code is 1 if something failed. With --json, one
     document as `batch show` prints it per change. `darkroom watch` shows its generations one by one.
     """
     with open_ledger() as here:
-        batch_id = find_batch(here.ledger, batch)
-        scope = BatchScope(here.ledger, batch_id)
+        scope = batch_scope(here, batch)
         is_good = follow_batch(
-            scope, lambda: show_batch(here, batch_id), lambda: summarize(here, scope), as_json=as_json
+            scope, lambda: show_batch(here, scope.id), lambda: summarize(here, scope), as_json=as_json
         )
         ctx.exit(0 if is_good else 1)

@@ -146,7 +146,7 @@ class BatchReports(Part):
         return found
 
     def money_of_batches(self, batch_ids: Sequence[str]) -> Mapping[str, BatchMoney]:
-        """Those of which anything was ever reserved."""
+        """By batch; one without any charge is left out."""
         with self._database.read() as connection:
             rows = _MONEY.each(connection, batch_ids)
         return {row.batch_id: BatchMoney(row.spent + row.late, row.possible, row.reserved) for row in rows}

@@ -61,7 +61,7 @@ class FileBatch:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`ids`: of the generations, by `dedupe`; `created`: those of them that this call has made visible."""
+    """`ids`: of the generations, by `dedupe`; `created`: the ids that this call has made visible."""
 
     batch_id: str
     ids: Mapping[str, str]
