@@ -1,4 +1,4 @@
-"""Downloads the results of a batch into a folder, under names of the user's; run again, it goes on."""
+"""Downloads the results of a batch into a folder, under the user's names; run again, it resumes."""
 
 from collections import Counter
 from collections.abc import Callable

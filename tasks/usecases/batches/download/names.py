@@ -17,7 +17,7 @@ _EXAMPLE, _EXAMPLE_RESULT = "{batch}/{root}/{action}_{index}.{ext}", "shop/0042/
 
 #: field → what it is
 FIELDS: Mapping[str, str] = {
-    "key": "your key; of a follow-up, that of its root and its actions (0042_upscale1)",
+    "key": "your key; for a follow-up, its root's key and its actions (0042_upscale1)",
     "root": "the key of the first generation, for its follow-ups too",
     "action": "upscale1, variation2_upscale1, …; imagine",
     "index": "0, 1, …: which of the generation's results",

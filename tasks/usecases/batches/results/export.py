@@ -46,8 +46,8 @@ class Output:
 class ResultsRequest:
     """`batch`: its name or id. `links`: how long links to the results work; None for no links. `errors`: failing rows.
 
-    `thumbnails_within`: the time for those of a contact sheet; None for as long as it takes. Raises RequestInvalid for
-    links that last longer than S3 allows.
+    `thumbnails_within`: the time for a contact sheet's thumbnails; None for as long as it takes. Raises RequestInvalid
+    for links that last longer than S3 allows.
     """
 
     batch: str

@@ -48,7 +48,7 @@ class Thumbnails:
         self.left_out = 0
 
     def begin(self, assets: Sequence[Asset]) -> "list[tuple[Asset, Future[Thumbnail]]]":
-        """Begin those of the stored assets."""
+        """Begin the thumbnails of the stored assets."""
         there = [one for one in assets if one.state is AssetState.STORED and one.object_key]
         return [(one, self._pool.submit(self._make, one)) for one in there]
 
