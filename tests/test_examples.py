@@ -29,5 +29,10 @@ def test_all_examples_are_tried_by_the_run_of_the_whole(monkeypatch: pytest.Monk
         monkeypatch.setattr(examples, "settings", SimpleNamespace(get_current_profile_name=lambda name=profile: name))
         tried[profile] = (examples.examples(60), examples.examples(4))
     assert tried == {"fast": (7, 2), "thorough": (60, 4), "long": (3600, 240)}
+
+
+def test_each_test_is_run_by_one_of_both() -> None:
+    fast = (TESTS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    assert "-m 'not (system or processes)'" in fast
     makefile = (TESTS.parent / "Makefile").read_text(encoding="utf-8")
     assert "-m 'system or processes or hypothesis' --hypothesis-profile thorough" in makefile
