@@ -22,7 +22,7 @@ from worker.ledger.schema import attempts, metadata
 
 pytestmark = pytest.mark.matrix
 
-HEAD = "0027"
+HEAD = "0029"
 
 
 @pytest.fixture
