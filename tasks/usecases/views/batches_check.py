@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from worker.ledger.budget import By
 from worker.pricing import as_text
 from worker.secrets import redact
 
@@ -54,10 +53,10 @@ def _cost(estimate: "Estimate") -> dict[str, Any]:
 
 def _budget(budget: "Budget") -> dict[str, Any]:
     standing = budget.standing
-    name = standing.key if standing.budget is By.PROVIDER else standing.name
+    name = standing.key if standing.budget == "provider" else standing.name
     return {
         "budget": standing.budget.value,
-        "name": None if standing.budget is By.DAY else name,
+        "name": None if standing.budget == "day" else name,
         "cap": as_text(standing.cap),
         "left": as_text(standing.left),
         "needed": as_text(budget.needed),

@@ -10,7 +10,7 @@ from tasks.usecases.providers import describe_providers
 from tasks.usecases.prune import prune
 from tasks.usecases.queries import ListRequest, list_generations, show
 from tasks.usecases.scope import BatchScope, FamilyScope, submitted, watched
-from tasks.usecases.spend import By, SpendRequest, spend
+from tasks.usecases.spend import By, Dimension, SpendRequest, spend
 from tests.tasks.cli import stories
 from worker.errors import ConfigurationError, NotFound
 from worker.generation import State
@@ -68,7 +68,7 @@ def test_what_was_submitted_is_watched_as_a_batch_only_if_all_of_it_is_in_that(h
 
 
 def test_without_prices_nothing_was_spent(here: Services) -> None:
-    spending = spend(here, SpendRequest(By.PROVIDER))
+    spending = spend(here, SpendRequest((Dimension(By.PROVIDER),)))
     assert (spending.prices, spending.rows, spending.total.total) == (None, (), 0)
 
 

@@ -1,6 +1,6 @@
 """The façade for input files.
 
-Each time that a file is recorded anew it gets another key in the bucket, so whoever deletes the object of a pruned row
+Each time that a file is recorded again, it gets another key in the bucket, so whoever deletes the object of a pruned row
 never deletes one that was stored meanwhile.
 """
 
