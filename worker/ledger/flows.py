@@ -141,7 +141,7 @@ _STRAY = Query(
 def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
     """Queue these flows, because they have queued generations, or will at the end of this transaction.
 
-    Those of a stopped batch stay asleep; new ones are put to sleep by the next dispatch.
+    The flows of a stopped batch stay asleep; the next dispatch puts new ones to sleep.
     Once per transaction, so that two of them never wait for each other in a circle.
     """
     keys = sorted(set(wanted))
@@ -200,8 +200,8 @@ def unfinished(connection: Connection) -> Sequence[str]:
 def find_strays(connection: Connection, provider: str, accounts: Sequence[str]) -> list[Flow]:
     """Return flows with queued generations that are not in the queue, as an earlier version may leave them.
 
-    Those of stopped batches are none. None while a batch is unfinished: its flows are not strays, and distinguishing
-    them would mean reading everything.
+    The flows of stopped batches are left out. None while a batch is unfinished: its flows are not strays, and
+    distinguishing them would mean reading everything.
     """
     if unfinished(connection):
         return []

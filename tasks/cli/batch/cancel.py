@@ -14,7 +14,7 @@ from tasks.usecases.batches import steer
 def cancel(batch: str, *, as_json: bool) -> None:
     """Cancel what is not submitted yet of a batch.
 
-    What is at a provider already is paid for: it goes on and is archived, but gets no follow-ups. If the command is
+    What is at a provider already is paid for: it continues and is archived, but gets no follow-ups. If the command is
     interrupted, the batch is paused: repeat it for the rest.
     """
     with open_ledger() as here:

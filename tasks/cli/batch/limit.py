@@ -29,7 +29,7 @@ def _read_cost(_: click.Context, __: click.Parameter, given: str | None) -> int 
 @click.option("--max-cost", metavar="AMOUNT", callback=_read_cost, help="Submit nothing that would cost more in all.")
 @click.option("--no-max-cost", is_flag=True, help="Only the caps of the price file.")
 @click.option(
-    "--max-in-flight", metavar="NUMBER", type=click.IntRange(1, 10**6), help="At most so many at providers at once."
+    "--max-in-flight", metavar="NUMBER", type=click.IntRange(1, 10**6), help="At most this many at providers at once."
 )
 @click.option("--no-max-in-flight", is_flag=True, help="As many as the accounts allow.")
 @json_option
@@ -39,9 +39,9 @@ def limit(
 ) -> None:  # fmt: skip
     """Set the start, the cost and the concurrency of a batch.
 
-    What you do not name stays. What is at a provider already goes on, and counts. The maximum cost is that of the whole
-    batch, in the currency of the price file; of it and the caps there, the lower one counts. Without a price file
-    nothing has a cost.
+    What you do not name stays. What is at a provider already continues, and counts. The maximum cost covers the whole
+    batch, in the currency of the price file; if a cap there is lower, that cap holds. Without a price file nothing has
+    a cost.
     """
     changes: NewSteering = {}
     if start_at is not None or no_start_at:
@@ -52,9 +52,7 @@ def limit(
         changes["max_in_flight"] = max_in_flight
     both = (start_at is not None and no_start_at, max_cost is not None and no_max_cost)
     if not changes or any(both) or (max_in_flight is not None and no_max_in_flight):
-        raise click.UsageError(
-            "give --start-at, --max-cost or --max-in-flight, or --no-… of those that shall no longer hold"
-        )
+        raise click.UsageError("give --start-at, --max-cost or --max-in-flight, or --no-… to remove one")
     with open_ledger() as here:
         steered = steer.limit(here, batch, changes)
     print_steered(steered, as_json=as_json)

@@ -14,7 +14,7 @@ from tasks.usecases.batches import steer
 def pause(batch: str, *, as_json: bool) -> None:
     """Submit nothing more of a batch for now.
 
-    What is at a provider already is paid for: it goes on and is archived. Follow-ups wait with the rest of the batch.
+    What is at a provider already is paid for: it continues and is archived. Follow-ups wait with the rest of the batch.
     """
     with open_ledger() as here:
         steered = steer.pause(here, batch)

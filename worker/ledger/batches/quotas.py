@@ -1,4 +1,4 @@
-"""How many more of each batch dispatch may take: none while it is stopped, and only so many at a time."""
+"""How many more of each batch dispatch may take: none while it is stopped, at most `max_in_flight` at a time."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -63,7 +63,7 @@ class Quotas:
         self._left: dict[str, int | None] = {}
 
     def open(self, names: Collection[str]) -> None:
-        """Lock and read these batches; an empty name is that of single generations."""
+        """Lock and read these batches; single generations have an empty name."""
         ids = sorted(set(names) - self._left.keys() - {""})
         if not ids:
             return

@@ -159,7 +159,7 @@ class Batches(Part):
         return before.paused_at is None
 
     def resume(self, batch_id: str) -> bool:
-        """End its pause; it goes on, unless its start is still to come. False if it was not paused. Raises NotFound."""
+        """End its pause; False if it was not paused. It still waits for a start that is to come. Raises NotFound."""
         with self._database.write() as connection:
             before = _found(_LOCKED.first(connection, batch=batch_id), batch_id)
             self._steer(connection, before, paused_at=None)
@@ -212,7 +212,10 @@ class Batches(Part):
         return queued
 
     def drop_follow_ups(self, batch_id: str) -> int:
-        """Create no follow-ups of what is under way in it; return of how many. LedgerUnavailable as above."""
+        """Create no follow-ups of what is under way in it; return how many were to get some.
+
+        Raises LedgerUnavailable as `reprioritize` does.
+        """
         with self._database.read() as connection:
             ids = sorted(row.id for row in _FOLLOWED.all(connection, batch=batch_id))
         done = 0
