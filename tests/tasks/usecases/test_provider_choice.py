@@ -1,7 +1,6 @@
 """Providers in order of preference: what a list may say, and who gets a request."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import pytest
 
@@ -27,10 +26,10 @@ def request(
     provider: str | None,
     *,
     default: str = "mjproxy",
-    options: Mapping[str, object] = MappingProxyType({}),
+    options: Mapping[str, object] | None = None,
     **facts: str,
 ) -> SubmitRequest:
-    entry = Entry(place=Place("a.csv", 2, 1), prompt="a red fox", provider=provider, options=options, **facts)
+    entry = Entry(place=Place("a.csv", 2, 1), prompt="a red fox", provider=provider, options=options or {}, **facts)
     return SubmitRequest(entries=[entry], defaults=Defaults(provider=default))
 
 
