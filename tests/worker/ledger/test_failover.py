@@ -70,7 +70,6 @@ def test_it_waits_in_line_at_the_other_provider_and_remembers_why(ledger: Ledger
     assert (moved.provider, moved.providers, moved.updated_at) == (OTHER, ("mjproxy",), clock())
     assert go(ledger, PROVIDER) == []
     assert go(ledger, OTHER) == [fox.id]
-    assert one(ledger, fox).providers == ()
 
 
 def test_a_second_change_is_added_to_the_first(ledger: Ledger) -> None:
