@@ -74,7 +74,9 @@ def columns_of(names: Sequence[str], *, is_table: bool = True) -> Columns:
         elif word == "options":
             found.nested.append(name)
         elif word.startswith(_LABEL):
-            label = name.strip()[len(_LABEL) :]
+            label = name.strip()[len(_LABEL) :].strip()
+            if not label:
+                _refuse(name, "a column of labels needs the label's name, such as label.client")
             found.labels[label] = _once(found.labels, label, name)
         elif word != ERROR:
             found.own.append(name)

@@ -136,7 +136,7 @@ def test_what_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
-        (of_rows(["prompt"], ["a"])[:2000], "a damaged ZIP file"),
+        (of_rows(["prompt"], ["a"])[:2000], "a damaged spreadsheet (File is not a zip file)"),
         (with_sheet([b"<worksheet><sheetData><row><c"]), ""),
         (
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500 + "EncryptedPackage".encode("utf-16-le"),

@@ -3,12 +3,14 @@
 # ruff: noqa: RUF001  the alphabets are what is tested
 
 import io
+import os
+from pathlib import Path
 
 import pytest
 
 from tasks.usecases.batch_file import open_batch_file
 from tests.tasks.usecases.batch_file.reading import read_all, read_entries
-from worker.errors import RequestInvalid
+from worker.errors import DarkroomError, RequestInvalid
 
 
 def refusal(raw: str | bytes, name: str = "p.csv") -> str:
@@ -122,6 +124,7 @@ def test_a_key_that_two_rows_have_is_told_with_both_lines(raw: str, told: str) -
         ("prompt,Prompt\n1,2\n", "p.csv, line 1, column Prompt: prompt and Prompt mean the same"),
         ("prompt,size,size\n1,2,3\n", "p.csv, line 1, column size: two columns are called size"),
         ("prompt,recipe\na,b\n", "p.csv, line 1, column recipe: recipes are not supported yet"),
+        ("prompt,label.\na,b\n", "p.csv, line 1, column label.: a column of labels needs the label's name"),
         ("prompt,options\na,b\n", "p.csv, line 1, column options: give each option a column of its own"),
         ("prompt,key\n", "p.csv contains no rows"),
         ("", "p.csv is empty"),
@@ -160,3 +163,31 @@ def test_a_table_without_prompts_may_have_no_header() -> None:
         pytest.raises(RequestInvalid, match="no column is called prompt, only a red fox, an owl: the first line must"),
     ):
         file.require_prompts()
+
+
+def test_a_template_may_surround_the_lines_of_a_text_file() -> None:
+    entries, _ = read_all("p.txt", "a {red} fox\nan owl\n", template="{prompt} --ar {1:1, 2:3}")
+    assert [entry.prompt for entry in entries] == [
+        "a {red} fox --ar 1:1",
+        "a {red} fox --ar 2:3",
+        "an owl --ar 1:1",
+        "an owl --ar 2:3",
+    ]
+
+
+def test_the_copy_is_private_and_can_be_read_by_several_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with open_batch_file("p.csv", io.BytesIO(b"key,prompt\n" + b"".join(b"%d,a\n" % n for n in range(1000)))) as file:
+        assert list(tmp_path.iterdir()) == []
+        assert os.fstat(file._spool.descriptor).st_mode & 0o777 == 0o600
+        pairs = list(zip(file.rows(), file.rows(), strict=True))
+    assert all(one == other for one, other in pairs)
+    assert len(pairs) == 1000
+
+
+def test_a_disk_without_room_is_an_error_and_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(DarkroomError, match=r"p\.csv cannot be copied to .*missing: No such file"):
+        open_batch_file("p.csv", io.BytesIO(b"prompt\na\n"))
