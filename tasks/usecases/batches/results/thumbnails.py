@@ -11,8 +11,9 @@ from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Self
 
+from tasks.usecases.audit import GIVE_UP
 from worker.archive import Archive
-from worker.errors import ContentInvalid, DownloadError, NotFound
+from worker.errors import ArchiveError, ContentInvalid, DownloadError, NotFound
 from worker.generation import Asset, AssetState
 from worker.media import thumbnail
 
@@ -46,6 +47,8 @@ class Thumbnails:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnail")
         self._room = _MOST_BYTES
         self.left_out = 0
+        #: images that could not be read, one after the other
+        self._in_a_row = 0
 
     def begin(self, assets: Sequence[Asset]) -> "list[tuple[Asset, Future[Thumbnail]]]":
         """Begin the thumbnails of the stored assets."""
@@ -76,11 +79,19 @@ class Thumbnails:
                 if not _read(self._archive, asset, file):
                     return Thumbnail(None, "changed in the bucket")
                 small = thumbnail(file, str(asset.content_type), EDGE)
-            except NotFound:
-                return Thumbnail(None, "missing in the bucket")
-            except (ContentInvalid, DownloadError):
-                return Thumbnail(None, "no thumbnail could be made")
+            except ArchiveError as error:
+                return self._unread(error)
+            except (NotFound, ContentInvalid, DownloadError) as error:
+                is_missing = isinstance(error, NotFound)
+                return Thumbnail(None, "missing in the bucket" if is_missing else "no thumbnail could be made")
+        self._in_a_row = 0
         return _NO_IMAGE if small is None else Thumbnail(f"data:image/webp;base64,{base64.b64encode(small).decode()}")
+
+    def _unread(self, error: ArchiveError) -> Thumbnail:
+        self._in_a_row += 1
+        if self._in_a_row >= GIVE_UP:
+            raise error
+        return Thumbnail(None, "could not be read")
 
 
 def _read(archive: Archive, asset: Asset, file: IO[bytes]) -> bool:

@@ -1,7 +1,7 @@
 """Results as CSV, JSON lines and XLSX, each row written as it comes."""
 
+import codecs
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -57,10 +57,8 @@ class CsvTable:
     """RFC 4180; with `mark`, Excel reads it as UTF-8. With `guard`, no cell is a formula."""
 
     def __init__(self, stream: IO[bytes], titles: Sequence[str], *, mark: bool = True, guard: bool = True) -> None:
-        # A lone surrogate cannot be UTF-8.
-        encoding = "utf-8-sig" if mark else "utf-8"
-        self._text = io.TextIOWrapper(stream, encoding, errors="backslashreplace", newline="", write_through=True)
-        self._rows = csv.writer(self._text)
+        stream.write(codecs.BOM_UTF8 if mark else b"")
+        self._rows = csv.writer(_Utf8(stream))
         self._guard = guard
         self.add(titles)
 
@@ -69,7 +67,18 @@ class CsvTable:
         self._rows.writerow([guarded(text) for text in texts] if self._guard else texts)
 
     def close(self) -> None:
-        self._text.detach()
+        """Nothing is left."""
+
+
+class _Utf8:
+    """Not a TextIOWrapper, which closes the stream with itself, after an error standard output too."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        # A lone surrogate cannot be UTF-8.
+        self._stream.write(text.encode(errors="backslashreplace"))
 
 
 class XlsxTable:

@@ -20,7 +20,8 @@ from tasks.usecases.batches.results.writers import CsvTable, XlsxTable
 from tests.factories import failure
 from tests.tasks.usecases.batch_file.reading import read_entries
 from tests.tasks.usecases.batches.shop import EVIL, a_shop, go, row, submit, succeed
-from worker.errors import NotFound, RequestInvalid
+from worker.archive.s3 import S3Archive
+from worker.errors import ArchiveError, NotFound, RequestInvalid
 from worker.generation import Generation, Lineage, Operation, State
 from worker.ledger.changes import Person
 from worker.ledger.generations import BatchResult
@@ -175,6 +176,22 @@ def test_what_was_changed_or_is_missing_in_the_bucket_has_no_thumbnail(here_with
     raw, done = exported(here_with_bucket, Format.HTML)
     assert (raw.count(b"missing in the bucket"), raw.count(b"changed in the bucket")) == (1, 1)
     assert done.without_thumbnail == 2
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_a_bucket_that_cannot_ends_it(
+    here_with_bucket: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_shop(here_with_bucket.ledger, here_with_bucket.archive)
+
+    def broken(self: S3Archive, key: str) -> None:
+        raise ArchiveError("the connection broke")
+
+    monkeypatch.setattr(S3Archive, "read", broken)
+    raw, done = exported(here_with_bucket, Format.HTML)
+    assert (raw.count(b"could not be read"), done.without_thumbnail) == (4, 4)
+    monkeypatch.setattr(thumbnails, "GIVE_UP", 3)
+    with pytest.raises(ArchiveError, match="the connection broke"):
+        exported(here_with_bucket, Format.HTML)
 
 
 def batch_of(here: Services) -> str:
