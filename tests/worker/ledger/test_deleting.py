@@ -52,7 +52,7 @@ def everything(ledger: Ledger) -> str:
 
 def told_of_a_secret(ledger: Ledger) -> Claim:
     """Archived, with a callback, a repair and a follow-up that was refused, all of which speak of it."""
-    wanted = new(SECRET, key="a", options={"note": SECRET}, follow_up=("upscale1",))
+    wanted = new(SECRET, key="a", options={"note": SECRET}, follow_up=("upscale1",), input={"note": SECRET})
     ledger.generations.create([wanted])
     ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     (claim,) = ledger.submissions.claim(1, LEASE)

@@ -82,8 +82,8 @@ class Deletion(Part):
     def delete(self, generation_ids: Sequence[str], person: Person) -> dict[str, str]:
         """Delete them; return those that cannot be deleted now, with the remedy. Raises NotFound before any change.
 
-        Deletes prompt, options, links, texts, callbacks and event payloads; keeps state and hash of each result, times,
-        charges and history. Objects in the bucket are not deleted: `objects` lists them.
+        Deletes prompt, options, the user's columns, links, texts, callbacks and event payloads; keeps state and hash of
+        each result, times, charges and history. Objects in the bucket are not deleted: `objects_to_delete` lists them.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -127,6 +127,7 @@ def _forget(changes: Changes, generation_id: str, because: str) -> bool:
         because,
         prompt="",
         options={},
+        input=None,
         actions=[],
         handle={},
         parent_handle={},
