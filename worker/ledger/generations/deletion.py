@@ -99,7 +99,7 @@ class Deletion(Part):
 
         Deletes prompt, options, the user's columns, links, texts, callbacks and event payloads; keeps state and hash of
         each result, times, charges and history, and the labels of what was sent. Objects in the bucket are not deleted:
-        `objects` lists them.
+        `objects_to_delete` lists them.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -143,7 +143,7 @@ def _forget(changes: Changes, generation_id: str, because: str) -> bool:
         because,
         prompt="",
         options={},
-        input={},
+        input=None,
         actions=[],
         handle={},
         parent_handle={},
