@@ -13,13 +13,16 @@ _HELD = "CREATE INDEX ix_generations_held ON generations (provider, held) WHERE 
 _ADDED = {
     "INDEX": (
         *("uq_batches_unique_name", "ix_batches_source_sha256", "ix_generations_key", "ix_generations_row"),
-        "ix_generations_failing_over",
+        *("ix_generations_failing_over", "ix_generations_held_label"),
     ),
     "TABLE": ("input_uses", "inputs", "label_budgets", "labels"),
 }
 _COLUMNS = {
     "batches": ("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
-    "generations": ("input", "row_number", "row_sha256", "row_version", "providers", "provider_changes"),
+    "generations": (
+        *("input", "row_number", "row_sha256", "row_version", "providers", "provider_changes"),
+        "held_label",
+    ),
 }
 
 

@@ -20,7 +20,7 @@ from worker.ledger.dispatch import Limits
 from worker.ledger.migrations import check, runner, upgrade
 from worker.ledger.schema import attempts, metadata
 
-HEAD = "0026"
+HEAD = "0031"
 
 
 @pytest.fixture
