@@ -80,6 +80,8 @@ def spend(
         raise click.UsageError("give either --csv or --json")
     if yes and not price_now:
         raise click.UsageError("--yes belongs to --price-now")
+    if price_now and labels:
+        raise click.UsageError("--price-now charges whatever has no price, so it takes no --label")
     with open_ledger() as here:
         if yes:
             priced = usecase.price_now(here, since)

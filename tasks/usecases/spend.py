@@ -89,8 +89,9 @@ def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
             keys=(None,), names=("total",), **{name: sum(getattr(row, name) for row in rows) for name in _SUMS}
         ),
         caps=tuple(spending.standings(prices)) if prices else (),
-        assumed=tuple(spending.assumed(first)),
-        unpriced=tuple(spending.unpriced(prices, first)) if prices else (),
+        # These two are not told apart by labels.
+        assumed=() if request.labels else tuple(spending.assumed(first)),
+        unpriced=tuple(spending.unpriced(prices, first)) if prices and not request.labels else (),
     )
 
 

@@ -240,6 +240,7 @@ def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.run("unconfirmed", "unconfirmed")
     for by in ("day", "provider", "operation", "batch"):
         story.run(f"spend-by-{by}", "spend", "--by", by)
+    story.run("spend-by-label-and-provider", "spend", "--by", "label:client,provider")
     story.run("providers", "providers")
     story.run("db-size", "db", "size", without=("bytes", "free"))
     (owl,) = story.ledger.generations.assets_of([story.id_of("an owl")]).popitem()[1]
@@ -268,6 +269,7 @@ def persons_decide(story: Story) -> None:
     story.run("retry", "retry", story.id_of("a lost ship"), story.id_of("a dead moth"))
     story.archive()
     story.run("retry-failed", "retry", "--failed", "--batch", "animals")
+    story.run("batch-retry", "batch", "retry", "animals", "--only", "moderation,provider")
     story.run("cancel", "cancel", story.id_of("a lost ship"), story.id_of("a slow snail"), exit_code=1)
     story.run("resume", "resume", "kie")
     story.run("resume-none", "resume", "acedata", "--account", "shop")

@@ -208,6 +208,7 @@ def test_what_was_sent_without_a_price_is_told_and_charged_on_request(
     report = json.loads(darkroom("spend", "--json").stdout)
     assert report["unpriced"] == [{"provider": "acedata", "operation": "imagine", "number": 1, "amount": "1.50"}]
     assert "nothing was charged: repeat the command with --yes" in darkroom("spend", "--price-now").stderr
+    assert darkroom("spend", "--price-now", "--label", "client=acme").exit_code == 2
     assert darkroom("spend", "--price-now", "--yes").stdout == "1 charged, 1.50 credits\n"
     again = json.loads(darkroom("spend", "--price-now", "--yes", "--json").stdout)
     assert again == {"priced": 0, "amount": "0.00", "currency": "credits"}

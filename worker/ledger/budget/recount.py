@@ -1,4 +1,4 @@
-"""Budgets of labels, counted again: a version before 0028 that ends its work settles charges without them."""
+"""Counts the budgets of labels again: a version before 0028 that ends its work settles charges without them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
