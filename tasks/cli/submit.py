@@ -4,10 +4,12 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import click
 
+from tasks.cli.ui.batch_options import folder_of
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.labels import label_option
 from tasks.cli.ui.options import FirstOperation, read_options
@@ -21,6 +23,7 @@ from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.batches.submit import submit_batch
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.queries import get_generations, list_lineages, list_waits
 from tasks.usecases.scope import Scope, batch_scope, submitted, summarize
 from tasks.usecases.submission import Repetition, digest_in
@@ -179,6 +182,7 @@ def _submit_file(
 ) -> str | None:
     """Return the id of its batch."""
     with open_batch_file(source.name, source) as file:
+        defaults = replace(defaults, files=InputFiles(here, folder_of(file)))
         if defaults.operation is Operation.IMAGINE:
             file.require_prompts()
         checked = check(here, SubmitRequest(entries=read_entries(file), defaults=defaults))

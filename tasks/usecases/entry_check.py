@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import choose_provider, read_providers
 from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.ledger.generations import NewGeneration, dedupe_of
 from worker.pricing import read_version
-from worker.providers import PROVIDERS, Prompt, Provider
+from worker.providers import PROVIDERS, Prompt, Provider, inputs_of
 from worker.recipes import parse_follow_ups
 from worker.services import Services
 
@@ -21,7 +22,10 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`."""
+    """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
+
+    `files`: where images on this machine are found; without it, options must not name any.
+    """
 
     provider: str = DEFAULT_PROVIDER
     operation: Operation = Operation.IMAGINE
@@ -29,6 +33,7 @@ class Defaults:
     follow_up: str = ""
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    files: InputFiles | None = None
 
 
 class EntryInvalid(DarkroomError):
@@ -67,6 +72,8 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
     request = GenerationRequest(operation=operation, prompt=entry.prompt, options=options)
     parts: tuple[str, ...] = ("prompt",)
     try:
+        if defaults.files is not None:
+            request = replace(request, options=defaults.files.referenced(options))
         refuse_unusable(entry.key, priority)
         parts = ("provider",)
         names = read_providers(providers)
@@ -77,6 +84,8 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         provider = choice.first
         parts = ("provider", "operation")
         provider.translate(request)
+        if defaults.files is not None:
+            defaults.files.require_reachable(provider, request)
         parts = ("prompt",)
         refuse_unused(provider, operation, entry.prompt)
         parts = ("provider", "follow_up")
@@ -98,6 +107,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         row_number=entry.row_number,
         row_sha256=entry.row_sha256,
         labels=labels,
+        inputs=inputs_of(request.options),
     )
 
 

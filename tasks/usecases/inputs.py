@@ -5,6 +5,7 @@ import os.path
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from worker.generation import GenerationRequest
 from worker.ledger.inputs import InputFile, InputObject
 from worker.media import content_type_of
 from worker.net import is_inside
-from worker.providers import Provider, input_reference, takes_only_links
+from worker.providers import PROVIDERS, Provider, input_reference, provider_class, takes_only_links
 from worker.services import Services
 
 #: bytes; Ace Data Cloud and Kie.ai take no larger ones
@@ -31,21 +32,40 @@ class InputFiles:
         self._folder = folder
         self._references: dict[Path, str] = {}
         self._found: dict[str, tuple[Path, InputFile]] = {}
+        #: provider → the bucket's host, if that is out of its reach
+        self._unreachable: dict[str, str | None] = {}
 
-    def referenced(self, provider: Provider, request: GenerationRequest) -> dict[str, object]:
+    def referenced(self, options: Mapping[str, object]) -> Mapping[str, object]:
         """Return the options with paths of files replaced by references to them.
 
-        Raises RequestInvalid, about the option, for a file that is not there or no image, and for a bucket that the
-        provider cannot reach.
+        Raises RequestInvalid, about the option, for a file that is not there or no image.
         """
-        capability = provider.capabilities.get(request.operation)
-        images = {name for name, option in capability.options.items() if option.takes_images} if capability else set()
-        options = dict(request.options)
-        for name in images & options.keys():
+        named = image_options() & options.keys()
+        if not named:
+            return options
+        found = dict(options)
+        for name in named:
             value = options[name]
             items = value if isinstance(value, list) else str(value).split() if _is_list(value) else [value]
-            options[name] = [self._reference(name, item) for item in items]
-        return options
+            found[name] = [self._reference(name, item) for item in items]
+        return found
+
+    def require_reachable(self, provider: Provider, request: GenerationRequest) -> None:
+        """Raise RequestInvalid if this provider would have to open a link to a bucket that only this machine reaches.
+
+        One with an address inside, such as a sandbox or a proxy of your own, is taken to reach it.
+        """
+        if not takes_only_links(provider, request):
+            return
+        if provider.name not in self._unreachable:
+            bucket = self._services.archive.url("inputs")
+            is_cut_off = is_inside(bucket) and not is_inside(self._services.base_url(provider.name))
+            self._unreachable[provider.name] = urlsplit(bucket).netloc if is_cut_off else None
+        if (bucket_host := self._unreachable[provider.name]) is not None:
+            raise RequestInvalid(
+                f"{provider.title} takes images only as links, and cannot reach the bucket at {bucket_host}: give a "
+                "public link, or use a bucket that the internet can reach"
+            )
 
     def store(self) -> Mapping[str, InputObject]:
         """Store all of them in the bucket; return where, by SHA-256. Raises ArchiveError or LedgerUnavailable."""
@@ -82,16 +102,11 @@ class InputFiles:
         return self._references[path]
 
 
-def refuse_unreachable(services: Services, provider: Provider, request: GenerationRequest) -> None:
-    """Raise RequestInvalid if this provider would have to open a link to a bucket that only this machine reaches."""
-    if not takes_only_links(provider, request):
-        return
-    bucket = services.archive.url("inputs")
-    if is_inside(bucket) and not is_inside(services.base_url(provider.name)):
-        raise RequestInvalid(
-            f"{provider.title} takes images only as links, and cannot reach the bucket at "
-            f"{urlsplit(bucket).netloc}: give a public link, or use a bucket that the internet can reach"
-        )
+@cache
+def image_options() -> frozenset[str]:
+    """Return the options of any provider whose values are images."""
+    capabilities = (one for name in PROVIDERS for one in provider_class(name).capabilities.values())
+    return frozenset(name for one in capabilities for name, option in one.options.items() if option.takes_images)
 
 
 def _is_list(value: object) -> bool:

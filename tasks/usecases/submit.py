@@ -20,6 +20,7 @@ from tasks.usecases.entry_check import (
     refuse_unusable,
     refuse_unused,
 )
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.names import find_generation
 from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, RequestInvalid
@@ -56,7 +57,7 @@ class FollowUpRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """Valid generations. `warnings`: for each, what is suspicious in its prompt; it can be submitted anyway."""
 
@@ -64,6 +65,7 @@ class Checked:
     warnings: tuple[tuple[str, ...], ...]
     batch: str | None = None
     is_batch: bool = False
+    files: InputFiles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     NotFound for an unknown parent.
     """
     if isinstance(request, FollowUpRequest):
-        return Checked((_on_parent(services, request),), ((),))
+        return Checked(wanted=(_on_parent(services, request),), warnings=((),))
     _refuse_repeated_keys(request.entries)
     options = frozenset(name for entry in request.entries for name in entry.options)
     wanted = tuple(check_entry(services, entry, request.defaults, options) for entry in request.entries)
@@ -101,7 +103,13 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
         (*said, *doubts_about(services, entry.place, new))
         for entry, said, new in zip(request.entries, odd, wanted, strict=True)
     )
-    return Checked(wanted, warnings, request.batch, request.is_batch)
+    return Checked(
+        wanted=wanted,
+        warnings=warnings,
+        batch=request.batch,
+        is_batch=request.is_batch,
+        files=request.defaults.files,
+    )
 
 
 def submit(
@@ -116,8 +124,11 @@ def submit(
 
     `deliver` passes the result to the caller: until it returns, the submission counts as interrupted, and the same
     request completes it. `tell`: messages for the waiting user. Raises RequestInvalid if a key belongs to a different
-    request, LedgerUnavailable if nothing was written, and CommitUnknown if something may have been.
+    request, LedgerUnavailable or ArchiveError (for an image of this machine) if nothing was written, and CommitUnknown
+    if something may have been.
     """
+    if checked.files is not None:
+        checked.files.store()
     began = services.clock()
     with begun(services, checked.wanted, checked.batch, repetition, tell) as submission:
         made = submission.write(checked.batch or (f"{began:%Y-%m-%d-%H%M%S}" if checked.is_batch else None))

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from PIL import Image
 
 from tasks.input_files import with_files
 from tasks.usecases import inputs
-from tasks.usecases.inputs import InputFiles, refuse_unreachable
+from tasks.usecases.batch_file import open_batch_file
+from tasks.usecases.batches.check import check_batch
+from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.batches.submit import submit_batch
+from tasks.usecases.entry_check import Defaults
+from tasks.usecases.inputs import InputFiles
 from tests.pipeline import Pipeline, Start
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, NotTaken, RequestInvalid
@@ -45,9 +51,10 @@ def asked(images: object, operation: Operation = Operation.IMAGINE) -> Generatio
 
 def stored(pipeline: Pipeline, folder: Path, provider: str, request: GenerationRequest) -> GenerationRequest:
     files = InputFiles(pipeline.here, folder)
-    options = files.referenced(pipeline.here.provider(provider), request)
+    found = replace(request, options=files.referenced(request.options))
+    files.require_reachable(pipeline.here.provider(provider), found)
     files.store()
-    return GenerationRequest(operation=request.operation, prompt=request.prompt, options=options)
+    return found
 
 
 def as_sent(pipeline: Pipeline, provider: str, request: GenerationRequest) -> list[Any]:
@@ -136,7 +143,7 @@ def test_a_bucket_that_does_not_answer_only_postpones(start: Start, folder: Path
 def test_what_is_no_image_is_refused_by_its_name(start: Start, folder: Path, given: str, words: str):
     pipeline = start()
     with pytest.raises(RequestInvalid) as refused:
-        InputFiles(pipeline.here, folder).referenced(pipeline.here.provider("kie"), asked(given))
+        InputFiles(pipeline.here, folder).referenced({"images": given})
     assert words in str(refused.value)
     assert refused.value.about == {"images"}
 
@@ -147,13 +154,44 @@ def test_a_provider_on_the_internet_cannot_open_a_link_to_a_bucket_on_this_machi
     pipeline = start()
     files = InputFiles(pipeline.here, folder)
     kie, proxy = pipeline.here.provider("kie"), pipeline.here.provider("mjproxy")
-    request = GenerationRequest(
-        operation=Operation.IMAGINE, prompt="a fox", options=files.referenced(kie, asked("fox.png"))
-    )
-    refuse_unreachable(pipeline.here, kie, request)
+    request = replace(asked("fox.png"), options=files.referenced({"images": "fox.png"}))
     monkeypatch.setattr(pipeline.here, "base_url", lambda _: "https://8.8.8.8")
     with pytest.raises(
         RequestInvalid, match=r"takes images only as links, and cannot reach the bucket at 127\.0\.0\.1"
     ):
-        refuse_unreachable(pipeline.here, kie, request)
-    refuse_unreachable(pipeline.here, proxy, request)
+        files.require_reachable(kie, request)
+    files.require_reachable(proxy, request)
+
+
+def test_a_sheet_names_images_beside_it(start: Start, folder: Path):
+    pipeline = start()
+    sheet = b"sku,prompt,provider,images\n1,a fox,kie,fox.png\n2,an owl,mjproxy,owl.png my.png\n3,a cat,kie,\n"
+    with open_batch_file(str(folder / "sheet.csv"), io.BytesIO(sheet)) as file:
+        defaults = Defaults(files=InputFiles(pipeline.here, folder))
+        request = BatchRequest(file=file, defaults=defaults)
+        wanted: list[NewGeneration] = []
+        found = check_batch(pipeline.here, request, take=wanted.append)
+        assert [(error.line, error.column, error.value) for error in found.errors] == [(3, "images", "owl.png my.png")]
+        assert "'owl.png my.png' cannot be read: No such file" in found.errors[0].message
+        assert [len(one.inputs) for one in wanted] == [1, 0]
+        submit_batch(pipeline.here, request, wanted, rows=3, invalid=1)
+    pipeline.bells.append("dispatch")
+    pipeline.until_settled()
+    assert [one.state for one in pipeline.all()] == [State.ARCHIVED] * 2
+    assert len([key for key in pipeline.objects() if "/inputs/" in key]) == 1
+
+
+def test_nothing_is_written_if_an_image_cannot_be_stored(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    pipeline = start()
+
+    def full(*_: object, **__: object) -> None:
+        raise ArchiveError("the bucket is full")
+
+    with open_batch_file(str(folder / "sheet.csv"), io.BytesIO(b"sku,prompt,images\n1,a fox,fox.png\n")) as file:
+        request = BatchRequest(file=file, defaults=Defaults(files=InputFiles(pipeline.here, folder)))
+        wanted: list[NewGeneration] = []
+        check_batch(pipeline.here, request, take=wanted.append)
+        monkeypatch.setattr(S3Archive, "store", full)
+        with pytest.raises(ArchiveError, match="the bucket is full"):
+            submit_batch(pipeline.here, request, wanted, rows=1)
+    assert pipeline.all() == []

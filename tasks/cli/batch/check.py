@@ -5,13 +5,14 @@ from typing import Any, BinaryIO
 
 import click
 
-from tasks.cli.ui.batch_options import file_options, opened, read_defaults
+from tasks.cli.ui.batch_options import file_options, folder_of, opened, read_defaults
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.usecases import views
 from tasks.usecases.batch_file import Counted
 from tasks.usecases.batches.check import BatchCheck, check_batch
 from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.inputs import InputFiles
 
 #: errors and warnings that are printed one by one
 _TOLD, _TOLD_WARNINGS = 50, 10
@@ -42,7 +43,8 @@ def check(
         request = BatchRequest(
             file=file, name=name, template=template, providers=providers, expand_limit=expand_limit,
             defaults=read_defaults(
-                providers, operation=operation, options=options, follow_up=follow_up, priority=priority, labels=labels
+                providers, operation=operation, options=options, follow_up=follow_up, priority=priority, labels=labels,
+                files=InputFiles(here, folder_of(file)),
             ),
         )  # fmt: skip
         found = check_batch(here, request, max_submissions=max_submissions, counted=_tell_number)

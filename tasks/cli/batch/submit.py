@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from tasks.cli.ui.batch_options import STDIN_NAME, file_options, opened, read_defaults
+from tasks.cli.ui.batch_options import STDIN_NAME, file_options, folder_of, opened, read_defaults
 from tasks.cli.ui.batch_progress import follow_batch
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.output import json_option, note, one_line, print_json
@@ -20,6 +20,7 @@ from tasks.usecases.batches.errors_file import write_errors
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.batches.show import show_batch
 from tasks.usecases.batches.submit import submit_file
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.scope import batch_scope, summarize
 from worker.errors import DarkroomError
 from worker.services import Services
@@ -98,7 +99,8 @@ def submit(
         request = BatchRequest(
             file=file, name=name, template=template, providers=providers, expand_limit=expand_limit,
             defaults=read_defaults(
-                providers, operation=operation, options=options, follow_up=follow_up, priority=priority, labels=labels
+                providers, operation=operation, options=options, follow_up=follow_up, priority=priority, labels=labels,
+                files=InputFiles(here, folder_of(file)),
             ), start_at=start_at,
             max_cost=max_cost, max_in_flight=max_in_flight, new_version=new_version, skip_invalid=skip_invalid,
         )  # fmt: skip

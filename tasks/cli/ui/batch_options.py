@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
@@ -12,14 +13,21 @@ from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS, BatchFile, open_batch_file
 from tasks.usecases.entry import PRIORITIES
 from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
+from tasks.usecases.inputs import InputFiles
+from tasks.usecases.provider_choice import read_providers as read_provider_names
+from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Operation
 
 STDIN_NAME = "standard input"
 
 
 def read_providers(_: click.Context, __: click.Parameter, given: str | None) -> tuple[str, ...]:
-    """Names separated by commas, each once."""
-    return tuple(dict.fromkeys(name.strip() for name in (given or "").split(",") if name.strip()))
+    if given is None:
+        return ()
+    try:
+        return read_provider_names(given)
+    except (ConfigurationError, RequestInvalid) as error:
+        raise click.BadParameter(str(error)) from error
 
 
 _OPTIONS = (
@@ -89,9 +97,14 @@ def opened(source: BinaryIO, sheet: str | None) -> Iterator[BatchFile]:
         yield file
 
 
+def folder_of(file: BatchFile) -> Path:
+    """Return the folder in which its images are."""
+    return Path() if file.name == STDIN_NAME else Path(file.name).parent
+
+
 def read_defaults(
-    providers: tuple[str, ...], *, operation: str | None, options: dict[str, Any], follow_up: str, priority: int,
-    labels: Mapping[str, str],
+    providers: tuple[str, ...], *, files: InputFiles, operation: str | None, options: dict[str, Any], follow_up: str,
+    priority: int, labels: Mapping[str, str],
 ) -> Defaults:  # fmt: skip
     return Defaults(
         provider=providers[0] if providers else DEFAULT_PROVIDER,
@@ -100,4 +113,5 @@ def read_defaults(
         follow_up=follow_up,
         priority=priority,
         labels=labels,
+        files=files,
     )

@@ -130,6 +130,8 @@ def submit_batch(
         found = plan(services.ledger, name, wanted, request)
         if not found.new:
             return replace(_counted(submitted, found), ids=tuple(found.existing.values()))
+        if request.defaults.files is not None:
+            request.defaults.files.store()
         is_begun = True
         written = generations.write_rows(replace(settings, id=found.batch and found.batch.id), found.new)
         new_ids = iter(written.ids[str(one.dedupe)] for one in found.new)

@@ -1,7 +1,7 @@
 """The façade for input files.
 
-A file that is recorded after it was pruned gets another key in the bucket, so whoever deletes the object of a pruned row
-never deletes a newer one.
+A file that is recorded after it was pruned gets another key in the bucket, so whoever deletes the object of a pruned
+row never deletes a newer one.
 """
 
 import secrets
