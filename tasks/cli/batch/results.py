@@ -89,20 +89,20 @@ def _format(given: str | None, output: Path | None, *, is_wanted: bool) -> Forma
 def _tell(exported: Exported, output: Path | None, errors: Path | None) -> None:
     name = one_line(exported.batch)
     if output is not None:
-        note(f"{exported.generations:,} generations of {name} written to {output}")
-    if exported.without_thumbnail:
-        note(
-            f"{exported.without_thumbnail:,} images have no thumbnail in it: --links shows those there was no room for"
-        )
-    if exported.links_expire_at is not None:
-        note(
-            f"links work until {exported.links_expire_at:%Y-%m-%d %H:%M} UTC, without a password: share them with care"
-        )
+        note(f"{_count(exported.generations, 'generation')} of {name} written to {output}")
+    if left_out := exported.without_thumbnail:
+        note(f"{_count(left_out, 'image')} without a thumbnail in it: --links shows those for which there was no room")
+    if (end := exported.links_expire_at) is not None:
+        note(f"links work until {end:%Y-%m-%d %H:%M} UTC, without a password: share them with care")
     if errors is None:
         return
-    note(f"{exported.failing:,} failing rows written to {errors}")
+    note(f"{_count(exported.failing, 'failing row')} written to {errors}")
     if exported.failing:
         note(f"corrected: darkroom batch submit {errors} --name {name} --new-version")
         note(f"unchanged: darkroom batch retry {name}")
     if exported.failed_follow_ups:
-        note(f"{exported.failed_follow_ups:,} failed follow-ups are not in it: darkroom batch retry {name}")
+        note(f"not in it: {_count(exported.failed_follow_ups, 'failed follow-up')}; darkroom batch retry {name}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
