@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.tasks.usecases.batch_file.reading import read_all, read_entries
+from worker.errors import RequestInvalid
 
 
 def test_a_row_may_have_the_shape_of_openais_batches() -> None:
@@ -64,3 +65,8 @@ def test_an_array_is_read_in_pieces_and_its_lines_are_counted() -> None:
 def test_a_broken_array_ends_with_one_fault(raw: str, told: str) -> None:
     _, faults = read_all("p.json", raw)
     assert [sentence.startswith(told) for sentence in faults] == [True], faults
+
+
+def test_a_single_object_is_told_what_to_become() -> None:
+    with pytest.raises(RequestInvalid, match="this is a single object: put it in an array"):
+        read_all("p.json", '{\n "prompt": "a"\n}')

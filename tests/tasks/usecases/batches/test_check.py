@@ -160,3 +160,8 @@ def test_a_file_as_a_whole_may_be_impossible(services: Services) -> None:
 def test_a_thousand_warnings_are_kept_and_the_others_counted(services: Services) -> None:
     found, _ = checked(services, "prompt\n" + "a --foo\n" * 1500)
     assert (len(found.warnings), found.more_warnings) == (1000, 500)
+
+
+def test_a_wrong_option_that_is_needed_is_not_missing_as_well(services: Services) -> None:
+    found, _ = checked(services, "images,hd\nphoto.png,maybe\n", defaults=Defaults(operation=Operation.BLEND))
+    assert [error.column for error in found.errors] == ["images", "hd"]
