@@ -56,8 +56,8 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     "source",
     type=click.File("rb"),
     metavar="FILE",
-    help="One prompt per line, or one JSON object per line: prompt, key, options, follow_up, priority, provider, "
-    "operation.",
+    help="CSV, XLSX, JSON lines, a JSON array, or one prompt per line; `darkroom batch check --help` explains the "
+    "columns.",
 )
 @click.option("--provider", default=DEFAULT_PROVIDER, show_default=True, help="Provider to use.")
 @click.option(
@@ -108,10 +108,11 @@ def submit(
     options: dict[str, Any], follow_up: str, priority: int, key: str | None, batch: str | None, parent: str | None,
     action: str | None, anew: bool, submission_id: str | None, then_watch: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Submit generations: one prompt, several, or a file.
+    r"""Submit generations: one prompt, several, or a file.
 
     With --operation also videos and texts; some operations need no PROMPT. Several prompts, or a file, make one batch.
-    The PROMPT - reads a file from standard input.
+    The PROMPT - reads a file from standard input. {red, blue} in a prompt makes a generation of each; write \{ for a
+    brace.
 
     Everything is checked before anything is saved. Once the IDs are printed, nothing can be lost. If the command is
     interrupted before that, repeat it within 24 hours: it completes the submission and creates no duplicates. The same
@@ -125,7 +126,7 @@ def submit(
     with open_services() as here:
         request: SubmitRequest | FollowUpRequest
         if parent is not None and action is not None:
-            prompt = prompts[0].strip() if prompts else None
+            prompt = expand_entry(Entry(place=Place(""), prompt=prompts[0].strip()), 1)[0].prompt if prompts else None
             request = FollowUpRequest(
                 parent_id=parent, action=action, prompt=prompt, key=key, options=options, follow_up=follow_up,
                 priority=priority,

@@ -40,7 +40,7 @@ class Entry:
     `locate` returns the place of one character of the prompt, counted from 0. `input`: the user's own columns of its
     row, and the choice that a template made (`_choice`); `row_number`: the place of the row in the file, from 1;
     `row_sha256`: of the row as it was written; entries made of one row by its template have the same. `columns`: our
-    names of fields and options → those of the file's columns.
+    names of fields and options → the names of their columns in the file.
     """
 
     place: Place

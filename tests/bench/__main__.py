@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from tests.bench import bulk, generations, million, receiver, siege, startup, verify
+from tests.bench import batch_check, bulk, generations, million, receiver, siege, startup, verify
 from tests.bench.machine import machine
 from tests.figures.results import record
 
@@ -121,6 +121,16 @@ def p11() -> Iterator[Row]:
             yield Row("P11", f"{what}, {database}", measured, "ms", goal, goal, at_least=False, detail=more)
 
 
+def p12() -> Iterator[Row]:
+    found = batch_check.run()
+    seconds, memory = float(str(found["seconds"])), float(str(found["memory_mb"]))
+    detail = f"{found['cpu_seconds']} s of CPU"
+    goal = batch_check.GOAL_SECONDS
+    yield Row("P12", "check of 50,000 rows", seconds, "s", goal, goal, at_least=False, detail=detail)
+    goal = batch_check.GOAL_MB
+    yield Row("P12", "memory (RSS) of a check of 50,000 rows", memory, "MB", goal, goal, at_least=False, detail="")
+
+
 BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
     "P1": p1,
     "P3": p3,
@@ -130,6 +140,7 @@ BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
     "P9": p9,
     "P10": p10,
     "P11": p11,
+    "P12": p12,
 }
 
 

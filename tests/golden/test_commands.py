@@ -113,6 +113,12 @@ def a_batch_goes_its_ways(story: Story, tmp_path: Path) -> None:
     file = tmp_path / "animals.jsonl"
     file.write_text("".join(f"{json.dumps(one)}\n" for one in ANIMALS))
     story.run("submit-file", "submit", "--file", str(file))
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text(
+        'sku,prompt,aspect_ratio,seed,colour\n1,a {colour} fox,3:2,5,red\n1,a fox,,,\n2,"{a, b} {c}",,,\n'
+        '3,"a {fast, slow} owl --foo",16:09,,\n4,"{red, blue} hares",,,\n'
+    )
+    story.run("batch-check", "batch", "check", str(sheet), "--provider", "kie,acedata", exit_code=1)
     story.go()
     story.clock.advance(2)
     fox = story.succeed("a red fox", "fox-1.png", "fox-2.png")

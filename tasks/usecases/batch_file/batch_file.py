@@ -1,5 +1,6 @@
 """A batch file: its rows as entries, whatever its format."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from tasks.usecases.batch_file.columns import Columns, columns_of
-from tasks.usecases.batch_file.entries import Reading
+from tasks.usecases.batch_file.entries import Reading, key_of
 from tasks.usecases.batch_file.excel import LeadingZeros
-from tasks.usecases.batch_file.fault import Fault, shown
+from tasks.usecases.batch_file.fault import Fault, refuse, shown
 from tasks.usecases.batch_file.formats import Format, format_of
 from tasks.usecases.batch_file.json_rows import JsonArray, JsonLines
 from tasks.usecases.batch_file.rows import Row, RowReader
@@ -20,7 +21,7 @@ from tasks.usecases.batch_file.tables import Table
 from tasks.usecases.batch_file.template import read_template
 from tasks.usecases.batch_file.text_rows import TextLines
 from tasks.usecases.entry import Entry, Place
-from worker.errors import RequestInvalid
+from worker.errors import DarkroomError, RequestInvalid
 
 #: how many entries a template makes of one row, unless more are allowed
 EXPAND_LIMIT = 64
@@ -115,14 +116,21 @@ class BatchFile:
             except RequestInvalid as error:
                 yield Fault(row.line, next(iter(error.about), None), None, str(error), number)
                 continue
-            for entry in reading.entries(row, columns, number):
-                if isinstance(entry, Entry) and entry.key is not None:
-                    if entry.key in lines:
-                        what = f"the key {shown(entry.key)!r} is already used in line {lines[entry.key]}"
-                        yield Fault(row.line, columns.key, shown(entry.key), what, number)
-                        break
-                    lines[entry.key] = row.line
-                yield entry
+            try:
+                found = list(reading.entries(row, columns, number))
+            except RecursionError:
+                yield Fault(row.line, row.at, None, "this row has brackets nested too deeply", number)
+                continue
+            # Rows whose prompts expand have further keys, which others may have as their own.
+            keys = dict.fromkeys([key_of(row, columns), *(one.key for one in found if isinstance(one, Entry))])
+            again = next((key for key in keys if key in lines), None)
+            if again is not None:
+                yield from (one for one in found if isinstance(one, Fault))
+                what = f"the key {shown(again)!r} is already used in line {lines[again]}"
+                yield Fault(row.line, columns.key, shown(again), what, number)
+                continue
+            lines.update((key, row.line) for key in keys if key)
+            yield from found
         if not number:
             raise RequestInvalid(f"{self.name} contains no rows")
 
@@ -151,7 +159,8 @@ class BatchFile:
         parsed = None
         if template is not None:
             try:
-                parsed = read_template(template, self.columns)
+                # Lines of a text file have no columns, but prompts.
+                parsed = read_template(template, self.columns or ("prompt",))
             except RequestInvalid as error:
                 raise RequestInvalid(f"{Place('the template', column=(error.at or 0) + 1)}: {error}") from error
         return Reading(
@@ -173,18 +182,21 @@ class BatchFile:
 def open_batch_file(name: str, stream: BinaryIO, sheet: str | None = None) -> BatchFile:
     """Copy the stream and find out its format. `sheet`: of a spreadsheet, the first one by default.
 
-    Raises RequestInvalid, with the place, for what is no batch file.
+    Raises RequestInvalid, with the place, for what is no batch file, and DarkroomError if it cannot be copied.
     """
-    with ExitStack() as cleanup:
-        spool = Spool(name, stream)
-        cleanup.callback(spool.close)
-        found = format_of(spool)
-        if sheet is not None and found is not Format.XLSX:
-            raise RequestInvalid(f"{name} is no spreadsheet, so it has no sheet {sheet!r}")
-        book = Spreadsheet(spool, sheet) if found is Format.XLSX else None
-        reader: RowReader = book or _READERS[found](spool)
-        cleanup.pop_all()
-        return BatchFile(spool, found, reader, book)
+    try:
+        with ExitStack() as cleanup:
+            spool = Spool(name, stream)
+            cleanup.callback(spool.close)
+            found = format_of(spool)
+            if sheet is not None and found is not Format.XLSX:
+                refuse(name, None, None, f"this is no spreadsheet, so it has no sheet {sheet!r}")
+            book = Spreadsheet(spool, sheet) if found is Format.XLSX else None
+            reader: RowReader = book or _READERS[found](spool)
+            cleanup.pop_all()
+            return BatchFile(spool, found, reader, book)
+    except OSError as error:
+        raise DarkroomError(f"{name} cannot be copied to {tempfile.gettempdir()}: {error.strerror}") from error
 
 
 def read_entries(file: BatchFile) -> list[Entry]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 from tasks.usecases.batch_file.fault import refuse
 from worker.errors import RequestInvalid
@@ -19,7 +19,7 @@ _RECIPES = "recipes are not supported yet: leave the column out, or name follow-
 _OBJECT = "give each option a column of its own, such as aspect_ratio"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Columns:
     """Which columns mean what: our words → the file's columns. `own`: the user's; `nested`: an object with options."""
 
@@ -30,11 +30,11 @@ class Columns:
     own: list[str] = field(default_factory=list)
     nested: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def key(self) -> str | None:
         return self.keys.get("key")
 
-    @property
+    @cached_property
     def known(self) -> dict[str, str]:
         """Return the columns with fields and options of the request."""
         return {**self.fields, **self.options}
@@ -74,7 +74,9 @@ def columns_of(names: Sequence[str], *, is_table: bool = True) -> Columns:
         elif word == "options":
             found.nested.append(name)
         elif word.startswith(_LABEL):
-            label = name.strip()[len(_LABEL) :]
+            label = name.strip()[len(_LABEL) :].strip()
+            if not label:
+                _refuse(name, "a column of labels needs the label's name, such as label.client")
             found.labels[label] = _once(found.labels, label, name)
         elif word != ERROR:
             found.own.append(name)

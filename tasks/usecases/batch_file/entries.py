@@ -22,7 +22,7 @@ CHOICE = "_choice"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How rows are read. `names`: the columns that a prompt may fill in; None: those of its row.
+    """How rows are read. `names`: the columns that a prompt may fill in; None: the columns of its row.
 
     `template` replaces the prompts; `limit`: entries per row.
     """
@@ -70,7 +70,7 @@ class Reading:
             what = f"this makes {number_of} generations of one row, above the limit of {self.limit} (--expand-limit)"
             cells.fault("prompt" if self.template is None else None, what)
         if cells.faults or template is None:
-            yield from (replace(fault, row=number) for fault in cells.faults)
+            yield from (fault._replace(row=number) for fault in cells.faults)
             return
         own = {name: row.cells[name] for name in columns.own if name in row.cells}
         texts = {name: _text(cell) for name, cell in row.cells.items()} if template.columns else {}
@@ -92,6 +92,12 @@ def digest_of(cells: Mapping[str, object]) -> str:
     """Return what tells this row, as it was written, from a changed one."""
     written = {name: cell for name, cell in cells.items() if name.lower() != ERROR}
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+
+
+def key_of(row: Row, columns: Columns) -> str | None:
+    """Return the row's key, as far as it has one."""
+    value = row.cells.get(columns.key or "")
+    return None if value is None else str(value).strip()
 
 
 def expand_entry(entry: Entry, limit: int) -> list[Entry]:
@@ -222,6 +228,8 @@ class _Cells:
 
     def check_damage(self) -> None:
         """Note what a spreadsheet says of its own cells."""
+        if not self._row.damaged:
+            return
         known = {self._columns.key, *self._columns.known.values()}
         noted = {fault.column for fault in self.faults}
         for name, damage in self._row.damaged.items():

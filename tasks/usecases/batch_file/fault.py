@@ -1,14 +1,12 @@
 """What is wrong with a batch file, and where."""
 
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tasks.usecases.entry import Place
 from worker.errors import RequestInvalid
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One mistake in a row; `row` is the row's number, None if it concerns the whole file.
 
     `column`: the column's name where the file has columns, else the number of a character. `value`: the beginning of

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -24,7 +23,7 @@ MEMORY = 1 << 30
 CPU_SECONDS = 60
 _WALL_SECONDS = 300
 #: bytes, unpacked
-_LARGEST = 1 << 30
+LARGEST = 1 << 30
 _AS_CSV = "save the sheet as CSV UTF-8"
 _BROKEN = {
     "formula": "a formula without a stored result: open the file in Excel or LibreOffice and save it again",
@@ -79,15 +78,9 @@ class Spreadsheet:
 
     def _convert(self, spool: Spool, sheet: str | None) -> dict[str, Any]:
         name = spool.name
-        try:
-            with zipfile.ZipFile(spool.binary()) as archive:
-                unpacked = sum(one.file_size for one in archive.infolist())
-        except (zipfile.BadZipFile, ValueError, EOFError) as error:
-            refuse(name, 1, 1, f"a damaged ZIP file ({error}): save the spreadsheet again")
-        if unpacked > _LARGEST:
-            refuse(name, 1, 1, f"this spreadsheet unpacks to {unpacked >> 20:,} MB, too much to read: {_AS_CSV}")
         os.lseek(spool.descriptor, 0, os.SEEK_SET)
-        program = (sys.executable, "-I", spreadsheet_child.__file__, sheet or "", str(MEMORY), str(CPU_SECONDS))
+        limits = map(str, (LARGEST, MEMORY, CPU_SECONDS))
+        program = (sys.executable, "-I", spreadsheet_child.__file__, sheet or "", *limits)
         try:
             done = subprocess.run(  # noqa: S603 - our own program
                 program,
@@ -123,6 +116,8 @@ def _failure(facts: Mapping[str, Any]) -> str:
         return f"there is no such sheet; the sheets are {', '.join(facts['sheets'])}"
     if facts["error"] == "no_spreadsheet":
         return "this is a ZIP file, but no spreadsheet (.xlsx): save it as .xlsx or CSV"
+    if facts["error"] == "unpacks":
+        return f"this spreadsheet unpacks to {facts['bytes'] >> 20:,} MB, too much to read: {_AS_CSV}"
     if facts["error"] == "too_large":
         return f"this spreadsheet needs more than {MEMORY >> 20:,} MB of memory: {_AS_CSV}"
     return f"a damaged spreadsheet ({facts.get('detail') or facts['error']}): save it again, or as CSV"

@@ -27,7 +27,7 @@ _PIECE = 1 << 20
 _LONGEST_CELL = 40_000
 
 
-def main(sheet_name: str, memory: int, cpu_seconds: int) -> None:
+def main(sheet_name: str, largest: int, memory: int, cpu_seconds: int) -> None:
     # Loaded before the limits.
     from python_calamine import CalamineWorkbook  # noqa: PLC0415
 
@@ -41,6 +41,8 @@ def main(sheet_name: str, memory: int, cpu_seconds: int) -> None:
     with zipfile.ZipFile(file) as archive:
         if "xl/workbook.xml" not in archive.namelist():
             _fail("no_spreadsheet")
+        if (unpacked := sum(one.file_size for one in archive.infolist())) > largest:
+            _fail("unpacks", bytes=unpacked)
         paths = _paths(archive)
         file.seek(0)
         book = CalamineWorkbook.from_filelike(file)
@@ -117,7 +119,7 @@ def _column(letters: str) -> int:
 
 
 def _tell(document: Any) -> None:
-    print(json.dumps(document))  # noqa: T201
+    sys.stdout.write(f"{json.dumps(document)}\n")
 
 
 def _fail(error: str, **more: Any) -> None:
@@ -128,7 +130,7 @@ def _fail(error: str, **more: Any) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+        main(sys.argv[1], *map(int, sys.argv[2:]))
     except MemoryError:
         _fail("too_large")
     except Exception as error:  # noqa: BLE001 - whatever the libraries find

@@ -106,7 +106,9 @@ class _Reader:
             alternatives.append(self.sequence(depth))
         ended_by = self._text[self.at : self.at + 1]
         if not ended_by:
-            raise RequestInvalid("this { is never closed; write \\{ for the character itself", at=start)
+            raise RequestInvalid(
+                "this { is never closed: in CSV, quote texts with commas; write \\{ for the character itself", at=start
+            )
         if ended_by == "|":
             raise RequestInvalid(
                 "{a|b} is the syntax of another program: separate alternatives by commas, {a, b}; "

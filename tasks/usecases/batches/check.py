@@ -216,10 +216,9 @@ class _Checking:
 def _fault(entry: Entry, invalid: EntryInvalid, message: str) -> Fault:
     """Return it with the column that it is about, as far as the entry has it."""
     place = entry.place_of(invalid.at)
-    words = [word for word in (*sorted(invalid.about), *sorted(invalid.parts)) if word in entry.columns]
-    said = [word for word in words if word in entry.said]
-    word = next(iter(said), None)
-    column = entry.columns[word] if word else place.column
+    named = entry.said & (entry.columns.keys() | entry.options.keys())
+    word = next((word for word in (*sorted(invalid.about), *sorted(invalid.parts)) if word in named), None)
+    column = entry.columns.get(word, word) if word else place.column
     value = entry.prompt[invalid.at or 0 :] if word in {None, "prompt"} else entry.options.get(word)
     if word in {"provider", "operation", "follow_up"}:
         value = getattr(entry, word)
