@@ -51,6 +51,11 @@ class Json(TypeDecorator[object]):
     cache_ok = True
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:  # noqa: ARG002
+        # Most values of a new generation are empty, and encoding is a fifth of the time that it takes to write it.
+        if value == {}:
+            return "{}"
+        if value in ([], ()):
+            return "[]"
         return None if value is None else _as_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> object:  # noqa: ARG002
