@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+from kombu import pools
 
 from tasks.cli.ui.context import use_environment, without_services
+from worker.celery import app
 from worker.embedded.machine import embedded, procfile_commands
 from worker.embedded.processes import Child
 from worker.embedded.servers import LOOPBACK, free_port, http_answers
 from worker.services import Services
+from worker.settings import celery_broker
 from worker.settings.settings import load_settings
 
 #: what names the command line of our own processes; the broker, the S3 server and the provider are not ours
@@ -70,6 +73,10 @@ def machine(given: Mapping[str, str], *, delay: float = 0.2, **settings: str) ->
             running.start_procfile(procfile_commands())
             use_environment(running.env)
             services = Services(load_settings())
+            # Celery keeps to the broker of an earlier machine of this process.
+            app.conf.broker_url = celery_broker(services.settings.redis_url).url
+            app.amqp._producer_pool = None
+            pools.reset()
             try:
                 yield Machine(services)
             finally:
