@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest
-from worker.ledger.inputs import InputFile, InputObject
+from worker.ledger.inputs import InputFile
 from worker.media import content_type_of
 from worker.net import is_inside
 from worker.providers import PROVIDERS, Provider, input_reference, provider_class, takes_only_links
@@ -67,8 +67,10 @@ class InputFiles:
                 "public link, or use a bucket that the internet can reach"
             )
 
-    def store(self) -> Mapping[str, InputObject]:
-        """Store all of them in the bucket; return where, by SHA-256. Raises ArchiveError or LedgerUnavailable."""
+    def store(self) -> None:
+        """Store all of them in the bucket. Raises ArchiveError, LedgerUnavailable or ConfigurationError."""
+        if not self._found:
+            return
         archive = self._services.archive
         objects = self._services.ledger.inputs.record([one for _, one in self._found.values()], archive.keys.inputs)
 
@@ -88,7 +90,6 @@ class InputFiles:
 
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="inputs") as pool:
             list(pool.map(put, objects))
-        return objects
 
     def _reference(self, option: str, item: object) -> object:
         if not isinstance(item, str) or _ELSEWHERE.match(item):

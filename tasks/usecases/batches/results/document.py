@@ -6,6 +6,7 @@ from typing import Any
 from tasks.usecases.batch_file import CHOICE
 from worker.archive import KEPT, of_asset
 from worker.archive import of_generation as fields_of
+from worker.failures import REMEDIES, Category
 from worker.generation import State
 from worker.ledger.generations import BatchResult
 from worker.pricing import as_text
@@ -22,7 +23,7 @@ _ASSET = (
 
 
 def document_of(
-    one: BatchResult, remedy: str | None, links: Mapping[int, str], expires_at: str | None
+    one: BatchResult, category: Category | None, links: Mapping[int, str], expires_at: str | None
 ) -> dict[str, Any]:
     """`links`: to the results, by index; `expires_at`: when these end.
 
@@ -36,7 +37,8 @@ def document_of(
         **fields_of(one.generation, one.lineage, _GENERATION, KEPT),
         "row": one.root.row_number,
         "version": one.root.row_version,
-        "remedy": remedy,
+        "category": category,
+        "remedy": category and REMEDIES[category],
         "cost": None if one.cost is None else as_text(one.cost),
         "choice": columns.pop(CHOICE, None),
         "input": columns,

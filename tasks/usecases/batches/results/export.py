@@ -10,12 +10,12 @@ from tasks.usecases.batch_file import CHOICE
 from tasks.usecases.batches.results.contact_sheet import ContactSheet
 from tasks.usecases.batches.results.document import document_of
 from tasks.usecases.batches.results.failing_rows import FailingRows
-from tasks.usecases.batches.results.remedies import remedy_of
 from tasks.usecases.batches.results.tables import Column, columns_of
 from tasks.usecases.batches.results.thumbnails import Thumbnails
 from tasks.usecases.batches.results.writers import CsvTable, Format, JsonLines, TableWriter, XlsxTable
 from tasks.usecases.names import find_batch
 from worker.errors import RequestInvalid
+from worker.failures import REMEDIES, category_of
 from worker.generation import AssetState, iso
 from worker.ledger.generations import BatchResult
 from worker.services import Services
@@ -122,10 +122,11 @@ def export_results(
         sinks = _sinks(here, request, _Batch(batch_id, name), thumbnails)
         with progress(sum(counts.values())) as tick:
             for one in here.ledger.generations.results(batch_id):
-                remedy = remedy_of(one.generation)
+                category = category_of(one.generation.state, one.generation.reason, one.generation.message)
+                remedy = category and REMEDIES[category]
                 if sinks:
                     links = {} if request.links is None else _links(here, one, request.links)
-                    document = document_of(one, remedy, links, iso(expires_at))
+                    document = document_of(one, category, links, iso(expires_at))
                     for sink in sinks:
                         sink.add(document, one)
                 if failing is not None:
