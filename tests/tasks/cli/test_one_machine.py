@@ -157,6 +157,7 @@ def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> 
         ],
         "charges": 1,
         "providers": {"acedata": {"submitted": 2, "archived": 1, "charges": 1}},
+        "moved": [],
     }
 
 

@@ -77,7 +77,7 @@ def test_each_line_of_a_file_may_ask_another_provider_for_something_else(darkroo
     [
         ({"prompt": "a", "provider": "nobody"}, "line 2, column 1: unknown provider 'nobody'"),
         ({"prompt": "a", "operation": "shorten", "options": {"hd": 1}}, "line 2, column 1: Ace Data Cloud has no opt"),
-        ({"prompt": "a", "operation": "upscale"}, 'line 2, column 17: "operation" must be one of imagine, blend'),
+        ({"prompt": "a", "operation": "upscale"}, "line 2, column operation: expected one of imagine, blend"),
         ({"operation": "shorten"}, "line 2, column 1: the prompt is empty: shorten needs one"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_batch_a_time_or_a_sample_narrows_it_and_then_nothing_is_orphaned(
 def test_only_one_of_them_may_narrow_it(darkroom: Darkroom, archive: S3Archive) -> None:
     result = darkroom("verify", "--sample", "2", "--since", "1h")
     assert result.exit_code == 2
-    assert "give only one of --batch, --since and --sample" in result.stderr
+    assert "give only one of --batch, --label, --since and --sample" in result.stderr
     assert darkroom("verify", "--since", "soon").exit_code == 2
     assert "there is no batch 'mice'" in darkroom("verify", "--batch", "mice").stderr
 

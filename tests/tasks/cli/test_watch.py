@@ -244,7 +244,7 @@ def test_the_last_line_sums_up(darkroom: Darkroom, ledger: Ledger, monkeypatch: 
     stories.failed(ledger, batch_id=batch_id)
     last = darkroom("watch", "shop").stderr.splitlines()[-1]
     manifest = f"s3://pictures/manifests/shop/{batch_id}/manifest.jsonl"
-    assert last == f"1 archived, 1 failed, 0.00 EUR, 0 s, manifest {manifest}"
+    assert last == f"1 archived, 1 failed, reasons: 1 moderation, 0.00 EUR, 0 s, manifest {manifest}"
     single = stories.archived(ledger, "task-2")
     assert darkroom("watch", single).stderr.splitlines()[-1] == "1 archived, 0 failed, 0.00 EUR, 0 s"
 

@@ -35,6 +35,16 @@ ARGUMENTS = {
     "delete": ("gen_1",),
     "prune": (),
     "db size": (),
+    **{
+        f"batch {name}": ("shop",)
+        for name in ("show", "watch", "pause", "resume", "cancel", "limit", "retry", "results")
+    },
+    "batch check": ("shop.csv",),
+    "batch submit": ("shop.csv",),
+    "batch list": (),
+    "batch reprioritize": ("shop", "3"),
+    "batch move": ("shop", "--to", "kie"),
+    "batch download": ("shop", "images"),
 }
 #: they have something to say without it
 WORK_WITHOUT = {"providers", "doctor"}
@@ -64,6 +74,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     elif request.param == "DATABASE_URL":
         (folder / "elsewhere").mkdir(parents=True)
         monkeypatch.setenv("DATABASE_URL", f"sqlite:///{folder / 'elsewhere' / 'ledger.sqlite3'}")
+    (tmp_path / "shop.csv").write_text("key,prompt\n1,a fox\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "a-token-of-the-tests")
     return folder

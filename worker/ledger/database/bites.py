@@ -11,8 +11,9 @@ from worker.ledger.database.database import Database
 FIRST, LEAST, MOST = 100, 25, 500
 #: seconds that one of them should take, with the wait for those who write before it
 SECONDS = 0.05
-#: seconds between two of them on SQLite, which has one writer: without, the next could begin before anybody else wakes
-PAUSE = 0.05
+#: seconds between two of them on SQLite, which has one writer: without, the next could begin before anybody else wakes.
+#: As long as one took, at least and at most
+LEAST_PAUSE, PAUSE = 0.01, 0.05
 
 Item = TypeVar("Item")
 
@@ -33,7 +34,7 @@ def in_bites(database: Database, items: Sequence[Item]) -> Iterator[tuple[Sequen
         size = max(LEAST, min(MOST, 2 * size, int(size * SECONDS / (took or SECONDS))))
         start = end
         if database.is_sqlite and start < len(items):
-            time.sleep(PAUSE)
+            time.sleep(min(PAUSE, max(LEAST_PAUSE, took)))
 
 
 def incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> LedgerUnavailable:
