@@ -120,7 +120,9 @@ def every_option() -> frozenset[str]:
         assert one is not None
         found |= options(one)
         if isinstance(one, click.Group):
-            found |= {option for sub in one.commands.values() for option in options(sub)}
+            context = click.Context(one)
+            subs = (one.get_command(context, sub) for sub in one.list_commands(context))
+            found |= {option for sub in subs if sub is not None for option in options(sub)}
     for tool in ("bench", "chaos"):
         found |= set(re.findall(r"\"(--[a-z-]+)\"", text_of(ROOT / "tests" / tool / "__main__.py")))
     return frozenset(found)

@@ -60,7 +60,7 @@ _OF_CODE: Mapping[str, Category] = {
     ),
     **dict.fromkeys(
         ("read_timeout", "connection_lost", "unreadable_reply", "proxy", "name_not_resolved", "tls_failed",
-         "connection_refused", "connect_timeout", "connection_failed", "not_sent"),
+         "connection_refused", "connect_timeout", "connection_failed", "not_sent", "input_unreadable"),
         Category.NETWORK,
     ),
     "cancelled": Category.CANCELLED,

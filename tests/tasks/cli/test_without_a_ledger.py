@@ -35,10 +35,8 @@ ARGUMENTS = {
     "delete": ("gen_1",),
     "prune": (),
     "db size": (),
-    **{
-        f"batch {name}": ("shop",)
-        for name in ("show", "watch", "pause", "resume", "cancel", "limit", "retry", "results")
-    },
+    **{f"batch {name}": ("shop",) for name in ("show", "watch", "pause", "resume", "cancel", "retry", "results")},
+    "batch limit": ("shop", "--max-in-flight", "5"),
     "batch check": ("shop.csv",),
     "batch submit": ("shop.csv",),
     "batch list": (),

@@ -39,6 +39,9 @@ GENERATION = some(
     task_id="task-7",
     created_at=NOON,
     submitted_at=NOON + timedelta(seconds=1),
+    providers=(),
+    provider_changes=(),
+    input={},
 )
 
 LINEAGE = Lineage(

@@ -28,7 +28,7 @@ from tests.worker.ledger.purses import held, totals
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.generation import ProviderChange, iso
 from worker.ledger import Ledger
-from worker.ledger.budget import By
+from worker.ledger.budget import By, Dimension
 from worker.ledger.dispatch import LONG, Limits, ProviderMove
 from worker.ledger.dispatch.pacing import FAILURES
 from worker.ledger.schema import attempts, batches, flows, generations
@@ -213,7 +213,7 @@ def test_price_and_budget_are_those_of_the_new_provider(ledger: Ledger) -> None:
     assert (moved.reason, moved.message) == (None, None)
     assert go(ledger, OTHER, prices) == [second.id]
     assert totals(ledger) == {"reserved": 7}
-    spent = {row.name: row.total for row in ledger.budgets.totals(By.PROVIDER, NOON.date())}
+    spent = {row.name: row.total for row in ledger.budgets.totals((Dimension(By.PROVIDER),), NOON.date())}
     assert spent == {PROVIDER: 5, OTHER: 2}
 
 
@@ -228,7 +228,7 @@ def test_what_was_reserved_and_given_back_is_reserved_at_the_new_provider(ledger
     assert totals(ledger) == {"released": 10}
     assert go(ledger, OTHER, prices) == [left]
     assert totals(ledger) == {"released": 5, "reserved": 5}
-    spent = {row.name: row.reserved for row in ledger.budgets.totals(By.PROVIDER, NOON.date())}
+    spent = {row.name: row.reserved for row in ledger.budgets.totals((Dimension(By.PROVIDER),), NOON.date())}
     assert spent[OTHER] == 5
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.clock import FakeClock
+from tests.examples import examples
 from tests.factories import LEASE, PLENTY, POLL_AFTER, accepted, new
 from tests.worker.ledger.purses import totals
 from worker.errors import AccountBlocked, NotTaken, Uncertain
@@ -131,7 +132,7 @@ class Play:
             assert one.provider not in one.providers
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(steps=st.lists(STEPS, max_size=25))
 def test_a_generation_is_sent_to_one_provider_and_paid_there(
     ledgers: Ledgers, steps: list[tuple[str, str | int | None]]

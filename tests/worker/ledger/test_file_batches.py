@@ -75,6 +75,7 @@ def test_rows_that_are_added_to_a_complete_batch_make_it_incomplete_again(ledger
     assert (facts.completed_at, facts.manifest_at, facts.source_sha256) == (None, None, "s2")
     assert len(written.created) == 12
     assert len(written.ids) == 13
+    ledger.batches.limit(batch_id, max_in_flight=None)
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 12
     ledger.generations.cancel([one.id for one in ledger.generations.page()])
     assert ledger.generations.counts(batch_id) == {State.CANCELLED: 13}

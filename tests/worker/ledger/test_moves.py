@@ -145,7 +145,8 @@ OTHER_WORDS = {"control.py: cancelled", "outcomes.py: failed", "submissions.py: 
 #: who sets states without an UPDATE of a `Machine`: that of generations that are claimed, and what `KEPT` writes
 OTHER_MACHINES = {"attempts.py": 1, "submissions.py": 1}
 #: who writes changes of many rows at once, and asks a table of moves before; but charges follow their attempts
-KEPT = {"changes.py": 1, "attempts.py": 1, "outcomes.py": 1, "recording.py": 1, "charges.py": 2, "bulk.py": 1}
+KEPT = {"changes.py": 1, "attempts.py": 1, "outcomes.py": 1, "recording.py": 1, "charges.py": 2, "bulk.py": 1,
+        "failover.py": 1}  # fmt: skip
 _STATES = {member.value for states in (State, AttemptState, AssetState, Verdict, DeliveryState, ChargeState)
            for member in states}  # fmt: skip
 

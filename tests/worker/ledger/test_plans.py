@@ -249,7 +249,7 @@ PAGES: dict[str, Callable[[Ledger], Any]] = {
 
 
 def batch_ids(ledger: Ledger, state: State | None) -> None:
-    query = batch_pages._ids(is_of_state=state is not None, is_continued=True)
+    query = batch_pages._ids(0, is_of_state=state is not None, is_continued=True)
     with ledger.database.read() as connection:
         connection.execute(query, {"batch": "b", "state": state, "before": "gen_~", "limit": 7})
 

@@ -27,7 +27,7 @@ from worker.ledger.generations.unfinished import (
     go_on,
     remove_stalled,
 )
-from worker.ledger.schema import CleanText, batches, generations, labels, storable
+from worker.ledger.schema import CleanText, batches, generations, storable
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
 #: in `input`: the choice that a template made of a row
@@ -87,12 +87,6 @@ class _Begun(NamedTuple):
     unfinished_at: datetime | None
 
 
-class _Label(NamedTuple):
-    generation_id: str
-    name: str
-    value: str
-
-
 _b, _g = batches.c, generations.c
 _BATCH, _NAME = bindparam("batch", type_=CleanText()), bindparam("called", type_=CleanText())
 _NAMED = Query(_Begun, select(*columns_of(batches, _Begun)).where(_b.unique_name == _NAME))
@@ -113,9 +107,6 @@ _OLD_ROWS = Query(
     _KNOWN.join(batches, _b.id == _g.batch_id).where(
         _g.dedupe.in_(IDS), _g.parent_id.is_(None), _b.name == _NAME, _b.unfinished_at.is_(None)
     ),
-)
-_LABELS = Query(
-    _Label, select(*columns_of(labels, _Label)).where(labels.c.generation_id.in_(IDS)).order_by(labels.c.name)
 )
 _THIS = update(batches).where(_b.id == _BATCH)
 _SET = _THIS.values({name: bindparam(name) for name in ("source", "source_sha256")})
@@ -152,14 +143,6 @@ class FileBatches(Part):
                 return {}
             rows = _OLD_ROWS.each(connection, [storable(dedupe_of(key)) for key in keys], called=name)
         return {str(row.key): row for row in rows}
-
-    def labels_of(self, generation_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The labels of each that has any."""
-        found: dict[str, dict[str, str]] = {}
-        with self._database.read() as connection:
-            for row in _LABELS.each(connection, generation_ids):
-                found.setdefault(row.generation_id, {})[row.name] = row.value
-        return found
 
     def write_rows(self, batch: FileBatch, wanted: Sequence[NewGeneration]) -> Written:
         """Write rows, each with a `dedupe` of its own, to a new batch or to the one with this id.

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.usecases.batches.submit import submit_batch
+from tests.examples import examples
 from tests.tasks.usecases.batches.sheets import request, row
 from tests.worker.ledger.test_bites import INSERT, Killed, at_statement, die
 from worker.errors import RequestInvalid
@@ -65,7 +66,7 @@ def submit(here: Services, step: Step) -> bool:
 
 @pytest.mark.usefixtures("small_bites")
 @given(steps=STEPS)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_each_version_of_a_row_is_there_once(here: Services, steps: list[Step]) -> None:
     with here.ledger.database.write() as connection:
         for table in reversed(metadata.sorted_tables):

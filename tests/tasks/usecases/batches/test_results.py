@@ -17,6 +17,7 @@ from tasks.usecases.batches.results import Exported, Format, Output, ResultsRequ
 from tasks.usecases.batches.results.failing_rows import FailingRows
 from tasks.usecases.batches.results.tables import guarded
 from tasks.usecases.batches.results.writers import CsvTable, XlsxTable
+from tests.examples import examples
 from tests.factories import failure
 from tests.tasks.usecases.batch_file.reading import read_entries
 from tests.tasks.usecases.batches.shop import EVIL, a_shop, go, row, submit, succeed
@@ -222,7 +223,7 @@ def test_failing_rows_are_the_users_own_with_an_error(here: Services, kind: Form
     prompt=st.text("ab {},|_\\$-é", min_size=1).filter(str.strip),
     mine=st.text("ab=+-@' ,;\"\n|é0", min_size=1).filter(str.strip),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_failing_rows_are_read_again_as_they_were(a_result: BatchResult, kind: Format, prompt: str, mine: str) -> None:
     prompt, mine = prompt.strip(), mine.strip()
     failed = replace(
