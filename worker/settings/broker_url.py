@@ -61,9 +61,11 @@ def read_broker_url(url: str) -> BrokerUrl:
     if scheme not in _QUERY:
         raise ValueError(f"{found[1]}:// is not supported: the broker is Redis or Valkey; write {_FORMS}")
     try:
-        parts = urlsplit(url)
+        # The hosts alone: newer versions of Python take brackets in a list of them for a mistake.
+        begin, named, rest = _parts(url[found.end() :])
+        parts = urlsplit(f"{scheme}://{begin}{rest}")
         username, password = parts.username, parts.password
-        hosts = tuple(_hosts(parts, _SENTINEL_PORT if scheme == "sentinel" else _REDIS_PORT))
+        hosts = tuple(_hosts(named, _SENTINEL_PORT if scheme == "sentinel" else _REDIS_PORT))
     except ValueError as error:
         # Python's own sentences show what they could not read, which may be a part of the password.
         raise ValueError(_unreadable(scheme)) from error
@@ -141,8 +143,16 @@ def redis_client(url: str, seconds: float) -> Iterator[Any]:
             sentinel.close()
 
 
-def _hosts(parts: SplitResult, port: int) -> Iterator[tuple[str, int]]:
-    for one in filter(None, parts.netloc.rpartition("@")[2].split(",")):
+def _parts(url: str) -> tuple[str, str, str]:
+    """Split what follows the scheme into user and password (with the @), hosts, and all that comes after them."""
+    authority = re.match(r"[^/?#]*", url)
+    end = authority.end() if authority else 0
+    user, at, hosts = url[:end].rpartition("@")
+    return f"{user}{at}", hosts, url[end:]
+
+
+def _hosts(named: str, port: int) -> Iterator[tuple[str, int]]:
+    for one in filter(None, named.split(",")):
         host = urlsplit(f"//{one}")
         if not host.hostname:
             raise ValueError("no host")
