@@ -33,6 +33,32 @@ def test_what_has_no_effect_in_a_body_is_refused(body: dict[str, object], told: 
     assert fault.startswith(told)
 
 
+@pytest.mark.parametrize("bad", ["\\ud800", "\\udc00x", "\\u0000"])
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [
+        ('{"prompt": "a", "key": "kX"}', "key"),
+        ('{"prompt": "aX"}', "prompt"),
+        ('{"prompt": "a", "note": "nX"}', "note"),
+        ('{"prompt": "a", "label.client": "X"}', "label.client"),
+        ('{"prompt": "a", "tags": [1, {"t": "X"}]}', "tags"),
+        ('{"prompt": "a", "tags": [{"tX": 1}]}', "tags"),
+        ('{"prompt": "a", "provider": "X"}', "provider"),
+    ],
+)
+def test_what_no_database_can_store_is_refused_before_anything_is_written(line: str, column: str, bad: str) -> None:
+    entries, (fault,) = read_all("p.jsonl", line.replace("X", bad))
+    assert not entries
+    assert fault.startswith(f"line 1, column {column}: ")
+
+
+def test_a_character_that_json_writes_as_two_is_stored() -> None:
+    (entry,) = read_entries(
+        "p.jsonl", '{"prompt": "a \\ud83e\\udd8a", "key": "\\ud83e\\udd8a", "tags": ["\\ud83e\\udd8a"]}'
+    )
+    assert (entry.key, entry.prompt, entry.input) == ("🦊", "a 🦊", {"tags": ["🦊"]})
+
+
 def test_own_fields_keep_their_types() -> None:
     raw = '{"prompt": "a {price} {tags} fox", "id": 7, "price": 3.5, "tags": ["x"], "hd": true, "options": {"seed": 5}}'
     (entry,) = read_entries("p.jsonl", raw)
