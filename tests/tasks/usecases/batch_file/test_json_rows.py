@@ -84,13 +84,20 @@ def test_an_array_is_read_in_pieces_and_its_lines_are_counted() -> None:
         ('[{"prompt": "a"}]\n[', "line 2, column 1: invalid JSON: something follows the array"),
         ('[{"prompt": "a", "prompt": "b"}]', "line 1, column prompt: duplicate field 'prompt'"),
         ('[{"prompt": "a"}, 7]', "line 1, column 19: expected an object"),
-        ('[{"prompt": NaN}]', "line 1, column 2: this JSON has"),
+        ('[{"prompt": NaN}]', "line 1, column 2: invalid JSON: NaN is no number in JSON: write null, or leave"),
         ("[" * 10_000_000, "line 1, column 2: this JSON has a number that is too long or brackets nested too deeply"),
     ],
 )
 def test_a_broken_array_ends_with_one_fault(raw: str, told: str) -> None:
     _, faults = read_all("p.json", raw)
     assert [sentence.startswith(told) for sentence in faults] == [True], faults
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_a_line_with_a_number_that_json_does_not_have_is_told_so(word: str) -> None:
+    _, faults = read_all("p.jsonl", f'{{"prompt": "a", "weight": {word}}}')
+    told = f"invalid JSON: {word} is no number in JSON: write null, or leave the field out"
+    assert faults == [f"line 1, column 1: {told}"]
 
 
 def test_a_single_object_is_told_what_to_become() -> None:
