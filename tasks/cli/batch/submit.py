@@ -11,6 +11,7 @@ from tasks.cli.ui.batch_options import STDIN_NAME, file_options, folder_of, open
 from tasks.cli.ui.batch_progress import follow_batch
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.steered import read_start
 from tasks.cli.ui.submitted import many, tell_submitted
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
@@ -30,16 +31,6 @@ from worker.steps import Step
 _TOLD = 10
 
 
-def _read_time(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        found = datetime.fromisoformat(given)
-    except ValueError as error:
-        raise click.BadParameter(f"{given!r} is not a time such as 2026-12-01T08:00 or 2026-12-01T08:00Z") from error
-    return found if found.tzinfo is not None else found.astimezone()
-
-
 def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> Decimal | None:
     if given is None:
         return None
@@ -55,7 +46,10 @@ def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> De
 @click.command("submit")
 @file_options
 @click.option(
-    "--start-at", callback=_read_time, metavar="TIME", help="Submit nothing of it before, such as 2026-12-01T08:00."
+    "--start-at",
+    callback=read_start,
+    metavar="TIME",
+    help="Submit nothing of it before: '2026-12-01 18:00', 18:00 or 2h.",
 )
 @click.option(
     "--max-cost", callback=_read_amount, metavar="AMOUNT", help="What the batch may cost at most; needs prices."
