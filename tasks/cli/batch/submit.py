@@ -1,7 +1,7 @@
 """`darkroom batch submit`: check a file, write what is new of it, then wake the workers."""
 
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ from tasks.usecases.batches.submit import submit_file
 from tasks.usecases.inputs import InputFiles
 from tasks.usecases.scope import batch_scope, summarize
 from worker.errors import DarkroomError
+from worker.pricing import read_amount
 from worker.services import Services
 from worker.steps import Step
 
@@ -34,13 +35,11 @@ _TOLD = 10
 def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> Decimal | None:
     if given is None:
         return None
-    try:
-        amount = Decimal(given)
-    except InvalidOperation as error:
-        raise click.BadParameter(f"{given!r} is not an amount such as 5 or 12.50") from error
-    if not amount.is_finite() or not 0 < amount < 10**12:
-        raise click.BadParameter(f"{given} is not a positive amount")
-    return amount
+    if (amount := read_amount(given)) is None:
+        raise click.BadParameter(f"{given!r} is not an amount such as 0.05 or 20, with at most six decimals")
+    if amount == 0:
+        raise click.BadParameter("nothing would be submitted for 0; give a positive amount")
+    return Decimal(given)
 
 
 @click.command("submit")
@@ -55,7 +54,10 @@ def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> De
     "--max-cost", callback=_read_amount, metavar="AMOUNT", help="What the batch may cost at most; needs prices."
 )
 @click.option(
-    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="How many of it may be at providers at once."
+    "--max-in-flight",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="How many of it may be at providers at once.",
 )
 @click.option("--new-version", is_flag=True, help="Submit rows that were changed since once more, as new versions.")
 @click.option("--skip-invalid", is_flag=True, help="Submit the other rows if some are invalid.")

@@ -113,6 +113,21 @@ def test_a_key_or_label_that_is_no_text_is_refused_before_anything_is_written(
     assert ledger.generations.page() == []
 
 
+def test_more_in_flight_than_the_ledger_can_hold_is_refused(darkroom: Darkroom, ledger: Ledger, sheet: Path) -> None:
+    assert darkroom("batch", "submit", str(sheet), "--max-in-flight", "3000000000").exit_code == 2
+    assert ledger.generations.page() == []
+
+
+@pytest.mark.parametrize("given", ["0.0000001", "NaN", "1e3", "-1", "0", "0.00", "much"])
+def test_a_maximum_cost_is_an_amount_that_the_ledger_can_hold(
+    darkroom: Darkroom, ledger: Ledger, sheet: Path, given: str
+) -> None:
+    refused = darkroom("batch", "submit", str(sheet), "--max-cost", given)
+    assert refused.exit_code == 2
+    assert "amount" in refused.stderr
+    assert ledger.generations.page() == []
+
+
 def test_a_template_makes_several_of_a_row(darkroom: Darkroom, ledger: Ledger, sheet: Path) -> None:
     document = submitted(darkroom, str(sheet), "--template", "{prompt} in {colour}, {day, night}")
     assert (document["rows"], document["created"]) == (2, 4)
