@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.batches.unapplied import unapplied
+from tasks.usecases.row_versions import base_of
 from worker.errors import RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
@@ -94,7 +95,7 @@ class _Known:
         for row in ledger.generations.rows_of_batch(batch.id) if batch else ():
             self._by_dedupe[row.dedupe] = row
             if row.key is not None:
-                self._families[_base(row.key, is_choice=row.is_choice)].append(row)
+                self._families[base_of(row.key, is_choice=row.is_choice)].append(row)
         keys = [one.key for one in wanted if one.key is not None and one.key not in self._families]
         #: by key, what older versions of the program have written to batches of this name
         self.old = ledger.generations.old_rows_of(name, keys) if keys else {}
@@ -121,7 +122,7 @@ class _Known:
             return self._by_dedupe.get(str(one.dedupe)), None
         if (old := self.old.get(one.key)) is not None and not self._families.get(one.key):
             return old, None if _is_as_before(one, self._old[old.id]) else 2
-        family = self._families.get(_base(one.key, is_choice=CHOICE in one.input), [])
+        family = self._families.get(base_of(one.key, is_choice=CHOICE in one.input), [])
         same = [row for row in family if row.row_sha256 == one.row_sha256]
         if mine := [row for row in same if row.key == one.key]:
             return max(mine, key=_version), None
@@ -146,11 +147,6 @@ def _in_version(name: str, one: NewGeneration, version: int) -> NewGeneration:
     if version == 1 or one.key is None:
         return one
     return replace(one, row_version=version, dedupe=row_dedupe(name, _escaped_key(one.key), version))
-
-
-def _base(key: str, *, is_choice: bool) -> str:
-    """The key of the row in the file."""
-    return key.rpartition("/")[0] if is_choice else key
 
 
 def _escaped(text: str) -> str:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.factories import claimed, failure, queued, state_of
+from tests.factories import LEASE, PLENTY, PROVIDER, claimed, failure, queued, state_of
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import State
 from worker.ledger import Ledger
@@ -43,6 +43,29 @@ def test_a_batch_is_retried_for_some_reasons_and_the_rest_is_counted(darkroom: D
     assert darkroom("batch", "retry", "shop").stdout == "1 queued again\n"
     assert darkroom("batch", "retry", "shop").stderr == "Nothing of it failed or expired.\n"
     assert ledger.generations.counts(shop) == {State.QUEUED: 4}
+
+
+@pytest.mark.parametrize("corrected", ["a hare", "a {grey, white} hare"])
+def test_a_row_that_was_replaced_by_a_new_version_is_not_paid_for_twice(
+    darkroom: Darkroom, ledger: Ledger, corrected: str
+):
+    sheet = darkroom.data / "eggs.csv"
+    sheet.write_text("sku,prompt\n1,a fox\n2,an owl\n")
+    assert darkroom("batch", "submit", str(sheet)).exit_code == 0
+    ledger.dispatch.run(PROVIDER, PLENTY)
+    ledger.generations.apply_outcomes([failure(claim) for claim in ledger.submissions.claim(2, LEASE)])
+    sheet.write_text(f'sku,prompt\n1,"{corrected}"\n2,an owl\n')
+    assert darkroom("batch", "submit", str(sheet), "--new-version").exit_code == 0
+    (old,) = [one for one in ledger.generations.page(state=State.FAILED) if one.key == "1"]
+
+    assert (
+        darkroom("retry", "--failed", "--all").stdout == "1 queued again; 1 left alone: 1 replaced by a new version\n"
+    )
+    assert darkroom("batch", "retry", "eggs").stdout == "0 retried; 1 left alone: 1 replaced by a new version\n"
+    assert state_of(ledger, old) is State.FAILED
+    # Whoever names it wants it.
+    assert darkroom("retry", old.id).exit_code == 0
+    assert state_of(ledger, old) is State.QUEUED
 
 
 def test_a_retry_can_be_for_one_client_and_one_reason(darkroom: Darkroom, ledger: Ledger, shop: str):
