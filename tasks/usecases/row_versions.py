@@ -19,15 +19,18 @@ def replaced_in(ledger: Ledger, generations: Sequence[Generation]) -> set[str]:
     for batch_id in batches:
         rows = ledger.generations.rows_of_batch(batch_id)
         newest = _newest(rows)
-        found |= {row.id for row in rows if row.key is not None and _version(row) < newest[_base(row)]}
+        found |= {
+            row.id for row in rows if row.key is not None and _version(row) < max(newest[_base(row)], newest[row.key])
+        }
     return found
 
 
 def _newest(rows: Iterable[KnownRow]) -> dict[str, int]:
     found: dict[str, int] = {}
     for row in rows:
-        if row.key is not None:
-            found[_base(row)] = max(_version(row), found.get(_base(row), 1))
+        # One of what a template made of a row may have a new version of its own.
+        for name in (row.key, _base(row)) if row.key is not None else ():
+            found[name] = max(_version(row), found.get(name, 1))
     return found
 
 

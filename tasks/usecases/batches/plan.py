@@ -92,9 +92,11 @@ class _Known:
         self._by_dedupe: dict[str, KnownRow] = {}
         #: all versions of a row, and all that a template made of it
         self._families: defaultdict[str, list[KnownRow]] = defaultdict(list)
+        self._by_key: defaultdict[str, list[KnownRow]] = defaultdict(list)
         for row in ledger.generations.rows_of_batch(batch.id) if batch else ():
             self._by_dedupe[row.dedupe] = row
             if row.key is not None:
+                self._by_key[row.key].append(row)
                 self._families[base_of(row.key, is_choice=row.is_choice)].append(row)
         keys = [one.key for one in wanted if one.key is not None and one.key not in self._families]
         #: by key, what older versions of the program have written to batches of this name
@@ -122,7 +124,11 @@ class _Known:
             return self._by_dedupe.get(str(one.dedupe)), None
         if (old := self.old.get(one.key)) is not None and not self._families.get(one.key):
             return old, None if _is_as_before(one, self._old[old.id]) else 2
-        family = self._families.get(base_of(one.key, is_choice=CHOICE in one.input), [])
+        base = base_of(one.key, is_choice=CHOICE in one.input)
+        family = self._families.get(base, [])
+        # A file of failing rows names one of what a template made, as a row of its own.
+        if own := [row for row in self._by_key.get(one.key, ()) if base_of(one.key, is_choice=row.is_choice) != base]:
+            family = [*family, *own]
         same = [row for row in family if row.row_sha256 == one.row_sha256]
         if mine := [row for row in same if row.key == one.key]:
             return max(mine, key=_version), None

@@ -68,6 +68,29 @@ def test_a_row_that_was_replaced_by_a_new_version_is_not_paid_for_twice(
     assert state_of(ledger, old) is State.QUEUED
 
 
+def test_one_of_what_a_template_made_can_be_corrected_in_the_file_of_failing_rows(darkroom: Darkroom, ledger: Ledger):
+    sheet, failed = darkroom.data / "eggs.csv", darkroom.data / "failed.csv"
+    sheet.write_text('sku,prompt\n1,"a {fox, hen}"\n')
+    assert darkroom("batch", "submit", str(sheet)).exit_code == 0
+    ledger.dispatch.run(PROVIDER, PLENTY)
+    ledger.generations.apply_outcomes([failure(claim) for claim in ledger.submissions.claim(1, LEASE)])
+    (old,) = ledger.generations.page(state=State.FAILED)
+    failed.write_text(f"key,prompt\n{old.key},a better one\n")
+    submit = ("batch", "submit", str(failed), "--name", "eggs")
+
+    assert "1 row was changed since the batch 'eggs' was submitted" in darkroom(*submit).stderr
+    assert darkroom(*submit, "--new-version").exit_code == 0
+    assert ledger.generations.counts() == {State.FAILED: 1, State.QUEUED: 2}
+    assert darkroom("batch", "retry", "eggs").stdout == "0 retried; 1 left alone: 1 replaced by a new version\n"
+    for again in (submit, ("batch", "submit", str(sheet))):
+        assert " 0 already" not in darkroom(*again).stderr
+    assert ledger.generations.counts() == {State.FAILED: 1, State.QUEUED: 2}
+    # A change of the whole row is newer than both.
+    sheet.write_text('sku,prompt\n1,"a {cat, dog}"\n')
+    assert darkroom("batch", "submit", str(sheet), "--new-version").exit_code == 0
+    assert sum(ledger.generations.counts().values()) == 5
+
+
 def test_a_retry_can_be_for_one_client_and_one_reason(darkroom: Darkroom, ledger: Ledger, shop: str):
     assert darkroom("retry", "--failed", "--label", "client=acme", "--only", "provider").stdout == (
         "0 queued again; 1 left alone: 1 moderation\n"
