@@ -186,7 +186,11 @@ def _differences(known: Generation, one: NewGeneration) -> Iterator[tuple[str, o
     pairs = [
         ("prompt", known.prompt, one.request.prompt),
         ("operation", str(known.operation), str(one.request.operation)),
-        *((column, known.input.get(column), one.input.get(column)) for column in {**known.input, **one.input}),
+        *(
+            (column, known.input.get(column), one.input.get(column))
+            for column in {**known.input, **one.input}
+            if column != CHOICE
+        ),
         *((option, options[0].get(option), options[1].get(option)) for option in {**options[0], **options[1]}),
         ("follow_up", ",".join(known.follow_up), ",".join(one.follow_up)),
         ("priority", known.priority, one.priority),

@@ -62,6 +62,9 @@ def test_a_row_that_was_replaced_by_a_new_version_is_not_paid_for_twice(
         darkroom("retry", "--failed", "--all").stdout == "1 queued again; 1 left alone: 1 replaced by a new version\n"
     )
     assert darkroom("batch", "retry", "eggs").stdout == "0 retried; 1 left alone: 1 replaced by a new version\n"
+    failed = darkroom.data / "failed.csv"
+    darkroom("batch", "results", "eggs", "--errors", str(failed))
+    assert len(failed.read_text().splitlines()) == 1, "only the header: the new version has not failed"
     assert state_of(ledger, old) is State.FAILED
     # Whoever names it wants it.
     assert darkroom("retry", old.id).exit_code == 0
@@ -78,7 +81,9 @@ def test_one_of_what_a_template_made_can_be_corrected_in_the_file_of_failing_row
     failed.write_text(f"key,prompt\n{old.key},a better one\n")
     submit = ("batch", "submit", str(failed), "--name", "eggs")
 
-    assert "1 row was changed since the batch 'eggs' was submitted" in darkroom(*submit).stderr
+    refused = darkroom(*submit).stderr
+    assert "1 row was changed since the batch 'eggs' was submitted" in refused
+    assert "_choice" not in refused
     assert darkroom(*submit, "--new-version").exit_code == 0
     assert ledger.generations.counts() == {State.FAILED: 1, State.QUEUED: 2}
     assert darkroom("batch", "retry", "eggs").stdout == "0 retried; 1 left alone: 1 replaced by a new version\n"
