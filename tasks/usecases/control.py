@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tasks.usecases.providers import require_provider
+from tasks.usecases.row_versions import replaced_in
 from tasks.usecases.selection import Selection, select
 from tasks.usecases.services import LedgerServices
 from worker.errors import ConfigurationError
@@ -38,6 +39,7 @@ _MAY_COME = (
     "the provider may still deliver it, which would be charged; the next check is at {at:%H:%M:%S}; --may-pay-twice "
     "submits it again now"
 )
+_REPLACED = "replaced by a new version"
 _UNDER_WAY = "it is still under way"
 #: what a retry is for
 OVER = (State.FAILED, State.EXPIRED)
@@ -130,10 +132,15 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
     selected = select(ledger, request.selection, OVER)
     left = Counter(_named(selected.left))
     before: dict[str, State] = {}
-    for one in ledger.generations.get(selected.ids):
+    candidates = ledger.generations.get(selected.ids)
+    # Of whatever was named itself, an old version may be wanted; otherwise its row would be paid for twice.
+    replaced = set[str]() if request.selection.names else replaced_in(ledger, candidates)
+    for one in candidates:
         category = category_of(one.state, one.reason, one.message)
         if request.only and category not in request.only:
             left[category or one.state] += 1
+        elif one.state is State.FAILED and one.id in replaced:
+            left[_REPLACED] += 1
         else:
             before[one.id] = one.state
     chosen = list(before)

@@ -17,6 +17,8 @@ from worker.providers import PROVIDERS, Prompt, Provider, inputs_of
 from worker.recipes import parse_follow_ups
 from worker.services import Services
 
+#: how Python passes on bytes that are not UTF-8, and half of a character in JSON; the ledger would store another key
+_HALF = re.compile("[\ud800-\udfff]")
 DEFAULT_PROVIDER = next(iter(PROVIDERS))
 
 
@@ -114,6 +116,8 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
 def refuse_unusable(key: str | None, priority: int) -> None:
     if key is not None and not key.strip():
         raise RequestInvalid("the key must not be empty")
+    if key is not None and _HALF.search(key):
+        raise RequestInvalid(f"the key {key!r} is not valid UTF-8: enter it again")
     if priority not in PRIORITIES:
         raise RequestInvalid(f"a priority must be an integer from {PRIORITIES[0]} to {PRIORITIES[-1]}")
 

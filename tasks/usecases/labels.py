@@ -9,6 +9,8 @@ from worker.errors import RequestInvalid
 MOST_LABELS = 16
 _NAME = re.compile(r"[a-z0-9_.-]{1,63}")
 _LONGEST = 256
+#: how Python passes on bytes that are not UTF-8; the ledger would store another value
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def read_labels(given: Iterable[str]) -> dict[str, str]:
@@ -32,6 +34,8 @@ def check_labels(labels: Mapping[str, str]) -> None:
         if not 1 <= len(value) <= _LONGEST:
             problem = f"has {len(value)} characters, the limit is {_LONGEST}" if value else "is empty"
             raise RequestInvalid(f"label {name!r}: its value {problem}")
+        if _UNSTORABLE.search(value):
+            raise RequestInvalid(f"label {name!r}: its value {value!r} is not valid UTF-8: enter it again")
     if len(labels) > MOST_LABELS:
         raise RequestInvalid(f"{len(labels)} labels, the limit is {MOST_LABELS} for each generation")
 

@@ -71,7 +71,7 @@ def batches_called(ledger: Ledger, name: str) -> list[Batch]:
     """All that may be meant, the newest first; raises NotFound if there is none."""
     found = ledger.generations.batches_called(name, _LISTED + 1)
     if not found:
-        raise NotFound(f"there is no batch {name!r}; `darkroom list` shows the batches of the newest generations")
+        raise NotFound(f"there is no batch {name!r}; `darkroom batch list` shows all")
     return found
 
 

@@ -1,5 +1,6 @@
 """`darkroom batch check`: all that is wrong with a file, and what it would cost."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -62,7 +63,7 @@ def _tell_number(counted: Counted) -> None:
 
 def _report(file: str, found: BatchCheck) -> Iterator[str]:
     for fault in found.errors[:_TOLD]:
-        value = f" (it has {fault.value!r})" if fault.value and fault.value not in fault.message else ""
+        value = f" (it has {fault.value!r})" if fault.value and not _names(fault.message, fault.value) else ""
         yield f"{fault.sentence(file)}{value}"
     if (more := len(found.errors) - _TOLD) > 0:
         yield f"and {more:,} more (--json lists all)"
@@ -80,6 +81,11 @@ def _report(file: str, found: BatchCheck) -> Iterator[str]:
         yield f"{found.invalid:,} of {_many(found.rows, 'row')} invalid; nothing was written"
     else:
         yield f"{_many(found.rows, 'row')} valid: {_many(found.submissions, 'submission')}"
+
+
+def _names(message: str, value: str) -> bool:
+    """Whether the message names the value, and not only a longer word: `imagin` in `imagine`."""
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", message) is not None
 
 
 def _costs(found: BatchCheck) -> Iterator[str]:

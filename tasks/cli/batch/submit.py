@@ -1,7 +1,7 @@
 """`darkroom batch submit`: check a file, write what is new of it, then wake the workers."""
 
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,6 +11,7 @@ from tasks.cli.ui.batch_options import STDIN_NAME, file_options, folder_of, open
 from tasks.cli.ui.batch_progress import follow_batch
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.steered import read_start
 from tasks.cli.ui.submitted import many, tell_submitted
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
@@ -23,6 +24,7 @@ from tasks.usecases.batches.submit import submit_file
 from tasks.usecases.inputs import InputFiles
 from tasks.usecases.scope import batch_scope, summarize
 from worker.errors import DarkroomError
+from worker.pricing import read_amount
 from worker.services import Services
 from worker.steps import Step
 
@@ -30,38 +32,32 @@ from worker.steps import Step
 _TOLD = 10
 
 
-def _read_time(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        found = datetime.fromisoformat(given)
-    except ValueError as error:
-        raise click.BadParameter(f"{given!r} is not a time such as 2026-12-01T08:00 or 2026-12-01T08:00Z") from error
-    return found if found.tzinfo is not None else found.astimezone()
-
-
 def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> Decimal | None:
     if given is None:
         return None
-    try:
-        amount = Decimal(given)
-    except InvalidOperation as error:
-        raise click.BadParameter(f"{given!r} is not an amount such as 5 or 12.50") from error
-    if not amount.is_finite() or not 0 < amount < 10**12:
-        raise click.BadParameter(f"{given} is not a positive amount")
-    return amount
+    if (amount := read_amount(given)) is None:
+        raise click.BadParameter(f"{given!r} is not an amount such as 0.05 or 20, with at most six decimals")
+    if amount == 0:
+        raise click.BadParameter("nothing would be submitted for 0; give a positive amount")
+    return Decimal(given)
 
 
 @click.command("submit")
 @file_options
 @click.option(
-    "--start-at", callback=_read_time, metavar="TIME", help="Submit nothing of it before, such as 2026-12-01T08:00."
+    "--start-at",
+    callback=read_start,
+    metavar="TIME",
+    help="Submit nothing of it before: '2026-12-01 18:00', 18:00 or 2h.",
 )
 @click.option(
     "--max-cost", callback=_read_amount, metavar="AMOUNT", help="What the batch may cost at most; needs prices."
 )
 @click.option(
-    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="How many of it may be at providers at once."
+    "--max-in-flight",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="How many of it may be at providers at once.",
 )
 @click.option("--new-version", is_flag=True, help="Submit rows that were changed since once more, as new versions.")
 @click.option("--skip-invalid", is_flag=True, help="Submit the other rows if some are invalid.")

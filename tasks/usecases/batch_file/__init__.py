@@ -8,6 +8,7 @@ from tasks.usecases.batch_file.batch_file import (
     open_batch_file,
     read_entries,
 )
+from tasks.usecases.batch_file.columns import misspelt
 from tasks.usecases.batch_file.entries import CHOICE, expand_entry
 from tasks.usecases.batch_file.fault import Fault, shown
 from tasks.usecases.batch_file.odd_prompts import oddities_of
@@ -20,6 +21,7 @@ __all__ = [
     "Counted",
     "Fault",
     "expand_entry",
+    "misspelt",
     "oddities_of",
     "open_batch_file",
     "read_entries",

@@ -1,8 +1,9 @@
 """What the columns of a file mean, by their names."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache, cached_property
 
 from tasks.usecases.batch_file.fault import refuse
@@ -15,6 +16,9 @@ FIELDS = ("prompt", "provider", "operation", "follow_up", "priority")
 #: written into the file of errors, and ignored when that is submitted
 ERROR = "error"
 _LABEL = "label."
+_LIKE_LABEL = re.compile(r"labels?[_:.](\w+)")
+#: so that `aspect_ration` is taken for a mistake, and a shop's own column `style` is not
+_ALIKE = 0.84
 _RECIPES = "recipes are not supported yet: leave the column out, or name follow-up actions in a column follow_up"
 _OBJECT = "give each option a column of its own, such as aspect_ratio"
 
@@ -87,6 +91,19 @@ def _once(known: Mapping[str, str], word: str, name: str) -> str:
     if word in known:
         _refuse(name, f"{known[word]} and {name} mean the same: rename one of them")
     return name
+
+
+def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the user's own columns that look like one of ours, and what it is called."""
+    ours = sorted({*KEYS, *FIELDS, *option_names()})
+    for name in names:
+        word = word_of(name)
+        if is_known(name) or word == "options":
+            continue
+        if label := _LIKE_LABEL.fullmatch(word):
+            yield name, f"{_LABEL}{label[1]}"
+        elif meant := get_close_matches(word, ours, 1, _ALIKE):
+            yield name, meant[0]
 
 
 def header_of(file: str, line: int, names: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,8 @@ from worker.generation import Operation
 
 #: the name in `Entry.input` of the alternatives that were chosen from the template
 CHOICE = "_choice"
+#: what no database stores: a NUL, and half of a character that JSON writes as two
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class Reading:
             columns={} if row.is_text else columns.known,
         )
         cells.check_damage()
+        cells.check_texts()
         template = self.template
         try:
             template = template or self._template(prompt, row)
@@ -238,6 +242,13 @@ class _Cells:
             if damage.is_lost or name in known:
                 self._note(name, damage.what)
 
+    def check_texts(self) -> None:
+        """Note names and cells with characters that the ledger cannot store."""
+        noted = {fault.column for fault in self.faults}
+        for name, value in self._row.cells.items():
+            if name not in noted and any(map(_UNSTORABLE.search, (name, *_texts_in(value)))):
+                self._note(name, "a NUL or half a character, which cannot be stored: copy the text again")
+
     def _cell(self, word: str) -> object:
         name = self._columns.fields.get(word)
         return None if name is None else self._row.cells.get(name)
@@ -246,6 +257,18 @@ class _Cells:
         if found := CONTROL.search(text):
             return f"a control character (U+{ord(found[0]):04X}): remove it"
         return None
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for one in value.values():
+            yield from _texts_in(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts_in(one)
 
 
 def _text(cell: object) -> str:

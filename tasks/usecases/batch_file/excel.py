@@ -12,6 +12,11 @@ _DATE = re.compile(
 )
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(:00)?( ?[AaPp][Mm])?")
 _RATIO = re.compile(r"[1-9][0-9]*:[1-9][0-9]*")
+#: how spreadsheets write the error of a formula, in English, German, French and Spanish
+_ERROR = re.compile(
+    r"#¡?(REF|VALUE|NULL|NUM|DIV/0|SPILL|CALC|BEZUG|WERT|ZAHL|VALEUR|NOMBRE|NUL|VALOR)!|#¿?(NAME|NOM|NOMBRE)\?|#N/[AD]|#NV"
+)
+ERROR_CELL = "an error such as #REF! or #N/A: correct the formula"
 _AS_TEXT = "format the column as text and enter it again"
 
 
@@ -32,6 +37,11 @@ def damage_in_option(name: str, value: str) -> str | None:
             f"{value} is a time that a spreadsheet made of the ratio {ratio}: format the column as text, enter {ratio}"
         )
     return None
+
+
+def is_error(text: str) -> bool:
+    """Whether the cell is the error of a formula, as a spreadsheet writes it into CSV."""
+    return _ERROR.fullmatch(text) is not None
 
 
 def made_of(kind: str, text: str) -> str:

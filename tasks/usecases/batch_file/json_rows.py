@@ -33,8 +33,18 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+class _NoNumber(ValueError):
+    """NaN or Infinity, which Python writes and JSON does not have."""
+
+
 def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(word)
+    raise _NoNumber(word)
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, _NoNumber):
+        return f"invalid JSON: {error} is no number in JSON: write null, or leave the field out"
+    return _TOO_DEEP
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant)
@@ -58,8 +68,8 @@ class JsonLines:
                 yield Fault(number, str(twice), None, f"duplicate field {str(twice)!r}: keep one")
             except json.JSONDecodeError as error:
                 yield Fault(number, error.colno, shown(text[error.pos :]), f"invalid JSON: {error.msg}")
-            except (ValueError, RecursionError):
-                yield Fault(number, 1, None, _TOO_DEEP)
+            except (ValueError, RecursionError) as error:
+                yield Fault(number, 1, None, _unreadable(error))
             else:
                 if end < len(text):
                     what = "expected the end of the line: put each object on a line of its own"
@@ -95,8 +105,8 @@ class JsonArray:
                 line, column = window.place(error.pos)
                 yield Fault(line, column, shown(error.doc[error.pos : error.pos + 100]), f"invalid JSON: {error.msg}")
                 return
-            except (ValueError, RecursionError):
-                yield Fault(line, column, None, _TOO_DEEP)
+            except (ValueError, RecursionError) as error:
+                yield Fault(line, column, None, _unreadable(error))
                 return
             yield _row({"prompt": value} if isinstance(value, str) else value, line, column)
             if window.next_sign() != ",":

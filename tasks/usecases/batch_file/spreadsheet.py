@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from tasks.usecases.batch_file import spreadsheet_child
 from tasks.usecases.batch_file.columns import header_of
-from tasks.usecases.batch_file.excel import made_of
+from tasks.usecases.batch_file.excel import ERROR_CELL, made_of
 from tasks.usecases.batch_file.fault import Fault, refuse
 from tasks.usecases.batch_file.rows import Damage, Row
 from tasks.usecases.batch_file.spool import Spool, reader_of
@@ -27,7 +27,7 @@ LARGEST = 1 << 30
 _AS_CSV = "save the sheet as CSV UTF-8"
 _BROKEN = {
     "formula": "a formula without a stored result: open the file in Excel or LibreOffice and save it again",
-    "error": "an error such as #REF! or #N/A: correct the formula",
+    "error": ERROR_CELL,
 }
 #: digits that Excel keeps of a number
 _DIGITS = 15

@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.usecases.batch_file.columns import header_of, is_known
+from tasks.usecases.batch_file.excel import ERROR_CELL, is_error
 from tasks.usecases.batch_file.fault import Fault, refuse, shown
 from tasks.usecases.batch_file.lines import lines_of
-from tasks.usecases.batch_file.rows import Row
+from tasks.usecases.batch_file.rows import Damage, Row
 from tasks.usecases.batch_file.spool import Spool
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class Table:
             if is_header:
                 is_header = False
                 continue
-            yield row_of(self._names, cells, begins, self._delimiter)
+            row = row_of(self._names, cells, begins, self._delimiter)
+            yield row if isinstance(row, Fault) else _with_errors(row)
 
     def _reader(self, delimiter: str) -> "_csv.Reader":
         return csv.reader(lines_of(self._spool), delimiter=delimiter, strict=True)
@@ -84,6 +87,11 @@ class Table:
             return Fault(begins, None, None, what), False
         what = f'a quote inside a cell: put the whole cell in quotes and double the ones inside (""); {text}'
         return Fault(begins, None, None, what), ends >= begins
+
+
+def _with_errors(row: Row) -> Row:
+    errors = [name for name, cell in row.cells.items() if isinstance(cell, str) and is_error(cell)]
+    return replace(row, damaged=dict.fromkeys(errors, Damage(ERROR_CELL, is_lost=True))) if errors else row
 
 
 def row_of(names: Sequence[str], cells: Sequence[str], line: int, delimiter: str | None = None) -> Row | Fault:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted, Fault, oddities_of, shown
+from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted, Fault, misspelt, oddities_of, shown
 from tasks.usecases.batches.estimate import Estimate, Estimator
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.entry import Entry
@@ -108,6 +108,8 @@ class _Checking:
         if file.other_sheets:
             others = ", ".join(file.other_sheets)
             self._warn(f"{file.name}: only the sheet {file.sheet} is read, not {others} (--sheet NAME)")
+        for column, meant in misspelt(file.columns):
+            self._warn(f"{file.name}, column {column}: it has no effect of its own; did you mean {meant}?")
         for one in file.rows(request.template, request.expand_limit):
             if isinstance(one, Fault):
                 self._errors.append(one)

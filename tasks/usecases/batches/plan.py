@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.batches.unapplied import unapplied
+from tasks.usecases.row_versions import base_of
 from worker.errors import RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
@@ -91,10 +92,12 @@ class _Known:
         self._by_dedupe: dict[str, KnownRow] = {}
         #: all versions of a row, and all that a template made of it
         self._families: defaultdict[str, list[KnownRow]] = defaultdict(list)
+        self._by_key: defaultdict[str, list[KnownRow]] = defaultdict(list)
         for row in ledger.generations.rows_of_batch(batch.id) if batch else ():
             self._by_dedupe[row.dedupe] = row
             if row.key is not None:
-                self._families[_base(row.key, is_choice=row.is_choice)].append(row)
+                self._by_key[row.key].append(row)
+                self._families[base_of(row.key, is_choice=row.is_choice)].append(row)
         keys = [one.key for one in wanted if one.key is not None and one.key not in self._families]
         #: by key, what older versions of the program have written to batches of this name
         self.old = ledger.generations.old_rows_of(name, keys) if keys else {}
@@ -121,7 +124,11 @@ class _Known:
             return self._by_dedupe.get(str(one.dedupe)), None
         if (old := self.old.get(one.key)) is not None and not self._families.get(one.key):
             return old, None if _is_as_before(one, self._old[old.id]) else 2
-        family = self._families.get(_base(one.key, is_choice=CHOICE in one.input), [])
+        base = base_of(one.key, is_choice=CHOICE in one.input)
+        family = self._families.get(base, [])
+        # A file of failing rows names one of what a template made, as a row of its own.
+        if own := [row for row in self._by_key.get(one.key, ()) if base_of(one.key, is_choice=row.is_choice) != base]:
+            family = [*family, *own]
         same = [row for row in family if row.row_sha256 == one.row_sha256]
         if mine := [row for row in same if row.key == one.key]:
             return max(mine, key=_version), None
@@ -146,11 +153,6 @@ def _in_version(name: str, one: NewGeneration, version: int) -> NewGeneration:
     if version == 1 or one.key is None:
         return one
     return replace(one, row_version=version, dedupe=row_dedupe(name, _escaped_key(one.key), version))
-
-
-def _base(key: str, *, is_choice: bool) -> str:
-    """The key of the row in the file."""
-    return key.rpartition("/")[0] if is_choice else key
 
 
 def _escaped(text: str) -> str:
@@ -184,7 +186,11 @@ def _differences(known: Generation, one: NewGeneration) -> Iterator[tuple[str, o
     pairs = [
         ("prompt", known.prompt, one.request.prompt),
         ("operation", str(known.operation), str(one.request.operation)),
-        *((column, known.input.get(column), one.input.get(column)) for column in {**known.input, **one.input}),
+        *(
+            (column, known.input.get(column), one.input.get(column))
+            for column in {**known.input, **one.input}
+            if column != CHOICE
+        ),
         *((option, options[0].get(option), options[1].get(option)) for option in {**options[0], **options[1]}),
         ("follow_up", ",".join(known.follow_up), ",".join(one.follow_up)),
         ("priority", known.priority, one.priority),

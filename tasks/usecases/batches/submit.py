@@ -1,5 +1,6 @@
 """Submits a file as a batch: each row once, however often and wherever the command is interrupted."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -15,6 +16,8 @@ from worker.services import Services
 
 #: earlier batches of the same file, and mistakes, that are named
 _NAMED, _SHOWN = 3, 10
+#: control characters, and how Python passes on bytes that are not UTF-8; the ledger would store another name
+_UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ def _refusal(request: BatchRequest, found: BatchCheck) -> str:
     shown = [f"  {fault.sentence(request.file.name)}" for fault in found.errors[:_SHOWN]]
     more = len(found.errors) - _SHOWN
     return "\n".join([
-        f"{found.invalid:,} of {found.rows:,} rows are invalid:",
+        f"{found.invalid:,} of {found.rows:,} rows {'is' if found.invalid == 1 else 'are'} invalid:",
         *shown,
         *([f"  … and {more:,} more"] if more > 0 else []),
         "nothing was written: correct them (`darkroom batch check` shows all), or add --skip-invalid for the others",
@@ -92,6 +95,11 @@ def name_of(request: BatchRequest) -> str:
     name = PurePath(request.file.name).stem if request.name is None else request.name
     if not name.strip():
         raise RequestInvalid("the name of the batch is empty: give one with --name")
+    if _UNUSABLE.search(name):
+        raise RequestInvalid(
+            f"the name of the batch, {name!r}, contains control characters or is not valid UTF-8: give another with "
+            "--name"
+        )
     return name
 
 

@@ -53,6 +53,15 @@ def test_fifty_errors_are_printed_and_all_are_listed(darkroom: Darkroom, ledger:
     assert ledger.generations.page() == []
 
 
+def test_a_value_that_is_only_part_of_a_word_of_the_message_is_told_as_well(
+    darkroom: Darkroom, ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.csv").write_text("prompt,operation\na,imagin\n")
+    first = darkroom("batch", "check", "shop.csv").stdout.splitlines()[0]
+    assert first.startswith("shop.csv, line 2, column operation: expected one of imagine, ")
+    assert first.endswith(" (it has 'imagin')")
+
+
 def test_standard_input_is_a_file_too(darkroom: Darkroom) -> None:
     result = darkroom("batch", "check", "-", "--provider", "acedata", input='{"prompt": "{a, b} fox", "key": "1"}\n')
     assert (result.exit_code, result.stderr) == (0, "1 row, 2 submissions\n")

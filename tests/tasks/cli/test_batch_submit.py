@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,49 @@ def test_options_of_the_batch_and_of_its_rows_are_written(darkroom: Darkroom, le
     }
 
 
+@pytest.mark.parametrize("given", ["18:00", "2h", "2030-01-01 08:00"])
+def test_a_start_is_given_to_submit_as_to_limit(darkroom: Darkroom, ledger: Ledger, sheet: Path, given: str) -> None:
+    document = submitted(darkroom, str(sheet), "--start-at", given)
+    facts = ledger.generations.batch_facts(document["batch"])
+    assert facts.start_at is not None
+    assert facts.start_at > datetime.now(UTC)
+
+
+@pytest.mark.parametrize("name", ["a\udcff", "a\nb", "\x1b[2J"])
+def test_a_name_that_cannot_be_shown_is_refused_before_anything_is_written(
+    darkroom: Darkroom, ledger: Ledger, sheet: Path, name: str
+) -> None:
+    refused = darkroom("batch", "submit", str(sheet), "--name", name)
+    assert refused.exit_code == 1
+    assert "contains control characters or is not valid UTF-8: give another with --name" in refused.stderr
+    assert ledger.generations.page() == []
+
+
+@pytest.mark.parametrize("given", [("--key", "k\udcff"), ("--label", "client=\udcff")])
+def test_a_key_or_label_that_is_no_text_is_refused_before_anything_is_written(
+    darkroom: Darkroom, ledger: Ledger, sheet: Path, given: tuple[str, str]
+) -> None:
+    refused = darkroom("submit", "a fox", *given)
+    assert refused.exit_code in {1, 2}
+    assert "is not valid UTF-8: enter it again" in refused.stderr
+    assert ledger.generations.page() == []
+
+
+def test_more_in_flight_than_the_ledger_can_hold_is_refused(darkroom: Darkroom, ledger: Ledger, sheet: Path) -> None:
+    assert darkroom("batch", "submit", str(sheet), "--max-in-flight", "3000000000").exit_code == 2
+    assert ledger.generations.page() == []
+
+
+@pytest.mark.parametrize("given", ["0.0000001", "NaN", "1e3", "-1", "0", "0.00", "much"])
+def test_a_maximum_cost_is_an_amount_that_the_ledger_can_hold(
+    darkroom: Darkroom, ledger: Ledger, sheet: Path, given: str
+) -> None:
+    refused = darkroom("batch", "submit", str(sheet), "--max-cost", given)
+    assert refused.exit_code == 2
+    assert "amount" in refused.stderr
+    assert ledger.generations.page() == []
+
+
 def test_a_template_makes_several_of_a_row(darkroom: Darkroom, ledger: Ledger, sheet: Path) -> None:
     document = submitted(darkroom, str(sheet), "--template", "{prompt} in {colour}, {day, night}")
     assert (document["rows"], document["created"]) == (2, 4)
@@ -97,7 +141,7 @@ def test_nothing_is_written_unless_all_rows_are_valid(darkroom: Darkroom, ledger
     sheet.write_text(f"{SHEET}0044,,green\n0045,a cat,grey\n")
     refused = darkroom("batch", "submit", str(sheet))
     assert refused.exit_code == 1
-    assert "darkroom: 1 of 4 rows are invalid:\n" in refused.stderr
+    assert "darkroom: 1 of 4 rows is invalid:\n" in refused.stderr
     assert "nothing was written: correct them" in refused.stderr
     assert ledger.generations.page() == []
 

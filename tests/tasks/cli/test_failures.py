@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.factories import claimed, failure, queued, state_of
+from tests.factories import LEASE, PLENTY, PROVIDER, claimed, failure, queued, state_of
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import State
 from worker.ledger import Ledger
@@ -43,6 +43,57 @@ def test_a_batch_is_retried_for_some_reasons_and_the_rest_is_counted(darkroom: D
     assert darkroom("batch", "retry", "shop").stdout == "1 queued again\n"
     assert darkroom("batch", "retry", "shop").stderr == "Nothing of it failed or expired.\n"
     assert ledger.generations.counts(shop) == {State.QUEUED: 4}
+
+
+@pytest.mark.parametrize("corrected", ["a hare", "a {grey, white} hare"])
+def test_a_row_that_was_replaced_by_a_new_version_is_not_paid_for_twice(
+    darkroom: Darkroom, ledger: Ledger, corrected: str
+):
+    sheet = darkroom.data / "eggs.csv"
+    sheet.write_text("sku,prompt\n1,a fox\n2,an owl\n")
+    assert darkroom("batch", "submit", str(sheet)).exit_code == 0
+    ledger.dispatch.run(PROVIDER, PLENTY)
+    ledger.generations.apply_outcomes([failure(claim) for claim in ledger.submissions.claim(2, LEASE)])
+    sheet.write_text(f'sku,prompt\n1,"{corrected}"\n2,an owl\n')
+    assert darkroom("batch", "submit", str(sheet), "--new-version").exit_code == 0
+    (old,) = [one for one in ledger.generations.page(state=State.FAILED) if one.key == "1"]
+
+    assert (
+        darkroom("retry", "--failed", "--all").stdout == "1 queued again; 1 left alone: 1 replaced by a new version\n"
+    )
+    assert darkroom("batch", "retry", "eggs").stdout == "0 retried; 1 left alone: 1 replaced by a new version\n"
+    failed = darkroom.data / "failed.csv"
+    darkroom("batch", "results", "eggs", "--errors", str(failed))
+    assert len(failed.read_text().splitlines()) == 1, "only the header: the new version has not failed"
+    assert state_of(ledger, old) is State.FAILED
+    # Whoever names it wants it.
+    assert darkroom("retry", old.id).exit_code == 0
+    assert state_of(ledger, old) is State.QUEUED
+
+
+def test_one_of_what_a_template_made_can_be_corrected_in_the_file_of_failing_rows(darkroom: Darkroom, ledger: Ledger):
+    sheet, failed = darkroom.data / "eggs.csv", darkroom.data / "failed.csv"
+    sheet.write_text('sku,prompt\n1,"a {fox, hen}"\n')
+    assert darkroom("batch", "submit", str(sheet)).exit_code == 0
+    ledger.dispatch.run(PROVIDER, PLENTY)
+    ledger.generations.apply_outcomes([failure(claim) for claim in ledger.submissions.claim(1, LEASE)])
+    (old,) = ledger.generations.page(state=State.FAILED)
+    failed.write_text(f"key,prompt\n{old.key},a better one\n")
+    submit = ("batch", "submit", str(failed), "--name", "eggs")
+
+    refused = darkroom(*submit).stderr
+    assert "1 row was changed since the batch 'eggs' was submitted" in refused
+    assert "_choice" not in refused
+    assert darkroom(*submit, "--new-version").exit_code == 0
+    assert ledger.generations.counts() == {State.FAILED: 1, State.QUEUED: 2}
+    assert darkroom("batch", "retry", "eggs").stdout == "0 retried; 1 left alone: 1 replaced by a new version\n"
+    for again in (submit, ("batch", "submit", str(sheet))):
+        assert " 0 already" not in darkroom(*again).stderr
+    assert ledger.generations.counts() == {State.FAILED: 1, State.QUEUED: 2}
+    # A change of the whole row is newer than both.
+    sheet.write_text('sku,prompt\n1,"a {cat, dog}"\n')
+    assert darkroom("batch", "submit", str(sheet), "--new-version").exit_code == 0
+    assert sum(ledger.generations.counts().values()) == 5
 
 
 def test_a_retry_can_be_for_one_client_and_one_reason(darkroom: Darkroom, ledger: Ledger, shop: str):

@@ -9,6 +9,7 @@ from typing import IO, Any, Self
 from tasks.usecases.batch_file import CHOICE
 from tasks.usecases.batches.results.tables import Cell, as_cell, guarded
 from tasks.usecases.batches.results.writers import CsvTable, Format, JsonLines, TableWriter, XlsxTable
+from tasks.usecases.row_versions import base_of
 from worker.errors import RequestInvalid
 from worker.generation import State
 from worker.ledger.generations import BatchResult
@@ -52,7 +53,8 @@ class FailingRows:
     def add(self, one: BatchResult, remedy: str | None) -> None:
         generation = one.generation
         if generation.row_version > 1 and generation.key:
-            self._newest[generation.key] = max(generation.row_version, self._newest.get(generation.key, 1))
+            for name in (generation.key, base_of(generation.key, is_choice=CHOICE in generation.input)):
+                self._newest[name] = max(generation.row_version, self._newest.get(name, 1))
         if generation.state not in _FAILING:
             return
         if generation.id != one.root.id or generation.parent_id:
@@ -66,6 +68,7 @@ class FailingRows:
         }
         row = {
             "key": generation.key,
+            "base": generation.key and base_of(generation.key, is_choice=CHOICE in generation.input),
             "version": generation.row_version,
             "prompt": _literal(generation.prompt),
             "provider": ",".join((generation.provider, *generation.providers)),
@@ -90,7 +93,7 @@ class FailingRows:
         self._rows.seek(0)
         for line in self._rows:
             row = json.loads(line)
-            if row["version"] < self._newest.get(row["key"], 1):
+            if row["version"] < max(self._newest.get(row["key"], 1), self._newest.get(row["base"], 1)):
                 continue
             self.count += 1
             flat = _flat(row)

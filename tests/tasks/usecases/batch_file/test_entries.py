@@ -113,12 +113,13 @@ def test_any_bytes_give_prompts_or_one_clear_error(raw: bytes, name: str) -> Non
 
 #: without the signs of templates
 _text = st.text(st.characters(blacklist_characters="{}_", blacklist_categories=("Cc", "Cs")))
+_stored = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
 _objects = st.fixed_dictionaries(
     {"prompt": _text},
     optional={
         "key": _text.filter(str.strip),
-        "options": st.dictionaries(st.text(), st.integers() | st.text() | st.booleans()),
-        "follow_up": st.text() | st.lists(st.text()),
+        "options": st.dictionaries(_stored, st.integers() | _stored | st.booleans()),
+        "follow_up": _stored | st.lists(_stored),
         "priority": st.integers(-(2**31), 2**31 - 1),
     },
 )

@@ -33,6 +33,32 @@ def test_what_has_no_effect_in_a_body_is_refused(body: dict[str, object], told: 
     assert fault.startswith(told)
 
 
+@pytest.mark.parametrize("bad", ["\\ud800", "\\udc00x", "\\u0000"])
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [
+        ('{"prompt": "a", "key": "kX"}', "key"),
+        ('{"prompt": "aX"}', "prompt"),
+        ('{"prompt": "a", "note": "nX"}', "note"),
+        ('{"prompt": "a", "label.client": "X"}', "label.client"),
+        ('{"prompt": "a", "tags": [1, {"t": "X"}]}', "tags"),
+        ('{"prompt": "a", "tags": [{"tX": 1}]}', "tags"),
+        ('{"prompt": "a", "provider": "X"}', "provider"),
+    ],
+)
+def test_what_no_database_can_store_is_refused_before_anything_is_written(line: str, column: str, bad: str) -> None:
+    entries, (fault,) = read_all("p.jsonl", line.replace("X", bad))
+    assert not entries
+    assert fault.startswith(f"line 1, column {column}: ")
+
+
+def test_a_character_that_json_writes_as_two_is_stored() -> None:
+    (entry,) = read_entries(
+        "p.jsonl", '{"prompt": "a \\ud83e\\udd8a", "key": "\\ud83e\\udd8a", "tags": ["\\ud83e\\udd8a"]}'
+    )
+    assert (entry.key, entry.prompt, entry.input) == ("🦊", "a 🦊", {"tags": ["🦊"]})
+
+
 def test_own_fields_keep_their_types() -> None:
     raw = '{"prompt": "a {price} {tags} fox", "id": 7, "price": 3.5, "tags": ["x"], "hd": true, "options": {"seed": 5}}'
     (entry,) = read_entries("p.jsonl", raw)
@@ -58,13 +84,20 @@ def test_an_array_is_read_in_pieces_and_its_lines_are_counted() -> None:
         ('[{"prompt": "a"}]\n[', "line 2, column 1: invalid JSON: something follows the array"),
         ('[{"prompt": "a", "prompt": "b"}]', "line 1, column prompt: duplicate field 'prompt'"),
         ('[{"prompt": "a"}, 7]', "line 1, column 19: expected an object"),
-        ('[{"prompt": NaN}]', "line 1, column 2: this JSON has"),
+        ('[{"prompt": NaN}]', "line 1, column 2: invalid JSON: NaN is no number in JSON: write null, or leave"),
         ("[" * 10_000_000, "line 1, column 2: this JSON has a number that is too long or brackets nested too deeply"),
     ],
 )
 def test_a_broken_array_ends_with_one_fault(raw: str, told: str) -> None:
     _, faults = read_all("p.json", raw)
     assert [sentence.startswith(told) for sentence in faults] == [True], faults
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_a_line_with_a_number_that_json_does_not_have_is_told_so(word: str) -> None:
+    _, faults = read_all("p.jsonl", f'{{"prompt": "a", "weight": {word}}}')
+    told = f"invalid JSON: {word} is no number in JSON: write null, or leave the field out"
+    assert faults == [f"line 1, column 1: {told}"]
 
 
 def test_a_single_object_is_told_what_to_become() -> None:

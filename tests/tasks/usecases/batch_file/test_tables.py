@@ -35,6 +35,20 @@ def test_columns_are_separated_as_the_header_says(separator: str, mark: str, end
     assert (second.key, second.options, second.row_number, second.place.line) == ("7a", {}, 2, 4)
 
 
+@pytest.mark.parametrize("error", ["#REF!", "#N/A", "#NAME?", "#VALUE!", "#DIV/0!", "#BEZUG!", "#NV", "#¿NOMBRE?"])
+@pytest.mark.parametrize("column", ["key", "prompt", "aspect_ratio", "label.client", "colour"])
+def test_the_error_of_a_formula_is_refused_in_csv_as_in_a_spreadsheet(column: str, error: str) -> None:
+    cells = {"key": "1", "prompt": "a fox", "aspect_ratio": "1:1", "label.client": "acme", "colour": "red"}
+    raw = f"{','.join(cells)}\n{','.join((cells | {column: error}).values())}\n"
+    entries, (fault,) = read_all("p.csv", raw)
+    assert not entries
+    assert fault == f"line 2, column {column}: an error such as #REF! or #N/A: correct the formula"
+
+
+def test_a_prompt_may_speak_of_an_error() -> None:
+    assert read_entries("p.csv", "prompt\na sign that says #REF!\n")[0].prompt == "a sign that says #REF!"
+
+
 def test_what_excel_writes_for_itself_is_no_header() -> None:
     assert read_entries("p.csv", "sep=;\nprompt;key\na;b\n")[0].key == "b"
 

@@ -1,6 +1,7 @@
 """The check of a whole file: what is wrong, where it goes, what it costs; and that nothing is written."""
 
 import io
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_what_is_valid_is_handed_on_with_all_that_the_row_says(services: Service
     assert new.row_sha256
     assert len(new.row_sha256) == 64
     assert (found.rows, found.invalid, found.submissions, found.errors) == (1, 0, 1, ())
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_a_column_that_looks_misspelt_is_told_and_a_shops_own_columns_are_not(services: Services, name: str) -> None:
+    own = "colour style title price notes size text category brand width height material url index".split()  # noqa: SIM905
+    wrong = {
+        "Aspect Ration": "aspect_ratio", "stylise": "stylize", "verison": "version", "image": "images",
+        "priorty": "priority", "label_client": "label.client", "labels.year": "label.year",
+    }  # fmt: skip
+    columns = ["prompt", *own, *wrong, "label.shop", "error"]
+    row = dict.fromkeys(columns, "x")
+    raw = json.dumps(row) if name == "p.jsonl" else f"{','.join(row)}\n{','.join(row.values())}\n"
+    found, _ = checked(services, raw, name)
+    assert list(found.warnings) == [
+        f"{name}, column {column}: it has no effect of its own; did you mean {meant}?"
+        for column, meant in wrong.items()
+    ]
 
 
 def test_every_bad_cell_is_told_with_line_column_and_value(services: Services) -> None:

@@ -1,0 +1,42 @@
+"""Versions of rows: a row that was changed is submitted once more, as a new version, and replaces the one before."""
+
+from collections.abc import Iterable, Sequence
+
+from worker.generation import Generation
+from worker.ledger import Ledger
+from worker.ledger.generations import KnownRow
+
+
+def base_of(key: str, *, is_choice: bool) -> str:
+    """The key of the row in the file; `is_choice`: it is one of several that a template made of the row."""
+    return key.rpartition("/")[0] if is_choice else key
+
+
+def replaced_in(ledger: Ledger, generations: Sequence[Generation]) -> set[str]:
+    """The ids of those whose row has a newer version in their batch."""
+    batches = {one.batch_id for one in generations if one.batch_id is not None and one.row_number is not None}
+    found: set[str] = set()
+    for batch_id in batches:
+        rows = ledger.generations.rows_of_batch(batch_id)
+        newest = _newest(rows)
+        found |= {
+            row.id for row in rows if row.key is not None and _version(row) < max(newest[_base(row)], newest[row.key])
+        }
+    return found
+
+
+def _newest(rows: Iterable[KnownRow]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for row in rows:
+        # One of what a template made of a row may have a new version of its own.
+        for name in (row.key, _base(row)) if row.key is not None else ():
+            found[name] = max(_version(row), found.get(name, 1))
+    return found
+
+
+def _base(row: KnownRow) -> str:
+    return base_of(str(row.key), is_choice=row.is_choice)
+
+
+def _version(row: KnownRow) -> int:
+    return row.row_version or 1
