@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.system, pytest.mark.processes]
 RECORD = {
     "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
     "batch_id", "root_key", "follow_up", "priority", "progress", "reason", "message", "actions", "created_at",
-    "updated_at", "submitted_at", "finished_at",
+    "updated_at", "submitted_at", "finished_at", "providers", "provider_changes",
 }  # fmt: skip
 ASSET = {"index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height", "content"} | {
     "reason",
@@ -107,9 +107,9 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
         (story,) = computer.json("show", made["id"])
 
     assert set(made) == RECORD | {"warnings"}
-    assert set(parent) == RECORD | {"assets", "transitions", "waits_for"}
+    assert set(parent) == RECORD | {"assets", "transitions", "waits_for", "failure", "labels"}
     assert (child["parent"], child["action"]) == (parent["id"], "upscale1")
-    assert set(story) == RECORD | {"waits_for"} | {
+    assert set(story) == RECORD | {"waits_for", "failure", "labels", "cost", "total_cost"} | {
         "assets",
         "transitions",
         "charges",

@@ -41,6 +41,11 @@ def supervisor(output: Output) -> Iterator[Supervisor]:
         yield supervisor
 
 
+def is_written(file: Path) -> bool:
+    """A shell makes a file before it writes to it."""
+    return file.exists() and file.read_text() != ""
+
+
 def shell(name: str, script: str, ready: Callable[[], bool] | None = None) -> Child:
     return Child(name=name, argv=("/bin/sh", "-c", script), env=dict(os.environ), ready=ready)
 
@@ -73,7 +78,7 @@ def test_a_child_that_dies_is_started_again_and_says_so(supervisor: Supervisor, 
 
 def test_a_killed_child_is_started_again(supervisor: Supervisor, output: Output, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    supervisor.start(shell("web", f"echo $$ >> {pids}; exec sleep 60", pids.exists))
+    supervisor.start(shell("web", f"echo $$ >> {pids}; exec sleep 60", lambda: is_written(pids)))
     os.kill(int(pids.read_text()), signal.SIGKILL)
     assert eventually(lambda: len(pids.read_text().split()) == 2)
     assert output.of("web")[0] == "-- was killed by signal 9 (Killed) --"
@@ -83,7 +88,7 @@ def test_what_a_dead_child_has_left_behind_is_gone_before_it_starts_again(
     supervisor: Supervisor, output: Output, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
-    supervisor.start(shell("web", f"sleep 60 & echo $! > {pid}; sleep 0.2; exit 1", pid.exists))
+    supervisor.start(shell("web", f"sleep 60 & echo $! > {pid}; sleep 0.2; exit 1", lambda: is_written(pid)))
     left_behind = int(pid.read_text())
     assert eventually(lambda: "-- exited with code 1 --" in output.of("web"))
     assert not alive(left_behind)
@@ -142,7 +147,7 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(output: Output, 
     pid = tmp_path / "pid"
     with Supervisor(output, stop_seconds=0.5) as supervisor:
         deaf = f"trap '' TERM; echo $$ > {pid}; while :; do sleep 0.1; done"
-        supervisor.start(shell("deaf", deaf, lambda: pid.exists() and bool(pid.read_text())))
+        supervisor.start(shell("deaf", deaf, lambda: is_written(pid)))
         started = time.monotonic()
     assert time.monotonic() - started >= 0.5
     assert not alive(int(pid.read_text()))
@@ -183,7 +188,7 @@ def test_sigterm_goes_to_the_program_and_not_to_what_it_started(supervisor: Supe
 
 def test_the_terminal_reaches_the_parent_only(supervisor: Supervisor, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    supervisor.start(shell("web", f"echo $$ > {pid}; exec sleep 60", lambda: pid.exists() and bool(pid.read_text())))
+    supervisor.start(shell("web", f"echo $$ > {pid}; exec sleep 60", lambda: is_written(pid)))
     assert os.getsid(int(pid.read_text())) == int(pid.read_text()) != os.getsid(0)
 
 
@@ -222,14 +227,14 @@ def test_children_live_on_when_the_guardian_is_killed(supervisor: Supervisor, ou
 
 def test_an_interruption_while_starting_stops_what_has_started(output: Output, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    with pytest.raises(KeyboardInterrupt), Supervisor(output, pid.exists) as supervisor:
+    with pytest.raises(KeyboardInterrupt), Supervisor(output, lambda: is_written(pid)) as supervisor:
         supervisor.start(shell("s3", f"echo $$ > {pid}; exec sleep 60", lambda: False))
     assert not alive(int(pid.read_text()))
 
 
 def test_an_interruption_ends_a_release_command(output: Output, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    with pytest.raises(KeyboardInterrupt), Supervisor(output, pid.exists) as supervisor:
+    with pytest.raises(KeyboardInterrupt), Supervisor(output, lambda: is_written(pid)) as supervisor:
         supervisor.run(shell("release", f"echo $$ > {pid}; exec sleep 60"))
     assert not alive(int(pid.read_text()))
 
