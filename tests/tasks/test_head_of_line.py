@@ -131,7 +131,9 @@ def archive_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 def sidecars_go_on(pipeline: Pipeline, patch: Patch) -> None:
     first, second = pipeline.submit("first", "second")
     patch.setattr(archive, "sidecar", breaks(lambda generation, *_: generation.id == first, archive.sidecar))
-    pipeline.until(lambda: pipeline.get(second).state is State.ARCHIVED)
+    pipeline.until(
+        lambda: pipeline.get(second).state is State.ARCHIVED and any(one.error for one in pipeline.assets(first))
+    )
     assert "could not write the sidecar: KeyError" in str(pipeline.assets(first)[0].error)
 
 
