@@ -145,7 +145,10 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
                 assert client.hlen("darkroom:unacked") == 0
 
     states = [ledger.generations.get([one.id])[0].state for one in made]
-    assert states == [State.SUBMITTED] * 2 + [State.SUBMITTING] * (AT_ONCE - 2) + [State.QUEUED] * AT_ONCE
+    assert states[:2] == [State.SUBMITTED] * 2
+    # A POST that the end of its process breaks off may be recorded as unclear at the last moment.
+    assert set(states[2:AT_ONCE]) <= {State.SUBMITTING, State.UNCONFIRMED}
+    assert states[AT_ONCE:] == [State.QUEUED] * AT_ONCE
     with ledger.database.read() as connection:
         held = connection.execute(select(assets.c.lease, assets.c.not_before)).one()
         leases = connection.execute(select(attempts.c.lease_until).where(text(SENDING))).scalars()
