@@ -94,12 +94,13 @@ class InputFiles:
     def _reference(self, option: str, item: object) -> object:
         if not isinstance(item, str) or _ELSEWHERE.match(item):
             return item
-        # A shell does not read the ~ behind an equals sign; that of Path raises for unknown users.
-        path = self._folder / os.path.expanduser(item)  # noqa: PTH111
+        path = self._folder / os.path.expanduser(item)  # noqa: PTH111  as `read_image` does
         if path not in self._references:
-            file = _read(option, item, path)
-            self._found.setdefault(file.sha256, (path, file))
-            self._references[path] = input_reference(file.sha256, file.extension)
+            content, kind = read_image(option, item, self._folder)
+            sha256, extension = hashlib.sha256(content).hexdigest(), _EXTENSIONS[kind]
+            file = InputFile(sha256=sha256, bytes=len(content), content_type=kind, extension=extension)
+            self._found.setdefault(sha256, (path, file))
+            self._references[path] = input_reference(sha256, extension)
         return self._references[path]
 
 
@@ -115,13 +116,19 @@ def _is_list(value: object) -> bool:
     return isinstance(value, str) and _ELSEWHERE.match(value) is not None
 
 
-def _read(option: str, given: str, path: Path) -> InputFile:
+def read_image(option: str, given: str, folder: Path = Path()) -> tuple[bytes, str]:
+    """Return the content and the content type of an image file, relative to `folder`.
+
+    Raises RequestInvalid, about the option, for a file that is not there, too large or no image.
+    """
     try:
-        with path.open("rb") as file:
+        # A shell does not read the ~ behind an equals sign; that of Path raises for unknown users.
+        with (folder / os.path.expanduser(given)).open("rb") as file:  # noqa: PTH111
             content = file.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        what = f"option {option}: {given!r} cannot be read: {reason}; give a link, or a PNG, JPEG or WebP file"
+        advice = "give a link, or a PNG, JPEG or WebP file on this machine"
+        what = f"option {option}: {given!r} cannot be read: {reason}; {advice}"
         raise RequestInvalid(what, about=(option,)) from error
     if len(content) > LARGEST:
         what = f"option {option}: {given} is larger than the {LARGEST >> 20} MB that providers accept"
@@ -129,5 +136,4 @@ def _read(option: str, given: str, path: Path) -> InputFile:
     kind = content_type_of(content)
     if kind not in _EXTENSIONS:
         raise RequestInvalid(f"option {option}: {given} is not a PNG, JPEG or WebP image", about=(option,))
-    sha256 = hashlib.sha256(content).hexdigest()
-    return InputFile(sha256=sha256, bytes=len(content), content_type=kind, extension=_EXTENSIONS[kind])
+    return content, kind

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import worker.providers
-from tasks.cli.ui.options import FIRST, PICTURES
+from tasks.usecases.entry import FIRST
+from tasks.usecases.inputs import image_options
 from tasks.usecases.providers import NORMALISED
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import Operation, operation_of
@@ -79,7 +80,7 @@ def test_every_option_that_takes_pictures_takes_files_of_this_machine_too() -> N
         for name, option in capability.options.items()
         if "picture" in option.allowed
     }
-    assert taken <= PICTURES <= NORMALISED
+    assert taken <= image_options() <= NORMALISED
 
 
 def test_every_operation_begins_something_or_follows_it() -> None:
