@@ -124,7 +124,7 @@ def _print(decisions: Decisions, nothing: str, not_done: str, *, few: bool, line
             print_json(views.of_decided(one))
         elif few or lines:
             click.echo(f"{one.generation_id} {'' if one.is_done else f'{not_done}: '}{one.message}")
-    left = Counter(decisions.left) + Counter(one.left for one in decisions.generations if not one.is_done)
+    left = decisions.all_left
     if not decisions.generations and not left:
         note("No matching generations.")
     elif not as_json and not few:

@@ -88,6 +88,11 @@ class Decisions:
     left: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def all_left(self) -> Counter[str]:
+        """How many were left alone, also of those that were asked for by name, by why."""
+        return Counter(self.left) + Counter(one.left for one in self.generations if not one.is_done)
+
+    @property
     def is_all_done(self) -> bool:
         return all(one.is_done for one in self.generations)
 

@@ -20,7 +20,7 @@ def replaced_in(ledger: Ledger, generations: Sequence[Generation]) -> set[str]:
         rows = ledger.generations.rows_of_batch(batch_id)
         newest = _newest(rows)
         found |= {
-            row.id for row in rows if row.key is not None and _version(row) < max(newest[_base(row)], newest[row.key])
+            row.id for row in rows if row.key is not None and version_of(row) < max(newest[_base(row)], newest[row.key])
         }
     return found
 
@@ -30,7 +30,7 @@ def _newest(rows: Iterable[KnownRow]) -> dict[str, int]:
     for row in rows:
         # One of what a template made of a row may have a new version of its own.
         for name in (row.key, _base(row)) if row.key is not None else ():
-            found[name] = max(_version(row), found.get(name, 1))
+            found[name] = max(version_of(row), found.get(name, 1))
     return found
 
 
@@ -38,5 +38,6 @@ def _base(row: KnownRow) -> str:
     return base_of(str(row.key), is_choice=row.is_choice)
 
 
-def _version(row: KnownRow) -> int:
+def version_of(row: KnownRow) -> int:
+    """From 1; older versions of the program wrote none."""
     return row.row_version or 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.batches.unapplied import unapplied
-from tasks.usecases.row_versions import base_of
+from tasks.usecases.row_versions import base_of, version_of
 from worker.errors import RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
@@ -131,22 +131,18 @@ class _Known:
             family = [*family, *own]
         same = [row for row in family if row.row_sha256 == one.row_sha256]
         if mine := [row for row in same if row.key == one.key]:
-            return max(mine, key=_version), None
+            return max(mine, key=version_of), None
         if same:
             # Another template makes more of the same row.
-            return None, max(map(_version, same))
+            return None, max(map(version_of, same))
         if not family:
             return None, 1
-        return max(family, key=_version), max(map(_version, family)) + 1
+        return max(family, key=version_of), max(map(version_of, family)) + 1
 
 
 def _is_as_before(one: NewGeneration, known: Generation) -> bool:
     """As far as a row says it: what options of the command add may differ."""
     return (one.request.operation, one.request.prompt) == (known.operation, known.prompt)
-
-
-def _version(row: KnownRow) -> int:
-    return row.row_version or 1
 
 
 def _in_version(name: str, one: NewGeneration, version: int) -> NewGeneration:

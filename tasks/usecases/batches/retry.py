@@ -36,5 +36,5 @@ def retry_batch(here: LedgerServices, request: BatchRetryRequest) -> BatchRetrie
     batch_id = find_batch(here.ledger, request.batch)
     decisions = retry(here, RetryRequest(Selection(batch=batch_id), request.may_pay_twice, request.only))
     done = Counter(one.state for one in decisions.generations if one.is_done)
-    left = Counter(decisions.left) + Counter(one.left for one in decisions.generations if not one.is_done)
+    left = decisions.all_left
     return BatchRetried(batch_id=batch_id, done=done, left=left, decisions=decisions)

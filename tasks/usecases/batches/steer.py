@@ -1,12 +1,12 @@
 """Pause, resume, cancel, reprioritize and limit a batch."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
 from tasks.usecases import control
+from tasks.usecases.entry import PRIORITIES
 from tasks.usecases.names import find_batch
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
@@ -18,9 +18,6 @@ from worker.providers import PROVIDERS
 from worker.steps import Step
 
 __all__ = ["NewSteering", "Steered", "cancel", "limit", "pause", "reprioritize", "resume"]
-
-#: how many the ledger's column holds on either side of 0
-_PRIORITIES = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +76,7 @@ def cancel(here: LedgerServices, batch: str) -> Steered:
     decisions = control.cancel(here, Selection(batch=batch_id))
     here.ledger.batches.limit(batch_id, paused_at=None, start_at=None)
     cancelled = sum(one.is_done for one in decisions.generations)
-    left = Counter(decisions.left) + Counter(one.left for one in decisions.generations if not one.is_done)
+    left = decisions.all_left
     notes = (f"{dropped:,} under way get no follow-ups",) if dropped else ()
     return _steered(
         here, "cancel", batch_id, is_changed=bool(cancelled or dropped), told="cancelled",
@@ -89,8 +86,8 @@ def cancel(here: LedgerServices, batch: str) -> Steered:
 
 def reprioritize(here: LedgerServices, batch: str, priority: int) -> Steered:
     """Give what is open in it another priority; higher ones go first. Raises as `cancel` does."""
-    if not -_PRIORITIES <= priority < _PRIORITIES:
-        raise RequestInvalid(f"{priority} is no priority: it may be from {-_PRIORITIES} to {_PRIORITIES - 1}")
+    if priority not in PRIORITIES:
+        raise RequestInvalid(f"{priority} is no priority: it may be from {PRIORITIES[0]} to {PRIORITIES[-1]}")
     batch_id = _open(here, batch)
     changed = here.ledger.batches.reprioritize(batch_id, priority)
     queued, left = _queued_and_others(here, batch_id)
