@@ -6,11 +6,10 @@ from typing import Any, BinaryIO
 
 import click
 
-from tasks.cli.ui.batch_options import file_options, folder_of, opened, read_defaults
+from tasks.cli.ui.batch_options import file_options, folder_of, opened, read_defaults, tell_number
 from tasks.cli.ui.context import open_services
-from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.output import json_option, many, one_line, print_json
 from tasks.usecases import views
-from tasks.usecases.batch_file import Counted
 from tasks.usecases.batches.check import BatchCheck, check_batch
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.inputs import InputFiles
@@ -48,17 +47,13 @@ def check(
                 files=InputFiles(here, folder_of(file)),
             ),
         )  # fmt: skip
-        found = check_batch(here, request, max_submissions=max_submissions, counted=_tell_number)
+        found = check_batch(here, request, max_submissions=max_submissions, counted=tell_number)
         if as_json:
             print_json(views.of_batch_check(file, found))
         else:
             for line in _report(file.name, found):
                 click.echo(one_line(line))
     ctx.exit(1 if found.errors else 0)
-
-
-def _tell_number(counted: Counted) -> None:
-    note(f"{_many(counted.rows, 'row')}, {_many(counted.submissions, 'submission')}")
 
 
 def _report(file: str, found: BatchCheck) -> Iterator[str]:
@@ -73,14 +68,14 @@ def _report(file: str, found: BatchCheck) -> Iterator[str]:
         yield f"and {more:,} more warnings"
     for one in found.providers:
         alternative = f", {one.alternative:,} more if others fail" if one.alternative else ""
-        yield f"{one.name}: {_many(one.submissions, 'submission')}{alternative}"
+        yield f"{one.name}: {many(one.submissions, 'submission')}{alternative}"
         for reason, rows in one.cannot[:_REASONS]:
-            yield f"  cannot: {reason} ({_many(rows, 'time')})"
+            yield f"  cannot: {reason} ({many(rows, 'time')})"
     yield from _costs(found)
     if found.errors:
-        yield f"{found.invalid:,} of {_many(found.rows, 'row')} invalid; nothing was written"
+        yield f"{found.invalid:,} of {many(found.rows, 'row')} invalid; nothing was written"
     else:
-        yield f"{_many(found.rows, 'row')} valid: {_many(found.submissions, 'submission')}"
+        yield f"{many(found.rows, 'row')} valid: {many(found.submissions, 'submission')}"
 
 
 def _names(message: str, value: str) -> bool:
@@ -97,14 +92,10 @@ def _costs(found: BatchCheck) -> Iterator[str]:
     follow_ups = f", and up to {text(estimate.follow_ups)} for follow-ups" if estimate.follow_ups else ""
     yield f"cost: {text(estimate.amount)}{follow_ups}"
     if estimate.unpriced:
-        yield f"  {_many(estimate.unpriced, 'submission')} without a price, not included"
+        yield f"  {many(estimate.unpriced, 'submission')} without a price, not included"
     if estimate.assumed:
-        yield f"  {_many(estimate.assumed, 'submission')} at the highest known factor, as the price file has none"
+        yield f"  {many(estimate.assumed, 'submission')} at the highest known factor, as the price file has none"
     for budget in estimate.budgets:
         standing = budget.standing
         room = f"{text(budget.needed)} needed, {text(standing.left)} of {text(standing.cap)} left"
         yield f"  budget {standing.name}: {room}{'' if budget.is_enough else '; the rest waits until there is room'}"
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -6,18 +6,9 @@ import click
 
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option
-from tasks.cli.ui.steered import batch_argument, print_steered, read_start
+from tasks.cli.ui.steered import batch_argument, print_steered, read_cost, read_start
 from tasks.usecases.batches import steer
 from tasks.usecases.batches.steer import NewSteering
-from worker.pricing import read_amount
-
-
-def _read_cost(_: click.Context, __: click.Parameter, given: str | None) -> int | None:
-    if given is None:
-        return None
-    if (amount := read_amount(given)) is None:
-        raise click.BadParameter(f"{given!r} is not an amount such as 0.05 or 20, with at most six decimals")
-    return amount
 
 
 @click.command()
@@ -26,7 +17,7 @@ def _read_cost(_: click.Context, __: click.Parameter, given: str | None) -> int 
     "--start-at", metavar="TIME", callback=read_start, help="Submit nothing before: '2026-12-01 18:00', 18:00 or 2h."
 )
 @click.option("--no-start-at", is_flag=True, help="Start now.")
-@click.option("--max-cost", metavar="AMOUNT", callback=_read_cost, help="Submit nothing that would cost more in all.")
+@click.option("--max-cost", metavar="AMOUNT", callback=read_cost, help="Submit nothing that would cost more in all.")
 @click.option("--no-max-cost", is_flag=True, help="Only the caps of the price file.")
 @click.option(
     "--max-in-flight", metavar="NUMBER", type=click.IntRange(1, 10**6), help="At most this many at providers at once."

@@ -11,7 +11,7 @@ import click
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.counting import counting
 from tasks.cli.ui.duration_option import read_span
-from tasks.cli.ui.output import note, one_line
+from tasks.cli.ui.output import many, note, one_line
 from tasks.usecases.batches import results as usecase
 from tasks.usecases.batches.new_file import new_file
 from tasks.usecases.batches.results import ERROR_FORMATS, Exported, Format, Output, ResultsRequest
@@ -89,20 +89,16 @@ def _format(given: str | None, output: Path | None, *, is_wanted: bool) -> Forma
 def _tell(exported: Exported, output: Path | None, errors: Path | None) -> None:
     name = one_line(exported.batch)
     if output is not None:
-        note(f"{_count(exported.generations, 'generation')} of {name} written to {output}")
+        note(f"{many(exported.generations, 'generation')} of {name} written to {output}")
     if left_out := exported.without_thumbnail:
-        note(f"{_count(left_out, 'image')} without a thumbnail in it: --links shows those for which there was no room")
+        note(f"{many(left_out, 'image')} without a thumbnail in it: --links shows those for which there was no room")
     if (end := exported.links_expire_at) is not None:
         note(f"links work until {end:%Y-%m-%d %H:%M} UTC, without a password: share them with care")
     if errors is None:
         return
-    note(f"{_count(exported.failing, 'failing row')} written to {errors}")
+    note(f"{many(exported.failing, 'failing row')} written to {errors}")
     if exported.failing:
         note(f"corrected: darkroom batch submit {errors} --name {name} --new-version")
         note(f"unchanged: darkroom batch retry {name}")
     if exported.failed_follow_ups:
-        note(f"not in it: {_count(exported.failed_follow_ups, 'failed follow-up')}; darkroom batch retry {name}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+        note(f"not in it: {many(exported.failed_follow_ups, 'failed follow-up')}; darkroom batch retry {name}")

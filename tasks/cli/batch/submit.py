@@ -1,21 +1,20 @@
 """`darkroom batch submit`: check a file, write what is new of it, then wake the workers."""
 
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
-from tasks.cli.ui.batch_options import STDIN_NAME, file_options, folder_of, opened, read_defaults
+from tasks.cli.ui.batch_options import STDIN_NAME, file_options, folder_of, opened, read_defaults, tell_number
 from tasks.cli.ui.batch_progress import follow_batch
 from tasks.cli.ui.context import open_services
-from tasks.cli.ui.output import json_option, note, one_line, print_json
-from tasks.cli.ui.steered import read_start
-from tasks.cli.ui.submitted import many, tell_submitted
+from tasks.cli.ui.output import json_option, many, note, one_line, print_json
+from tasks.cli.ui.steered import read_cost, read_start
+from tasks.cli.ui.submitted import tell_submitted
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
-from tasks.usecases.batch_file import BatchFile, Counted
+from tasks.usecases.batch_file import BatchFile
 from tasks.usecases.batches.check import BatchCheck
 from tasks.usecases.batches.errors_file import write_errors
 from tasks.usecases.batches.request import BatchRequest
@@ -24,7 +23,6 @@ from tasks.usecases.batches.submit import submit_file
 from tasks.usecases.inputs import InputFiles
 from tasks.usecases.scope import batch_scope, summarize
 from worker.errors import DarkroomError
-from worker.pricing import read_amount
 from worker.services import Services
 from worker.steps import Step
 
@@ -32,14 +30,11 @@ from worker.steps import Step
 _TOLD = 10
 
 
-def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> Decimal | None:
-    if given is None:
-        return None
-    if (amount := read_amount(given)) is None:
-        raise click.BadParameter(f"{given!r} is not an amount such as 0.05 or 20, with at most six decimals")
+def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None) -> int | None:
+    amount = read_cost(ctx, parameter, given)
     if amount == 0:
         raise click.BadParameter("nothing would be submitted for 0; give a positive amount")
-    return Decimal(given)
+    return amount
 
 
 @click.command("submit")
@@ -51,7 +46,7 @@ def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> De
     help="Submit nothing of it before: '2026-12-01 18:00', 18:00 or 2h.",
 )
 @click.option(
-    "--max-cost", callback=_read_amount, metavar="AMOUNT", help="What the batch may cost at most; needs prices."
+    "--max-cost", callback=_read_cost, metavar="AMOUNT", help="What the batch may cost at most; needs prices."
 )
 @click.option(
     "--max-in-flight",
@@ -75,7 +70,7 @@ def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> De
 def submit(
     ctx: click.Context, *, source: BinaryIO, sheet: str | None, template: str | None, providers: tuple[str, ...],
     operation: str | None, options: dict[str, Any], follow_up: str, priority: int, labels: dict[str, str],
-    name: str | None, expand_limit: int, max_submissions: int, start_at: datetime | None, max_cost: Decimal | None,
+    name: str | None, expand_limit: int, max_submissions: int, start_at: datetime | None, max_cost: int | None,
     max_in_flight: int | None, new_version: bool, skip_invalid: bool, errors_file: Path | None, dry_run: bool,
     then_watch: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -101,7 +96,7 @@ def submit(
             max_cost=max_cost, max_in_flight=max_in_flight, new_version=new_version, skip_invalid=skip_invalid,
         )  # fmt: skip
         result = submit_file(
-            here, request, max_submissions=max_submissions, counted=_tell_number, dry_run=dry_run, tell=note,
+            here, request, max_submissions=max_submissions, counted=tell_number, dry_run=dry_run, tell=note,
             checked=lambda found: _tell_check(file, found, errors_file),
         )  # fmt: skip
         if as_json:
@@ -111,10 +106,6 @@ def submit(
             ring(Step.DISPATCH)
         if then_watch and result.batch_id is not None:
             ctx.exit(0 if _follow(here, result.batch_id, as_json=as_json) else 1)
-
-
-def _tell_number(counted: Counted) -> None:
-    note(f"{many(counted.rows, 'row')}, {many(counted.submissions, 'submission')}")
 
 
 def _tell_check(file: BatchFile, found: BatchCheck, errors_file: Path | None) -> None:

@@ -10,7 +10,8 @@ import click
 
 from tasks.cli.ui.labels import label_option
 from tasks.cli.ui.options import FirstOperation, read_options
-from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS, BatchFile, open_batch_file
+from tasks.cli.ui.output import many, note
+from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS, BatchFile, Counted, open_batch_file
 from tasks.usecases.entry import PRIORITIES
 from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
 from tasks.usecases.inputs import InputFiles
@@ -95,6 +96,10 @@ def opened(source: BinaryIO, sheet: str | None) -> Iterator[BatchFile]:
     name = STDIN_NAME if source is sys.stdin.buffer else source.name
     with open_batch_file(name, source, sheet) as file:
         yield file
+
+
+def tell_number(counted: Counted) -> None:
+    note(f"{many(counted.rows, 'row')}, {many(counted.submissions, 'submission')}")
 
 
 def folder_of(file: BatchFile) -> Path:

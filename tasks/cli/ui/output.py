@@ -35,3 +35,8 @@ def lines_only(text: str) -> str:
 
 def _escaped(sign: str) -> str:
     return sign if sign.isprintable() else json.dumps(sign)[1:-1]
+
+
+def many(number: int, what: str) -> str:
+    """Such as `1 row` or `1,200 rows`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

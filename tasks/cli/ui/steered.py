@@ -1,4 +1,4 @@
-"""What the commands that steer a batch print, and the times that they are given."""
+"""What the commands that steer a batch print, and the times and amounts that they are given."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.batches.steer import Steered
+from worker.pricing import read_amount
 
 batch_argument = click.argument("batch", metavar="BATCH")
 _TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
@@ -28,6 +29,15 @@ def print_steered(steered: Steered, *, as_json: bool) -> None:
             click.echo(text)
     if steered.wakes:
         ring(*steered.wakes)
+
+
+def read_cost(_: click.Context, __: click.Parameter, given: str | None) -> int | None:
+    """In millionths."""
+    if given is None:
+        return None
+    if (amount := read_amount(given)) is None:
+        raise click.BadParameter(f"{given!r} is not an amount such as 0.05 or 20, with at most six decimals")
+    return amount
 
 
 def read_start(ctx: click.Context, parameter: click.Parameter, given: str | None) -> datetime | None:

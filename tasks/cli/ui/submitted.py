@@ -1,6 +1,6 @@
 """What became of a file that was submitted, for the user."""
 
-from tasks.cli.ui.output import note, one_line
+from tasks.cli.ui.output import many, note, one_line
 from tasks.usecases.batches.submit import BatchSubmitted
 from tasks.usecases.names import short_id
 from worker.secrets import redact
@@ -24,8 +24,3 @@ def tell_submitted(result: BatchSubmitted) -> None:
         note(sentence)
     if result.created and not is_dry:
         note(f"follow it with `darkroom batch watch {one_line(result.name)}`")
-
-
-def many(number: int, what: str) -> str:
-    """Such as `1 row` or `1,200 rows`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tasks.usecases.entry_check import Defaults
@@ -20,7 +19,7 @@ class BatchRequest:
 
     `name`: of the batch; None for the file's stem. `template`: a prompt for all rows, filled in from their columns.
     `providers`: in order of preference; the first replaces the provider of `defaults`.
-    `start_at`: before it nothing is dispatched. `max_cost`: in the currency of the price file.
+    `start_at`: before it nothing is dispatched. `max_cost`: in millionths of the currency of the price file.
     `new_version`: changed rows become new versions. `skip_invalid`: submit the other rows.
     """
 
@@ -30,7 +29,7 @@ class BatchRequest:
     defaults: Defaults = field(default_factory=Defaults)
     providers: tuple[str, ...] = ()
     start_at: datetime | None = None
-    max_cost: Decimal | None = None
+    max_cost: int | None = None
     max_in_flight: int | None = None
     new_version: bool = False
     skip_invalid: bool = False

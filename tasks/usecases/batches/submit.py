@@ -182,6 +182,6 @@ def _settings(services: Services, request: BatchRequest, name: str) -> FileBatch
         source=PurePath(request.file.name).name,
         source_sha256=request.file.sha256,
         start_at=request.start_at,
-        max_cost=None if request.max_cost is None else int(request.max_cost * 1_000_000),
+        max_cost=request.max_cost,
         max_in_flight=request.max_in_flight,
     )

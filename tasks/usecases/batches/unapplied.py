@@ -33,7 +33,7 @@ def unapplied(
 
 def _of_batch(batch: BatchFacts, request: BatchRequest) -> Iterator[str]:
     cost = None if batch.max_cost is None else as_text(batch.max_cost)
-    wanted = None if request.max_cost is None else as_text(int(request.max_cost * 1_000_000))
+    wanted = None if request.max_cost is None else as_text(request.max_cost)
     for option, given, there in (
         (
             "--start-at",

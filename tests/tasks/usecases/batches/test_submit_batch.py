@@ -1,7 +1,6 @@
 """Submitting a file: each row of each version once, whatever was submitted before and wherever that was interrupted."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
 
@@ -143,7 +142,7 @@ def test_options_that_existing_rows_do_not_have_are_named(here: Services) -> Non
 
 def test_a_limit_of_the_cost_needs_prices(here: Services) -> None:
     with pytest.raises(ConfigurationError, match="--max-cost needs prices: name a price file in DARKROOM_PRICES"):
-        submit(here, row(1, "1"), max_cost=Decimal(5))
+        submit(here, row(1, "1"), max_cost=5_000_000)
     assert here.ledger.generations.counts() == {}
 
 
