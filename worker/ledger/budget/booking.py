@@ -15,6 +15,7 @@ from worker.ledger.schema import (
     RELEASED,
     RESERVED,
     AnyBudgetKey,
+    ChargeState,
     CleanText,
     Labels,
     attempts,
@@ -33,8 +34,8 @@ class Priced(Protocol):
     def price(self) -> int | None: ...
 
 
-class Going(Protocol):
-    """A row of `generations` that is dispatched."""
+class Charged(Protocol):
+    """A row of `generations` that is charged."""
 
     @property
     def id(self) -> str: ...
@@ -42,6 +43,11 @@ class Going(Protocol):
     def batch_id(self) -> str | None: ...
     @property
     def operation(self) -> str: ...
+
+
+class Going(Charged, Protocol):
+    """A row of `generations` that is dispatched."""
+
     @property
     def tries(self) -> int: ...
 
@@ -85,18 +91,8 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
     if not priced:
         return
     rows = [
-        {
-            "generation_id": row.id,
-            "number": row.number,
-            "provider": row.provider,
-            "operation": row.operation,
-            "batch_id": row.batch_id,
-            "day": prices.day_of(row.sent_at),
-            "price": quote.amount,
-            "assumed": quote.assumed or None,
-            # Counted nowhere yet: settling brings it to what its attempt says, and its budgets with it.
-            "state": RELEASED,
-        }
+        # Counted nowhere yet: settling brings it to what its attempt says, and its budgets with it.
+        charge_row(row, quote, number=row.number, provider=row.provider, day=prices.day_of(row.sent_at), state=RELEASED)
         for row, quote in priced
     ]
     labels = pairs_of(changes.connection, [row.id for row, _ in priced if row.a_label is not None])
@@ -117,6 +113,23 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
     changes.has_price(row.id for row, _ in priced)
 
 
+def charge_row(
+    row: Charged, quote: Quote, *, number: int, provider: str, day: str, state: ChargeState
+) -> dict[str, object]:
+    """Return what is written of the charge of one attempt."""
+    return {
+        "generation_id": row.id,
+        "number": number,
+        "provider": provider,
+        "operation": row.operation,
+        "batch_id": row.batch_id,
+        "day": day,
+        "price": quote.amount,
+        "assumed": quote.assumed or None,
+        "state": state,
+    }
+
+
 def is_counted(row: Priced, cost: int) -> bool:
     """Also what costs nothing now but did before: a charge of an earlier attempt may still have to be settled."""
     return cost > 0 or row.price is not None
@@ -133,17 +146,7 @@ def book(
     if not priced:
         return
     rows = [
-        {
-            "generation_id": row.id,
-            "number": row.tries + 1,
-            "provider": provider,
-            "operation": row.operation,
-            "batch_id": row.batch_id,
-            "day": today,
-            "price": quote.amount,
-            "assumed": quote.assumed or None,
-            "state": RESERVED,
-        }
+        charge_row(row, quote, number=row.tries + 1, provider=provider, day=today, state=RESERVED)
         for row, quote in priced
     ]
     insert = insert_into(connection, charges)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, update
 
 from worker.generation import AttemptState
+from worker.ledger.budget.booking import charge_row
 from worker.ledger.budget.tiers import TIER, tier_of_row
 from worker.ledger.changes import Changes
 from worker.ledger.charges import add, charge_of, make_budgets
@@ -131,28 +132,13 @@ class LaterPrices(Part):
             priced = [(row, quote) for row, quote in quoted if quote.amount]
             labels = pairs_of(connection, [row.id for row, _ in priced if row.a_label is not None])
             deltas: defaultdict[AnyBudgetKey, Counter[str]] = defaultdict(Counter)
+            rows = []
             for row, quote in priced:
-                day = prices.day_of(row.sent_at)
-                for key in budget_keys(day, row.provider, row.batch_id, labels.get(row.id, ())):
-                    deltas[key][charge_of(row.state)] += quote.amount
-            insert_rows(
-                connection,
-                charges,
-                [
-                    {
-                        "generation_id": row.id,
-                        "number": row.number,
-                        "provider": row.provider,
-                        "operation": row.operation,
-                        "batch_id": row.batch_id,
-                        "day": prices.day_of(row.sent_at),
-                        "price": quote.amount,
-                        "state": charge_of(row.state),
-                        "assumed": quote.assumed or None,
-                    }
-                    for row, quote in priced
-                ],
-            )
+                provider, day, state = row.provider, prices.day_of(row.sent_at), charge_of(row.state)
+                rows.append(charge_row(row, quote, number=row.number, provider=provider, day=day, state=state))
+                for key in budget_keys(day, provider, row.batch_id, labels.get(row.id, ())):
+                    deltas[key][state] += quote.amount
+            insert_rows(connection, charges, rows)
             if priced:
                 make_budgets(connection, deltas)
                 add(connection, deltas)
