@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import IO, Protocol
 
 from worker.archive.documents import KEPT, SHOWN, of_asset, of_event, of_generation
+from worker.archive.escapes import bytes_of, cut_escaped, first_words, marked_digest
 from worker.archive.keeping import Addressing, Keeping
 from worker.archive.key_template import DEFAULT_TEMPLATE, KeyTemplate
 from worker.archive.keys import RESULT_FORMATS, Keys, Kind
@@ -29,7 +30,11 @@ __all__ = [
     "StoredAsset",
     "Verdict",
     "Verified",
+    "bytes_of",
+    "cut_escaped",
+    "first_words",
     "manifest_line",
+    "marked_digest",
     "of_asset",
     "of_event",
     "of_generation",

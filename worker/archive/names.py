@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
+from worker.archive.escapes import first_words
+
 #: characters of the prompt in a file name
 _WORDS = 60
 #: what S3 allows in a tag besides letters, digits and spaces
@@ -16,10 +18,7 @@ _LONGEST_TAG = 256
 def readable_name(text: str, index: int, extension: str) -> str:
     """Return a file name from the first words of a prompt, in its own language, safe on every file system."""
     letters = "".join(letter if _is_letter(letter) else " " for letter in unicodedata.normalize("NFC", text))
-    words = "-".join(letters.casefold().split())
-    if len(words) > _WORDS:
-        start, _, rest = words[: _WORDS + 1].rpartition("-")
-        words = start or rest[:_WORDS]
+    words = first_words("-".join(letters.casefold().split()), _WORDS, "-")
     return f"{words or 'picture'}-{index}.{extension}"
 
 

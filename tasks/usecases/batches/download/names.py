@@ -1,6 +1,5 @@
 """File names of downloads: a template of the user's, filled in so that every file system takes the result."""
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
@@ -8,6 +7,7 @@ from pathlib import PurePosixPath
 
 from tasks.usecases.batch_file import CHOICE
 from tasks.usecases.batches.results import Cell, as_cell
+from worker.archive import bytes_of, cut_escaped, first_words, marked_digest
 from worker.errors import RequestInvalid
 from worker.generation import Asset, State
 from worker.ledger.generations import BatchResult
@@ -42,7 +42,6 @@ _LITERAL = re.compile(r'[<>:"\\|?*]')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])", re.IGNORECASE)
 #: characters of a filled-in field, and bytes of a whole part: most file systems take 255
 _LONGEST_VALUE, _LONGEST_PART = 80, 200
-_DIGEST_LENGTH = 16
 
 
 class NameTemplate:
@@ -126,22 +125,18 @@ def _values(one: BatchResult, asset: Asset) -> Mapping[str, Cell]:
 
 
 def _shortened(prompt: str, width: int) -> str:
-    words = " ".join(prompt.split())
-    if len(words) <= width:
-        return words
-    start, _, rest = words[: width + 1].rpartition(" ")
-    return start or rest[:width]
+    return first_words(" ".join(prompt.split()), width, " ")
 
 
 def _escaped(value: str) -> str:
     """Return a value as a piece of a name; different values give different pieces, as far as NFC tells them apart."""
     text = unicodedata.normalize("NFC", value)
-    shown = "".join(sign if sign.isprintable() and not _ESCAPED.match(sign) else _bytes_of(sign) for sign in text)
+    shown = "".join(sign if sign.isprintable() and not _ESCAPED.match(sign) else bytes_of(sign) for sign in text)
     # As in the keys of rows that were expanded: 0042/1.
     shown = shown.replace("/", "~")
     if len(shown) <= _LONGEST_VALUE:
         return shown
-    return f"{_cut(shown, _LONGEST_VALUE)}=x{_digest(value)}"
+    return f"{cut_escaped(shown, _LONGEST_VALUE)}{marked_digest(value)}"
 
 
 def _part(part: str) -> str:
@@ -151,25 +146,12 @@ def _part(part: str) -> str:
     if len(part.encode()) > _LONGEST_PART:
         stem, dot, suffix = part.rpartition(".")
         stem = stem if dot and len(suffix) <= 5 else part
-        end = f"=x{_digest(part)}{part[len(stem) :]}"
+        end = f"{marked_digest(part)}{part[len(stem) :]}"
         while len(stem.encode()) + len(end) > _LONGEST_PART:
             stem = stem[:-1]
-        part = f"{_cut(stem, len(stem))}{end}"
+        part = f"{cut_escaped(stem, len(stem))}{end}"
     if part[0] in ".-~ " or _DEVICE.fullmatch(part.partition(".")[0].rstrip()):
-        part = _bytes_of("/" if part[0] == "~" else part[0]) + part[1:]
+        part = bytes_of("/" if part[0] == "~" else part[0]) + part[1:]
     if part[-1] in ". ":
-        part = part[:-1] + _bytes_of(part[-1])
+        part = part[:-1] + bytes_of(part[-1])
     return part
-
-
-def _cut(text: str, length: int) -> str:
-    # Not within an escape.
-    return re.sub(r"=[0-9A-F]?$", "", text[:length])
-
-
-def _bytes_of(sign: str) -> str:
-    return "".join(f"={byte:02X}" for byte in sign.encode("utf-8", "surrogatepass"))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
