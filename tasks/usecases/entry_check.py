@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
-from tasks.usecases.inputs import InputFiles
+from tasks.usecases.inputs import InputFiles, refuse_references
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import choose_provider, read_providers
 from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
@@ -74,6 +74,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
     request = GenerationRequest(operation=operation, prompt=entry.prompt, options=options)
     parts: tuple[str, ...] = ("prompt",)
     try:
+        refuse_references(options)
         if defaults.files is not None:
             request = replace(request, options=defaults.files.referenced(options))
         refuse_unusable(entry.key, priority)

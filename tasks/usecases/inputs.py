@@ -14,13 +14,13 @@ from worker.generation import GenerationRequest
 from worker.ledger.inputs import InputFile
 from worker.media import content_type_of
 from worker.net import is_inside
-from worker.providers import PROVIDERS, Provider, input_reference, provider_class, takes_only_links
+from worker.providers import PROVIDERS, Provider, input_reference, inputs_of, provider_class, takes_only_links
 from worker.services import Services
 
 #: bytes; Ace Data Cloud and Kie.ai take no larger ones
 LARGEST = 10 * 1024 * 1024
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-_ELSEWHERE = re.compile(r"(https?://|data:|input:)", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"(https?://|data:)", re.IGNORECASE)
 _THREADS = 8
 
 
@@ -114,6 +114,14 @@ def image_options() -> frozenset[str]:
 def _is_list(value: object) -> bool:
     """Links are separated by spaces; a path may have some in it."""
     return isinstance(value, str) and _ELSEWHERE.match(value) is not None
+
+
+def refuse_references(options: Mapping[str, object]) -> None:
+    """Raise RequestInvalid if an option names a stored file itself: only `InputFiles` knows which there are."""
+    for name, value in options.items():
+        if inputs_of({name: value}):
+            what = f"option {name}: {value!r} is no image; give a link, or a PNG, JPEG or WebP file on this machine"
+            raise RequestInvalid(what, about=(name,))
 
 
 def read_image(option: str, given: str, folder: Path = Path()) -> tuple[bytes, str]:

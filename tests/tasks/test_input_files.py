@@ -182,6 +182,19 @@ def test_a_sheet_names_images_beside_it(start: Start, folder: Path):
     assert len([key for key in pipeline.objects() if "/inputs/" in key]) == 1
 
 
+@pytest.mark.parametrize("beside", ["", "https://pics.example/owl.png "])
+@pytest.mark.parametrize("with_files", [True, False])
+def test_a_person_cannot_name_a_stored_file(start: Start, folder: Path, with_files: bool, beside: str):
+    """Of one that is not stored the ledger would fail; of one that is, it may be somebody else's."""
+    pipeline = start()
+    defaults = Defaults(files=InputFiles(pipeline.here, folder) if with_files else None)
+    sheet = f"sku,prompt,provider,images\n1,a fox,kie,{beside}input:{'a' * 64}.png\n".encode()
+    with open_batch_file(str(folder / "sheet.csv"), io.BytesIO(sheet)) as file:
+        found = check_batch(pipeline.here, BatchRequest(file=file, defaults=defaults))
+    assert [(error.line, error.column) for error in found.errors] == [(2, "images")]
+    assert "is no image; give a link, or a PNG, JPEG or WebP file on this machine" in found.errors[0].message
+
+
 def test_nothing_is_written_if_an_image_cannot_be_stored(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):
     pipeline = start()
 

@@ -15,7 +15,8 @@ def input_reference(sha256: str, extension: str) -> str:
 
 def inputs_of(options: Mapping[str, object]) -> tuple[str, ...]:
     """Return the SHA-256 of each file that the options refer to, each once."""
-    found = (_sha256_of(item) for value in options.values() for item in (value if isinstance(value, list) else [value]))
+    lists = (value.split() if isinstance(value, str) else value for value in options.values())
+    found = (_sha256_of(item) for items in lists if isinstance(items, list) for item in items)
     return tuple(sorted({sha256 for sha256 in found if sha256}))
 
 
