@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response
-from werkzeug.wsgi import get_content_length
 
+from webhook.body import read_body
 from webhook.errors import answer
 from worker.correlation import Signer
 from worker.errors import RequestInvalid
@@ -74,7 +74,7 @@ class Callbacks:
         if not self._signer.verify(provider, attempt_id, token):
             return None
         headers = {name: environ[key][:_HEADER_LENGTH] for name, key in _KEPT_HEADERS.items() if key in environ}
-        body = _body(environ)
+        body = read_body(environ, LARGEST_BODY)
         if "HTTP_TRANSFER_ENCODING" in environ and not is_whole(headers, body):
             # If a chunk breaks, granian passes on what came before it, without an error.
             raise RequestInvalid("the body is not complete JSON: send it again, or with a Content-Length")
@@ -87,16 +87,3 @@ class Callbacks:
             body=body,
             digest=hashlib.sha256(body).hexdigest(),
         )
-
-
-def _body(environ: "WSGIEnvironment") -> bytes:
-    length = get_content_length(environ)  # None when it is sent in chunks
-    if length is not None and length > LARGEST_BODY:
-        raise RequestEntityTooLarge
-    body: bytes = environ["wsgi.input"].read(LARGEST_BODY + 1 if length is None else length)
-    if len(body) > LARGEST_BODY:
-        raise RequestEntityTooLarge
-    if length is not None and len(body) < length:
-        # If the sender hangs up, granian passes on what came before, without an error.
-        raise ClientDisconnected
-    return body

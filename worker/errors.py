@@ -36,6 +36,14 @@ class RequestInvalid(DarkroomError):
         self.at = at
 
 
+class KeyReused(RequestInvalid):
+    """The idempotency key belongs to another request."""
+
+
+class KeyInUse(DarkroomError):
+    """A request with this idempotency key is being carried out; the caller may repeat it later."""
+
+
 class NotFound(DarkroomError):
     """No object has that id."""
 

@@ -3,6 +3,7 @@
 A method returns after its commit; wake-ups are sent afterwards, never before.
 """
 
+from worker.ledger.access import Access
 from worker.ledger.assets import Assets
 from worker.ledger.batches import Batches
 from worker.ledger.budget import Budgets
@@ -25,6 +26,7 @@ class Ledger:
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.database = Database(url, clock)
+        self.access = Access(self.database)
         self.dispatch = Dispatch(self.database)
         self.submissions = Submissions(self.database)
         self.callbacks = Callbacks(self.database)

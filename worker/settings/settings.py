@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     s3_tags: bool = True
     public_url: HttpUrl | None = None
     port: int = Field(default=8000, ge=1, le=65535)
+    #: of the private process; without a port, 8001 or the next one that is free
+    api_host: str = "127.0.0.1"
+    api_port: int | None = Field(default=None, ge=1, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 

@@ -14,8 +14,9 @@ _ADDED = {
     "INDEX": (
         *("uq_batches_unique_name", "ix_batches_source_sha256", "ix_generations_key", "ix_generations_row"),
         *("ix_generations_failing_over", "ix_batches_starting", "ix_flows_flow", "ix_generations_held_label"),
+        *("uq_api_tokens_name", "ix_idempotency_keys_created"),
     ),
-    "TABLE": ("input_uses", "inputs", "label_budgets", "labels"),
+    "TABLE": ("actions", "api_tokens", "idempotency_keys", "input_uses", "inputs", "label_budgets", "labels"),
 }
 _COLUMNS = {
     "batches": ("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),

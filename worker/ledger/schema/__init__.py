@@ -1,5 +1,6 @@
 """All tables of the ledger: rows, types, and the conditions that indexes and queries share."""
 
+from worker.ledger.schema.access_tables import VALID, actions, api_tokens, idempotency_keys
 from worker.ledger.schema.batch_tables import input_uses, inputs, label_budgets, labels
 from worker.ledger.schema.count_tables import ALL, generation_counts, generation_deltas
 from worker.ledger.schema.money_tables import (
@@ -116,6 +117,7 @@ __all__ = [
     "UNDESCRIBED",
     "UNFINISHED",
     "UNSTORED",
+    "VALID",
     "WAITING",
     "WITH_RESULTS",
     "AnyBudgetKey",
@@ -130,6 +132,8 @@ __all__ = [
     "Labels",
     "UtcDateTime",
     "accounts",
+    "actions",
+    "api_tokens",
     "assets",
     "attempts",
     "batches",
@@ -146,6 +150,7 @@ __all__ = [
     "generation_deltas",
     "generations",
     "heartbeats",
+    "idempotency_keys",
     "in_states",
     "input_uses",
     "inputs",

@@ -1,0 +1,72 @@
+"""One request, its answer, and the errors that only HTTP knows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Request, Response, jsonify
+
+from worker.errors import DarkroomError
+from worker.services import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks. `owner`: the id of the token, or `local` without one; `name`: what people call it.
+
+    `is_test`: what it creates goes to the pretend provider.
+    """
+
+    owner: str
+    name: str
+    scopes: frozenset[str]
+    is_test: bool = False
+
+
+#: whoever uses this machine, and needs no token
+LOCAL = Caller(owner="local", name="local", scopes=frozenset({"*"}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """`request_id`: ours or the caller's, for logs and support. `idempotency_key`: None without one."""
+
+    here: Services
+    caller: Caller
+    request: Request
+    request_id: str
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A document of `tasks/usecases/views/`, and what HTTP says about it."""
+
+    document: Mapping[str, Any]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        response = jsonify(self.document)
+        response.status_code = self.status
+        response.headers.update(self.headers)
+        return response
+
+
+class Refused(DarkroomError):
+    """A request that HTTP refuses with `status`. `code`: for programs; `errors`: where the mistakes are."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str,
+        headers: Mapping[str, str] | None = None,
+        errors: tuple[Mapping[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = headers or {}
+        self.errors = errors

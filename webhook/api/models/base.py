@@ -1,0 +1,24 @@
+"""The bases of all models."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RequestModel(BaseModel):
+    """A body or a query string; what it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Document(BaseModel):
+    """The description of an answer; tests compare it with what `tasks/usecases/views/` makes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Page(RequestModel):
+    """One page of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=200, description="How many at the most.")] = 50
+    after: Annotated[str | None, Field(description="`next` of the page before.")] = None

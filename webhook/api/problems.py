@@ -1,0 +1,81 @@
+"""Every error as a problem document (RFC 9457)."""
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from webhook.api.call import Refused
+from worker.errors import (
+    CommitUnknown,
+    ConfigurationError,
+    DarkroomError,
+    KeyInUse,
+    KeyReused,
+    LedgerUnavailable,
+    NotFound,
+    RequestInvalid,
+)
+from worker.secrets import redact
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+#: seconds after which a refused caller may try again
+RETRY_AFTER = 5
+
+#: kind of error → status and code; the first that fits counts
+STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
+    (KeyReused, 422, "key_reused"),
+    (KeyInUse, 409, "key_in_use"),
+    (RequestInvalid, 422, "invalid"),
+    (NotFound, 404, "not_found"),
+    (CommitUnknown, 503, "outcome_unknown"),
+    (LedgerUnavailable, 503, "ledger_unavailable"),
+    (ConfigurationError, 503, "configuration"),
+)
+
+
+def problem_of(error: Exception, request_id: str) -> Response:
+    """Turn `error` into a problem; internal errors are logged, and told only by their request id."""
+    if isinstance(error, Refused):
+        return problem(error.status, error.code, str(error), request_id, headers=error.headers, errors=error.errors)
+    if isinstance(error, HTTPException) and error.code is not None:
+        kept = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+        code = HTTPStatus(error.code).name.lower()
+        return problem(error.code, code, error.description or "", request_id, headers=kept)
+    for kind, status, code in STATUS:
+        if isinstance(error, kind):
+            if status == 503:
+                log.warning("answered 503 to request %s: %s", request_id, error)
+            again = {"Retry-After": str(RETRY_AFTER)} if status in {409, 503} else {}
+            return problem(status, code, str(error), request_id, headers=again)
+    log.error("answered 500 to request %s", request_id, exc_info=error)
+    return problem(500, "internal", "an internal error; the log of the API has its traceback", request_id)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    request_id: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    errors: tuple[Mapping[str, str], ...] = (),
+) -> Response:
+    document: dict[str, Any] = {
+        "type": f"urn:darkroom:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": redact(detail),
+        "request_id": request_id,
+    }
+    if errors:
+        document["errors"] = [{**one, "detail": redact(one["detail"])} for one in errors]
+    body = json.dumps(document, ensure_ascii=False)
+    return Response(body, status=status, headers=dict(headers or {}), content_type=MEDIA_TYPE)

@@ -1,0 +1,102 @@
+"""The routes of a resource, declared where their functions are, and what describes them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from flask import Response
+
+from webhook.api.call import Reply
+from webhook.api.models import Document, RequestModel
+from webhook.api.scopes import Scope
+
+Handler = TypeVar("Handler", bound=Callable[..., Reply | Response])
+#: of one answer: its model, its media type where it is no JSON, or None where it has no body
+Answer = type[Document] | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path. `path`: like `/v1/generations/{id}`; `name`: its operationId.
+
+    `query`, `body`: the models that `handle` takes under these names. `media`: other content types of the body, which
+    `handle` reads itself. `may_cost`: a request that is repeated without a key could be paid for twice.
+    """
+
+    method: str
+    path: str
+    name: str
+    tag: str
+    summary: str
+    description: str
+    handle: Callable[..., Reply | Response]
+    scope: Scope | None
+    query: type[RequestModel] | None
+    body: type[RequestModel] | None
+    media: Sequence[str]
+    answers: Mapping[int, Answer]
+    problems: Sequence[int]
+    may_cost: bool
+
+
+class Routes:
+    """The operations of one resource; `tag`: its name."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.operations: list[Operation] = []
+
+    def get(
+        self, path: str, *, scope: Scope | None, answers: Mapping[int, Answer], problems: Sequence[int] = ()
+    ) -> Callable[[Handler], Handler]:
+        return self._route(method="GET", path=path, scope=scope, answers=answers, problems=problems)
+
+    def post(
+        self,
+        path: str,
+        *,
+        scope: Scope,
+        answers: Mapping[int, Answer],
+        problems: Sequence[int] = (),
+        media: Sequence[str] = (),
+        may_cost: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        return self._route(
+            method="POST", path=path, scope=scope, answers=answers, problems=problems, media=media, may_cost=may_cost
+        )
+
+    def _route(
+        self,
+        *,
+        method: str,
+        path: str,
+        scope: Scope | None,
+        answers: Mapping[int, Answer],
+        problems: Sequence[int],
+        media: Sequence[str] = (),
+        may_cost: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        def keep(handle: Handler) -> Handler:
+            hints: Mapping[str, Any] = get_type_hints(handle)
+            summary, _, description = (handle.__doc__ or "").strip().partition("\n")
+            self.operations.append(
+                Operation(
+                    method=method,
+                    path=f"/v1{path}",
+                    name=handle.__name__,
+                    tag=self.tag,
+                    summary=summary,
+                    description=" ".join(description.split()),
+                    handle=handle,
+                    scope=scope,
+                    query=hints.get("query"),
+                    body=hints.get("body"),
+                    media=media,
+                    answers=answers,
+                    problems=problems,
+                    may_cost=may_cost,
+                )
+            )
+            return handle
+
+        return keep

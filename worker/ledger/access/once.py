@@ -1,0 +1,80 @@
+"""A request with an idempotency key is carried out once, however often it is sent.
+
+What is carried out in one transaction is claimed and kept in that transaction: the key never survives without the work,
+nor the work without its key.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select
+
+from worker.errors import KeyInUse, KeyReused
+from worker.ledger.schema import CleanText, idempotency_keys
+from worker.ledger.statements import Query, columns_of, insert_ignoring, update_row
+
+#: what a request has made: name → ids
+Result = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """`owner`: the id of the token; `request_sha256`: of what is asked, so that another request is told apart."""
+
+    owner: str
+    key: str
+    request_sha256: str
+
+
+class Kept(NamedTuple):
+    request_sha256: str
+    result: Mapping[str, Sequence[str]] | None
+    lease_until: datetime | None
+
+
+_k = idempotency_keys.c
+KEPT = Query(
+    Kept,
+    select(*columns_of(idempotency_keys, Kept))
+    .where(_k.owner == bindparam("of", type_=CleanText()), _k.key == bindparam("named", type_=CleanText()))
+    .with_for_update(),
+)
+
+
+def claim(connection: Connection, once: Once, now: datetime, lease_until: datetime | None = None) -> Result | None:
+    """Return what the same request has made before; None if it is new: carry it out, and `keep` what it makes.
+
+    Of several at once, the others wait here for the first one's transaction. `lease_until`: for a request of several
+    transactions, which is claimed in one of its own. Raises KeyReused for another request, and KeyInUse while one is
+    being carried out under such a lease.
+    """
+    row = {
+        "owner": once.owner,
+        "key": once.key,
+        "request_sha256": once.request_sha256,
+        "created_at": now,
+        "lease_until": lease_until,
+    }
+    if connection.execute(insert_ignoring(connection, idempotency_keys), row).rowcount:
+        return None
+    kept = KEPT.first(connection, of=once.owner, named=once.key)
+    assert kept is not None, "it is there, and locked"  # noqa: S101
+    if kept.request_sha256 != once.request_sha256:
+        raise KeyReused(
+            f"the idempotency key {once.key!r} already belongs to another request: repeat that one unchanged, or use a "
+            "new key for a new request"
+        )
+    if kept.result is None:
+        if kept.lease_until is not None and kept.lease_until > now:
+            raise KeyInUse(f"the request with the idempotency key {once.key!r} is being carried out: repeat it later")
+        # Whoever carried it out has died: the caller completes it.
+        update_row(connection, idempotency_keys, {"owner": once.owner, "key": once.key}, lease_until=lease_until)
+    return kept.result
+
+
+def keep(connection: Connection, once: Once, result: Result) -> None:
+    """Keep what a claimed request has made, in the transaction that makes it."""
+    mine = {"owner": once.owner, "key": once.key}
+    update_row(connection, idempotency_keys, mine, result=result, lease_until=None)
