@@ -2,7 +2,7 @@
 
 from tasks.usecases import queries, views
 from webhook.api.call import Call, Reply
-from webhook.api.models import GenerationDocument
+from webhook.api.models.generations import GenerationDocument
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 

@@ -6,7 +6,7 @@ from flask import Request
 from pydantic import ValidationError
 
 from webhook.api.call import Refused
-from webhook.api.models import RequestModel
+from webhook.api.models.base import RequestModel
 from webhook.body import read_body
 
 #: bytes of a JSON body; 1,000 generations with long prompts have a tenth of it

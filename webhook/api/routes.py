@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_type_hints
 from flask import Response
 
 from webhook.api.call import Reply
-from webhook.api.models import Document, RequestModel
+from webhook.api.models.base import Document, RequestModel
 from webhook.api.scopes import Scope
 
 Handler = TypeVar("Handler", bound=Callable[..., Reply | Response])
