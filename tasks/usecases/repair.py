@@ -38,9 +38,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
         store(io.BytesIO(body))
     elif generation.operation is Operation.SPLIT:
         if not _store_same(cut_grid(here, generation)[asset.index], generation, asset, store):
-            raise ContentInvalid(
-                "cutting its grid again gives other bytes for the same pixels, which are not stored"
-            )
+            raise ContentInvalid("cutting its grid again gives other bytes for the same pixels, which are not stored")
     else:
         try:
             _fetch(here, generation, asset, store)
