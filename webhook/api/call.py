@@ -14,13 +14,18 @@ from worker.services import Services
 class Caller:
     """Who asks. `owner`: the id of the token, or `local` without one; `name`: what people call it.
 
-    `is_test`: what it creates goes to the pretend provider.
+    `is_test`: what it creates goes to the sandbox provider.
     """
 
     owner: str
     name: str
     scopes: frozenset[str]
     is_test: bool = False
+
+    @property
+    def by(self) -> str:
+        """Who did it, for the history of a generation."""
+        return f"{self.name} (API)"
 
 
 #: whoever uses this machine, and needs no token
