@@ -18,7 +18,7 @@ def read_rate(text: str) -> "RateLimitItem":
         rate = parse(text)
     except ValueError:
         rate = None
-    if rate is None or rate.get_expiry() < 1:
+    if rate is None:
         raise ValueError(f"{text!r} is not a rate such as 100/second, 1000/minute or 10 per 5 minutes")
     if not 1 <= rate.amount <= _MOST:
         raise ValueError(f"{text!r} is not a rate of 1 to {_MOST:,} requests: choose a shorter time")
