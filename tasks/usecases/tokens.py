@@ -32,9 +32,8 @@ class Scope(StrEnum):
     SPEND_READ = "spend:read"
 
 
-#: stands for every scope, also for those that later versions add
+#: stands for every scope, also for scopes that later versions add
 ALL = "all"
-_EVERY = "*"
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 #: characters with as much randomness as 32 bytes; and of the checksum behind them
@@ -150,7 +149,7 @@ def is_well_formed(secret: str) -> bool:
 def allows(scopes: Collection[str], wanted: Scope) -> bool:
     """Whether these scopes of a token include `wanted`."""
     resource, _, verb = wanted.partition(":")
-    return _EVERY in scopes or wanted in scopes or (verb == "read" and f"{resource}:write" in scopes)
+    return ALL in scopes or wanted in scopes or (verb == "read" and f"{resource}:write" in scopes)
 
 
 def _listed(token: Token, now: datetime) -> ListedToken:
@@ -186,7 +185,7 @@ def _scopes(names: Sequence[str]) -> list[str]:
             )
     if not names:
         raise RequestInvalid(f"give at least one --scope: {', '.join(Scope)}, or {ALL}")
-    return [_EVERY] if ALL in names else [one for one in Scope if one in names]
+    return [ALL] if ALL in names else [one for one in Scope if one in names]
 
 
 def _require_name(name: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Request, Response, jsonify
 
+from tasks.usecases.tokens import ALL
 from worker.errors import DarkroomError
 from worker.services import Services
 
@@ -29,7 +30,7 @@ class Caller:
 
 
 #: whoever uses this machine, and needs no token
-LOCAL = Caller(owner="local", name="local", scopes=frozenset({"*"}))
+LOCAL = Caller(owner="local", name="local", scopes=frozenset({ALL}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

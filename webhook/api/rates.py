@@ -27,8 +27,7 @@ class Rates:
     def __init__(self, default: str) -> None:
         self._default = default
         self._requests = MovingWindowRateLimiter(MemoryStorage())
-        self._addresses = MemoryStorage()
-        self._guesses = MovingWindowRateLimiter(self._addresses)
+        self._guesses = MemoryStorage()
 
     def count(self, token_id: str, rate: str | None) -> Mapping[str, str]:
         """Count a request; return the headers that tell what is left. Raises Refused (429)."""
@@ -47,11 +46,11 @@ class Rates:
 
     def count_guess(self, address: str) -> None:
         """Count a wrong token. Raises Refused (429) after many; right tokens of the same address are never refused."""
-        if len(self._addresses.events) > _MOST_ADDRESSES:
-            self._addresses.reset()
-        network = _network(address)
-        if not self._guesses.hit(GUESSES, network):
-            wait = _seconds_until(self._guesses.get_window_stats(GUESSES, network).reset_time)
+        if len(self._guesses.events) > _MOST_ADDRESSES:
+            self._guesses = MemoryStorage()
+        guesses, network = MovingWindowRateLimiter(self._guesses), _network(address)
+        if not guesses.hit(GUESSES, network):
+            wait = _seconds_until(guesses.get_window_stats(GUESSES, network).reset_time)
             raise _too_many("too many wrong tokens came from this address: correct the token", wait, {})
 
 

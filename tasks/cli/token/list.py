@@ -37,7 +37,9 @@ def _print_table(found: list[ListedToken]) -> None:
     from tasks.cli.ui.style import console  # noqa: PLC0415
 
     screen = console()
-    rows = [(one.token.name, f"{one.token.hint}…", _state(one), _scopes(one), _used(one)) for one in found]
+    rows = [
+        (one.token.name, f"{one.token.hint}…", _state(one), " ".join(one.token.scopes), _used(one)) for one in found
+    ]
     if not screen.is_terminal:
         for row in rows:
             click.echo("\t".join(row))
@@ -54,10 +56,6 @@ def _state(one: ListedToken) -> str:
     if one.state is TokenState.VALID and one.token.expires_at is not None:
         return f"until {_minute(one.token.expires_at)}"
     return one.state.value
-
-
-def _scopes(one: ListedToken) -> str:
-    return " ".join("all" if scope == "*" else scope for scope in one.token.scopes)
 
 
 def _used(one: ListedToken) -> str:

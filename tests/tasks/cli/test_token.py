@@ -41,7 +41,7 @@ def test_a_program_reads_the_same(darkroom: Darkroom) -> None:
     assert facts == {
         "name": "trial",
         "state": "valid",
-        "scopes": ["*"],
+        "scopes": ["all"],
         "is_test": True,
         "rate": "5/minute",
         "used_at": None,

@@ -79,13 +79,13 @@ def test_an_unknown_scope_is_answered_with_the_right_one(here: Services, scopes:
 def test_scopes_are_kept_once_and_in_order(here: Services):
     made = create_token(here, request("a", "spend:read", "generations:write", "spend:read"))
     assert made.listed.token.scopes == ["generations:write", "spend:read"]
-    assert create_token(here, request("b", "all", "spend:read")).listed.token.scopes == ["*"]
+    assert create_token(here, request("b", "all", "spend:read")).listed.token.scopes == ["all"]
 
 
 def test_to_write_includes_to_read_and_nothing_else():
     assert {one for one in Scope if allows(["generations:write"], one)} == {"generations:write", "generations:read"}
     assert {one for one in Scope if allows(["spend:read"], one)} == {"spend:read"}
-    assert {one for one in Scope if allows(["*"], one)} == set(Scope)
+    assert {one for one in Scope if allows(["all"], one)} == set(Scope)
     assert not any(allows([], one) for one in Scope)
 
 
