@@ -128,7 +128,7 @@ def find_token(here: LedgerServices, secret: str) -> ListedToken | None:
         return None
     now = here.clock()
     listed = _listed(found, now)
-    if listed.state is TokenState.VALID and (found.used_at is None or now - found.used_at > _USE_NOTED_AFTER):
+    if listed.state is TokenState.VALID and (found.used_at is None or abs(now - found.used_at) > _USE_NOTED_AFTER):
         # Nobody is refused because a note for people could not be written.
         with suppress(LedgerUnavailable, LedgerUnfit):
             here.ledger.access.note_token_use(found.id)

@@ -76,3 +76,12 @@ def test_the_use_of_a_token_is_noted_at_most_once_a_minute(ledger: Ledger, clock
         ledger.access.note_token_use(made.id)
         seen.append(ledger.access.tokens()[0].used_at)
     assert seen == [NOON, NOON, NOON + timedelta(seconds=61)]
+
+
+def test_a_use_that_a_wrong_clock_has_noted_is_corrected(ledger: Ledger, clock: FakeClock):
+    made = ledger.access.create_token(new())
+    clock.advance(days=3)
+    ledger.access.note_token_use(made.id)
+    clock.advance(days=-3)
+    ledger.access.note_token_use(made.id)
+    assert ledger.access.tokens()[0].used_at == NOON

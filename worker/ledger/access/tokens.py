@@ -60,7 +60,8 @@ _NOTE_USE = (
     update(api_tokens)
     .where(
         _t.id == bindparam("token", type_=CleanText()),
-        or_(_t.used_at.is_(None), _t.used_at < bindparam("before", type_=UtcDateTime())),
+        # Later than now: a clock was wrong.
+        or_(_t.used_at.is_(None), _t.used_at < bindparam("before", type_=UtcDateTime()), _t.used_at > NOW),
     )
     .values(used_at=NOW)
 )
