@@ -178,6 +178,9 @@ def test_who_asked_is_in_the_history_of_what_was_created(services: Services) -> 
     histories = services.ledger.generations.transitions_of([fox.id, owl.id])
     assert histories[fox.id][0].cause == "created by studio (API)"
     assert histories[owl.id][0].cause == "created"
+
+
+def test_who_asked_for_a_follow_up_is_in_its_history(services: Services) -> None:
     parent = stories.archived(services.ledger, actions=("upscale1",))
     request = FollowUpRequest(parent_id=parent, action="upscale1", created_by="studio (API)")
     (larger,) = submit(services, check(services, request)).generations
