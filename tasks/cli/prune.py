@@ -14,7 +14,7 @@ _WORDS = {
     "events": "delivered events",
     "deliveries": "deliveries of these events",
     "heartbeats": "heartbeats of stopped workers",
-    "actions": "actions in the log of the API",
+    "actions": "actions in the audit log",
 }
 
 

@@ -26,7 +26,7 @@ def create(
 ) -> None:
     """Create a token for a program that uses the API.
 
-    NAME appears in the log of actions. The token itself is shown once, and only its hash is kept.
+    NAME appears in `darkroom audit-log`. The token itself is shown once, and only its hash is kept.
     """
     if not scopes:
         raise click.UsageError(f"give at least one --scope: {_SCOPES}, or {ALL}")
