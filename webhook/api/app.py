@@ -89,8 +89,6 @@ def _view(operation: Operation, here: Services, access: Access) -> Callable[...,
         if operation.method != "GET" and not any(getattr(one, "dry_run", False) for one in models.values()):
             g.written = Written(call, operation, parts.get("id"))
         reply = operation.handle(call, **parts, **models)
-        if isinstance(reply, Reply) and "written" in g:
-            g.written.made(reply.document)
         return reply.response() if isinstance(reply, Reply) else reply
 
     return view
@@ -105,7 +103,7 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     if "written" in g:
-        g.written.answered(response.status_code)
+        g.written.answered(response)
     response.headers.update(g.get("rate_headers", {}))
     response.headers["X-Request-Id"] = _request_id()
     response.headers["Cache-Control"] = response.headers.get("Cache-Control") or "no-store"

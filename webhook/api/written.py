@@ -1,16 +1,12 @@
-"""Every write is written down before it is carried out, with the name of its token, and logged with its answer."""
+"""Every write is written down before it is carried out, with the name of its token; its answer is noted afterwards."""
 
-import logging
-from collections.abc import Mapping
-from typing import Any
+from flask import Response
 
 from tasks.usecases import action_log
 from tasks.usecases.action_log import NewAction
 from webhook.api.call import Call
 from webhook.api.routes import Operation
 from worker.secrets import redact
-
-log = logging.getLogger(__name__)
 
 #: characters of a subject; ids have about 40
 _LONGEST = 200
@@ -25,23 +21,19 @@ class Written:
     def __init__(self, call: Call, operation: Operation, subject: str | None) -> None:
         self._here = call.here
         # As it was called: a part of a path may be anything.
-        self._subject = subject = subject and redact(subject)[:_LONGEST]
-        self._new = NewAction(
-            door="api",
-            actor=call.caller.name,
-            action=f"{operation.method} {operation.path}",
-            subject=subject,
-            request_id=call.request_id,
+        self._subject = subject and redact(subject)[:_LONGEST]
+        self._id = action_log.begin(
+            call.here,
+            NewAction(
+                door="api",
+                actor=call.caller.name,
+                action=f"{operation.method} {operation.path}",
+                subject=self._subject,
+                request_id=call.request_id,
+            ),
         )
-        self._id = action_log.begin(call.here, self._new)
 
-    def made(self, document: Mapping[str, Any]) -> None:
-        """Note the id of what was made."""
-        found = document.get("id")
-        if self._subject is None and isinstance(found, str):
-            self._subject = found
-
-    def answered(self, status: int) -> None:
-        action_log.finish(self._here, self._id, status, self._subject)
-        new = self._new
-        log.info("%s by %s: %s, %s, request %s", new.action, new.actor, status, self._subject, new.request_id)
+    def answered(self, response: Response) -> None:
+        """Note the status, and the id of what was made, which `Location` ends with."""
+        made = response.headers.get("Location", "").rpartition("/")[2]
+        action_log.finish(self._here, self._id, response.status_code, self._subject or made or None)

@@ -50,7 +50,8 @@ def create_thing(call: Call, body: Thing) -> Reply:
     if body.dry_run:
         return Reply(document={"id": None})
     (made,) = call.here.ledger.generations.create([new(body.prompt, created_by=call.caller.by)])
-    return Reply(document={"id": made.id, "actions": [one._asdict() for one in call.here.ledger.access.actions()]})
+    document = {"id": made.id, "actions": [one._asdict() for one in call.here.ledger.access.actions()]}
+    return Reply(document=document, status=201, headers={"Location": f"/v1/things/{made.id}"})
 
 
 @routes.post("/things/{id}/stop", scope=Scope.GENERATIONS_WRITE, answers={200: None})

@@ -110,7 +110,7 @@ def test_who_listens_to_others_gets_no_request_without_a_token(door: Door, addre
 )
 def test_who_uses_this_machine_needs_no_token(door: Door, headers: dict[str, str]) -> None:
     response = door.post(headers=headers)
-    assert response.status_code == 200
+    assert response.status_code == 201
     assert door.rows()["generations"] == 1
     assert door.get(headers=headers).json == {"id": "gen_1", "caller": "local", "is_test": False}
 
@@ -118,7 +118,7 @@ def test_who_uses_this_machine_needs_no_token(door: Door, headers: dict[str, str
 @pytest.mark.parametrize("address", ["::1", "::ffff:127.0.0.1", "127.0.0.5"])
 def test_loopback_has_more_than_one_address(door: Door, address: str) -> None:
     here = {"SERVER_NAME": "::1", "REMOTE_ADDR": address}
-    assert door.post(headers={"Host": "[::1]:8001"}, environ_overrides=here).status_code == 200
+    assert door.post(headers={"Host": "[::1]:8001"}, environ_overrides=here).status_code == 201
 
 
 def test_a_page_may_look_but_no_browser_shows_it_anything(door: Door) -> None:

@@ -37,7 +37,7 @@ def test_a_token_lets_its_bearer_in_from_wherever_it_comes(door: Door) -> None:
     there = {"REMOTE_ADDR": "203.0.113.7", "SERVER_NAME": "0.0.0.0"}
     response = door.get(secret=made.secret, headers=far, environ_overrides=there)
     assert response.json == {"id": "gen_1", "caller": "studio", "is_test": False}
-    assert door.post(secret=made.secret, headers=far, environ_overrides=there).status_code == 200
+    assert door.post(secret=made.secret, headers=far, environ_overrides=there).status_code == 201
 
 
 def test_a_test_token_says_so(door: Door) -> None:
