@@ -11,6 +11,8 @@ from tests.clock import FakeClock
 from tests.webhook.api.access.conftest import HERE, Door, bearer
 from worker.secrets import configure_logging
 
+pytestmark = pytest.mark.matrix
+
 CHALLENGE = 'Bearer realm="darkroom", error="invalid_token"'
 
 

@@ -6,6 +6,8 @@ from tests.webhook.api.access.conftest import Door
 from worker.generation import State
 from worker.ledger.access import Action
 
+pytestmark = pytest.mark.matrix
+
 
 def actions(door: Door) -> list[Action]:
     return list(door.ledger.access.actions())
