@@ -29,6 +29,8 @@ COMMANDS: Commands = {
     "accept": ("tasks.cli.accept:accept", "Archive refused files unchanged, after a review"),
     "rescue": ("tasks.cli.rescue:rescue", "Import tasks that exist only at the provider"),
     "reconcile": ("tasks.cli.reconcile:reconcile", "Compare the ledger with the bucket and the providers' lists"),
+    "token": ("tasks.cli.token:token", "Create, list and revoke tokens of the API"),
+    "audit-log": ("tasks.cli.audit_log:audit_log", "Show who changed what over the API"),
     "delete": ("tasks.cli.delete:delete", "Delete generations, for example at a client's request"),
     "prune": ("tasks.cli.prune:prune", "Delete rows past their retention"),
     "db": ("tasks.cli.db:db", "Manage the ledger's tables"),

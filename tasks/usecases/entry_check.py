@@ -26,7 +26,8 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 class Defaults:
     """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
 
-    `files`: where images on this machine are found; without it, options must not name any.
+    `files`: where images on this machine are found; without it, options must not name any. `created_by`: who asks,
+    for the history of what is created.
     """
 
     provider: str = DEFAULT_PROVIDER
@@ -36,6 +37,7 @@ class Defaults:
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     files: InputFiles | None = None
+    created_by: str | None = None
 
 
 class EntryInvalid(DarkroomError):
@@ -111,6 +113,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         row_sha256=entry.row_sha256,
         labels=labels,
         inputs=inputs_of(request.options),
+        created_by=defaults.created_by,
     )
 
 

@@ -46,7 +46,10 @@ class SubmitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpRequest:
-    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's."""
+    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's.
+
+    `created_by`: as in `Defaults`.
+    """
 
     parent_id: str
     action: str
@@ -56,6 +59,7 @@ class FollowUpRequest:
     follow_up: str = ""
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    created_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +179,14 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
     request = replace(new.request, options=dict(wanted.options))
     provider.translate(request)
-    return replace(new, key=wanted.key, priority=wanted.priority, request=request, labels=wanted.labels)
+    return replace(
+        new,
+        key=wanted.key,
+        priority=wanted.priority,
+        request=request,
+        labels=wanted.labels,
+        created_by=wanted.created_by,
+    )
 
 
 def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:

@@ -8,13 +8,15 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
+from tasks.usecases.tokens import allows
 from webhook.api import generations
-from webhook.api.access import identify
+from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.openapi import document_of
 from webhook.api.problems import problem_of
-from webhook.api.reading import read_json, read_query
+from webhook.api.reading import read_json, read_query, require_media
 from webhook.api.routes import Operation
+from webhook.api.written import Written
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
@@ -48,19 +50,22 @@ def _build(here: Services) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_begin)
     app.after_request(_end)
+    access = Access(here)
     app.register_error_handler(Exception, lambda error: problem_of(error, _request_id()))
     for one in OPERATIONS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
-        app.add_url_rule(rule, one.name, _view(one, here), methods=[one.method])
+        view = _view(one, here, access)
+        # Nobody answers a preflight: pages of others get nothing.
+        app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
     described = document_of(OPERATIONS)
     app.add_url_rule("/v1/openapi.json", "openapi", lambda: described)
     return app
 
 
-def _view(operation: Operation, here: Services) -> Callable[..., Response]:
+def _view(operation: Operation, here: Services, access: Access) -> Callable[..., Response]:
     def view(**parts: str) -> Response:
-        caller = identify(request, here)
-        if operation.scope is not None and not _allows(caller.scopes, operation.scope):
+        caller, g.rate_headers = access.identify(request)
+        if operation.scope is not None and not allows(caller.scopes, operation.scope):
             raise Refused(
                 f"this token lacks the scope {operation.scope}: create one with `darkroom token create NAME --scope "
                 f"{operation.scope}`",
@@ -75,26 +80,31 @@ def _view(operation: Operation, here: Services) -> Callable[..., Response]:
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
         models: dict[str, Any] = {}
+        if operation.method != "GET":
+            require_media(request, operation)
         if operation.query is not None:
             models["query"] = read_query(request, operation.query)
         if operation.body is not None:
             models["body"] = read_json(request, operation.body)
+        if operation.method != "GET" and not any(getattr(one, "dry_run", False) for one in models.values()):
+            g.written = Written(call, operation, parts.get("id"))
         reply = operation.handle(call, **parts, **models)
         return reply.response() if isinstance(reply, Reply) else reply
 
     return view
 
 
-def _allows(scopes: frozenset[str], wanted: str) -> bool:
-    return bool(scopes & {"*", wanted, f"{wanted.partition(':')[0]}:*"})
-
-
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    # One that looks like a secret must not be logged.
+    is_usable = _REQUEST_ID.fullmatch(given) and redact(given) == given
+    g.request_id = given if is_usable else f"req_{secrets.token_hex(12)}"
 
 
 def _end(response: Response) -> Response:
+    if "written" in g:
+        g.written.answered(response)
+    response.headers.update(g.get("rate_headers", {}))
     response.headers["X-Request-Id"] = _request_id()
     response.headers["Cache-Control"] = response.headers.get("Cache-Control") or "no-store"
     return response

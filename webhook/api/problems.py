@@ -20,7 +20,7 @@ from worker.errors import (
     NotFound,
     RequestInvalid,
 )
-from worker.secrets import redact
+from worker.secrets import redact, secrets_hidden
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,6 @@ def problem(
         "request_id": request_id,
     }
     if errors:
-        document["errors"] = [{**one, "detail": redact(one["detail"])} for one in errors]
+        document["errors"] = [secrets_hidden(one) for one in errors]
     body = json.dumps(document, ensure_ascii=False)
     return Response(body, status=status, headers=dict(headers or {}), content_type=MEDIA_TYPE)

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from webhook.api.call import Refused
 from webhook.api.models.base import RequestModel
+from webhook.api.routes import Operation
 from webhook.body import read_body
 
 #: bytes of a JSON body; 1,000 generations with long prompts have a tenth of it
@@ -14,6 +15,18 @@ LARGEST_JSON = 16 * 1024 * 1024
 JSON = "application/json"
 
 M = TypeVar("M", bound=RequestModel)
+
+
+def require_media(request: Request, operation: Operation) -> None:
+    """Raises Refused (415) for a body of another type than the operation takes: no form of a web page gets in.
+
+    Without a type there may be no body; whoever reads one refuses it.
+    """
+    taken = ((JSON,) if operation.body is not None else ()) + tuple(operation.media)
+    # Many clients name JSON even where they send no body.
+    if request.mimetype and request.mimetype not in (taken or (JSON,)):
+        advice = f"send it as {' or '.join(taken)}" if taken else "send none"
+        raise Refused(f"the body is {request.mimetype}: {advice}", status=415, code="unsupported_media_type")
 
 
 def read_query(request: Request, model: type[M]) -> M:

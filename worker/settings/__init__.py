@@ -11,6 +11,7 @@ from worker.settings.env_file import (
 )
 from worker.settings.least_secrets import receiver_environment
 from worker.settings.names import misspelt_settings
+from worker.settings.rates import read_rate
 from worker.settings.settings import Settings, load_settings, provider_prefixes, settings_with
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "provider_prefixes",
     "read_broker_url",
     "read_env_file",
+    "read_rate",
     "receiver_environment",
     "redis_client",
     "settings_with",

@@ -27,6 +27,7 @@ from worker.secrets import bucket_credentials, read_keys, read_list, read_secret
 from worker.settings.broker_url import read_broker_url
 from worker.settings.env_file import use_env_file
 from worker.settings.faults import Unreadable, sentences
+from worker.settings.rates import read_rate
 from worker.subscribers import FORM, Subscriber, WebhookSigner, celery_tasks, patterns, webhooks
 
 
@@ -113,6 +114,8 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
 
     # --- Darkroom's own ---
+    #: requests that each token of the API may send, unless it has a rate of its own
+    darkroom_api_rate: Annotated[str, _read_by(read_rate)] = "300/second"
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""

@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.access import of_action, of_created_token, of_token
 from tasks.usecases.views.batches_check import of_batch_check, of_fault
 from tasks.usecases.views.batches_move import of_moved_batch
 from tasks.usecases.views.batches_results import of_download
@@ -47,10 +48,12 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_action",
     "of_batch_check",
     "of_batch_details",
     "of_batch_retried",
     "of_batch_submitted",
+    "of_created_token",
     "of_decided",
     "of_deleted",
     "of_details",
@@ -80,6 +83,7 @@ __all__ = [
     "of_steered",
     "of_story",
     "of_submitted",
+    "of_token",
     "of_unconfirmed",
     "of_unread_callback",
     "of_upgraded",

@@ -1,7 +1,9 @@
-"""The façade for who may do what, and what was asked before."""
+"""The façade for who may do what, who did what, and what was asked before."""
 
+from worker.ledger.access.actions import Actions
 from worker.ledger.access.long_requests import LongRequests
+from worker.ledger.access.tokens import Tokens
 
 
-class Access(LongRequests):
+class Access(Tokens, Actions, LongRequests):
     """See the modules of these parts."""

@@ -71,7 +71,8 @@ class NewGeneration:
     """`dedupe` makes repeated creation harmless; `key` is the user's key.
 
     `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
-    name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
+    name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to;
+    `created_by`: who asked for it, where its history tells that.
     """
 
     provider: str
@@ -90,6 +91,7 @@ class NewGeneration:
     providers: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    created_by: str | None = None
 
 
 class NewRow(TypedDict):
@@ -289,7 +291,8 @@ def insert_new(
         elif owners[row["dedupe"]].id != row["id"]:
             continue
         changes.bind(row["id"], provider=row["provider"])
-        changes.record(row["id"], row["batch_id"], None, State.QUEUED, "created")
+        cause = "created" if new.created_by is None else f"created by {new.created_by}"
+        changes.record(row["id"], row["batch_id"], None, State.QUEUED, cause)
         created.append((row, new))
     begin_splits(changes, [row["id"] for row, new in created if new.request.operation is Operation.SPLIT])
     write_labels(connection, [(row["id"], new.labels) for row, new in created])

@@ -7,7 +7,7 @@ events that get them.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
@@ -20,6 +20,7 @@ from worker.ledger.schema import (
     CleanText,
     DeliveryState,
     UtcDateTime,
+    actions,
     assets,
     callbacks,
     deliveries,
@@ -32,10 +33,17 @@ from worker.ledger.statements import IDS, LIMIT, Query, insert_ignoring
 
 #: rows that one transaction deletes at the most (of events: with their deliveries)
 BITE = 500
+#: the log of actions is kept for at least this long
+LEAST_OF_ACTIONS = timedelta(days=30)
 
 
 class _Old(NamedTuple):
     id: int
+    at: datetime
+
+
+class _OldAction(NamedTuple):
+    id: str
     at: datetime
 
 
@@ -60,6 +68,9 @@ _EVENTS = Query(
     _Old,
     select(_e.id, _e.at).where(_e.id > bindparam("after"), _e.id < bindparam("end")).order_by(_e.id).limit(LIMIT),
 )
+# Likewise.
+_ACTIONS = Query(_OldAction, select(actions.c.id, actions.c.at).order_by(actions.c.id).limit(LIMIT))
+_OLD_ACTIONS = (actions.c.at < _BEFORE,)
 _LEFT_LONG_AGO = _s.left_at.is_not(None) & (_s.left_at < _BEFORE)
 _DELIVERIES = Query(
     _Owed,
@@ -82,6 +93,7 @@ _DROP_CALLBACKS = delete(callbacks).where(_c.id.in_(IDS))
 _DROP_LINKS = update(assets).where(_a.id.in_(IDS)).values(url="")
 _DROP_DELIVERIES = delete(deliveries).where(_d.event_id.in_(IDS))
 _DROP_EVENTS = delete(events).where(_e.id.in_(IDS))
+_DROP_ACTIONS = delete(actions).where(actions.c.id.in_(IDS))
 _KIND = bindparam("of", type_=CleanText())
 _NOTE = update(prunes).where(_p.kind == _KIND, _p.before < _BEFORE).values(before=_BEFORE)
 
@@ -137,6 +149,16 @@ class Pruning(Part):
             gone = connection.execute(delete(heartbeats).where(*_HEARTBEATS), {"before": before}).rowcount
         return Bite({"heartbeats": gone}, None)
 
+    def prune_actions(self, before: datetime) -> Bite:
+        """Delete actions from before then, but none of the last 30 days."""
+        before = self._of_actions(before)
+        with self._database.write() as connection:
+            oldest = _ACTIONS.all(connection, limit=BITE)
+            ids = [row.id for row in oldest if row.at < before]
+            if ids:
+                connection.execute(_DROP_ACTIONS, {"ids": ids})
+        return _bite("actions", ids)
+
     def count_prunable(self, before: datetime) -> dict[str, int]:
         """Count the rows per table that would be deleted (`assets`: their links)."""
         found: Counter[str] = Counter()
@@ -144,6 +166,9 @@ class Pruning(Part):
             for table, is_old in ((callbacks, _CALLBACKS), (assets, _LINKS), (heartbeats, _HEARTBEATS)):
                 count = select(func.count()).select_from(table).where(*is_old)
                 found[table.name] = connection.execute(count, {"before": before}).scalar_one()
+            kept = {"before": self._of_actions(before)}
+            count = select(func.count()).select_from(actions).where(*_OLD_ACTIONS)
+            found[actions.name] = connection.execute(count, kept).scalar_one()
             after: int | None = 0
             while after is not None:
                 old = _old_events(connection, before, after)
@@ -152,8 +177,11 @@ class Pruning(Part):
                 after = old.after
         return found
 
+    def _of_actions(self, before: datetime) -> datetime:
+        return min(before, self._database.clock() - LEAST_OF_ACTIONS)
 
-def _bite(table: str, ids: Sequence[int]) -> Bite:
+
+def _bite(table: str, ids: Sequence[object]) -> Bite:
     return Bite({table: len(ids)}, 0 if len(ids) == BITE else None)
 
 
