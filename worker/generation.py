@@ -330,6 +330,9 @@ class Generation:
     provider_changes: tuple[ProviderChange, ...] = ()
     #: the label whose budget has no room for it, as `client=acme`
     held_label: str | None = None
+    #: the SHA-256 of the recipe that it follows, and the id of the step that made it; None: it was submitted
+    recipe: str | None = None
+    step: str | None = None
 
     @property
     def request(self) -> GenerationRequest:

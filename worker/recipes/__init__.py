@@ -1,10 +1,21 @@
-"""Follow-ups of a success."""
+"""What follows a generation: recipes, and their short form."""
 
 from worker.recipes.follow_up_expression import FollowUp, expand, parse_follow_ups, steps_of
+from worker.recipes.recipe import After, Chooser, Facts, Pick, Recipe, Step, walk
+from worker.recipes.recipe_document import from_document, to_document
 
 __all__ = [
+    "After",
+    "Chooser",
+    "Facts",
     "FollowUp",
+    "Pick",
+    "Recipe",
+    "Step",
     "expand",
+    "from_document",
     "parse_follow_ups",
     "steps_of",
+    "to_document",
+    "walk",
 ]

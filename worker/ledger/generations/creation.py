@@ -13,6 +13,7 @@ from worker.generation import Generation, GenerationRequest, Operation, State
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Part, in_bites, takes_several
 from worker.ledger.flows import Flow, line_up
+from worker.ledger.generations.recipes import write_recipes
 from worker.ledger.generations.splits import begin_splits
 from worker.ledger.generations.unfinished import (
     BatchGone,
@@ -33,6 +34,7 @@ from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
 from worker.ledger.statements import IDS, Query, insert_rows
 from worker.pricing import tier_of
+from worker.recipes import After, Recipe
 
 
 class Owner(NamedTuple):
@@ -72,6 +74,7 @@ class NewGeneration:
 
     `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
     name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
+    `recipe`: which it follows; `step`: of it, that made this one.
     """
 
     provider: str
@@ -90,6 +93,8 @@ class NewGeneration:
     providers: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    recipe: Recipe | None = None
+    step: str | None = None
 
 
 class NewRow(TypedDict):
@@ -127,6 +132,11 @@ class NewRow(TypedDict):
     row_version: int | None
     providers: Sequence[str] | None
     provider_changes: None
+    recipe: str | None
+    step: str | None
+    followed_failure_at: datetime | None
+    followed_success_at: datetime | None
+    followed_archive_at: datetime | None
 
 
 #: the row that would be written, and what it was made of
@@ -276,6 +286,7 @@ def insert_new(
 
     Raises BeingWritten for what belongs to an unfinished batch of others.
     """
+    write_recipes(changes, [new.recipe for _, new in wanted if new.recipe])
     # In order of key, so that two who write the same keys never wait for each other in a circle.
     insert_rows(connection, generations, [row for row, _ in sorted(wanted, key=_by_key)], ignoring=True)
     owners = _owners(connection, [row["dedupe"] for row, _ in wanted if row["dedupe"]])
@@ -363,6 +374,7 @@ def _labelled(
 
 def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, pinned: str) -> NewRow:
     tier = tier_of(new.request)
+    moments = {step.after for step in new.recipe.after(new.step)} if new.recipe else ()
     return {
         "id": new_id("gen", now),
         "batch_id": batch_id,
@@ -396,4 +408,9 @@ def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, 
         "row_version": None if new.row_number is None else new.row_version,
         "providers": list(new.providers) or None,
         "provider_changes": None,
+        "recipe": None if new.recipe is None else new.recipe.sha256,
+        "step": new.step,
+        "followed_failure_at": None if After.FAILED in moments else now,
+        "followed_success_at": None if After.SUCCEEDED in moments else now,
+        "followed_archive_at": None if After.ARCHIVED in moments else now,
     }
