@@ -35,7 +35,7 @@ HOMES = {
     "click": ["tasks/cli/*"],
     "rich": ["tasks/cli/*"],
     "PIL": ["worker/media/decoding_child.py", "worker/providers/acedata/mask.py"],
-    "yaml": ["worker/yaml_file.py", "worker/pricing/price_file.py", "worker/recipes/recipe_file.py"],
+    "yaml": ["worker/yaml_files/*", "worker/pricing/price_file.py", "worker/recipes/recipe_file.py"],
     "pydantic_settings": ["worker/settings/settings.py"],
 }
 

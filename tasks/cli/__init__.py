@@ -13,6 +13,7 @@ COMMANDS: Commands = {
     "init": ("tasks.cli.init:init", "Create a first .env: provider key, bucket, public URL"),
     "submit": ("tasks.cli.submit:submit", "Submit generations: one prompt, several, or a file"),
     "batch": ("tasks.cli.batch:batch", "Check, submit, steer and export batches: a sheet in, images out"),
+    "recipe": ("tasks.cli.recipe:recipe", "Check, list and draw recipes: what follows a success"),
     "providers": ("tasks.cli.providers:providers", "Show what each provider supports"),
     "list": ("tasks.cli.list:list_generations", "List generations, newest first"),
     "show": ("tasks.cli.show:show", "Show a generation and its history"),

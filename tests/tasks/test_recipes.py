@@ -11,8 +11,7 @@ from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.approvals import Approval, ApprovalState
 from worker.ledger.generations import NewGeneration
-from worker.recipes.recipe import Recipe
-from worker.recipes.recipe_file import load_recipe
+from worker.recipes import Recipe, load_recipe
 
 PRICES = "currency: USD\nprices: [{provider: acedata, price: 0.05}]\n"
 SHOP = """

@@ -55,6 +55,7 @@ class GenerationRow(NamedTuple):
     provider_changes: Sequence[Mapping[str, str]] | None
     held_label: str | None
     recipe: str | None
+    recipe_name: str | None
     step: str | None
 
 
@@ -140,6 +141,7 @@ def to_generation(row: GenerationRow) -> Generation:
         provider_changes=tuple(ProviderChange(**one) for one in row.provider_changes or ()),
         held_label=row.held_label,
         recipe=row.recipe,
+        recipe_name=row.recipe_name,
         step=row.step,
     )
 

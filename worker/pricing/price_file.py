@@ -17,7 +17,7 @@ from worker.pricing.prices import MILLION, Caps, Prices, Rule, read_amount
 from worker.pricing.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
 from worker.prompt_flags import plain_version
 from worker.secrets import read_setting_file
-from worker.yaml_file import YamlFile, compose, place
+from worker.yaml_files import YamlFile, compose, place
 
 _LABEL = re.compile(r"[a-z0-9_.-]{1,63}")
 _CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")

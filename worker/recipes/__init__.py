@@ -1,10 +1,12 @@
 """What follows a generation: recipes, and their short form."""
 
 from worker.recipes.follow_up_expression import FollowUp, expand, parse_follow_ups, steps_of
+from worker.recipes.loading import SUFFIX, load_recipe
 from worker.recipes.recipe import After, Chooser, Facts, Pick, Recipe, Step, walk
 from worker.recipes.recipe_document import from_document, to_document
 
 __all__ = [
+    "SUFFIX",
     "After",
     "Chooser",
     "Facts",
@@ -14,6 +16,7 @@ __all__ = [
     "Step",
     "expand",
     "from_document",
+    "load_recipe",
     "parse_follow_ups",
     "steps_of",
     "to_document",

@@ -143,9 +143,9 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
-    def moments(self) -> frozenset[After]:
-        """Return the moments that any of its steps follows."""
-        return frozenset(step.after for step in walk(self.steps))
+    def all_steps(self) -> Iterator["Step"]:
+        """Yield each step before what follows it."""
+        return walk(self.steps)
 
     def after(self, step_id: str | None) -> tuple[Step, ...]:
         """Return what follows the generations of a step; None: those that were submitted."""

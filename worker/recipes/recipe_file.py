@@ -12,12 +12,10 @@ from worker.errors import ConfigurationError
 from worker.generation import Operation, operation_of
 from worker.recipes.recipe import After, Chooser, Numbers, Pick, Recipe, Step, When, walk
 from worker.secrets import read_setting_file
-from worker.yaml_file import YamlFile, compose
+from worker.yaml_files import YamlFile, compose
 
 if TYPE_CHECKING:
     import yaml
-
-SUFFIX = ".yaml"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _TIME = re.compile(r"([1-9][0-9]{0,5})\s*(s|min|h|d)")
@@ -32,7 +30,7 @@ _PICKS = "all, first, numbers such as 1,3, random 2, task NAME@QUEUE, or person"
 _DEFAULT_QUEUE = "celery"
 
 
-def load_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path) -> Recipe:
     """Raises ConfigurationError with file, line and column of the mistake."""
     root = compose(path, read_setting_file("DARKROOM_RECIPES", path))
     if root is None:
@@ -66,6 +64,9 @@ class _File(YamlFile):
         return Recipe(name=name, steps=steps, **limits)
 
     def _step(self, node: "yaml.Node") -> Step:
+        for key in self.named(node):
+            if self.text(key) == "on":
+                self.refuse(key, "unknown key 'on': write `after:`, because YAML readers take a bare `on` for true")
         parts = self.mapping(node, _STEP_KEYS)
         for name in ("id", "do"):
             if name not in parts:

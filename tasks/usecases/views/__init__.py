@@ -31,6 +31,7 @@ from tasks.usecases.views.generations import (
     of_submitted,
     with_results,
 )
+from tasks.usecases.views.recipes import of_drawing, of_recipe, of_recipe_file
 from tasks.usecases.views.reports import (
     of_diagnosis,
     of_ledger_size,
@@ -57,6 +58,7 @@ __all__ = [
     "of_diagnosis",
     "of_dismissed",
     "of_download",
+    "of_drawing",
     "of_fault",
     "of_found_task",
     "of_generation",
@@ -70,6 +72,8 @@ __all__ = [
     "of_priced",
     "of_provider",
     "of_pruned",
+    "of_recipe",
+    "of_recipe_file",
     "of_reconciliation",
     "of_refused",
     "of_replayed",

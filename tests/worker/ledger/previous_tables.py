@@ -31,7 +31,7 @@ _ADDED = {
 _COLUMNS = {
     "batches": ("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
     "generations": (
-        *("recipe", "step", "followed_failure_at", "followed_success_at", "followed_archive_at"),
+        *("recipe", "recipe_name", "step", "followed_failure_at", "followed_success_at", "followed_archive_at"),
         *("input", "row_number", "row_sha256", "row_version", "providers", "provider_changes", "held_label"),
     ),
 }

@@ -133,6 +133,7 @@ class NewRow(TypedDict):
     providers: Sequence[str] | None
     provider_changes: None
     recipe: str | None
+    recipe_name: str | None
     step: str | None
     followed_failure_at: datetime | None
     followed_success_at: datetime | None
@@ -409,6 +410,7 @@ def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, 
         "providers": list(new.providers) or None,
         "provider_changes": None,
         "recipe": None if new.recipe is None else new.recipe.sha256,
+        "recipe_name": None if new.recipe is None else new.recipe.name,
         "step": new.step,
         "followed_failure_at": None if After.FAILED in moments else now,
         "followed_success_at": None if After.SUCCEEDED in moments else now,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, case, func, literal, select, text, update
+from sqlalchemy import bindparam, case, func, select, text, update
 
 from worker.generation import Generation, State
 from worker.ledger.changes import Changes
@@ -50,13 +50,16 @@ _MARKS: Mapping[After, tuple[str, tuple[State, ...]]] = {
     After.SUCCEEDED: ("followed_success_at", (State.SUCCEEDED, State.ARCHIVED, State.EXPIRED)),
     After.ARCHIVED: ("followed_archive_at", (State.ARCHIVED,)),
 }
-_MOMENT = case(
-    *((_g.state.in_(states) & _g[mark].is_(None), literal(moment.value)) for moment, (mark, states) in _MARKS.items())
-).label("moment")
 RECIPES_DUE = select(*GENERATION).where(
     text(RECIPE_DUE), _g.follow_up_not_before.is_(None) | (_g.follow_up_not_before <= NOW)
 )
-_NEXT_OF_RECIPES = RECIPES_DUE.add_columns(_MOMENT).order_by(_g.batch_id).limit(LIMIT)
+_NEXT_STEPS = {
+    moment: Query(
+        GenerationRow,
+        RECIPES_DUE.where(_g.state.in_(states), _g[mark].is_(None)).order_by(_g.batch_id).limit(LIMIT),
+    )
+    for moment, (mark, states) in _MARKS.items()
+}
 _CHILDREN = select(func.count()).where(_g.parent_id == bindparam("of", type_=CleanText()))
 _REFUSED = Query(
     _Refused,
@@ -85,8 +88,11 @@ class FollowUps(Part):
         """Return generations for which steps of their recipe are due."""
         now = self._database.clock()
         with self._database.read() as connection:
-            rows = connection.execute(_NEXT_OF_RECIPES, {"limit": limit, "now": now}).all()
-        return [DueSteps(to_generation(GenerationRow._make(facts)), After(moment)) for *facts, moment in rows]
+            return [
+                DueSteps(to_generation(row), moment)
+                for moment, query in _NEXT_STEPS.items()
+                for row in query.all(connection, limit=limit, now=now)
+            ]
 
     def create_follow_ups(
         self,
@@ -100,7 +106,7 @@ class FollowUps(Part):
     ) -> int:
         """Create them and mark the parent; 0 if another worker has done it. `refused`: why others are missing.
 
-        `moment`: of the steps that made them; `most`: so many children the parent may have in all; more are refused.
+        `moment`: of the steps that made them; `most`: children that the parent may have in all; more are refused.
         """
         now = self._database.clock()
         mark = "followed_up_at" if parent.recipe is None else _MARKS[moment][0]

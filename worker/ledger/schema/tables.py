@@ -127,8 +127,8 @@ generations = Table(
     Column("providers", Json),
     # Where it was before, and why it went on: a list of `worker.generation.ProviderChange`.
     Column("provider_changes", Json),
-    # The recipe that it follows (`recipes`), and the step of it that made this one (None: it was submitted).
-    *(Column(name, CleanText) for name in ("recipe", "step")),
+    # The recipe that it follows (`recipes`), its name, and its step that made this one (None: it was submitted).
+    *(Column(name, CleanText) for name in ("recipe", "recipe_name", "step")),
     # When the recipe's steps were done that follow its failure, its success and its archiving. Not `followed_up_at`,
     # which is set from the start: a version that knows no recipes must not take them for done.
     *(Column(name, UtcDateTime) for name in ("followed_failure_at", "followed_success_at", "followed_archive_at")),

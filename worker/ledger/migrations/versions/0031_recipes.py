@@ -48,6 +48,7 @@ def upgrade() -> None:
         where = sa.text(condition)
         op.create_index(name, "approvals", [column], sqlite_where=where, postgresql_where=where)
     op.add_column("generations", sa.Column("recipe", CleanText()))
+    op.add_column("generations", sa.Column("recipe_name", CleanText()))
     op.add_column("generations", sa.Column("step", CleanText()))
     op.add_column("generations", sa.Column("followed_failure_at", UtcDateTime()))
     op.add_column("generations", sa.Column("followed_success_at", UtcDateTime()))
