@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.approvals import of_approval, of_approved, of_pending_approval
 from tasks.usecases.views.batches_check import of_batch_check, of_fault
 from tasks.usecases.views.batches_move import of_moved_batch
 from tasks.usecases.views.batches_results import of_download
@@ -48,6 +49,8 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_approval",
+    "of_approved",
     "of_batch_check",
     "of_batch_details",
     "of_batch_retried",
@@ -69,6 +72,7 @@ __all__ = [
     "of_move",
     "of_moved_batch",
     "of_none_refused",
+    "of_pending_approval",
     "of_priced",
     "of_provider",
     "of_pruned",
