@@ -5,16 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from tasks.children import child_of
 from tasks.deciding import end_overdue
-from tasks.recipe_steps import plan_steps
-from tasks.splitting import actions_of
+from tasks.recipe_steps import plan_short_form, plan_steps
 from worker import telemetry
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
-from worker.generation import Generation, Operation
-from worker.ledger.generations import dedupe_of_follow_up
-from worker.recipes import After, expand
+from worker.generation import Generation
+from worker.recipes import After
 from worker.runtime import shutdown
 from worker.secrets import described
 from worker.services import Services, services
@@ -75,12 +72,6 @@ def _follow_recipe(here: Services, parent: Generation, moment: After) -> int:
 
 
 def _follow_short_form(here: Services, parent: Generation) -> int:
-    settings = here.settings
-    if parent.depth >= settings.darkroom_max_depth:
-        return here.ledger.generations.create_follow_ups(
-            parent, [], [f"follow-ups may not be deeper than {parent.depth}"]
-        )
-    offered = actions_of(here, parent) if Operation.SPLIT in parent.follow_up else parent.actions
-    wanted, refused = expand(parent.follow_up, offered, limit=settings.darkroom_max_follow_ups)
-    children = [child_of(parent, item, dedupe=dedupe_of_follow_up(parent.id, item.action)) for item in wanted]
-    return here.ledger.generations.create_follow_ups(parent, children, refused)
+    planned = plan_short_form(here, parent)
+    most = here.settings.darkroom_max_follow_ups
+    return here.ledger.generations.create_follow_ups(parent, planned.children, planned.refused, most=most)

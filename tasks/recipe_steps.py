@@ -1,16 +1,18 @@
 """What the steps of a recipe create for one generation. Decides; the ledger writes it down."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+from tasks.children import follow_up_of, inherited_prompt
 from tasks.splitting import is_grid
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Asset, AssetKind, Generation, GenerationRequest, Operation, operation_of
-from worker.ledger.generations import NewApproval, NewGeneration, dedupe_of_step
+from worker.ledger.generations import NewApproval, NewGeneration, dedupe_of_follow_up, dedupe_of_step
 from worker.pricing import MILLION, as_text, tier_of
-from worker.providers import Prompt, Provider, input_reference
-from worker.recipes import After, Chooser, Facts, Recipe, Step
+from worker.providers import Provider, input_reference
+from worker.recipes import After, Chooser, Facts, Recipe, Step, as_recipe
 from worker.services import Services
 
 _INDEXED = re.compile(r".*[a-z]([1-4])")
@@ -29,8 +31,43 @@ class Planned:
     refused: list[str] = field(default_factory=list)
 
 
+#: a follow-up of a step: from the number of its image (None: there is one only), and the request for it
+Child = Callable[[Step, int | None, GenerationRequest], NewGeneration]
+
+
 def plan_steps(here: Services, parent: Generation, recipe: Recipe, moment: After) -> Planned:
     """Return what the steps create that follow this moment of a generation."""
+    return _planned(here, parent, recipe, moment, _of_recipe(parent, recipe))
+
+
+def plan_short_form(here: Services, parent: Generation) -> Planned:
+    """Return what follows an archived generation that has the short form of a recipe."""
+    recipe = as_recipe(parent.follow_up, max_fan_out=here.settings.darkroom_max_follow_ups)
+    planned = _planned(here, parent, recipe, After.ARCHIVED, partial(_of_short_form, parent))
+    by_action: dict[str | None, NewGeneration] = {}
+    for child in planned.children:
+        known = by_action.setdefault(child.request.action, child)
+        if known is not child:
+            by_action[child.request.action] = replace(known, follow_up=(*known.follow_up, *child.follow_up))
+    return replace(planned, children=list(by_action.values()))
+
+
+def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, picked: Sequence[int]) -> Planned:
+    """Return what a step creates of the picked images. Raises RequestInvalid for images that are not there."""
+    planned = Planned()
+    assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
+    try:
+        found = _candidates(here, parent, step, assets, _of_recipe(parent, recipe))
+    except (RequestInvalid, ConfigurationError) as error:
+        planned.refused.append(f"step {step.id}: {error}")
+        return planned
+    if unknown := [number for number in picked if number not in found]:
+        raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, found))}")
+    _add(here, planned, step, [found[number] for number in picked])
+    return planned
+
+
+def _planned(here: Services, parent: Generation, recipe: Recipe, moment: After, child: Child) -> Planned:
     planned = Planned()
     assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
     labels = here.ledger.generations.labels_of([parent.id]).get(parent.id, {})
@@ -46,40 +83,42 @@ def plan_steps(here: Services, parent: Generation, recipe: Recipe, moment: After
         if step.after is not moment or not step.when.holds(facts):
             continue
         try:
-            found = _candidates(here, parent, recipe, step, assets)
+            found = _candidates(here, parent, step, assets, child)
         except (RequestInvalid, ConfigurationError) as error:
             planned.refused.append(f"step {step.id}: {error}")
             continue
         if step.pick.waits and step.timeout is not None:
-            is_task = step.pick.chooser is Chooser.TASK
-            planned.approvals.append(
-                NewApproval(
-                    step=step.id,
-                    images=tuple(found),
-                    timeout=step.timeout,
-                    task=step.pick.task if is_task else None,
-                    queue=step.pick.queue if is_task else None,
-                )
-            )
+            planned.approvals.append(_approval(step, found))
             continue
         picked = step.pick.of(tuple(found), seed=f"{recipe.sha256}/{step.id}/{parent.id}")
         _add(here, planned, step, [found[number] for number in picked])
     return planned
 
 
-def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, picked: Sequence[int]) -> Planned:
-    """Return what a step creates of the picked images. Raises RequestInvalid for images that are not there."""
-    planned = Planned()
-    assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
-    try:
-        found = _candidates(here, parent, recipe, step, assets)
-    except (RequestInvalid, ConfigurationError) as error:
-        planned.refused.append(f"step {step.id}: {error}")
-        return planned
-    if unknown := [number for number in picked if number not in found]:
-        raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, found))}")
-    _add(here, planned, step, [found[number] for number in picked])
-    return planned
+def _approval(step: Step, found: Mapping[int, NewGeneration]) -> NewApproval:
+    assert step.timeout is not None, "a step that waits has one"  # noqa: S101
+    is_task = step.pick.chooser is Chooser.TASK
+    return NewApproval(
+        step=step.id,
+        images=tuple(found),
+        timeout=step.timeout,
+        task=step.pick.task if is_task else None,
+        queue=step.pick.queue if is_task else None,
+    )
+
+
+def _of_recipe(parent: Generation, recipe: Recipe) -> Child:
+    def child(step: Step, number: int | None, request: GenerationRequest) -> NewGeneration:
+        dedupe = dedupe_of_step(recipe.sha256, step.id, parent.id, number)
+        return follow_up_of(parent, request, dedupe=dedupe, recipe=recipe, step=step.id)
+
+    return child
+
+
+def _of_short_form(parent: Generation, step: Step, _: int | None, request: GenerationRequest) -> NewGeneration:
+    rest = step.id.partition("/")[2]
+    dedupe = dedupe_of_follow_up(parent.id, str(request.action))
+    return follow_up_of(parent, request, dedupe=dedupe, follow_up=(rest,) if rest else ())
 
 
 def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGeneration]) -> None:
@@ -106,7 +145,7 @@ def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGen
 
 
 def _candidates(
-    here: Services, parent: Generation, recipe: Recipe, step: Step, assets: Sequence[Asset]
+    here: Services, parent: Generation, step: Step, assets: Sequence[Asset], child: Child
 ) -> dict[int, NewGeneration]:
     """Return the follow-up of each image that can be picked, by its number; the only one has the number 1."""
     provider = here.provider(parent.provider)
@@ -120,20 +159,7 @@ def _candidates(
         for request in requests.values():
             provider.translate(request)
     is_only = len(requests) == 1
-    return {
-        number: NewGeneration(
-            provider=parent.provider,
-            request=request,
-            dedupe=dedupe_of_step(recipe.sha256, step.id, parent.id, None if is_only else number),
-            priority=parent.priority,
-            parent_id=parent.id,
-            depth=parent.depth + 1,
-            batch_id=parent.batch_id,
-            recipe=recipe,
-            step=step.id,
-        )
-        for number, request in requests.items()
-    }
+    return {number: child(step, None if is_only else number, request) for number, request in requests.items()}
 
 
 def _requests(
@@ -147,7 +173,7 @@ def _requests(
     capability = provider.capabilities.get(operation)
     if capability is None:
         raise RequestInvalid(f"{provider.title} does not support {operation}")
-    prompt = step.prompt or ("" if capability.prompt is Prompt.UNUSED else parent.prompt)
+    prompt = step.prompt or inherited_prompt(parent, operation)
     if capability.actions:
         request = GenerationRequest(operation=operation, prompt=prompt, options=options, parent=parent.handle)
         actions = _actions(parent, step, operation)
