@@ -27,7 +27,6 @@ from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
-from worker.recipes import FollowUp
 from worker.services import Services
 
 #: providers list what can follow an image, but not always that a region of it can be repainted
@@ -173,7 +172,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support")
     then = follow_ups_of(services, wanted.follow_up)
     require_follow_ups(provider, then)
-    new = child_of(parent, FollowUp(action, then), dedupe=dedupe_for(wanted.key))
+    new = child_of(parent, action, then, dedupe=dedupe_for(wanted.key))
     if wanted.prompt is not None:
         refuse_unused(provider, operation, wanted.prompt)
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
@@ -195,7 +194,7 @@ def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:
             raise RequestInvalid(f"split takes no {part}: it cuts the grid as it is", about=(part,))
     if wanted.follow_up:
         raise RequestInvalid("nothing can follow split: providers know nothing of the images that are cut here")
-    new = child_of(parent, FollowUp(wanted.action, ()), dedupe=dedupe_for(wanted.key))
+    new = child_of(parent, wanted.action, (), dedupe=dedupe_for(wanted.key))
     return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels)
 
 

@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     darkroom_timezone: Annotated[str, _read_by(read_zone)] = "UTC"
     #: days for which applied callbacks, told events and dead links are kept; 0 keeps them for ever
     darkroom_keep_days: float = Field(default=30, ge=0, le=36_500)
+    #: the folder of the recipes: NAME.yaml
+    darkroom_recipes: Path | None = None
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
 

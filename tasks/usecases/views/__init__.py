@@ -5,6 +5,7 @@ use cases of all.
 """
 
 from tasks.usecases.views.access import of_action, of_created_token, of_token
+from tasks.usecases.views.approvals import of_approval, of_approved, of_pending_approval
 from tasks.usecases.views.batches_check import of_batch_check, of_fault
 from tasks.usecases.views.batches_move import of_moved_batch
 from tasks.usecases.views.batches_results import of_download
@@ -32,6 +33,7 @@ from tasks.usecases.views.generations import (
     of_submitted,
     with_results,
 )
+from tasks.usecases.views.recipes import of_drawing, of_recipe, of_recipe_file
 from tasks.usecases.views.reports import (
     of_diagnosis,
     of_ledger_size,
@@ -49,6 +51,8 @@ from tasks.usecases.views.reports import (
 
 __all__ = [
     "of_action",
+    "of_approval",
+    "of_approved",
     "of_batch_check",
     "of_batch_details",
     "of_batch_retried",
@@ -60,6 +64,7 @@ __all__ = [
     "of_diagnosis",
     "of_dismissed",
     "of_download",
+    "of_drawing",
     "of_fault",
     "of_found_task",
     "of_generation",
@@ -70,9 +75,12 @@ __all__ = [
     "of_move",
     "of_moved_batch",
     "of_none_refused",
+    "of_pending_approval",
     "of_priced",
     "of_provider",
     "of_pruned",
+    "of_recipe",
+    "of_recipe_file",
     "of_reconciliation",
     "of_refused",
     "of_replayed",

@@ -8,12 +8,24 @@ from worker.ledger.generations.file_batches import FileBatches
 from worker.ledger.generations.finding import Finding
 from worker.ledger.generations.follow_ups import FollowUps
 from worker.ledger.generations.queries import Queries
+from worker.ledger.generations.recipes import Recipes
 from worker.ledger.generations.results import Results
 from worker.ledger.generations.task_import import TaskImport
 from worker.ledger.outcome import Outcomes
 
 
 class Generations(
-    Creation, FileBatches, Outcomes, Control, FollowUps, TaskImport, Deletion, Finding, BatchReports, Queries, Results
+    Creation,
+    FileBatches,
+    Outcomes,
+    Control,
+    FollowUps,
+    TaskImport,
+    Deletion,
+    Finding,
+    BatchReports,
+    Queries,
+    Results,
+    Recipes,
 ):
     """Creation, control, follow-ups, import, deletion, queries and results of generations."""
