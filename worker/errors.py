@@ -36,6 +36,14 @@ class RequestInvalid(DarkroomError):
         self.at = at
 
 
+class KeyTaken(RequestInvalid):
+    """The user's `key` belongs to another generation."""
+
+    def __init__(self, message: str, key: str | None) -> None:
+        super().__init__(message, about=("key",))
+        self.key = key
+
+
 class KeyReused(RequestInvalid):
     """The idempotency key belongs to another request."""
 

@@ -1,7 +1,9 @@
 """Generations: creation, control, follow-ups, import, deletion, queries."""
 
 from worker.ledger.generations.batch_facts import BatchFacts, BatchMoney, Failure
+from worker.ledger.generations.control import Retried
 from worker.ledger.generations.counting import Counting
+from worker.ledger.generations.create import Created
 from worker.ledger.generations.creation import NewGeneration
 from worker.ledger.generations.file_batches import CHOICE, FileBatch, KnownRow, RowsTaken, Written
 from worker.ledger.generations.finding import Batch, Keyed, dedupe_of, short_id
@@ -25,6 +27,7 @@ __all__ = [
     "BatchResult",
     "BeingWritten",
     "Counting",
+    "Created",
     "Failure",
     "FileBatch",
     "Generations",
@@ -38,6 +41,7 @@ __all__ = [
     "Placed",
     "RefusedFollowUp",
     "ResultColumns",
+    "Retried",
     "RowsTaken",
     "Story",
     "WithoutTask",

@@ -2,7 +2,7 @@
 
 from worker.ledger.generations.batch_facts import BatchReports
 from worker.ledger.generations.control import Control
-from worker.ledger.generations.creation import Creation
+from worker.ledger.generations.create import Creation
 from worker.ledger.generations.deletion import Deletion
 from worker.ledger.generations.file_batches import FileBatches
 from worker.ledger.generations.finding import Finding
