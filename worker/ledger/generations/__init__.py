@@ -11,6 +11,7 @@ from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollo
 from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.queries import Move, Story
 from worker.ledger.generations.results import BatchResult, ResultColumns
+from worker.ledger.generations.snapshots import FollowedBy, Snapshot
 from worker.ledger.generations.task_import import EARLIER, LATER, Known, Orphan, Place, Placed, WithoutTask
 from worker.ledger.generations.unfinished import BeingWritten
 from worker.ledger.lineage import dedupe_of_follow_up
@@ -30,6 +31,7 @@ __all__ = [
     "Created",
     "Failure",
     "FileBatch",
+    "FollowedBy",
     "Generations",
     "Keyed",
     "Known",
@@ -43,6 +45,7 @@ __all__ = [
     "ResultColumns",
     "Retried",
     "RowsTaken",
+    "Snapshot",
     "Story",
     "WithoutTask",
     "Written",
