@@ -1,6 +1,5 @@
 """A request with an idempotency key is carried out once, however often it is sent, and by however many at once."""
 
-from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -81,8 +80,9 @@ def test_a_key_is_kept_for_a_week_however_short_the_retention(ledger: Ledger, cl
 
 
 def test_a_key_under_a_lease_is_not_pruned(ledger: Ledger, clock: FakeClock):
-    assert ledger.access.claim_request(FOX, timedelta(days=9)) is None
+    assert ledger.access.claim_request(FOX, LEASE) is None
     clock.advance(days=8)
+    ledger.access.renew_request(FOX, LEASE)
     ledger.maintenance.prune_idempotency_keys(clock())
     assert kept(ledger) == [("tok_1", "order-7")]
 
@@ -117,6 +117,13 @@ def test_when_the_lease_has_expired_the_next_one_completes_the_request(ledger: L
     assert ledger.access.claim_request(FOX, LEASE) is None
     ledger.access.keep_request(FOX, {"batches": ["batch_1"]})
     assert ledger.access.claim_request(FOX, LEASE) == ledger.access.result_of(FOX) == {"batches": ["batch_1"]}
+
+
+def test_a_lease_of_a_wrong_clock_holds_nobody(ledger: Ledger, clock: FakeClock):
+    clock.advance(days=400)
+    ledger.access.claim_request(FOX, LEASE)
+    clock.advance(days=-400)
+    assert ledger.access.claim_request(FOX, LEASE) is None
 
 
 def test_a_request_that_was_given_up_is_carried_out_by_whoever_repeats_it(ledger: Ledger):

@@ -6,7 +6,7 @@ nor the work without its key.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
@@ -15,6 +15,8 @@ from worker.errors import KeyInUse, KeyReused
 from worker.ledger.schema import CleanText, idempotency_keys
 from worker.ledger.statements import Query, columns_of, insert_ignoring, update_row
 
+#: one that ends later was written under a wrong clock
+LONGEST_LEASE = timedelta(minutes=10)
 #: what a request has made: name → ids
 Result = Mapping[str, Sequence[str]]
 
@@ -76,7 +78,7 @@ def result_of(kept: Kept | None, once: Once, now: datetime) -> Result | None:
             f"the idempotency key {once.key!r} already belongs to another request: repeat that one unchanged, or use a "
             "new key for a new request"
         )
-    if kept.result is None and kept.lease_until is not None and kept.lease_until > now:
+    if kept.result is None and kept.lease_until is not None and now < kept.lease_until <= now + LONGEST_LEASE:
         raise KeyInUse(f"the request with the idempotency key {once.key!r} is being carried out: repeat it later")
     return kept.result
 
