@@ -36,6 +36,10 @@ class RequestInvalid(DarkroomError):
         self.at = at
 
 
+class NotPossible(RequestInvalid):
+    """What is asked for is possible, but not in the state in which its object is now."""
+
+
 class KeyTaken(RequestInvalid):
     """The user's `key` belongs to another generation."""
 

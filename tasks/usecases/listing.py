@@ -6,8 +6,10 @@ from typing import NamedTuple
 from tasks.usecases.queries import ListRequest, batch_of
 from tasks.usecases.selection import Selection, is_pattern, matching, pages_like
 from tasks.usecases.services import LedgerServices
+from worker.errors import RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
+from worker.providers import PROVIDERS
 
 #: generations that are looked at for one page, and read at once
 MOST_LOOKED_AT, _AT_ONCE = 10_000, 500
@@ -22,6 +24,8 @@ class ListedPage(NamedTuple):
 
 def list_page(here: LedgerServices, request: ListRequest, after: str | None, limit: int) -> ListedPage:
     """The newest first, after this id. Raises as `list_generations` does."""
+    if request.provider is not None and request.provider not in PROVIDERS:
+        raise RequestInvalid(f"unknown provider {request.provider!r}; expected one of {', '.join(PROVIDERS)}")
     batch = batch_of(here.ledger, request)
     if request.key is not None and not is_pattern(request.key):
         family = pages_like(here.ledger, request.key, state=request.state, batch=batch, labels=request.labels)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tasks.usecases.batch_file import oddities_of
+from tasks.usecases.batch_file import expand_entry, oddities_of
 from tasks.usecases.entry import Entry
 from tasks.usecases.entry_check import EntryInvalid, doubts_about, generation_of, other_mistakes
 from tasks.usecases.submit import Checked, SubmitRequest
@@ -38,7 +38,13 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
     """
     mistakes = list(_repeated_keys(request.entries))
     wanted: list[NewGeneration] = []
-    for entry in request.entries:
+    for given in request.entries:
+        try:
+            # Its prompt is a template, as everywhere, but makes one generation.
+            (entry,) = expand_entry(given, 1)
+        except RequestInvalid as error:
+            mistakes.append(Mistake(given, ("prompt",), str(error)))
+            continue
         providers = entry.provider or request.defaults.provider
         try:
             wanted.append(generation_of(services, entry, request.defaults, providers))

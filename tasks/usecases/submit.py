@@ -22,10 +22,11 @@ from tasks.usecases.entry_check import (
     refuse_unused,
 )
 from tasks.usecases.inputs import InputFiles, UploadedFiles
+from tasks.usecases.labels import check_labels
 from tasks.usecases.names import find_generation
 from tasks.usecases.once import Once
 from tasks.usecases.submission import Repetition, begun, waits_of_new
-from worker.errors import LedgerUnavailable, RequestInvalid
+from worker.errors import LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import Generation, State, operation_of
 from worker.ledger.generations import NewGeneration
 from worker.recipes import FollowUp
@@ -183,18 +184,19 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
 
 def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     refuse_unusable(wanted.key, wanted.priority)
+    check_labels(wanted.labels)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
     if parent.state is not State.ARCHIVED:
-        raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
+        raise NotPossible(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
     provider, action = services.provider(parent.provider), wanted.action
     operation = operation_of(action)
     capability = provider.capabilities.get(operation) if operation else None
     is_known = capability is not None and action in capability.actions
     if action not in parent.actions and not (is_known and action == _UNLISTED):
         offered = f"only {', '.join(parent.actions)}" if parent.actions else "and no other action"
-        raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}")
+        raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}", about=("action",))
     if operation is None:
-        raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support")
+        raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support", about=("action",))
     then = follow_ups_of(services, wanted.follow_up)
     require_follow_ups(provider, then)
     new = child_of(parent, FollowUp(action, then), dedupe=dedupe_for(wanted.key))
