@@ -34,12 +34,12 @@ def create_app(services: Services | None = None) -> Flask:
     invalid.
     """
     if services is not None:
-        return _build(services, Shared.of(services))
+        return _build(services, Shared(services))
     try:
         services = services_of_process()
         settings = services.settings
         configure_logging(settings.log_level, secret_values(settings), settings.log_format)
-        shared = Shared.of(services)
+        shared = Shared(services)
         shared.waiting.close_at_shutdown()
         return _build(services, shared)
     except ConfigurationError as error:

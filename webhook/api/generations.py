@@ -32,7 +32,6 @@ from webhook.api.waiting import preferred_wait
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import FINAL
 from worker.steps import Step
-from worker.wakeup import ring
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +112,7 @@ def retry_generation(call: Call, id: str, body: RetryRequest) -> Reply:  # noqa:
                 f"{decided.awaited:%Y-%m-%dT%H:%M:%SZ}. Repeat this with may_pay_twice to submit it again now"
             )
         raise Refused(told, status=409, code="not_possible")
-    if retried.wakes:
-        ring(*retried.wakes)
+    call.shared.ring(*retried.wakes)
     _log(call, "retried", [id], is_repeated=retried.is_replayed)
     return Reply(document=views.of_seen(_see(call, id)), headers=_replayed(is_repeated=retried.is_replayed))
 
@@ -169,7 +167,7 @@ def _created(call: Call, ids: Sequence[str], result: SubmitResult | None, *, is_
     waits = list(result.waits) if result else []
     _log(call, "created", ids, is_repeated=is_repeated)
     if not is_repeated:
-        ring(Step.DISPATCH)
+        call.shared.ring(Step.DISPATCH)
     seen = see(call.here, ids, call.shared.waits)
     headers = _replayed(is_repeated=is_repeated)
     status = 200 if is_repeated else 201

@@ -83,7 +83,8 @@ class NewGenerations(RequestModel):
 
 
 def _kind(body: object) -> str:
-    return "many" if isinstance(body, dict) and "generations" in body else "one"
+    is_many = isinstance(body, NewGenerations) or (isinstance(body, dict) and "generations" in body)
+    return "many" if is_many else "one"
 
 
 class Submission(
