@@ -104,7 +104,7 @@ class UploadedFiles:
         return _replaced(options, self._known)
 
     def require_reachable(self, provider: Provider, request: GenerationRequest) -> None:
-        """As that of `InputFiles`."""
+        """As `InputFiles.require_reachable`."""
         if takes_only_links(provider, request):
             _refuse_unreachable(provider, _unreachable_bucket(self._services, provider))
 

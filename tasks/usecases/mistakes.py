@@ -34,7 +34,7 @@ class EntriesInvalid(RequestInvalid):
 def check_all(services: Services, request: SubmitRequest) -> Checked:
     """As `check`, but raises EntriesInvalid with every mistake.
 
-    ConfigurationError only if the provider that is not set up is that of the defaults.
+    ConfigurationError only if the default provider is not set up.
     """
     mistakes = list(_repeated_keys(request.entries))
     wanted: list[NewGeneration] = []

@@ -19,7 +19,7 @@ __all__ = ["Held", "Seen", "Snapshot", "Waits", "ended", "see"]
 
 #: seconds for which what holds up the whole pipeline is not asked again
 _FRESH = 1.0
-#: budgets that begin anew each day
+#: budgets that start again each day
 _DAILY = (BudgetKind.DAY, BudgetKind.PROVIDER)
 
 
@@ -27,7 +27,7 @@ _DAILY = (BudgetKind.DAY, BudgetKind.PROVIDER)
 class Held:
     """`budget`: the one that has no room: `day`, `provider:kie`, `batch:NAME` or `label:client=acme`.
 
-    `until`: when it begins anew; None if only a higher cap helps.
+    `until`: when it starts again; None if only a higher cap helps.
     """
 
     budget: str

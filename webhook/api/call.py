@@ -15,7 +15,7 @@ from worker.services import Services
 class Caller:
     """Who asks. `owner`: the id of the token, or `local` without one; `name`: what people call it.
 
-    `is_test`: what it creates goes to the pretend provider.
+    `is_test`: what it creates goes to the sandbox provider.
     """
 
     owner: str

@@ -66,7 +66,7 @@ class Waiting:
             self._changed.notify_all()
 
     def close_at_shutdown(self) -> None:
-        """Do so when the process is told to stop, whatever the server does then. Call it in the main thread."""
+        """Do so at SIGTERM or SIGINT, whatever the server makes of them. Call it in the main thread."""
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

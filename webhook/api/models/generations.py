@@ -176,7 +176,7 @@ class HeldDocument(Document):
     """The budget that has no room for it."""
 
     budget: Annotated[str, Field(examples=["day", "provider:kie", "batch:shop", "label:client=acme"])]
-    until: Annotated[str | None, Field(description="When the budget begins anew; null if only a higher cap helps.")]
+    until: Annotated[str | None, Field(description="When the budget starts again; null if only a higher cap helps.")]
 
 
 class WaitDocument(Document):

@@ -9,9 +9,10 @@ from typing import NamedTuple, TypedDict
 from sqlalchemy import Connection, select
 
 from worker.errors import KeyTaken
-from worker.generation import Generation, GenerationRequest, State
+from worker.generation import Generation, GenerationRequest, Operation, State
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.flows import Flow, line_up
+from worker.ledger.generations.splits import begin_splits
 from worker.ledger.generations.unfinished import BeingWritten
 from worker.ledger.inputs import write_uses
 from worker.ledger.labels import A_LABEL, labels_of, write_labels
@@ -203,6 +204,7 @@ def insert_new(
         changes.bind(row["id"], provider=row["provider"])
         changes.record(row["id"], row["batch_id"], None, State.QUEUED, "created")
         created.append((row, new))
+    begin_splits(changes, [row["id"] for row, new in created if new.request.operation is Operation.SPLIT])
     write_labels(connection, [(row["id"], new.labels) for row, new in created])
     write_uses(connection, [(row["id"], sha256) for row, new in created for sha256 in new.inputs])
     return owners

@@ -99,6 +99,6 @@ class Snapshots(Part):
             return {row.id for row in _ENDED.each(connection, generation_ids)}
 
     def known(self, dedupes: Sequence[str]) -> set[str]:
-        """Return those of these `dedupe` that belong to a generation."""
+        """Return which of these `dedupe` belong to a generation."""
         with self._database.read() as connection:
             return {row.dedupe for row in _KNOWN.each(connection, dedupes)}

@@ -17,7 +17,7 @@ api_tokens = Table(
     Column("sha256", CleanText, nullable=False, unique=True),
     Column("hint", CleanText, nullable=False),
     Column("scopes", Json, nullable=False),
-    # What it creates goes to the pretend provider and costs nothing.
+    # What it creates goes to the sandbox provider and costs nothing.
     Column("is_test", Boolean, nullable=False),
     # Requests per time, in the words of `limits`; None for the setting.
     Column("rate", CleanText),
