@@ -79,6 +79,11 @@ class Estimator:
             self._recipes[following] = worst_cost(provider, recipe, self._prices, operation)
         return self._recipes[following]
 
+    @property
+    def total(self) -> int:
+        """Of all submissions, and of what follows them, at most."""
+        return sum(self._amounts.values()) + self._later
+
     def result(self, batch: str) -> Estimate:
         amount = sum(self._amounts.values())
         return Estimate(

@@ -2,7 +2,7 @@
 
 from worker.ledger.generations.batch_facts import BatchReports
 from worker.ledger.generations.control import Control
-from worker.ledger.generations.creation import Creation
+from worker.ledger.generations.create import Creation
 from worker.ledger.generations.deletion import Deletion
 from worker.ledger.generations.file_batches import FileBatches
 from worker.ledger.generations.finding import Finding
@@ -10,6 +10,7 @@ from worker.ledger.generations.follow_ups import FollowUps
 from worker.ledger.generations.queries import Queries
 from worker.ledger.generations.recipes import Recipes
 from worker.ledger.generations.results import Results
+from worker.ledger.generations.snapshots import Snapshots
 from worker.ledger.generations.task_import import TaskImport
 from worker.ledger.outcome import Outcomes
 
@@ -27,5 +28,6 @@ class Generations(
     Queries,
     Results,
     Recipes,
+    Snapshots,
 ):
-    """Creation, control, follow-ups, import, deletion, queries and results of generations."""
+    """Creation, control, follow-ups, import, deletion, queries, snapshots and results of generations."""

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from worker.ledger.database import Part
 from worker.ledger.schema import (
@@ -26,6 +36,7 @@ from worker.ledger.schema import (
     deliveries,
     events,
     heartbeats,
+    idempotency_keys,
     prunes,
     subscribers,
 )
@@ -35,6 +46,8 @@ from worker.ledger.statements import IDS, LIMIT, Query, insert_ignoring
 BITE = 500
 #: the log of actions is kept for at least this long
 LEAST_OF_ACTIONS = timedelta(days=30)
+#: keys of requests are kept for so long at the least
+KEYS_KEPT = timedelta(days=7)
 
 
 class _Old(NamedTuple):
@@ -53,6 +66,7 @@ class _Owed(NamedTuple):
 
 
 _c, _a, _e, _d, _s, _h, _p = callbacks.c, assets.c, events.c, deliveries.c, subscribers.c, heartbeats.c, prunes.c
+_k = idempotency_keys.c
 _BEFORE = bindparam("before", type_=UtcDateTime())
 _NEWEST_CALLBACK = select(func.max(_c.id)).scalar_subquery()
 _CALLBACKS = (text(DONE_WITH), _c.applied_at < _BEFORE, _c.id < _NEWEST_CALLBACK)
@@ -60,6 +74,12 @@ _LINKS = (text(LINKED), _a.deadline < _BEFORE)
 _HEARTBEATS = (_h.seen_at < _BEFORE,)
 _OLD_CALLBACKS = select(_c.id).where(*_CALLBACKS).order_by(_c.applied_at).limit(LIMIT).with_for_update(skip_locked=True)
 _OLD_LINKS = select(_a.id).where(*_LINKS).order_by(_a.deadline).limit(LIMIT).with_for_update(skip_locked=True)
+_KEYS = (_k.created_at < _BEFORE, _k.lease_until.is_(None) | (_k.lease_until < _BEFORE))
+_OLD_KEYS = (
+    select(_k.owner, _k.key).where(*_KEYS).order_by(_k.created_at).limit(LIMIT).with_for_update(skip_locked=True)
+)
+_DROP_KEYS = delete(idempotency_keys).where(tuple_(_k.owner, _k.key).in_(_OLD_KEYS))
+_COUNT_KEYS = select(func.count()).select_from(idempotency_keys).where(*_KEYS)
 _NEWEST_EVENT = select(func.max(_e.id))
 #: up to here all who are subscribed have their deliveries
 _LINED_UP = select(func.min(_s.cursor)).where(text(SUBSCRIBED))
@@ -159,6 +179,13 @@ class Pruning(Part):
                 connection.execute(_DROP_ACTIONS, {"ids": ids})
         return _bite("actions", ids)
 
+    def prune_idempotency_keys(self, before: datetime) -> Bite:
+        """Delete idempotency keys, if they are also older than a week: clients repeat a request for days."""
+        before = self._keys_before(before)
+        with self._database.write() as connection:
+            gone = connection.execute(_DROP_KEYS, {"before": before, "limit": BITE}).rowcount
+        return Bite({"idempotency_keys": gone}, 0 if gone == BITE else None)
+
     def count_prunable(self, before: datetime) -> dict[str, int]:
         """Count the rows per table that would be deleted (`assets`: their links)."""
         found: Counter[str] = Counter()
@@ -169,6 +196,9 @@ class Pruning(Part):
             kept = {"before": self._of_actions(before)}
             count = select(func.count()).select_from(actions).where(*_OLD_ACTIONS)
             found[actions.name] = connection.execute(count, kept).scalar_one()
+            found["idempotency_keys"] = connection.execute(
+                _COUNT_KEYS, {"before": self._keys_before(before)}
+            ).scalar_one()
             after: int | None = 0
             while after is not None:
                 old = _old_events(connection, before, after)
@@ -179,6 +209,9 @@ class Pruning(Part):
 
     def _of_actions(self, before: datetime) -> datetime:
         return min(before, self._database.clock() - LEAST_OF_ACTIONS)
+
+    def _keys_before(self, before: datetime) -> datetime:
+        return min(before, self._database.clock() - KEYS_KEPT)
 
 
 def _bite(table: str, ids: Sequence[object]) -> Bite:
