@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted
-from tasks.usecases.batches.check import BatchCheck, check_batch
+from tasks.usecases.batches.check import BatchCheck, RowsInvalid, check_batch
 from tasks.usecases.batches.plan import Plan, plan
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.submission import Patience, waits_of_new
@@ -57,15 +57,15 @@ def submit_file(
     """Check the whole file, then write what is new of it.
 
     `counted` gets the number of rows before they are checked; `checked` what was found, before anything is written.
-    Raises as `check_batch` and `submit_batch` do, and RequestInvalid if rows are invalid, unless the request says that
-    the others are submitted all the same.
+    Raises as `check_batch` and `submit_batch` do, and RowsInvalid if rows are, unless the request says that the others
+    are submitted all the same.
     """
     name_of(request)
     wanted: list[NewGeneration] = []
     found = check_batch(services, request, max_submissions=max_submissions, counted=counted, take=wanted.append)
     checked(found)
     if found.errors and not request.skip_invalid:
-        raise RequestInvalid(_refusal(request, found))
+        raise RowsInvalid(_refusal(request, found), found)
     invalid = {fault.row for fault in found.errors}
     return submit_batch(
         services,

@@ -1,0 +1,94 @@
+"""Carries out a request of several transactions once, however often it is sent, and whatever dies meanwhile."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event, Thread
+from typing import Any
+
+from tasks.usecases.services import LedgerServices
+from worker.errors import DarkroomError, LedgerUnavailable
+from worker.ledger.access import Once
+
+log = logging.getLogger(__name__)
+
+#: after the death of whoever carries it out, the same request is refused for so long
+LEASE = timedelta(seconds=30)
+#: seconds between two renewals; a ledger that is busy may miss one
+RENEWED_EVERY = 10.0
+_ANSWER = "answer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """`owner`: whose key it is; `request_sha256`: of all that is asked.
+
+    `is_kept`: whether the answer is kept for the key; otherwise only one at a time carries it out, and the next request
+    with this key is a new one, which finds what is there already.
+    """
+
+    owner: str
+    key: str
+    request_sha256: str
+    is_kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A JSON document; `is_replayed`: it was made by the same request before."""
+
+    document: Mapping[str, Any]
+    is_replayed: bool
+
+
+def carry_out(here: LedgerServices, asked: Asked, work: Callable[[datetime], Mapping[str, Any]]) -> Answered:
+    """Call `work` with the time of the first such request, unless its answer is known.
+
+    `work` may be called again after it died or failed: it must write nothing twice. Raises KeyInUse while another
+    process carries it out, KeyReused for another request with this key, and what `work` raises.
+    """
+    once = Once(owner=asked.owner, key=asked.key, request_sha256=asked.request_sha256)
+    access = here.ledger.access
+    claimed = access.claim_request(once, LEASE)
+    if claimed.result is not None:
+        return Answered(json.loads(claimed.result[_ANSWER][0]), is_replayed=True)
+    try:
+        with _renewed(here, once):
+            document = work(claimed.begun_at)
+    except BaseException as error:
+        # Refused, nothing was written, so the caller may correct the request and keep the key.
+        is_refused = isinstance(error, DarkroomError) and not isinstance(error, LedgerUnavailable)
+        with suppress(LedgerUnavailable):
+            if not asked.is_kept or (is_refused and claimed.is_new):
+                access.forget_request(once)
+            else:
+                access.give_up_request(once)
+        raise
+    if asked.is_kept:
+        access.keep_request(once, {_ANSWER: [json.dumps(document)]})
+    else:
+        access.forget_request(once)
+    return Answered(document, is_replayed=False)
+
+
+@contextmanager
+def _renewed(here: LedgerServices, once: Once) -> Iterator[None]:
+    is_over = Event()
+
+    def renew() -> None:
+        while not is_over.wait(RENEWED_EVERY):
+            try:
+                here.ledger.access.renew_request(once, LEASE)
+            except LedgerUnavailable as error:
+                log.warning("could not renew the lease of a request: %s", error)
+
+    thread = Thread(target=renew, name="renew-request", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
