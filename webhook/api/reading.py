@@ -1,5 +1,6 @@
 """Reads what a request says: its query and its body, by their models."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from flask import Request
@@ -25,11 +26,15 @@ def read_query(request: Request, model: type[M]) -> M:
         raise _refused(error, "parameter", "the query string is invalid") from None
 
 
-def read_json(request: Request, model: type[M]) -> M:
-    """Raises Refused for anything but JSON that the model takes; each mistake with its JSON pointer."""
+def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M:
+    """Raises Refused for anything but JSON that the model takes; each mistake with its JSON pointer.
+
+    `others`: the content types that the operation takes besides.
+    """
     if request.mimetype != JSON:
+        besides = f", or a body of one of the types {', '.join(others)}" if others else ""
         raise Refused(
-            f"the body is {request.mimetype or 'of no type'}: send JSON with Content-Type: {JSON}",
+            f"the body is {request.mimetype or 'of no type'}: send JSON with Content-Type: {JSON}{besides}",
             status=415,
             code="unsupported_media_type",
         )

@@ -68,9 +68,7 @@ class BatchDetails:
     waits: Sequence[Wait]
 
 
-def list_batches(
-    here: LedgerServices, limit: int | None = None, *, before: str | None = None
-) -> Iterator[ListedBatch]:
+def list_batches(here: LedgerServices, limit: int | None = None, *, before: str | None = None) -> Iterator[ListedBatch]:
     """The newest first, read a page at a time; `before`: only those that are older than the one with this id."""
     prices = _prices(here)
     left = limit

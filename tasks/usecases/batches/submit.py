@@ -26,7 +26,8 @@ class BatchSubmitted:
 
     `batch_id`: None if nothing was written for want of a valid row, or in a dry run. `ids`: of the generations, in the
     order of the file. `versions`: how many of the new are new versions of rows. `unapplied`: options that existing rows
-    do not have. `same_file`: other batches of the same file. `waits`: why nothing of it is submitted yet.
+    do not have. `same_file`: other batches of the same file. `warnings`: about the rows. `waits`: why some of it is not
+    submitted yet.
     """
 
     name: str
@@ -40,6 +41,7 @@ class BatchSubmitted:
     new_ids: frozenset[str] = frozenset()
     unapplied: tuple[str, ...] = ()
     same_file: tuple[BatchFacts, ...] = ()
+    warnings: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
     is_dry_run: bool = False
 
@@ -67,7 +69,7 @@ def submit_file(
     if found.errors and not request.skip_invalid:
         raise RowsInvalid(_refusal(request, found), found)
     invalid = {fault.row for fault in found.errors}
-    return submit_batch(
+    result = submit_batch(
         services,
         request,
         # A row may be invalid in one of those that a template makes of it.
@@ -77,6 +79,8 @@ def submit_file(
         dry_run=dry_run,
         tell=tell,
     )
+    short = found.estimate.shortages if found.estimate and result.created else ()
+    return replace(result, warnings=found.warnings, waits=(*result.waits, *short))
 
 
 def _refusal(request: BatchRequest, found: BatchCheck) -> str:
@@ -160,7 +164,7 @@ def submit_batch(
     return replace(result, waits=waits_of_new(services, wanted))
 
 
-_GO_ON = "it may have been written in part: repeat the command to complete it; no row is submitted twice"
+_GO_ON = "it may have been written in part: repeat this to complete it; no row is submitted twice"
 
 
 def _counted(submitted: BatchSubmitted, found: Plan) -> BatchSubmitted:

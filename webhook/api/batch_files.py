@@ -1,0 +1,169 @@
+"""The rows of a batch as they come over HTTP: a file as the body, or rows in JSON."""
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import Any
+
+from werkzeug.http import parse_options_header
+
+from tasks.usecases.batch_file import BatchFile, Fault, open_batch_file
+from tasks.usecases.batches.check import BatchCheck
+from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.entry_check import Defaults
+from tasks.usecases.inputs import image_options
+from tasks.usecases.labels import read_labels
+from tasks.usecases.provider_choice import read_providers
+from webhook.api.call import Call, Refused
+from webhook.api.models.batches import BatchOptions, NewBatch, NewBatchFile
+from webhook.body import open_body
+from worker.errors import ConfigurationError, RequestInvalid
+from worker.generation import Operation
+from worker.pricing import read_amount
+
+#: bytes of a file; a sheet of 50,000 long rows has a tenth of it
+LARGEST_FILE = 200 * 1024 * 1024
+#: mistakes that one answer lists
+MOST_ERRORS = 1000
+#: of its first ones, those that the detail tells
+_TOLD = 3
+_LINK = re.compile(r"(https?://|data:)", re.IGNORECASE)
+
+
+@contextmanager
+def batch_request(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Iterator[BatchRequest]:
+    """Yield what is asked, with the rows in a private copy. Raises Refused, and as `open_batch_file` does."""
+    if body is None:
+        with _file_in_body(call, asked) as (name, file):
+            options, labels = _read_pairs(asked)
+            yield _request(file, name, asked, options, labels)
+        return
+    if call.request.args:
+        raise Refused(
+            "with JSON, options belong into the body: leave the query string out", status=422, code="invalid",
+            errors=tuple({"parameter": name, "detail": "belongs into the body"} for name in call.request.args),
+        )  # fmt: skip
+    # A line for each, so that mistakes are told by the row.
+    rows = io.BytesIO("".join(f"{json.dumps(row)}\n" for row in body.generations).encode())
+    with open_batch_file("generations", rows, media_type="application/jsonl") as file:
+        yield _request(file, body.name, body, body.options, body.labels)
+
+
+@contextmanager
+def _file_in_body(call: Call, asked: NewBatchFile) -> Iterator[tuple[str, BatchFile]]:
+    """The name of the batch, and the file."""
+    _, disposition = parse_options_header(call.request.headers.get("Content-Disposition"))
+    filename = PurePath(disposition.get("filename", "")).name
+    name = PurePath(filename).stem if asked.name is None else asked.name
+    if not name:
+        raise Refused(
+            "the batch has no name, by which it is found: add ?name=NAME, or the name of the file in "
+            'Content-Disposition: attachment; filename="NAME.csv"',
+            status=422, code="invalid", errors=({"parameter": "name", "detail": "missing"},),
+        )  # fmt: skip
+    with (
+        open_body(call.request.environ, LARGEST_FILE) as body,
+        open_batch_file(filename or name, body, asked.sheet, media_type=call.request.mimetype) as file,
+    ):
+        yield name, file
+
+
+def _request(
+    file: BatchFile, name: str, asked: BatchOptions, options: Mapping[str, Any], labels: Mapping[str, str]
+) -> BatchRequest:
+    try:
+        providers = read_providers(asked.provider)
+    except (ConfigurationError, RequestInvalid) as error:
+        raise _invalid("provider", str(error), asked) from error
+    return BatchRequest(
+        file=file,
+        name=name,
+        template=asked.template,
+        providers=providers,
+        # Without `files`: an option names a link or a stored image, and never a file of this machine.
+        defaults=Defaults(
+            provider=providers[0],
+            operation=Operation(asked.operation),
+            options=options,
+            follow_up=asked.follow_up,
+            priority=asked.priority,
+            labels=labels,
+        ),
+        start_at=asked.start_at,
+        max_cost=None if asked.max_cost is None else read_amount(asked.max_cost),
+        max_in_flight=asked.max_in_flight,
+        new_version=asked.new_version,
+        skip_invalid=asked.skip_invalid,
+        expand_limit=asked.expand_limit,
+    )
+
+
+def _read_pairs(asked: NewBatchFile) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options and labels of a query string, written NAME=VALUE."""
+    options: dict[str, Any] = {}
+    for text in asked.option:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise _invalid("option", f"{text!r} is not of the form name=value, such as version=8.1", asked)
+        if name in image_options():
+            options[name] = [*options.get(name, ()), *(value.split() if _LINK.match(value) else [value])]
+        elif name in options:
+            raise _invalid("option", f"{name} is given twice", asked)
+        else:
+            options[name] = value
+    try:
+        return options, read_labels(asked.label)
+    except RequestInvalid as error:
+        raise _invalid("label", str(error), asked) from error
+
+
+def _invalid(name: str, detail: str, asked: BatchOptions) -> Refused:
+    where = {"pointer": f"/{name}"} if isinstance(asked, NewBatch) else {"parameter": name}
+    return Refused(f"{name}: {detail}", status=422, code="invalid", errors=({**where, "detail": detail},))
+
+
+def rows_refused(found: BatchCheck, body: NewBatch | None) -> Refused:
+    """Invalid rows, each mistake with its place: line and column of a file, or a pointer into the JSON."""
+    errors = tuple(_mistake(fault, body) for fault in found.errors[:MOST_ERRORS])
+    said = "; ".join(f"{_place(one)}: {one['detail']}" for one in errors[:_TOLD])
+    more = f"; and {len(found.errors) - _TOLD:,} more" if len(found.errors) > _TOLD else ""
+    return Refused(
+        f"{found.invalid:,} of {found.rows:,} rows {'is' if found.invalid == 1 else 'are'} invalid, so nothing was "
+        f"written: correct them, or add skip_invalid=true to submit the others: {said}{more}",
+        status=422,
+        code="rows_invalid",
+        errors=errors,
+        more_errors=len(found.errors) - len(errors),
+    )
+
+
+def _mistake(fault: Fault, body: NewBatch | None) -> Mapping[str, Any]:
+    value = {} if fault.value is None else {"value": fault.value}
+    if body is not None and fault.line is not None:
+        pointer = _pointer(body.generations, fault.line - 1, fault.column)
+        return {"pointer": pointer, **value, "detail": fault.message}
+    line = {} if fault.line is None else {"line": fault.line}
+    column = {} if fault.column is None else {"column": str(fault.column)}
+    return {**line, **column, **value, "detail": fault.message}
+
+
+def _pointer(rows: Sequence[Mapping[str, Any]], index: int, column: str | int | None) -> str:
+    parts: list[str | int] = ["generations", index]
+    if isinstance(column, str):
+        row: Any = rows[index]
+        for part in ("body", "options"):
+            if column not in row and isinstance(inner := row.get(part), dict):
+                parts.append(part)
+                row = inner
+        parts = [*parts, column] if column in row else parts[:2]
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def _place(mistake: Mapping[str, Any]) -> str:
+    if "pointer" in mistake:
+        return str(mistake["pointer"])
+    parts = (f"{name} {mistake[name]}" for name in ("line", "column") if name in mistake)
+    return ", ".join(parts) or "the file"
