@@ -19,7 +19,7 @@ def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
     length = _length(environ, largest)
     body: bytes = environ["wsgi.input"].read(largest + 1 if length is None else length)
     if len(body) > largest:
-        raise RequestEntityTooLarge
+        raise _too_large(largest)
     if length is not None and len(body) < length:
         # If the sender hangs up, granian passes on what came before, without an error.
         raise ClientDisconnected
@@ -35,8 +35,12 @@ def _length(environ: "WSGIEnvironment", largest: int) -> int | None:
     """Return the length that is declared; None for a body in chunks."""
     length = get_content_length(environ)
     if length is not None and length > largest:
-        raise RequestEntityTooLarge
+        raise _too_large(largest)
     return length
+
+
+def _too_large(largest: int) -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"the body is larger than the limit of {largest:,} bytes: send it in several parts")
 
 
 class _Body(io.RawIOBase):
@@ -57,7 +61,7 @@ class _Body(io.RawIOBase):
         piece = self._stream.read(wanted) if wanted else b""
         self._read += len(piece)
         if self._read > self._largest:
-            raise RequestEntityTooLarge
+            raise _too_large(self._largest)
         if not piece and self._length is not None and self._read < self._length:
             raise ClientDisconnected
         view[: len(piece)] = piece
