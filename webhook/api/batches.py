@@ -4,15 +4,16 @@ import hashlib
 import json
 import logging
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import PurePath
 from tempfile import TemporaryFile
 from typing import IO, Any
+from urllib.parse import quote
 
 from flask import Response
 from werkzeug.datastructures import Headers
-from werkzeug.http import dump_options_header
 from werkzeug.wsgi import FileWrapper
 
 from tasks.usecases import views
@@ -141,7 +142,10 @@ def get_batch_results(call: Call, id: str, query: ResultsQuery) -> Response:  # 
         out.close()
         raise
     name = f"{PurePath(exported.batch).name or 'batch'}{'.errors' if query.errors else ''}.{wanted}"
-    headers = Headers({"Content-Disposition": dump_options_header("attachment", {"filename": name})})
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    names = {"filename": plain} if plain == name else {"filename": plain, "filename*": f"UTF-8''{quote(name, safe='')}"}
+    headers = Headers()
+    headers.set("Content-Disposition", "attachment", **names)
     response = Response(FileWrapper(out, _PIECE), headers=headers, content_type=wanted.content_type)
     response.content_length = size
     return response
