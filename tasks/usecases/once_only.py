@@ -52,17 +52,20 @@ def carry_out(here: LedgerServices, asked: Asked, work: Callable[[datetime], Map
     """
     once = Once(owner=asked.owner, key=asked.key, request_sha256=asked.request_sha256)
     access = here.ledger.access
-    claimed = access.claim_request(once, LEASE)
-    if claimed.result is not None:
-        return Answered(json.loads(claimed.result[_ANSWER][0]), is_replayed=True)
+    now = here.clock()
+    if (result := access.claim_request(once, LEASE)) is not None:
+        return Answered(json.loads(result[_ANSWER][0]), is_replayed=True)
+    is_new = False
     try:
         with _renewed(here, once):
-            document = work(claimed.begun_at)
+            begun_at = access.begun_at(once)
+            is_new = begun_at >= now
+            document = work(begun_at)
     except BaseException as error:
         # Refused, nothing was written, so the caller may correct the request and keep the key.
         is_refused = isinstance(error, DarkroomError) and not isinstance(error, LedgerUnavailable)
         with suppress(LedgerUnavailable):
-            if not asked.is_kept or (is_refused and claimed.is_new):
+            if not asked.is_kept or (is_refused and is_new):
                 access.forget_request(once)
             else:
                 access.give_up_request(once)

@@ -29,6 +29,7 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
 from worker.generation import Outcome, Refused, Status
 from worker.ledger import Ledger
+from worker.ledger.access import Once
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
@@ -409,6 +410,22 @@ def a_batch_is_steered(process: Process) -> None:
     process.notify()
 
 
+def requests_take_several_transactions(process: Process) -> None:
+    process.repeat("events.register_subscribers", [SHOP])
+    first = Once(owner="token", key="first", request_sha256="a")
+    process.come_again("access.claim_request", first, LEASE)
+    process.try_once("access.renew_request", first, LEASE)
+    process.repeat("generations.create", [new("fox", key="a")])
+    process.repeat("access.keep_request", first, {"generations": ["a"]})
+    second = Once(owner="token", key="second", request_sha256="b")
+    process.come_again("access.claim_request", second, LEASE)
+    process.repeat("access.give_up_request", second)
+    process.come_again("access.claim_request", second, LEASE)
+    process.repeat("access.forget_request", second)
+    process.command("generations.cancel", [one.id for one in process.ledger.generations.page()])
+    process.notify()
+
+
 STORIES = (
     a_batch_goes_its_way,
     people_decide,
@@ -416,4 +433,5 @@ STORIES = (
     what_was_withdrawn_or_is_old_goes,
     files_are_handed_in,
     a_batch_is_steered,
+    requests_take_several_transactions,
 )

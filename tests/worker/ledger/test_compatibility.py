@@ -27,6 +27,10 @@ pytestmark = pytest.mark.matrix
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
+    "access.forget_request",
+    "access.give_up_request",
+    "access.keep_request",
+    "access.renew_request",
     "assets.record",
     "assets.renew",
     "callbacks.postpone",

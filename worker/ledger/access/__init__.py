@@ -1,7 +1,6 @@
 """Access: idempotency keys of requests."""
 
 from worker.ledger.access.access import Access
-from worker.ledger.access.long_requests import Claimed
 from worker.ledger.access.once import Once, Result, claim, keep
 
-__all__ = ["Access", "Claimed", "Once", "Result", "claim", "keep"]
+__all__ = ["Access", "Once", "Result", "claim", "keep"]

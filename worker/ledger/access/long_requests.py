@@ -1,28 +1,18 @@
-"""Requests of several transactions: claimed with a lease, renewed while they are carried out, kept at their end."""
+"""Requests of several transactions: claimed with a lease, renewed while they are carried out, kept at their end.
 
-from dataclasses import dataclass
+A lease only keeps others from doing the same work meanwhile: whoever carries a request out writes nothing twice.
+"""
+
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, select, update
 
+from worker.errors import NotFound
 from worker.ledger.access.once import Once, Result, claim, keep
 from worker.ledger.database import Part
-from worker.ledger.dispatch import SLACK
 from worker.ledger.schema import CleanText, UtcDateTime, idempotency_keys
 from worker.ledger.statements import Query, columns_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """`result`: what the same request has made before; None if it is to be carried out.
-
-    `begun_at`: when it was claimed for the first time. `is_new`: nobody else has carried it out in part.
-    """
-
-    result: Result | None
-    begun_at: datetime
-    is_new: bool
 
 
 class _Begun(NamedTuple):
@@ -34,27 +24,23 @@ _THIS = (_k.owner == bindparam("of", type_=CleanText()), _k.key == bindparam("na
 _BEGUN = Query(_Begun, select(*columns_of(idempotency_keys, _Begun)).where(*_THIS))
 _OPEN = (*_THIS, _k.result.is_(None))
 _SET_LEASE = update(idempotency_keys).where(*_OPEN).values(lease_until=bindparam("until", type_=UtcDateTime()))
-# One in the far future was written under a wrong clock.
-_END_WRONG = (
-    update(idempotency_keys)
-    .where(*_THIS, _k.lease_until > bindparam("latest", type_=UtcDateTime()))
-    .values(lease_until=None)
-)
 _FORGET = delete(idempotency_keys).where(*_OPEN)
 
 
 class LongRequests(Part):
-    """Whoever carries one out writes nothing twice: a lease only keeps others from doing the same work meanwhile."""
-
-    def claim_request(self, once: Once, lease: timedelta) -> Claimed:
+    def claim_request(self, once: Once, lease: timedelta) -> Result | None:
         """As `claim`, in a transaction of its own."""
         now = self._database.clock()
         with self._database.write() as connection:
-            connection.execute(_END_WRONG, {**_named(once), "latest": now + lease + SLACK})
-            result = claim(connection, once, now, now + lease)
-            begun = _BEGUN.first(connection, **_named(once))
-        assert begun is not None, "it was claimed just now"  # noqa: S101
-        return Claimed(result=result, begun_at=begun.created_at, is_new=result is None and begun.created_at == now)
+            return claim(connection, once, now, now + lease)
+
+    def begun_at(self, once: Once) -> datetime:
+        """When it was claimed for the first time. Raises NotFound."""
+        with self._database.read() as connection:
+            found = _BEGUN.first(connection, **_named(once))
+        if found is None:
+            raise NotFound(f"no request has the idempotency key {once.key!r}")
+        return found.created_at
 
     def renew_request(self, once: Once, lease: timedelta) -> None:
         self._set_lease(once, self._database.clock() + lease)

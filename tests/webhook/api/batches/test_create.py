@@ -314,7 +314,6 @@ def opened_files() -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("option", "operation"),
     [("images", "imagine"), ("omni_image", "imagine"), ("mask", "edit"), ("images", "describe")],
-    [("images", "imagine"), ("omni_image", "imagine"), ("mask", "edit"), ("images", "describe")],
 )
 def test_no_file_of_the_server_is_ever_read(
     api: FlaskClient,
