@@ -271,7 +271,7 @@ class ResultsQuery(RequestModel):
     ] = False
     links: Annotated[
         int | None,
-        Field(ge=60, le=int(LONGEST_LINKS.total_seconds()), description="Add links that work for so many seconds."),
+        Field(ge=60, le=int(LONGEST_LINKS.total_seconds()), description="How long links to the results work, in seconds; none without it."),
     ] = None
 
 
