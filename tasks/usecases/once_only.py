@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
+from tasks.usecases.once import Once
 from tasks.usecases.services import LedgerServices
 from worker.errors import DarkroomError, LedgerUnavailable
-from worker.ledger.access import Once
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +22,6 @@ RENEWED_EVERY = 10.0
 _ANSWER = "answer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """`owner`: whose key it is; `request_sha256`: of all that is asked.
-
-    `is_kept`: whether the answer is kept for the key; otherwise only one at a time carries it out, and the next request
-    with this key is a new one, which finds what is there already.
-    """
-
-    owner: str
-    key: str
-    request_sha256: str
-    is_kept: bool = True
-
-
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A JSON document; `is_replayed`: it was made by the same request before."""
@@ -44,13 +30,16 @@ class Answered:
     is_replayed: bool
 
 
-def carry_out(here: LedgerServices, asked: Asked, work: Callable[[datetime], Mapping[str, Any]]) -> Answered:
+def carry_out(
+    here: LedgerServices, once: Once, work: Callable[[datetime], Mapping[str, Any]], *, is_kept: bool = True
+) -> Answered:
     """Call `work` with the time of the first such request, unless its answer is known.
 
-    `work` may be called again after it died or failed: it must write nothing twice. Raises KeyInUse while another
-    process carries it out, KeyReused for another request with this key, and what `work` raises.
+    `work` may be called again after it died or failed: it must write nothing twice. `is_kept`: the answer is kept for
+    the key; otherwise only one at a time carries it out, and the next request with this key is a new one, which finds
+    what is there already. Raises KeyInUse while another process carries it out, KeyReused for another request with this
+    key, and what `work` raises.
     """
-    once = Once(owner=asked.owner, key=asked.key, request_sha256=asked.request_sha256)
     access = here.ledger.access
     now = here.clock()
     if (result := access.claim_request(once, LEASE)) is not None:
@@ -65,12 +54,12 @@ def carry_out(here: LedgerServices, asked: Asked, work: Callable[[datetime], Map
         # Refused, nothing was written, so the caller may correct the request and keep the key.
         is_refused = isinstance(error, DarkroomError) and not isinstance(error, LedgerUnavailable)
         with suppress(LedgerUnavailable):
-            if not asked.is_kept or (is_refused and is_new):
+            if not is_kept or (is_refused and is_new):
                 access.forget_request(once)
             else:
                 access.give_up_request(once)
         raise
-    if asked.is_kept:
+    if is_kept:
         access.keep_request(once, {_ANSWER: [json.dumps(document)]})
     else:
         access.forget_request(once)

@@ -6,12 +6,10 @@ import sys
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
+from webhook.api.waiting import THREADS
 from worker.errors import ConfigurationError
 from worker.secrets import redact
 from worker.settings import load_settings
-
-#: concurrent requests, one thread each
-THREADS = 64
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from webhook.api.openapi import document_of
 from webhook.api.problems import problem_of
 from webhook.api.reading import read_json, read_query
 from webhook.api.routes import Operation
+from webhook.api.shared import Shared
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
@@ -33,17 +34,19 @@ def create_app(services: Services | None = None) -> Flask:
     invalid.
     """
     if services is not None:
-        return _build(services)
+        return _build(services, Shared(services))
     try:
         services = services_of_process()
         settings = services.settings
         configure_logging(settings.log_level, secret_values(settings), settings.log_format)
-        return _build(services)
+        shared = Shared(services)
+        shared.waiting.close_at_shutdown()
+        return _build(services, shared)
     except ConfigurationError as error:
         sys.exit(redact(f"the API cannot start: {error}"))
 
 
-def _build(here: Services) -> Flask:
+def _build(here: Services, shared: Shared) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_begin)
@@ -51,13 +54,13 @@ def _build(here: Services) -> Flask:
     app.register_error_handler(Exception, lambda error: problem_of(error, _request_id()))
     for one in OPERATIONS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
-        app.add_url_rule(rule, one.name, _view(one, here), methods=[one.method])
+        app.add_url_rule(rule, one.name, _view(one, here, shared), methods=[one.method])
     described = document_of(OPERATIONS)
     app.add_url_rule("/v1/openapi.json", "openapi", lambda: described)
     return app
 
 
-def _view(operation: Operation, here: Services) -> Callable[..., Response]:
+def _view(operation: Operation, here: Services, shared: Shared) -> Callable[..., Response]:
     def view(**parts: str) -> Response:
         caller = identify(request, here)
         if operation.scope is not None and not _allows(caller.scopes, operation.scope):
@@ -69,6 +72,7 @@ def _view(operation: Operation, here: Services) -> Callable[..., Response]:
             )
         call = Call(
             here=here,
+            shared=shared,
             caller=caller,
             request=request._get_current_object(),  # type: ignore[attr-defined]  # noqa: SLF001
             request_id=_request_id(),

@@ -5,8 +5,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from werkzeug.http import parse_options_header
 
@@ -14,15 +15,15 @@ from tasks.usecases.batch_file import BatchFile, Fault, open_batch_file
 from tasks.usecases.batches.check import BatchCheck
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.entry_check import Defaults
-from tasks.usecases.inputs import image_options
-from tasks.usecases.labels import read_labels
+from tasks.usecases.inputs import UploadedFiles, image_options
+from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import read_providers
 from webhook.api.call import Call, Refused
 from webhook.api.models.batches import BatchOptions, NewBatch, NewBatchFile
+from webhook.api.reading import pointer
 from webhook.body import open_body
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Operation
-from worker.pricing import read_amount
 
 #: bytes of a file; a sheet of 50,000 long rows has a tenth of it
 LARGEST_FILE = 200 * 1024 * 1024
@@ -39,7 +40,7 @@ def batch_request(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Ite
     if body is None:
         with _file_in_body(call, asked) as (name, file):
             options, labels = _read_pairs(asked)
-            yield _request(file, name, asked, options, labels)
+            yield _request(call, file, name, asked, options=options, labels=labels)
         return
     if call.request.args:
         raise Refused(
@@ -49,7 +50,7 @@ def batch_request(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Ite
     # A line for each, so that mistakes are told by the row.
     rows = io.BytesIO("".join(f"{json.dumps(row)}\n" for row in body.generations).encode())
     with open_batch_file("generations", rows, media_type="application/jsonl") as file:
-        yield _request(file, body.name, body, body.options, body.labels)
+        yield _request(call, file, body.name, body, options=body.options, labels=body.labels)
 
 
 @contextmanager
@@ -72,18 +73,27 @@ def _file_in_body(call: Call, asked: NewBatchFile) -> Iterator[tuple[str, BatchF
 
 
 def _request(
-    file: BatchFile, name: str, asked: BatchOptions, options: Mapping[str, Any], labels: Mapping[str, str]
+    call: Call,
+    file: BatchFile,
+    name: str,
+    asked: BatchOptions,
+    *,
+    options: Mapping[str, Any],
+    labels: Mapping[str, str],
 ) -> BatchRequest:
     try:
         providers = read_providers(asked.provider)
     except (ConfigurationError, RequestInvalid) as error:
         raise _invalid("provider", str(error), asked) from error
+    try:
+        check_labels(labels)
+    except RequestInvalid as error:
+        raise _invalid("labels" if isinstance(asked, NewBatch) else "label", str(error), asked) from error
     return BatchRequest(
         file=file,
         name=name,
         template=asked.template,
         providers=providers,
-        # Without `files`: an option names a link or a stored image, and never a file of this machine.
         defaults=Defaults(
             provider=providers[0],
             operation=Operation(asked.operation),
@@ -91,9 +101,11 @@ def _request(
             follow_up=asked.follow_up,
             priority=asked.priority,
             labels=labels,
+            # Never `InputFiles`: what a caller names is no file of this machine.
+            files=UploadedFiles(call.here),
         ),
         start_at=asked.start_at,
-        max_cost=None if asked.max_cost is None else read_amount(asked.max_cost),
+        max_cost=millionths(asked.max_cost),
         max_in_flight=asked.max_in_flight,
         new_version=asked.new_version,
         skip_invalid=asked.skip_invalid,
@@ -101,23 +113,34 @@ def _request(
     )
 
 
+def millionths(amount: Decimal | None) -> int | None:
+    return None if amount is None else int(amount * 1_000_000)
+
+
 def _read_pairs(asked: NewBatchFile) -> tuple[dict[str, Any], dict[str, str]]:
-    """The options and labels of a query string, written NAME=VALUE."""
+    """The options and labels of a query string."""
     options: dict[str, Any] = {}
-    for text in asked.option:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not name:
-            raise _invalid("option", f"{text!r} is not of the form name=value, such as version=8.1", asked)
+    for name, value in _pairs("option", asked):
         if name in image_options():
             options[name] = [*options.get(name, ()), *(value.split() if _LINK.match(value) else [value])]
         elif name in options:
             raise _invalid("option", f"{name} is given twice", asked)
         else:
             options[name] = value
-    try:
-        return options, read_labels(asked.label)
-    except RequestInvalid as error:
-        raise _invalid("label", str(error), asked) from error
+    labels: dict[str, str] = {}
+    for name, value in _pairs("label", asked):
+        if name in labels:
+            raise _invalid("label", f"{name} is given twice", asked)
+        labels[name] = value
+    return options, labels
+
+
+def _pairs(parameter: Literal["option", "label"], asked: NewBatchFile) -> Iterator[tuple[str, str]]:
+    for text in getattr(asked, parameter):
+        name, colon, value = (part.strip() for part in text.partition(":"))
+        if not colon or not name:
+            raise _invalid(parameter, f"{text!r} is not of the form name:value", asked)
+        yield name, value
 
 
 def _invalid(name: str, detail: str, asked: BatchOptions) -> Refused:
@@ -159,7 +182,7 @@ def _pointer(rows: Sequence[Mapping[str, Any]], index: int, column: str | int | 
                 parts.append(part)
                 row = inner
         parts = [*parts, column] if column in row else parts[:2]
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+    return pointer(parts)
 
 
 def _place(mistake: Mapping[str, Any]) -> str:

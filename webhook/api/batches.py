@@ -1,9 +1,6 @@
 """/v1/batches"""
 
-import hashlib
-import json
 import logging
-import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -26,9 +23,11 @@ from tasks.usecases.batches.retry import BatchRetryRequest, retry_batch
 from tasks.usecases.batches.show import list_batches, show_batch
 from tasks.usecases.batches.steer import NewSteering, Steered
 from tasks.usecases.batches.submit import name_of, submit_file
-from tasks.usecases.once_only import Answered, Asked, carry_out
-from webhook.api.batch_files import MOST_ERRORS, batch_request, rows_refused
+from tasks.usecases.once import Once
+from tasks.usecases.once_only import Answered, carry_out
+from webhook.api.batch_files import MOST_ERRORS, batch_request, millionths, rows_refused
 from webhook.api.call import Call, Refused, Reply
+from webhook.api.idempotency import key_missing, once_of
 from webhook.api.models.batches import (
     BatchAnswer,
     BatchDetailsDocument,
@@ -48,9 +47,7 @@ from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 from webhook.api.wording import for_programs
 from worker.errors import ConfigurationError, KeyInUse
-from worker.pricing import read_amount
 from worker.steps import Step
-from worker.wakeup import ring
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +55,6 @@ routes = Routes("batches")
 
 #: the owner of the lease on a name, by which batches of all tokens are found
 _NAMES = "batch"
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 #: bytes of results that are sent at a time
 _PIECE = 256 * 1024
 
@@ -83,11 +79,8 @@ def create_batch(call: Call, query: NewBatchFile, body: NewBatch | None) -> Repl
         if options.dry_run:
             found = check_batch(call.here, request, max_submissions=options.max_submissions)
             return Reply(document=_for_programs(views.of_batch_check(request.file, found, MOST_ERRORS)))
-        digest = _digest(call, options.model_dump(mode="json", exclude={"generations"}), request.file.sha256)
-        asked = _asked(call, digest) or Asked(
-            owner=_NAMES, key=name_of(request), request_sha256="", is_kept=False
-        )  # fmt: skip
-        answered = _once(call, asked, lambda _: _submit(call, request, body, options.max_submissions))
+        once = once_of(call, options, is_needed=False, file_sha256=request.file.sha256)
+        answered = _once(call, once, name_of(request), lambda _: _submit(call, request, body, options.max_submissions))
     document = answered.document
     headers = {"Location": f"/v1/batches/{document['batch']}"} if document["batch"] else {}
     is_new = document["created"] and not answered.is_replayed
@@ -164,8 +157,7 @@ def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A0
     Failed generations are submitted and paid for again; for expired ones only new links are requested. It needs an
     Idempotency-Key: the same request with the same key retries nothing twice.
     """
-    if (asked := _asked(call, _digest(call, body.model_dump(mode="json")))) is None:
-        raise _key_missing(call, "a retry may cost money")
+    once = once_of(call, body, is_needed=True)
 
     def retry(asked_at: datetime) -> Mapping[str, Any]:
         only = frozenset(body.only)
@@ -174,10 +166,10 @@ def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A0
             BatchRetryRequest(batch=id, only=only, may_pay_twice=body.may_pay_twice, failed_before=asked_at),
         )
         if retried.decisions.wakes:
-            ring(*retried.decisions.wakes)
+            call.shared.ring(*retried.decisions.wakes)
         return _for_programs(views.of_batch_retried(retried))
 
-    return _reply(_once(call, asked, retry), 200)
+    return _reply(_once(call, once, id, retry), 200)
 
 
 @routes.post(
@@ -219,7 +211,7 @@ def limit_batch(call: Call, id: str, body: NewLimits) -> Reply:  # noqa: A002
     if "start_at" in body.model_fields_set:
         changes["start_at"] = body.start_at
     if "max_cost" in body.model_fields_set:
-        changes["max_cost"] = None if body.max_cost is None else read_amount(body.max_cost)
+        changes["max_cost"] = millionths(body.max_cost)
     if "max_in_flight" in body.model_fields_set:
         changes["max_in_flight"] = body.max_in_flight
     if not changes:
@@ -233,7 +225,7 @@ def limit_batch(call: Call, id: str, body: NewLimits) -> Reply:  # noqa: A002
 def _submit(call: Call, request: BatchRequest, body: NewBatch | None, most: int) -> Mapping[str, Any]:
     def checked(found: BatchCheck) -> None:
         if found.unkeyed and call.idempotency_key is None:
-            raise _key_missing(call, f"{found.unkeyed:,} of the rows have no key of their own")
+            raise key_missing(f"{found.unkeyed:,} of the rows have no key of their own, and this request has none")
 
     def tell(sentence: str) -> None:
         log.info("request %s: %s", call.request_id, sentence)
@@ -243,7 +235,7 @@ def _submit(call: Call, request: BatchRequest, body: NewBatch | None, most: int)
     except RowsInvalid as error:
         raise rows_refused(error.found, body) from error
     if result.created:
-        ring(Step.DISPATCH)
+        call.shared.ring(Step.DISPATCH)
     log.info(
         "batch %s: %d created, %d existing; asked for by %s in request %s",
         result.batch_id, result.created, result.existing, call.caller.name, call.request_id,
@@ -253,7 +245,7 @@ def _submit(call: Call, request: BatchRequest, body: NewBatch | None, most: int)
 
 def _steered(call: Call, steered: Steered) -> Reply:
     if steered.wakes:
-        ring(*steered.wakes)
+        call.shared.ring(*steered.wakes)
     log.info(
         "batch %s: %s; asked for by %s in request %s",
         steered.after.id, steered.action, call.caller.name, call.request_id,
@@ -261,45 +253,19 @@ def _steered(call: Call, steered: Steered) -> Reply:
     return Reply(document=views.of_steered(steered))
 
 
-def _once(call: Call, asked: Asked, work: Callable[[datetime], Mapping[str, Any]]) -> Answered:
+def _once(call: Call, once: Once | None, name: str, work: Callable[[datetime], Mapping[str, Any]]) -> Answered:
+    """`name`: of the batch, which its rows with keys are found by; without `once`, one at a time writes to it."""
+    if once is not None:
+        return carry_out(call.here, once, work)
     try:
-        return carry_out(call.here, asked, work)
+        return carry_out(call.here, Once(owner=_NAMES, key=name, request_sha256=""), work, is_kept=False)
     except KeyInUse:
-        if asked.is_kept:
-            raise
-        raise KeyInUse(f"the batch {asked.key!r} is being submitted by another request: repeat this later") from None
+        raise KeyInUse(f"the batch {name!r} is being submitted by another request: repeat this later") from None
 
 
 def _reply(answered: Answered, status: int, headers: Mapping[str, str] | None = None) -> Reply:
     replayed = {"Idempotent-Replayed": "true"} if answered.is_replayed else {}
     return Reply(document=answered.document, status=status, headers={**(headers or {}), **replayed})
-
-
-def _asked(call: Call, digest: str) -> Asked | None:
-    """None without a key. Raises Refused for one that is none."""
-    key = call.idempotency_key
-    if key is None:
-        return None
-    if not _KEY.fullmatch(key):
-        raise Refused(
-            "the Idempotency-Key is invalid: it has 1 to 255 printable ASCII characters", status=400,
-            code="idempotency_key_invalid",
-        )  # fmt: skip
-    return Asked(owner=call.caller.owner, key=key, request_sha256=digest)
-
-
-def _key_missing(call: Call, why: str) -> Refused:
-    return Refused(
-        f"{why}, so the request needs an Idempotency-Key: the same key with the same request carries it out once; for "
-        f"example curl -X POST -H 'Idempotency-Key: order-4711' {call.request.base_url} …",
-        status=400,
-        code="idempotency_key_missing",
-    )
-
-
-def _digest(call: Call, asked: Mapping[str, Any], file_sha256: str = "") -> str:
-    request = [call.request.method, call.request.path, asked, file_sha256]
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 def _for_programs(document: dict[str, Any]) -> dict[str, Any]:

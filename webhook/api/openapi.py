@@ -11,9 +11,17 @@ from pydantic.json_schema import models_json_schema
 
 from webhook.api.models.problem import Problem
 from webhook.api.problems import MEDIA_TYPE
+from webhook.api.reading import is_needed
 from webhook.api.routes import Answer, Operation
 
 _REFERENCE = "#/components/schemas/{model}"
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=30`: answer when it is final, or after 30 seconds; see `Preference-Applied` in the answer.",
+    "schema": {"type": "string", "examples": ["wait=30"]},
+}
 #: every operation may answer these
 _ALWAYS = (400, 401, 403, 429, 503)
 _IDEMPOTENCY_KEY = {
@@ -77,7 +85,7 @@ def _operation(operation: Operation, references: Mapping[type[BaseModel], Any]) 
         content: dict[str, Any] = {media: {} for media in operation.media}
         if operation.body is not None:
             content = {"application/json": {"schema": references[operation.body]}, **content}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": operation.body is None or is_needed(operation.body), "content": content}
     return described
 
 
@@ -90,6 +98,8 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
             description = {"description": property_["description"]} if "description" in property_ else {}
             is_required = name in schema.get("required", ())
             yield {"name": name, "in": "query", "required": is_required, "schema": property_, **description}
+        if "wait" in schema["properties"]:
+            yield _PREFER
     if operation.may_cost:
         yield _IDEMPOTENCY_KEY
 

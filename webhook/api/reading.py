@@ -1,20 +1,19 @@
 """Reads what a request says: its query and its body, by their models."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from flask import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from webhook.api.call import Refused
-from webhook.api.models.base import RequestModel
 from webhook.body import read_body
 
 #: bytes of a JSON body; 1,000 generations with long prompts have a tenth of it
 LARGEST_JSON = 16 * 1024 * 1024
 JSON = "application/json"
 
-M = TypeVar("M", bound=RequestModel)
+M = TypeVar("M", bound=BaseModel)
 
 
 def read_query(request: Request, model: type[M]) -> M:
@@ -29,8 +28,12 @@ def read_query(request: Request, model: type[M]) -> M:
 def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M:
     """Raises Refused for anything but JSON that the model takes; each mistake with its JSON pointer.
 
-    `others`: the content types that the operation takes besides.
+    No body at all is an empty one, if the model needs nothing. `others`: the content types that the operation takes
+    besides.
     """
+    is_empty = request.content_length is None and "Transfer-Encoding" not in request.headers
+    if (is_empty or request.content_length == 0) and not is_needed(model):
+        return model()
     if request.mimetype != JSON:
         besides = f", or a body of one of the types {', '.join(others)}" if others else ""
         raise Refused(
@@ -43,18 +46,34 @@ def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M
     except ValidationError as error:
         if any(one["type"] == "json_invalid" for one in error.errors()):
             raise Refused(f"the body is not JSON: {error.errors()[0]['msg']}", status=400, code="not_json") from None
-        raise _refused(error, "pointer", "the body is invalid") from None
+        raise _refused(error, "pointer", "the body is invalid", is_choice=issubclass(model, RootModel)) from None
 
 
-def _refused(error: ValidationError, where: str, title: str) -> Refused:
-    errors = tuple(
-        {where: _pointer(one["loc"]) if where == "pointer" else ".".join(map(str, one["loc"])), "detail": one["msg"]}
-        for one in error.errors(include_url=False, include_input=False)
+def is_needed(model: type[BaseModel]) -> bool:
+    """Whether a body of this model has to be there."""
+    return any(field.is_required() for field in model.model_fields.values())
+
+
+def _refused(error: ValidationError, where: str, title: str, *, is_choice: bool = False) -> Refused:
+    """`is_choice`: the model is one of several, whose names pydantic puts before each place."""
+    mistakes = error.errors(include_url=False, include_input=False)
+    places = [one["loc"][is_choice:] for one in mistakes]
+    return refused_at(
+        title,
+        [
+            {where: pointer(place) if where == "pointer" else ".".join(map(str, place)), "detail": one["msg"]}
+            for place, one in zip(places, mistakes, strict=True)
+        ],
     )
-    said = "; ".join(f"{one[where] or 'the body'}: {one['detail']}" for one in errors[:3])
+
+
+def refused_at(title: str, errors: Sequence[Mapping[str, str]], *, status: int = 422, code: str = "invalid") -> Refused:
+    """Refuse a request with several mistakes, each with its `pointer` or `parameter`."""
+    told = [": ".join(filter(None, (one.get("pointer", one.get("parameter")), one["detail"]))) for one in errors[:3]]
     more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-    return Refused(f"{title}: {said}{more}", status=422, code="invalid", errors=errors)
+    return Refused(f"{title}: {'; '.join(told)}{more}", status=status, code=code, errors=tuple(errors))
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+def pointer(path: Iterable[int | str]) -> str:
+    """Return the JSON pointer of this path."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)

@@ -34,7 +34,7 @@ class Operation:
     handle: Callable[..., Reply | Response]
     scope: Scope | None
     query: type[RequestModel] | None
-    body: type[RequestModel] | None
+    body: type[BaseModel] | None
     media: Sequence[str]
     answers: Mapping[int, Answer]
     problems: Sequence[int]
@@ -104,8 +104,7 @@ class Routes:
         return keep
 
 
-def _model_of(hint: Any) -> type[RequestModel] | None:
+def _model_of(hint: Any) -> type[BaseModel] | None:
     """The model in `Model` or `Model | None`."""
-    return next(
-        (one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, RequestModel)), None
-    )
+    classes = (one for one in (hint, *get_args(hint)) if isinstance(one, type))
+    return next((one for one in classes if issubclass(one, BaseModel)), None)

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from tasks.usecases import once_only
-from tasks.usecases.once_only import LEASE, Asked, carry_out
+from tasks.usecases.once import Once
+from tasks.usecases.once_only import LEASE, carry_out
 from tests.clock import NOON, FakeClock
 from tests.patience import patient
 from worker.errors import KeyInUse, KeyReused, LedgerUnavailable, RequestInvalid
 from worker.services import Services
 from worker.settings import load_settings
 
-ASKED = Asked(owner="tok_1", key="order-1", request_sha256="ab")
-OTHER = Asked(owner="tok_1", key="order-1", request_sha256="cd")
-BY_NAME = Asked(owner="batch", key="shop", request_sha256="", is_kept=False)
+ASKED = Once(owner="tok_1", key="order-1", request_sha256="ab")
+OTHER = Once(owner="tok_1", key="order-1", request_sha256="cd")
+BY_NAME = Once(owner="batch", key="shop", request_sha256="")
 
 
 @pytest.fixture
@@ -54,14 +55,14 @@ def test_the_answer_is_given_again_without_the_work(here: Services) -> None:
 def test_one_that_is_not_kept_is_carried_out_each_time_but_one_at_a_time(here: Services) -> None:
     def nested(_: datetime) -> dict[str, Any]:
         with pytest.raises(KeyInUse):
-            carry_out(here, BY_NAME, Work())
+            carry_out(here, BY_NAME, Work(), is_kept=False)
         return {}
 
-    carry_out(here, BY_NAME, nested)
-    assert not carry_out(here, BY_NAME, Work()).is_replayed
+    carry_out(here, BY_NAME, nested, is_kept=False)
+    assert not carry_out(here, BY_NAME, Work(), is_kept=False).is_replayed
     with pytest.raises(LedgerUnavailable):
-        carry_out(here, BY_NAME, Work(LedgerUnavailable("away")))
-    assert not carry_out(here, BY_NAME, Work()).is_replayed
+        carry_out(here, BY_NAME, Work(LedgerUnavailable("away")), is_kept=False)
+    assert not carry_out(here, BY_NAME, Work(), is_kept=False).is_replayed
 
 
 def test_a_refused_one_leaves_its_key_to_another(here: Services) -> None:

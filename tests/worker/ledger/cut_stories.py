@@ -410,20 +410,37 @@ def a_batch_is_steered(process: Process) -> None:
     process.notify()
 
 
-def requests_take_several_transactions(process: Process) -> None:
+def a_program_asks(process: Process) -> None:
+    """It repeats what was not answered, with the same idempotency key."""
     process.repeat("events.register_subscribers", [SHOP])
-    first = Once(owner="token", key="first", request_sha256="a")
-    process.come_again("access.claim_request", first, LEASE)
-    process.try_once("access.renew_request", first, LEASE)
-    process.repeat("generations.create", [new("fox", key="a")])
-    process.repeat("access.keep_request", first, {"generations": ["a"]})
-    second = Once(owner="token", key="second", request_sha256="b")
-    process.come_again("access.claim_request", second, LEASE)
-    process.repeat("access.give_up_request", second)
-    process.come_again("access.claim_request", second, LEASE)
-    process.repeat("access.forget_request", second)
-    process.command("generations.cancel", [one.id for one in process.ledger.generations.page()])
+    asked = Once(owner="tok_1", key="order-7", request_sha256="a" * 64)
+    wanted = [new("fox", dedupe="api:tok_1/order-7/1"), new("owl", dedupe="api:tok_1/order-7/2")]
+    for _ in range(2):
+        created = process.repeat("generations.create_once", wanted, "animals", asked)
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [failure(claim)])
+    again = Once(owner="tok_1", key="again", request_sha256="b" * 64)
+    for _ in range(2):
+        process.repeat("generations.retry_once", created.generations[0].id, again)
+    process.command("generations.retry", [created.generations[1].id])
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.archive()
+    process.describe()
     process.notify()
+    long = Once(owner="tok_1", key="sheet", request_sha256="c" * 64)
+    process.come_again("access.claim_request", long, LEASE)
+    process.try_once("access.renew_request", long, LEASE)
+    process.repeat("access.give_up_request", long)
+    process.come_again("access.claim_request", long, LEASE)
+    process.repeat("access.keep_request", long, {"batches": ["batch_1"]})
+    refused = Once(owner="tok_1", key="refused", request_sha256="d" * 64)
+    process.come_again("access.claim_request", refused, LEASE)
+    process.repeat("access.forget_request", refused)
+    process.clock.advance(days=40)
+    process.repeat("maintenance.prune_idempotency_keys", process.clock() - timedelta(days=30))
 
 
 STORIES = (
@@ -433,5 +450,5 @@ STORIES = (
     what_was_withdrawn_or_is_old_goes,
     files_are_handed_in,
     a_batch_is_steered,
-    requests_take_several_transactions,
+    a_program_asks,
 )

@@ -1,5 +1,6 @@
 """Batches as the API takes and gives them."""
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, RootModel
@@ -12,25 +13,12 @@ from tasks.usecases.entry_check import DEFAULT_PROVIDER
 from webhook.api.models.base import Document, Page, RequestModel
 from worker.failures import Category
 from worker.generation import State
-from worker.pricing import read_amount
 
 
 def _operation(word: str) -> str:
     if word not in FIRST:
         raise ValueError(f"expected one of {', '.join(FIRST)}")
     return word
-
-
-def _amount(text: str) -> str:
-    if read_amount(text) is None:
-        raise ValueError("expected an amount such as 0.05 or 20, with at most six decimals")
-    return text
-
-
-def _positive(text: str) -> str:
-    if not read_amount(text):
-        raise ValueError("nothing would be submitted for 0: give a positive amount")
-    return text
 
 
 def _only(category: Category) -> Category:
@@ -44,7 +32,7 @@ def _as_list(value: object) -> object:
 
 
 FirstOperation = Annotated[str, AfterValidator(_operation), Field(json_schema_extra={"enum": list(FIRST)})]
-Amount = Annotated[str, AfterValidator(_amount), Field(examples=["12.50"])]
+Amount = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, examples=["12.50"])]
 Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])]
 InFlight = Annotated[int, Field(ge=1, le=1_000_000)]
 #: a parameter that may be given several times
@@ -69,7 +57,7 @@ class BatchOptions(RequestModel):
         AwareDatetime | None, Field(description="Submit nothing before.", examples=["2026-12-01T18:00:00Z"])
     ] = None
     max_cost: Annotated[
-        Annotated[Amount, AfterValidator(_positive)] | None,
+        Annotated[Amount, Field(gt=0)] | None,
         Field(description="What the batch may cost at most, in the currency of the price file."),
     ] = None
     max_in_flight: Annotated[InFlight | None, Field(description="How many may be at providers at once.")] = None
@@ -106,11 +94,14 @@ class NewBatchFile(BatchOptions):
         Repeated,
         Field(
             default_factory=list,
-            description="NAME=VALUE, for rows without a value of their own.",
-            examples=[["version=8.1"]],
+            description="As `name:value`, for rows without a value of their own; may be repeated.",
+            examples=[["version:8.1"]],
         ),
     ]
-    label: Annotated[Repeated, Field(default_factory=list, description="NAME=VALUE, such as client=acme.")]
+    label: Annotated[
+        Repeated,
+        Field(default_factory=list, description="As `name:value`; may be repeated.", examples=[["client:acme"]]),
+    ]
 
 
 class SameFile(Document):
@@ -271,7 +262,11 @@ class ResultsQuery(RequestModel):
     ] = False
     links: Annotated[
         int | None,
-        Field(ge=60, le=int(LONGEST_LINKS.total_seconds()), description="How long links to the results work, in seconds; none without it."),
+        Field(
+            ge=60,
+            le=int(LONGEST_LINKS.total_seconds()),
+            description="Seconds for which links work; none without it.",
+        ),
     ] = None
 
 

@@ -17,7 +17,8 @@ from worker.settings import load_settings
 def wakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The steps that were woken."""
     woken: list[str] = []
-    monkeypatch.setattr("webhook.api.batches.ring", lambda *steps: woken.extend(steps))
+    # At once, and not from a thread that sends those of half a second together.
+    monkeypatch.setattr("webhook.api.shared.Shared.ring", lambda _, *steps: woken.extend(steps))
     return woken
 
 

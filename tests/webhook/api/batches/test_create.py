@@ -96,7 +96,7 @@ def test_rows_come_in_json_too(api: FlaskClient, ledger: Ledger) -> None:
 
 def test_options_of_a_file_are_in_the_query(api: FlaskClient, ledger: Ledger) -> None:
     query = (
-        "name=shop&option=speed%3Dfast&option=version%3D7&label=client%3Dacme&priority=2&max_in_flight=1"
+        "name=shop&option=speed:fast&option=version:7&label=client:acme&priority=2&max_in_flight=1"
         "&start_at=2030-01-01T00:00:00%2B01:00&template=a+{colour}+thing&provider=acedata"
     )
     made = submitted(send(api, SHEET, query=query))
@@ -221,8 +221,10 @@ def test_options_stand_in_the_query_of_a_file_and_in_the_body_of_json(api: Flask
         ("name=shop&nome=x", "nome"),
         ("name=shop&provider=nobody", "provider"),
         ("name=shop&option=speed", "option"),
-        ("name=shop&option=speed%3Dfast&option=speed%3Dslow", "option"),
+        ("name=shop&option=speed:fast&option=speed:slow", "option"),
         ("name=shop&label=acme", "label"),
+        ("name=shop&label=Client:acme", "label"),
+        ("name=shop&label=a:b&label=a:c", "label"),
         ("name=shop&max_cost=0", "max_cost"),
         ("name=shop&operation=upscale", "operation"),
         ("name=shop&start_at=tomorrow", "start_at"),
@@ -334,7 +336,7 @@ def test_no_file_of_the_server_is_ever_read(
     needed = {"images": "https://shop.example/a.png"} if option == "mask" else {}
     prompt = "" if operation == "describe" else "a fox"
     columns, cells = "".join(f",{name}" for name in needed), "".join(f",{link}" for link in needed.values())
-    query = f"name=shop&operation={operation}&option={option}%3D{path}"
+    query = f"name=shop&operation={operation}&option={option}:{path}"
     with opened_files() as opened:
         answers = [
             send(api, f"sku,prompt,operation,{option}{columns}\n1,{prompt},{operation},{path}{cells}\n"),
