@@ -110,6 +110,7 @@ def _request(
         new_version=asked.new_version,
         skip_invalid=asked.skip_invalid,
         expand_limit=asked.expand_limit,
+        is_test=call.caller.is_test,
     )
 
 

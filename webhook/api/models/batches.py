@@ -35,6 +35,7 @@ FirstOperation = Annotated[str, AfterValidator(_operation), Field(json_schema_ex
 Amount = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, examples=["12.50"])]
 Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])]
 InFlight = Annotated[int, Field(ge=1, le=1_000_000)]
+IsTest = Annotated[bool, Field(description="Whether the sandbox makes its generations, at no cost.")]
 #: a parameter that may be given several times
 Repeated = Annotated[list[str], BeforeValidator(_as_list)]
 
@@ -124,6 +125,7 @@ class BatchSubmittedDocument(Document):
     warnings: list[str]
     waits: Annotated[list[str], Field(description="Why some of it is not submitted yet.")]
     dry_run: bool
+    test: IsTest = False
 
 
 class Cost(Document):
@@ -202,6 +204,7 @@ class BatchDocument(Document):
 
     id: str
     name: str
+    test: IsTest = False
     state: BatchState
     source: str | None
     source_sha256: str | None
