@@ -21,4 +21,4 @@ _COMMAND = re.compile("|".join(map(re.escape, COMMANDS)))
 def for_programs(sentence: str) -> str:
     """Return it with the names that a caller of the API knows."""
     named = _COMMAND.sub(lambda found: COMMANDS[found[0]], sentence)
-    return _OPTION.sub(lambda found: found[0].removeprefix("--").replace("-", "_"), named)
+    return _OPTION.sub(lambda found: f"`{found[0].removeprefix('--').replace('-', '_')}`", named)

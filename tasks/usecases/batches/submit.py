@@ -16,6 +16,8 @@ from worker.services import Services
 
 #: earlier batches of the same file, and mistakes, that are named
 _NAMED, _SHOWN = 3, 10
+#: characters of a name, which databases have an index of
+_LONGEST = 255
 #: control characters, and how Python passes on bytes that are not UTF-8; the ledger would store another name
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -99,6 +101,8 @@ def name_of(request: BatchRequest) -> str:
     name = PurePath(request.file.name).stem if request.name is None else request.name
     if not name.strip():
         raise RequestInvalid("the name of the batch is empty: give one with --name")
+    if len(name) > _LONGEST:
+        raise RequestInvalid(f"the name of the batch has more than {_LONGEST} characters: give another with --name")
     if _UNUSABLE.search(name):
         raise RequestInvalid(
             f"the name of the batch, {name!r}, contains control characters or is not valid UTF-8: give another with "

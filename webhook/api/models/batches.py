@@ -1,5 +1,6 @@
 """Batches as the API takes and gives them."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -27,12 +28,20 @@ def _only(category: Category) -> Category:
     return category
 
 
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a time that has a date in UTC as well") from None
+
+
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
 FirstOperation = Annotated[str, AfterValidator(_operation), Field(json_schema_extra={"enum": list(FIRST)})]
 Amount = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, examples=["12.50"])]
+Start = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-12-01T18:00:00Z"])]
 Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])]
 InFlight = Annotated[int, Field(ge=1, le=1_000_000)]
 IsTest = Annotated[bool, Field(description="Whether the sandbox makes its generations, at no cost.")]
@@ -54,9 +63,7 @@ class BatchOptions(RequestModel):
     priority: Annotated[Priority, Field(description="Higher goes first.")] = 0
     expand_limit: Annotated[int, Field(ge=1, description="Generations that one row may make.")] = EXPAND_LIMIT
     max_submissions: Annotated[int, Field(ge=1, description="Generations that all rows may make.")] = MAX_SUBMISSIONS
-    start_at: Annotated[
-        AwareDatetime | None, Field(description="Submit nothing before.", examples=["2026-12-01T18:00:00Z"])
-    ] = None
+    start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
     max_cost: Annotated[
         Annotated[Amount, Field(gt=0)] | None,
         Field(description="What the batch may cost at most, in the currency of the price file."),
@@ -301,7 +308,7 @@ class NewPriority(RequestModel):
 class NewLimits(RequestModel):
     """Limits that change; what is not named stays, and null removes a limit."""
 
-    start_at: AwareDatetime | None = None
+    start_at: Start | None = None
     max_cost: Amount | None = None
     max_in_flight: InFlight | None = None
 

@@ -228,11 +228,26 @@ def test_options_stand_in_the_query_of_a_file_and_in_the_body_of_json(api: Flask
         ("name=shop&max_cost=0", "max_cost"),
         ("name=shop&operation=upscale", "operation"),
         ("name=shop&start_at=tomorrow", "start_at"),
+        ("name=shop&start_at=2030-01-01T00:00:00", "start_at"),
+        ("name=shop&start_at=0001-01-01T00:00:00%2B14:00", "start_at"),
     ):
         problem = refused(send(api, SHEET, query=query), 422, "invalid")
         assert problem.errors is not None
         assert problem.errors[0].parameter == parameter
     assert refused(send_json(api, provider="nobody"), 422, "invalid").errors[0].pointer == "/provider"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["%20", "%00", "x" * 256])
+def test_a_name_that_no_batch_can_have_is_refused(api: FlaskClient, ledger: Ledger, name: str) -> None:
+    detail = refused(send(api, SHEET, query=f"name={name}"), 422, "invalid").detail
+    assert "with `name`" in detail
+    assert prompts(ledger) == []
+
+
+def test_a_key_that_no_index_takes_is_a_mistake_of_its_row(api: FlaskClient) -> None:
+    problem = refused(send(api, f"sku,prompt\n{'k' * 513},a fox\n{'k' * 512},an owl\n"), 422, "rows_invalid")
+    assert problem.errors is not None
+    assert [(one.line, one.column) for one in problem.errors] == [(2, "sku")]
 
 
 def test_a_file_that_is_too_large_is_refused_whether_or_not_it_says_so(

@@ -43,11 +43,11 @@ def test_each_option_is_a_parameter_or_a_field_of_some_request() -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("above the limit of 9 (--max-submissions): raise it", "above the limit of 9 (max_submissions): raise it"),
-        ("not applied: --max-cost 3", "not applied: max_cost 3"),
+        ("above the limit of 9 (--max-submissions): raise it", "above the limit of 9 (`max_submissions`): raise it"),
+        ("not applied: --max-cost 3", "not applied: `max_cost` 3"),
         (
             "give a template such as --template 'a photo of {name}'",
-            "give a template such as template 'a photo of {name}'",
+            "give a template such as `template` 'a photo of {name}'",
         ),
         # Flags of prompts, and words that only begin so.
         ("the prompt has --ar twice, and --names", "the prompt has --ar twice, and --names"),
