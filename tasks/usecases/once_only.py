@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,13 +31,19 @@ class Answered:
 
 
 def carry_out(
-    here: LedgerServices, once: Once, work: Callable[[datetime], Mapping[str, Any]], *, is_kept: bool = True
+    here: LedgerServices,
+    once: Once,
+    work: Callable[[datetime], Mapping[str, Any]],
+    *,
+    is_kept: bool = True,
+    passing: Collection[str] = (),
 ) -> Answered:
     """Call `work` with the time of the first such request, unless its answer is known.
 
     `work` may be called again after it died or failed: it must write nothing twice. `is_kept`: the answer is kept for
     the key; otherwise only one at a time carries it out, and the next request with this key is a new one, which finds
-    what is there already. Raises KeyInUse while another process carries it out, KeyReused for another request with this
+    what is there already. `passing`: lists of the answer that are not kept: they quote what may be deleted, or say
+    what holds only now. Raises KeyInUse while another process carries it out, KeyReused for another request with this
     key, and what `work` raises.
     """
     access = here.ledger.access
@@ -60,7 +66,8 @@ def carry_out(
                 access.give_up_request(once)
         raise
     if is_kept:
-        access.keep_request(once, {_ANSWER: [json.dumps(document)]})
+        kept = {name: [] if name in passing else value for name, value in document.items()}
+        access.keep_request(once, {_ANSWER: [json.dumps(kept)]})
     else:
         access.forget_request(once)
     return Answered(document, is_replayed=False)

@@ -20,7 +20,7 @@ from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import read_providers
 from webhook.api.call import Call, Refused
 from webhook.api.models.batches import BatchOptions, NewBatch, NewBatchFile
-from webhook.api.reading import pointer
+from webhook.api.reading import pointer, refused_at
 from webhook.body import open_body
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Operation
@@ -31,6 +31,7 @@ LARGEST_FILE = 200 * 1024 * 1024
 MOST_ERRORS = 1000
 #: of its first ones, those that the detail tells
 _TOLD = 3
+_INVALID = "the request is invalid"
 _LINK = re.compile(r"(https?://|data:)", re.IGNORECASE)
 
 
@@ -43,10 +44,8 @@ def batch_request(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Ite
             yield _request(call, file, name, asked, options=options, labels=labels)
         return
     if call.request.args:
-        raise Refused(
-            "with JSON, options belong into the body: leave the query string out", status=422, code="invalid",
-            errors=tuple({"parameter": name, "detail": "belongs into the body"} for name in call.request.args),
-        )  # fmt: skip
+        misplaced = [{"parameter": name, "detail": "with JSON, it belongs into the body"} for name in call.request.args]
+        raise refused_at(_INVALID, misplaced)
     # A line for each, so that mistakes are told by the row.
     rows = io.BytesIO("".join(f"{json.dumps(row)}\n" for row in body.generations).encode())
     with open_batch_file("generations", rows, media_type="application/jsonl") as file:
@@ -60,11 +59,8 @@ def _file_in_body(call: Call, asked: NewBatchFile) -> Iterator[tuple[str, BatchF
     filename = PurePath(disposition.get("filename", "")).name
     name = PurePath(filename).stem if asked.name is None else asked.name
     if not name:
-        raise Refused(
-            "the batch has no name, by which it is found: add ?name=NAME, or the name of the file in "
-            'Content-Disposition: attachment; filename="NAME.csv"',
-            status=422, code="invalid", errors=({"parameter": "name", "detail": "missing"},),
-        )  # fmt: skip
+        missing = "the batch has none, by which it is found: add ?name=NAME, or that of the file as Content-Disposition"
+        raise _invalid("name", f'{missing}: attachment; filename="NAME.csv"', asked)
     with (
         open_body(call.request.environ, LARGEST_FILE) as body,
         open_batch_file(filename or name, body, asked.sheet, media_type=call.request.mimetype) as file,
@@ -146,7 +142,7 @@ def _pairs(parameter: Literal["option", "label"], asked: NewBatchFile) -> Iterat
 
 def _invalid(name: str, detail: str, asked: BatchOptions) -> Refused:
     where = {"pointer": f"/{name}"} if isinstance(asked, NewBatch) else {"parameter": name}
-    return Refused(f"{name}: {detail}", status=422, code="invalid", errors=({**where, "detail": detail},))
+    return refused_at(_INVALID, [{**where, "detail": detail}])
 
 
 def rows_refused(found: BatchCheck, body: NewBatch | None) -> Refused:
@@ -167,23 +163,22 @@ def rows_refused(found: BatchCheck, body: NewBatch | None) -> Refused:
 def _mistake(fault: Fault, body: NewBatch | None) -> Mapping[str, Any]:
     value = {} if fault.value is None else {"value": fault.value}
     if body is not None and fault.line is not None:
-        pointer = _pointer(body.generations, fault.line - 1, fault.column)
-        return {"pointer": pointer, **value, "detail": fault.message}
+        return {"pointer": _pointer(body.generations, fault), **value, "detail": fault.message}
     line = {} if fault.line is None else {"line": fault.line}
     column = {} if fault.column is None else {"column": str(fault.column)}
     return {**line, **column, **value, "detail": fault.message}
 
 
-def _pointer(rows: Sequence[Mapping[str, Any]], index: int, column: str | int | None) -> str:
-    parts: list[str | int] = ["generations", index]
-    if isinstance(column, str):
-        row: Any = rows[index]
-        for part in ("body", "options"):
-            if column not in row and isinstance(inner := row.get(part), dict):
-                parts.append(part)
-                row = inner
-        parts = [*parts, column] if column in row else parts[:2]
-    return pointer(parts)
+def _pointer(rows: Sequence[Mapping[str, Any]], fault: Fault) -> str:
+    index = (fault.line or 1) - 1
+    row, path = rows[index], list[str | int]()
+    for part in ("body", "options"):
+        if fault.column not in row and isinstance(inner := row.get(part), dict):
+            path.append(part)
+            row = inner
+    # Otherwise something is missing, or it is about the whole row.
+    is_there = isinstance(fault.column, str) and fault.column in row
+    return pointer(["generations", index, *([*path, str(fault.column)] if is_there else ())])
 
 
 def _place(mistake: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from tasks.usecases.batches.submit import name_of, submit_file
 from tasks.usecases.once import Once
 from tasks.usecases.once_only import Answered, carry_out
 from webhook.api.batch_files import MOST_ERRORS, batch_request, millionths, rows_refused
-from webhook.api.call import Call, Refused, Reply
+from webhook.api.call import Call, Reply
 from webhook.api.idempotency import key_missing, once_of
 from webhook.api.models.batches import (
     BatchAnswer,
@@ -43,6 +43,7 @@ from webhook.api.models.batches import (
     ResultsQuery,
     SteeredDocument,
 )
+from webhook.api.reading import refused_at
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 from webhook.api.wording import for_programs
@@ -55,6 +56,8 @@ routes = Routes("batches")
 
 #: the owner of the lease on a name, by which batches of all tokens are found
 _NAMES = "batch"
+#: lists of sentences in documents
+_SENTENCES = ("not_applied", "warnings", "waits")
 #: bytes of results that are sent at a time
 _PIECE = 256 * 1024
 
@@ -79,8 +82,11 @@ def create_batch(call: Call, query: NewBatchFile, body: NewBatch | None) -> Repl
         if options.dry_run:
             found = check_batch(call.here, request, max_submissions=options.max_submissions)
             return Reply(document=_for_programs(views.of_batch_check(request.file, found, MOST_ERRORS)))
-        once = once_of(call, options, is_needed=False, file_sha256=request.file.sha256)
-        answered = _once(call, once, name_of(request), lambda _: _submit(call, request, body, options.max_submissions))
+        name = name_of(request)
+        # The name may be that of the file.
+        asked = options.model_copy(update={"name": name})
+        once = once_of(call, asked, is_needed=False, file_sha256=request.file.sha256)
+        answered = _once(call, once, name, lambda _: _submit(call, request, body, options.max_submissions))
     document = answered.document
     headers = {"Location": f"/v1/batches/{document['batch']}"} if document["batch"] else {}
     is_new = document["created"] and not answered.is_replayed
@@ -167,6 +173,11 @@ def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A0
         )
         if retried.decisions.wakes:
             call.shared.ring(*retried.decisions.wakes)
+        number = sum(retried.done.values())
+        log.info(
+            "batch %s: %d retried; asked for by %s in request %s",
+            retried.batch_id, number, call.caller.name, call.request_id,
+        )  # fmt: skip
         return _for_programs(views.of_batch_retried(retried))
 
     return _reply(_once(call, once, id, retry), 200)
@@ -215,10 +226,8 @@ def limit_batch(call: Call, id: str, body: NewLimits) -> Reply:  # noqa: A002
     if "max_in_flight" in body.model_fields_set:
         changes["max_in_flight"] = body.max_in_flight
     if not changes:
-        raise Refused(
-            "nothing is to be changed: give start_at, max_cost or max_in_flight, or null to remove one", status=422,
-            code="invalid",
-        )  # fmt: skip
+        nothing = "nothing is to be changed: give start_at, max_cost or max_in_flight, or null to remove one"
+        raise refused_at("the body is invalid", [{"pointer": "", "detail": nothing}])
     return _steered(call, steer.limit(call.here, id, changes))
 
 
@@ -256,7 +265,7 @@ def _steered(call: Call, steered: Steered) -> Reply:
 def _once(call: Call, once: Once | None, name: str, work: Callable[[datetime], Mapping[str, Any]]) -> Answered:
     """`name`: of the batch, which its rows with keys are found by; without `once`, one at a time writes to it."""
     if once is not None:
-        return carry_out(call.here, once, work)
+        return carry_out(call.here, once, work, passing=_SENTENCES)
     try:
         return carry_out(call.here, Once(owner=_NAMES, key=name, request_sha256=""), work, is_kept=False)
     except KeyInUse:
@@ -278,6 +287,3 @@ def _for_programs(document: dict[str, Any]) -> dict[str, Any]:
     if "errors" in document:
         named["errors"] = [{**one, "message": for_programs(one["message"])} for one in document["errors"]]
     return {**document, **named}
-
-
-_SENTENCES = ("not_applied", "warnings", "waits")

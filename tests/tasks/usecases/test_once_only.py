@@ -52,6 +52,15 @@ def test_the_answer_is_given_again_without_the_work(here: Services) -> None:
         carry_out(here, OTHER, work)
 
 
+def test_what_holds_only_now_is_not_kept(here: Services) -> None:
+    def work(_: datetime) -> dict[str, Any]:
+        return {"number": 2, "warnings": ["'a secret fox' looks odd"]}
+
+    first, again = (carry_out(here, ASKED, work, passing=("warnings", "waits")) for _ in range(2))
+    assert first.document["warnings"]
+    assert again.document == {"number": 2, "warnings": []}
+
+
 def test_one_that_is_not_kept_is_carried_out_each_time_but_one_at_a_time(here: Services) -> None:
     def nested(_: datetime) -> dict[str, Any]:
         with pytest.raises(KeyInUse):

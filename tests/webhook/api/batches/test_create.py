@@ -391,6 +391,9 @@ def test_the_same_request_with_the_same_key_gets_the_same_answer(
     refused(send(api, f"{WITHOUT_KEYS}a bear\n", "text/plain", Idempotency_Key="order-1"), 422, "key_reused")
     query = "name=other"
     refused(send(api, WITHOUT_KEYS, "text/plain", query=query, Idempotency_Key="order-1"), 422, "key_reused")
+    header = "attachment; filename=other.txt"
+    named = {"Content_Disposition": header, "Idempotency_Key": "order-1"}
+    refused(send(api, WITHOUT_KEYS, "text/plain", query="", **named), 422, "key_reused")
     assert (prompts(ledger), wakes) == (["a fox", "an owl"], ["dispatch"])
 
 
