@@ -106,11 +106,11 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
 
 def _response(status: int, answer: Answer, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if isinstance(answer, str):
-        return described | {"content": {answer: {}}}
-    return (
-        described if answer is None else described | {"content": {"application/json": {"schema": references[answer]}}}
-    )
+    if answer is None:
+        return described
+    if isinstance(answer, type):
+        return described | {"content": {"application/json": {"schema": references[answer]}}}
+    return described | {"content": {media: {} for media in ([answer] if isinstance(answer, str) else answer)}}
 
 
 def _problem(status: int) -> dict[str, Any]:
