@@ -22,6 +22,7 @@ from tasks.usecases.views.decisions import (
     of_resolved,
     of_resumed,
 )
+from tasks.usecases.views.events import of_answer, of_event, of_resent
 from tasks.usecases.views.generations import (
     of_details,
     of_generation,
@@ -47,6 +48,7 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_answer",
     "of_batch_check",
     "of_batch_details",
     "of_batch_retried",
@@ -57,6 +59,7 @@ __all__ = [
     "of_diagnosis",
     "of_dismissed",
     "of_download",
+    "of_event",
     "of_fault",
     "of_found_task",
     "of_generation",
@@ -73,6 +76,7 @@ __all__ = [
     "of_reconciliation",
     "of_refused",
     "of_replayed",
+    "of_resent",
     "of_resolved",
     "of_resumed",
     "of_risky_asset",

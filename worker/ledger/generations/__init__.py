@@ -1,6 +1,7 @@
 """Generations: creation, control, follow-ups, import, deletion, queries."""
 
-from worker.ledger.generations.batch_facts import BatchFacts, BatchMoney, Failure
+from worker.ledger.batch_sums import BatchMoney
+from worker.ledger.generations.batch_facts import BatchFacts, Failure
 from worker.ledger.generations.counting import Counting
 from worker.ledger.generations.creation import NewGeneration
 from worker.ledger.generations.file_batches import CHOICE, FileBatch, KnownRow, RowsTaken, Written
