@@ -68,8 +68,10 @@ def listen_secret(data: Path) -> str:
 
 def _address(url: str) -> Webhook:
     try:
-        (found,) = webhooks(url)
+        found = webhooks(url)
     except ValueError as error:
         reason = str(error).removeprefix("address number 1 ")
         raise RequestInvalid(f"the address {reason}") from error
-    return found
+    if len(found) != 1:
+        raise RequestInvalid("give one address, of the form https://host/path")
+    return found[0]
