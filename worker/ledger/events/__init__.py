@@ -7,7 +7,7 @@ from worker.ledger.events.event_log import EventFilter, EventPage
 from worker.ledger.events.events import Events
 from worker.ledger.events.failing_subscribers import Troubled
 from worker.ledger.events.order import last_settled
-from worker.ledger.events.public_ids import number_of
+from worker.ledger.events.public_ids import number_of, public_id
 from worker.ledger.events.resending import Resent
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "Undelivered",
     "last_settled",
     "number_of",
+    "public_id",
     "undelivered_of",
 ]

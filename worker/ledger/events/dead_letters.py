@@ -12,6 +12,7 @@ from worker.errors import NotFound
 from worker.generation import Verdict
 from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
+from worker.ledger.events.public_ids import public_id
 from worker.ledger.events.states import DELIVERIES, anew
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.schema import (
@@ -44,6 +45,10 @@ class Undelivered:
     tries: int
     error: str | None
     state: DeliveryState
+
+    @property
+    def public_id(self) -> str:
+        return public_id(self.event_id, self.at)
 
     @property
     def is_dismissed(self) -> bool:
