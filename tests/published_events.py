@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import jsonschema
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.usecases import views
-from tasks.usecases.events.published import EVENTS
+from tasks.usecases.events.published import EVENTS, schema_document
 from worker.ledger.changes import Changes
 
 _wrong: list[str] = []
@@ -42,6 +43,12 @@ def checked() -> Iterator[None]:
         patch.setattr(Changes, "event", recorded)
         patch.setattr(views, "of_event", shown)
         yield
+
+
+@cache
+def schema() -> jsonschema.Draft202012Validator:
+    """To check the schema takes longer than all events of the tests."""
+    return jsonschema.Draft202012Validator(schema_document())
 
 
 def check_recorded(event_type: str, payload: Mapping[str, Any]) -> None:

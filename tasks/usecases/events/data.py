@@ -9,8 +9,9 @@ from worker.failures import Category
 from worker.generation import AssetKind, Operation, State
 
 
-def never_null(schema: dict[str, Any]) -> None:
-    """A field without a value is left out: no field is ever null."""
+def as_published(schema: dict[str, Any]) -> None:
+    """A field without a value is left out, never null; and whoever reads events must be ready for new fields."""
+    del schema["additionalProperties"]
     for field in schema["properties"].values():
         if field.pop("default", 0) is None:
             (kind,) = (one for one in field.pop("anyOf") if one != {"type": "null"})
@@ -38,7 +39,7 @@ Until = Annotated[datetime | None, _text("When it ends by itself.", "2026-11-21T
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=never_null)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=as_published)
 
 
 class OfBatch(Part):

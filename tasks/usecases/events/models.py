@@ -17,7 +17,7 @@ Data = TypeVar("Data", bound=of.Part)
 
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    of.never_null(schema)
+    of.as_published(schema)
     schema["description"] = model.model_fields["data"].annotation.__doc__
 
 
