@@ -106,11 +106,18 @@ def filter_of(here: LedgerServices, selection: EventSelection) -> EventFilter:
     wanted = tuple(selection.types)
     if wanted:
         _require_events(wanted)
+    since = None if selection.since is None else here.clock() - selection.since
+    batch_id = None
+    if selection.batch is not None:
+        batch_id = find_batch(here.ledger, selection.batch)
+        # Nothing of a batch is older than it; so a list need not go back to the beginning.
+        began = here.ledger.generations.batches_called(batch_id, 1)[0].created_at
+        since = began if since is None else max(since, began)
     return EventFilter(
         is_wanted=(lambda event_type: is_wanted(event_type, wanted)) if wanted else lambda _: True,
-        batch_id=None if selection.batch is None else find_batch(here.ledger, selection.batch),
+        batch_id=batch_id,
         generation_id=None if selection.generation is None else find_generation(here.ledger, selection.generation),
-        since=None if selection.since is None else here.clock() - selection.since,
+        since=since,
     )
 
 
