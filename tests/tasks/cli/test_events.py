@@ -159,6 +159,7 @@ def test_events_are_forwarded_signed_like_webhooks_with_a_secret_that_stays(
     result = darkroom("events", "listen", "--after", first, "--forward-to", receiver.url, "--json")
     secret = re.search(r"signing with (whsec_\S+)\n", result.stderr)
     assert secret
+    assert stat.S_IMODE((tmp_path / forward.SECRET_FILE).stat().st_mode) == 0o600
     assert [one.event for one in receiver.received] == documents(result.stdout)
     for one in receiver.received:
         assert one.id == one.event["id"]
@@ -166,7 +167,6 @@ def test_events_are_forwarded_signed_like_webhooks_with_a_secret_that_stays(
         assert f"  -> HTTP 204  {one.id}\n" in result.stderr
     again = darkroom("events", "listen", "--after", first, "--forward-to", receiver.url)
     assert secret[0] in again.stderr
-    assert stat.S_IMODE((tmp_path / forward.SECRET_FILE).stat().st_mode) == 0o600
 
 
 @pytest.mark.usefixtures("stop_when_nothing_is_new")

@@ -208,8 +208,9 @@ def test_all_who_wait_share_one_question_to_the_ledger():
 
 
 def test_a_position_that_is_unknown_now_is_no_step_back():
-    answers = iter([7, None, 8])
+    answers = iter([7, None, None, 8])
     watch = EventWatch(lambda: next(answers), interval=0)
+    assert watch.wait_beyond(6, 0) == 7
     assert watch.wait_beyond(6, 0) == 7
     assert watch.wait_beyond(7, 0) is None
     assert watch.wait_beyond(7, 0) == 8
