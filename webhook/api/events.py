@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 from tasks.usecases import views
 from tasks.usecases.events import log
 from tasks.usecases.events.log import EventPage, EventSelection, EventsPruned
+from tasks.usecases.events.place import event_place
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.event_watch import EventWatch
 from webhook.api.models.events import EventsDocument, EventsQuery
@@ -45,7 +46,7 @@ def list_events(call: Call, query: EventsQuery) -> Reply:
         page, is_waited = _wait(here, selection, page, query)
         if not is_waited:
             headers["Retry-After"] = str(COME_AGAIN)
-    place = log.place_of(here)
+    place = event_place(here.settings, lambda: here.prices)
     data = [views.of_event(event, place) for event in page.events]
     return Reply(document={"data": data, "next": page.cursor or query.after}, headers=headers)
 

@@ -49,6 +49,10 @@ class _Locked(NamedTuple):
     priority: int
     pinned: str
     progress: int | None
+
+
+class _Updated(NamedTuple):
+    id: str
     updated_at: datetime
 
 
@@ -67,6 +71,7 @@ _LOCK = Query(
     .order_by(_g.id)
     .with_for_update(key_share=True),
 )
+_UPDATED = Query(_Updated, select(*columns_of(generations, _Updated)).where(_g.id.in_(IDS)))
 _LOCK_BATCHES = Query(
     _Batch,
     select(*columns_of(batches, _Batch)).where(_b.id.in_(IDS)).order_by(_b.id).with_for_update(key_share=True),
@@ -126,7 +131,9 @@ class Changes:
         self.updates = Updates()
         self._states: dict[str, tuple[State, str | None]] = {}
         self._tells_progress = tells_progress
-        self._progress: dict[str, tuple[int | None, datetime]] = {}
+        self._progress: dict[str, int | None] = {}
+        #: when they changed last; only if progress is told
+        self._updated: dict[str, datetime] = {}
         self._transitions: list[Values] = []
         self._events: list[Values] = []
         self._perhaps_complete: set[str] = set()
@@ -142,7 +149,9 @@ class Changes:
         rows = _LOCK.each(self.connection, sorted(set(generation_ids)))
         found = {row.id: (State(row.state), row.batch_id) for row in rows}
         self._states.update(found)
-        self._progress.update((row.id, (row.progress, row.updated_at)) for row in rows)
+        self._progress.update((row.id, row.progress) for row in rows)
+        if self._tells_progress:
+            self._updated.update(_UPDATED.each(self.connection, list(found)))
         self._priced.update(row.id for row in rows if row.price is not None)
         self._flows.update((row.id, flow_of(row)) for row in rows)
         return set(found)
@@ -172,11 +181,11 @@ class Changes:
 
     def advance(self, generation_id: str, progress: int) -> bool:
         """Record the provider's progress; False if it was further already: callbacks overtake each other."""
-        before, changed_at = self._progress[generation_id]
-        if before is not None and before >= progress:
+        if (before := self._progress[generation_id]) is not None and before >= progress:
             return False
-        self._progress[generation_id] = progress, self.at
-        if self._tells_progress and _span_of(changed_at) != _span_of(self.at):
+        self._progress[generation_id] = progress
+        if self._tells_progress and _span_of(self._updated[generation_id]) != _span_of(self.at):
+            self._updated[generation_id] = self.at
             self.event("generation.progress", generation_id=generation_id, progress=progress)
         self._set(generation_id, progress=progress)
         return True
