@@ -30,19 +30,18 @@ def listen(*, types: tuple[str, ...], batch: str | None, after: str | None, url:
     The secret for --forward-to stays the same on this machine. An event that is not accepted is reported and not sent
     again. Stop it with Ctrl-C; --after continues where it stopped.
     """
-    selection = EventSelection(types=types, batch=batch)
     last = after
     with ExitStack() as stack:
         here = stack.enter_context(open_ledger())
         place = log.place_of(here)
         position = log.start_of(here, after)
-        log.filter_of(here, selection)
+        wanted = log.filter_of(here, EventSelection(types=types, batch=batch))
         forwarder = stack.enter_context(Forwarder(here, url)) if url is not None else None
         if forwarder is not None:
             note(f"signing with {forwarder.secret}")
         note("Listening; stop with Ctrl-C.")
         try:
-            for event in log.listen(here, selection, position, _tell):
+            for event in log.listen(here, wanted, position, _tell):
                 document = views.of_event(event, place)
                 if as_json:
                     print_json(document)

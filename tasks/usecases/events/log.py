@@ -13,7 +13,7 @@ from worker.ledger.events import EventFilter, EventPage, RecordedEvent, number_o
 from worker.providers import PROVIDERS
 from worker.subscribers import is_wanted, patterns
 
-__all__ = ["EventPage", "EventPlace", "EventSelection", "EventsPruned", "RecordedEvent", "horizon_of", "list_events",
+__all__ = ["EventFilter", "EventPage", "EventPlace", "EventSelection", "EventsPruned", "RecordedEvent", "filter_of", "horizon_of", "list_events",
            "listen", "place_of", "position_of", "read_events", "start_of"]  # fmt: skip
 
 #: seconds between two looks of one that listens
@@ -65,11 +65,8 @@ def position_of(here: LedgerServices, cursor: str) -> int:
     return position
 
 
-def read_events(
-    here: LedgerServices, selection: EventSelection, position: int, horizon: int | None, limit: int
-) -> EventPage:
+def read_events(here: LedgerServices, wanted: EventFilter, position: int, horizon: int | None, limit: int) -> EventPage:
     """Return the events after a position, oldest first; none beyond `horizon`."""
-    wanted = filter_of(here, selection)
     if horizon is None or horizon <= position:
         return EventPage((), position, None, is_end=True)
     return here.ledger.events.events_after(position, horizon, wanted, limit)
@@ -85,12 +82,12 @@ def start_of(here: LedgerServices, after: str | None) -> int:
 
 
 def listen(
-    here: LedgerServices, selection: EventSelection, position: int, tell: Callable[[LedgerUnavailable], None]
+    here: LedgerServices, wanted: EventFilter, position: int, tell: Callable[[LedgerUnavailable], None]
 ) -> Iterator[RecordedEvent]:
     """Yield events as they are recorded, without end; `tell` is called each time that the ledger is away."""
     while True:
         try:
-            page = read_events(here, selection, position, horizon_of(here), _PAGE)
+            page = read_events(here, wanted, position, horizon_of(here), _PAGE)
         except LedgerUnavailable as error:
             tell(error)
             time.sleep(INTERVAL)
