@@ -13,8 +13,8 @@ from worker.ledger.events import EventFilter, EventPage, RecordedEvent, number_o
 from worker.providers import PROVIDERS
 from worker.subscribers import is_wanted, patterns
 
-__all__ = ["EventFilter", "EventPage", "EventPlace", "EventSelection", "EventsPruned", "RecordedEvent", "filter_of", "horizon_of", "list_events",
-           "listen", "place_of", "position_of", "read_events", "start_of"]  # fmt: skip
+__all__ = ["EventFilter", "EventPage", "EventPlace", "EventSelection", "EventsPruned", "RecordedEvent", "filter_of",
+           "horizon_of", "list_events", "listen", "place_of", "position_of", "read_events", "start_of"]  # fmt: skip
 
 #: seconds between two looks of one that listens
 INTERVAL = 0.5
