@@ -324,6 +324,7 @@ def people_decide(process: Process) -> None:
     while not (dead := process.ledger.events.dead(9)):
         process.notify(error="410")
     process.command("events.replay", dead[0].event_id, SHOP)
+    process.command("events.resend", SHOP, [dead[0].event_id])
     process.notify()
 
 
