@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
-from sqlalchemy import Connection, bindparam, exists, literal_column, or_, select, text, update
+from sqlalchemy import Connection, bindparam, exists, literal_column, or_, select, text
 
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
@@ -15,7 +15,7 @@ from worker.ledger.events.contents import RecordedEvent, contents
 from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.filters import NEWS, DeliveryFilter, wanted_of
 from worker.ledger.events.order import last_settled
-from worker.ledger.events.states import DELIVERIES
+from worker.ledger.events.states import DELIVERIES, make_due
 from worker.ledger.schema import (
     IS_UNDELIVERED,
     SUBSCRIBED,
@@ -152,11 +152,6 @@ _DELIVERED = (
 )
 _MINE = (_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
 _FAILING = Query(_Failing, select(_s.failures, _s.failing_since).where(*_MINE))
-_IS_BACK = (
-    update(deliveries)
-    .where(_d.subscriber == bindparam("whose", type_=CleanText()), IS_UNDELIVERED, _d.not_before > NOW)
-    .values(not_before=NOW)
-)
 _CURSOR = select(_s.cursor).where(*_MINE)
 
 
@@ -236,7 +231,7 @@ class Deliveries(Part):
                 which = {"whose": claim.subscriber, "event": handed.delivery.event_id}
                 connection.execute(_DELIVERED, {**which, "now": now, "replies": _replies(handed, now)})
                 if claim.failures >= _AWAY_AFTER:
-                    connection.execute(_IS_BACK, {"whose": claim.subscriber, "now": now})
+                    make_due(connection, claim.subscriber, now)
             is_well = {"failures": 0, "failing_since": None}
             values = is_well if handed is not None and handed.error is None else {}
             if update_row(connection, subscribers, mine, lease_until=now + lease, **values) != 1:

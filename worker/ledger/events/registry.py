@@ -11,6 +11,7 @@ from worker.errors import NotFound, RequestInvalid
 from worker.ledger.database import Part
 from worker.ledger.events.order import NEWEST
 from worker.ledger.events.public_ids import public_id
+from worker.ledger.events.states import make_due
 from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, CleanText, deliveries, events, subscribers
 from worker.ledger.statements import LIMIT, Query, columns_of, insert_ignoring, update_row
 
@@ -211,6 +212,7 @@ class Registry(Part):
             # One that the settings declare no more stays away: the next pass of the clock decides.
             back = {} if found.disabled_at is None else {"left_at": None}
             update_row(connection, subscribers, {"name": name}, **_WELL, **back)
+            make_due(connection, name, self._database.clock())
             return _require(connection, name)
 
     def change_secrets(self, name: str, secrets: Sequence[str]) -> KnownSubscriber:
