@@ -79,6 +79,5 @@ def _append(connection: Any, subscriber: RedisStream, document: Mapping[str, Any
     try:
         connection.default_channel.client.xadd(subscriber.stream, fields, maxlen=STREAM_LENGTH, approximate=True)
     except Exception as error:  # noqa: BLE001  as above
-        connection.collapse()
         return Reply(Refusal(f"Redis refused it: {redact(str(error))}"))
     return Reply()

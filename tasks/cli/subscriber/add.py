@@ -22,7 +22,8 @@ from worker.errors import RequestInvalid
 @click.option("--provider", metavar="PROVIDER", help="Only of this provider.")
 @label_filter
 @click.option(
-    "--format", "form", type=click.Choice([*Format]), default=Format.STANDARD, show_default=True,
+    "--format", "form", type=click.Choice([one.value for one in Format]), default=Format.STANDARD.value,
+    show_default=True,
     help="What a URL gets: the event, or a line of text for Slack (or Discord's /slack).",
 )  # fmt: skip
 @json_option
