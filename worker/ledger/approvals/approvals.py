@@ -7,16 +7,13 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text
 
-from worker.errors import NotFound
-from worker.generation import Generation
+from worker.errors import NotFound, RequestInvalid
+from worker.generation import Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.generations import NewGeneration, create_within
-from worker.ledger.moves import Machine
-from worker.ledger.schema import APPROVAL_MOVES, ASKED, UNSENT, ApprovalState, CleanText, approvals
+from worker.ledger.generations import APPROVALS, NewGeneration, create_within
+from worker.ledger.schema import ASKED, UNSENT, ApprovalState, CleanText, approvals
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of, update_row
-
-_MACHINE = Machine(approvals.c.state, APPROVAL_MOVES)
 
 
 class Approval(NamedTuple):
@@ -115,15 +112,17 @@ class Approvals(Part):
     ) -> Decided:
         """Decide it and create what follows, unless somebody else was first. `refused`: why others are missing.
 
-        `most`: as in `create_follow_ups`.
+        `most`: as in `create_follow_ups`. Raises RequestInvalid if something is to follow what was deleted meanwhile.
         """
         now = self._database.clock()
         created = 0
         with self._database.write() as connection:
             changes = Changes(connection, now)
             changes.lock([parent.id])
+            if children and changes.state(parent.id) is State.DELETED:
+                raise RequestInvalid(f"{parent.id} was deleted: nothing can follow it")
             facts = {"picked": list(picked), "decided_at": now, "decided_by": by, "why": why or None}
-            is_new = _MACHINE.move(connection, {"id": approval.id}, to, **facts) == 1
+            is_new = APPROVALS.move(connection, {"id": approval.id}, to, **facts) == 1
             if is_new:
                 created, more = create_within(changes, parent, children, most)
                 for reason in (*refused, *more):

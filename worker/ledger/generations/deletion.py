@@ -9,6 +9,7 @@ from worker.generation import OPEN, Asset, AssetState, State, Verdict
 from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
+from worker.ledger.generations.asking import withdraw
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.rows import ASSET, AssetRow, Id, to_asset
 from worker.ledger.schema import (
@@ -114,6 +115,7 @@ class Deletion(Part):
                 own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})
                 connection.execute(_FORGET_CALLBACKS, {"ids": own})
+                withdraw(changes, gone, person.name)
             changes.flush()
         return obstacles
 
