@@ -290,6 +290,8 @@ class Questions:
             "poll: silent": lambda: ledger.submissions.claim_polls(100, _MINUTE, _MINUTE),
             "archive: claim": lambda: ledger.assets.claim(10, _MINUTE),
             "follow_up: due": lambda: ledger.generations.due_follow_ups(50),
+            "recipes: due": lambda: ledger.generations.due_steps(50),
+            "approvals: overdue": lambda: ledger.approvals.overdue(50),
             "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
             "notify: claim": lambda: ledger.events.claim(["shop"], 8, _MINUTE),
             "cancel one": lambda: ledger.generations.cancel([next(self._cancelled).id]),
