@@ -1,6 +1,6 @@
 """Recipes of this installation: found by name, checked against providers, and counted in the worst case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -240,11 +240,17 @@ def _most(provider: "Provider | type[Provider]", step: Step, operation: Operatio
         return 1
     capability = provider.capabilities[operation]
     if capability.actions:
-        available = 1 if step.do not in set(Operation) else min(_GRID, len(capability.actions))
+        available = 1 if step.do not in set(Operation) else _offered(capability.actions, facts.images)
     else:
         available = max(1, facts.images) if "images" in capability.options else 1
     picks = [step.pick, *([step.otherwise] if step.otherwise else [])]
     return max(_number(pick, available) for pick in picks)
+
+
+def _offered(actions: Collection[str], images: int) -> int:
+    """Return how many of these actions one result offers at most: one for each image of several, or any of one."""
+    of_one = [action for action in actions if not action[-1:].isdecimal()]
+    return len(of_one) if images == 1 and of_one else min(_GRID, len(actions))
 
 
 def _number(pick: Pick, available: int) -> int:

@@ -145,9 +145,7 @@ def test_a_failed_one_that_is_retried_does_not_get_its_fallback_twice(ledger: Le
     ledger.dispatch.run(PROVIDER, PLENTY)
     claims = ledger.submissions.claim(9, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim)) for claim in claims], POLL_AFTER)
-    ledger.generations.apply_outcomes(
-        [failure(made) for made in claims if made.generation.id == claim.generation.id]
-    )
+    ledger.generations.apply_outcomes([failure(made) for made in claims if made.generation.id == claim.generation.id])
     assert one(ledger, claim.generation.id).state is State.FAILED
     assert moments(ledger) == []
 
