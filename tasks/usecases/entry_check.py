@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
-from tasks.usecases.inputs import InputFiles, refuse_references
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import choose_provider, read_providers
 from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
@@ -26,7 +26,7 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 class Defaults:
     """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
 
-    `files`: where images on this machine are found; without it, options must not name any.
+    `files`: where images on this machine are found; without it, options name links and stored images only.
     """
 
     provider: str = DEFAULT_PROVIDER
@@ -72,11 +72,10 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
     operation = entry.operation or defaults.operation
     options = {**defaults.options, **entry.options} if defaults.options else entry.options
     request = GenerationRequest(operation=operation, prompt=entry.prompt, options=options)
+    files = defaults.files or InputFiles(services)
     parts: tuple[str, ...] = ("prompt",)
     try:
-        refuse_references(options)
-        if defaults.files is not None:
-            request = replace(request, options=defaults.files.referenced(options))
+        request = replace(request, options=files.referenced(options))
         refuse_unusable(entry.key, priority)
         parts = ("provider",)
         names = read_providers(providers)
@@ -87,8 +86,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         provider = choice.first
         parts = ("provider", "operation")
         provider.translate(request)
-        if defaults.files is not None:
-            defaults.files.require_reachable(provider, request)
+        files.require_usable(provider, request)
         parts = ("prompt",)
         refuse_unused(provider, operation, entry.prompt)
         parts = ("provider", "follow_up")
@@ -100,7 +98,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         raise EntryInvalid(error, parts) from error
     return NewGeneration(
         provider=provider.name,
-        providers=choice.others,
+        providers=files.fitting(choice.others, request),
         request=request,
         key=entry.key,
         dedupe=dedupe_for(entry.key),

@@ -1,17 +1,18 @@
-"""Images on this machine as inputs of generations: stored once in the bucket, and referred to in their options."""
+"""Images as inputs of generations: stored once in the bucket, and referred to in their options."""
 
 import hashlib
 import os.path
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest
-from worker.ledger.inputs import InputFile
+from worker.ledger.inputs import InputFile, InputObject
 from worker.media import content_type_of
 from worker.net import is_inside
 from worker.providers import PROVIDERS, Provider, input_reference, inputs_of, provider_class, takes_only_links
@@ -19,42 +20,60 @@ from worker.services import Services
 
 #: bytes; Ace Data Cloud and Kie.ai take no larger ones
 LARGEST = 10 * 1024 * 1024
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-_ELSEWHERE = re.compile(r"(https?://|data:)", re.IGNORECASE)
+EXTENSIONS: Mapping[str, str] = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+#: what is no path; a reference is checked as it is used
+_ELSEWHERE = re.compile(r"(https?://|data:|input:[0-9a-f]{64}\.)", re.IGNORECASE)
 _THREADS = 8
 
 
 class InputFiles:
-    """The files that a submission refers to, relative to `folder`. Each is read once, and stored once."""
+    """The images that a submission refers to. Each file is read once and stored once; each reference is asked for once.
 
-    def __init__(self, services: Services, folder: Path) -> None:
+    `folder`: where paths of files on this machine begin; None: options must not name any, as in requests of programs.
+    """
+
+    def __init__(self, services: Services, folder: Path | None = None) -> None:
         self._services = services
         self._folder = folder
         self._references: dict[Path, str] = {}
         self._found: dict[str, tuple[Path, InputFile]] = {}
+        #: stored by an earlier request or an upload, and named by their references
+        self._known: dict[str, InputObject] = {}
         #: provider → the bucket's host, if that is out of its reach
         self._unreachable: dict[str, str | None] = {}
 
     def referenced(self, options: Mapping[str, object]) -> Mapping[str, object]:
         """Return the options with paths of files replaced by references to them.
 
-        Raises RequestInvalid, about the option, for a file that is not there or no image.
+        Raises RequestInvalid, about the option, for a file that is not there or no image, and for a reference to a file
+        that is not in the bucket, or not any more.
         """
+        for name, value in options.items():
+            self._require_known(name, value)
         named = image_options() & options.keys()
-        if not named:
+        if not named or self._folder is None:
             return options
         found = dict(options)
         for name in named:
             value = options[name]
             items = value if isinstance(value, list) else str(value).split() if _is_list(value) else [value]
-            found[name] = [self._reference(name, item) for item in items]
+            found[name] = [self._reference(self._folder, name, item) for item in items]
         return found
 
-    def require_reachable(self, provider: Provider, request: GenerationRequest) -> None:
-        """Raise RequestInvalid if this provider would have to open a link to a bucket that only this machine reaches.
+    def require_usable(self, provider: Provider, request: GenerationRequest) -> None:
+        """Raise RequestInvalid for a stored image that this provider cannot take.
 
-        One with an address inside, such as a sandbox or a proxy of your own, is taken to reach it.
+        That is one above its limit, and one that it would have to open as a link to a bucket that only this machine
+        reaches. A provider with an address inside, such as a sandbox or a proxy of your own, is taken to reach it.
         """
+        for name, value in request.options.items():
+            size = self._largest({name: value})
+            if provider.input_limit is not None and size > provider.input_limit:
+                raise RequestInvalid(
+                    f"option {name}: this image has {size / 1e6:.1f} MB, and {provider.title} accepts at most "
+                    f"{provider.input_limit >> 20} MB: upload a smaller one, or use {_who_takes(size)}",
+                    about=(name,),
+                )
         if not takes_only_links(provider, request):
             return
         if provider.name not in self._unreachable:
@@ -67,41 +86,89 @@ class InputFiles:
                 "public link, or use a bucket that the internet can reach"
             )
 
+    def fitting(self, providers: Sequence[str], request: GenerationRequest) -> tuple[str, ...]:
+        """Return those of the providers whose limits the request's stored images keep."""
+        fit = fitting_providers(self._largest(request.options))
+        return tuple(name for name in providers if name in fit)
+
     def store(self) -> None:
         """Store all of them in the bucket. Raises ArchiveError, LedgerUnavailable or ConfigurationError."""
-        if not self._found:
+        if not self._found and not self._known:
             return
         archive = self._services.archive
-        objects = self._services.ledger.inputs.record([one for _, one in self._found.values()], archive.keys.inputs)
+        known = [_file_of(one) for one in self._known.values()]
+        files = [one for _, one in self._found.values()]
+        # Also those that are known: what is used now is not pruned before its generation is written.
+        objects = self._services.ledger.inputs.record([*known, *files], archive.keys.inputs)
 
         def put(sha256: str) -> None:
             path, one = self._found[sha256]
             with path.open("rb") as file:
-                archive.store(
-                    objects[sha256].object_key,
-                    file,
-                    sha256=sha256,
-                    size=one.bytes,
-                    content_type=one.content_type,
-                    metadata={},
-                    filename=path.name,
-                    tags={},
-                )
+                put_input(self._services, objects[sha256].object_key, one, file, path.name)
 
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="inputs") as pool:
-            list(pool.map(put, objects))
+            list(pool.map(put, self._found))
 
-    def _reference(self, option: str, item: object) -> object:
+    def _largest(self, options: Mapping[str, object]) -> int:
+        return max((self._known[one].bytes for one in inputs_of(options) if one in self._known), default=0)
+
+    def _require_known(self, option: str, value: object) -> None:
+        wanted = [sha256 for sha256 in inputs_of({option: value}) if sha256 not in self._known]
+        if not wanted:
+            return
+        self._known |= self._services.ledger.inputs.get(wanted)
+        if missing := [sha256 for sha256 in wanted if sha256 not in self._known]:
+            raise RequestInvalid(
+                f"option {option}: there is no stored image with the SHA-256 {missing[0]}, or it was deleted because "
+                "nothing used it for long: upload it again",
+                about=(option,),
+            )
+
+    def _reference(self, folder: Path, option: str, item: object) -> object:
         if not isinstance(item, str) or _ELSEWHERE.match(item):
             return item
-        path = self._folder / os.path.expanduser(item)  # noqa: PTH111  as `read_image` does
+        path = folder / os.path.expanduser(item)  # noqa: PTH111  as `read_image` does
         if path not in self._references:
-            content, kind = read_image(option, item, self._folder)
-            sha256, extension = hashlib.sha256(content).hexdigest(), _EXTENSIONS[kind]
+            content, kind = read_image(option, item, folder)
+            sha256, extension = hashlib.sha256(content).hexdigest(), EXTENSIONS[kind]
             file = InputFile(sha256=sha256, bytes=len(content), content_type=kind, extension=extension)
             self._found.setdefault(sha256, (path, file))
             self._references[path] = input_reference(sha256, extension)
         return self._references[path]
+
+
+def put_input(services: Services, object_key: str, one: InputFile, file: IO[bytes], filename: str) -> None:
+    """Put a recorded input file in the bucket; again, it changes nothing. Raises as `Archive.store` does."""
+    services.archive.store(
+        object_key,
+        file,
+        sha256=one.sha256,
+        size=one.bytes,
+        content_type=one.content_type,
+        metadata={},
+        filename=filename,
+        tags={},
+    )
+
+
+def fitting_providers(size: int) -> tuple[str, ...]:
+    """Return the providers that take an image of so many bytes."""
+    limits = {name: provider_class(name).input_limit for name in PROVIDERS}
+    return tuple(name for name, limit in limits.items() if limit is None or size <= limit)
+
+
+def is_elsewhere(item: str) -> bool:
+    """Whether the value of an image option begins as a link or a reference, and is no path."""
+    return _ELSEWHERE.match(item) is not None
+
+
+def _file_of(known: InputObject) -> InputFile:
+    return InputFile(
+        sha256=known.sha256,
+        bytes=known.bytes,
+        content_type=known.content_type,
+        extension=EXTENSIONS[known.content_type],
+    )
 
 
 @cache
@@ -113,15 +180,11 @@ def image_options() -> frozenset[str]:
 
 def _is_list(value: object) -> bool:
     """Links are separated by spaces; a path may have some in it."""
-    return isinstance(value, str) and _ELSEWHERE.match(value) is not None
+    return isinstance(value, str) and is_elsewhere(value)
 
 
-def refuse_references(options: Mapping[str, object]) -> None:
-    """Raise RequestInvalid if an option names a stored file itself: only `InputFiles` knows which there are."""
-    for name, value in options.items():
-        if inputs_of({name: value}):
-            what = f"option {name}: {value!r} is no image; give a link, or a PNG, JPEG or WebP file on this machine"
-            raise RequestInvalid(what, about=(name,))
+def _who_takes(size: int) -> str:
+    return " or ".join(fitting_providers(size)) or "a link"
 
 
 def read_image(option: str, given: str, folder: Path = Path()) -> tuple[bytes, str]:
@@ -142,6 +205,6 @@ def read_image(option: str, given: str, folder: Path = Path()) -> tuple[bytes, s
         what = f"option {option}: {given} is larger than the {LARGEST >> 20} MB that providers accept"
         raise RequestInvalid(what, about=(option,))
     kind = content_type_of(content)
-    if kind not in _EXTENSIONS:
+    if kind is None or kind not in EXTENSIONS:
         raise RequestInvalid(f"option {option}: {given} is not a PNG, JPEG or WebP image", about=(option,))
     return content, kind

@@ -26,6 +26,7 @@ from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, State, operation_of
 from worker.ledger.generations import NewGeneration
+from worker.providers import inputs_of
 from worker.recipes import FollowUp
 from worker.services import Services
 
@@ -94,10 +95,12 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     NotFound for an unknown parent.
     """
     if isinstance(request, FollowUpRequest):
-        return Checked(wanted=(_on_parent(services, request),), warnings=((),))
+        files = InputFiles(services)
+        return Checked(wanted=(_on_parent(services, request, files),), warnings=((),), files=files)
     _refuse_repeated_keys(request.entries)
     options = frozenset(name for entry in request.entries for name in entry.options)
-    wanted = tuple(check_entry(services, entry, request.defaults, options) for entry in request.entries)
+    defaults = replace(request.defaults, files=request.defaults.files or InputFiles(services))
+    wanted = tuple(check_entry(services, entry, defaults, options) for entry in request.entries)
     odd = oddities_of(request.entries)
     warnings = tuple(
         (*said, *doubts_about(services, entry.place, new))
@@ -108,7 +111,7 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
         warnings=warnings,
         batch=request.batch,
         is_batch=request.is_batch,
-        files=request.defaults.files,
+        files=defaults.files,
     )
 
 
@@ -149,7 +152,7 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
         seen[entry.key] = entry.place
 
 
-def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
+def _on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) -> NewGeneration:
     refuse_unusable(wanted.key, wanted.priority)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
     if parent.state is not State.ARCHIVED:
@@ -169,9 +172,11 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     if wanted.prompt is not None:
         refuse_unused(provider, operation, wanted.prompt)
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
-    request = replace(new.request, options=dict(wanted.options))
+    request = replace(new.request, options=dict(files.referenced(wanted.options)))
     provider.translate(request)
-    return replace(new, key=wanted.key, priority=wanted.priority, request=request, labels=wanted.labels)
+    files.require_usable(provider, request)
+    uses = inputs_of(request.options)
+    return replace(new, key=wanted.key, priority=wanted.priority, request=request, labels=wanted.labels, inputs=uses)
 
 
 def _batches(services: Services, made: Sequence[Generation], existing: Collection[str]) -> tuple[str, ...]:
