@@ -11,13 +11,17 @@ from werkzeug.wrappers import Response
 
 from webhook.api.call import Refused
 from worker.errors import (
+    ArchiveError,
     CommitUnknown,
     ConfigurationError,
     DarkroomError,
+    DownloadError,
+    Gone,
     KeyInUse,
     KeyReused,
     LedgerUnavailable,
     NotFound,
+    NotYet,
     RequestInvalid,
 )
 from worker.secrets import redact
@@ -33,10 +37,15 @@ STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (KeyReused, 422, "key_reused"),
     (KeyInUse, 409, "key_in_use"),
     (RequestInvalid, 422, "invalid"),
+    (Gone, 410, "gone"),
     (NotFound, 404, "not_found"),
+    (NotYet, 409, "not_yet"),
     (CommitUnknown, 503, "outcome_unknown"),
     (LedgerUnavailable, 503, "ledger_unavailable"),
     (ConfigurationError, 503, "configuration"),
+    (ArchiveError, 503, "bucket_unavailable"),
+    # The process that decodes images was not available.
+    (DownloadError, 503, "busy"),
 )
 
 

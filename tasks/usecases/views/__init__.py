@@ -31,6 +31,7 @@ from tasks.usecases.views.generations import (
     of_submitted,
     with_results,
 )
+from tasks.usecases.views.inputs import of_uploaded
 from tasks.usecases.views.reports import (
     of_diagnosis,
     of_ledger_size,
@@ -83,6 +84,7 @@ __all__ = [
     "of_unconfirmed",
     "of_unread_callback",
     "of_upgraded",
+    "of_uploaded",
     "of_verification",
     "with_results",
 ]
