@@ -35,8 +35,8 @@ class AssetText:
 def get_asset(here: Services, name: str, index: int) -> AssetFile | AssetText:
     """Return a stored asset of the generation of that name.
 
-    Raises NotFound for an unknown one and for what was given up; Gone for what was deleted; NotYet, with the reason and
-    the next try, for what is not stored yet; RequestInvalid as `find_generation` does.
+    Raises NotFound for an unknown one and for what was abandoned; Gone for what was deleted; NotYet, with the reason
+    and the next try, for what is not stored yet; RequestInvalid as `find_generation` does.
     """
     generation_id = find_generation(here.ledger, name)
     (generation,) = here.ledger.generations.get([generation_id])
@@ -48,9 +48,16 @@ def get_asset(here: Services, name: str, index: int) -> AssetFile | AssetText:
         raise _missing(here, generation, len(assets), index)
     if found.content is not None:
         return AssetText(found, text_of(found.content))
-    if found.state is AssetState.STORED and found.object_key is not None:
-        return AssetFile(found, here.archive.url(found.object_key, expires=LINK_LIFE))
+    if (link := link_to(here, found)) is not None:
+        return AssetFile(found, link)
     raise _not_stored(found)
+
+
+def link_to(here: Services, asset: Asset) -> str | None:
+    """Return a presigned link to a stored file, None for what has none; never store or log it."""
+    if asset.state is not AssetState.STORED or asset.object_key is None or asset.content is not None:
+        return None
+    return here.archive.url(asset.object_key, expires=LINK_LIFE)
 
 
 def text_of(content: Mapping[str, object]) -> str:
@@ -77,7 +84,7 @@ def _not_stored(asset: Asset) -> NotFound | NotYet:
     why = f": {asset.reason}: {redact(asset.error)}" if asset.reason and asset.error else ""
     if asset.state is AssetState.WAITING:
         return NotYet(f"{which} is not stored yet{why}; it is tried {_when(asset.not_before)}")
-    return NotFound(f"{which} was given up{why}; retrying its generation asks the provider for it again")
+    return NotFound(f"{which} was abandoned{why}; retrying its generation asks the provider for it again")
 
 
 def _when(at: datetime | None) -> str:

@@ -87,7 +87,7 @@ class InputFiles:
             )
 
     def fitting(self, providers: Sequence[str], request: GenerationRequest) -> tuple[str, ...]:
-        """Return those of the providers whose limits the request's stored images keep."""
+        """Return the providers whose limits the stored images of the request keep."""
         fit = fitting_providers(self._largest(request.options))
         return tuple(name for name in providers if name in fit)
 
@@ -152,7 +152,7 @@ def put_input(services: Services, object_key: str, one: InputFile, file: IO[byte
 
 
 def fitting_providers(size: int) -> tuple[str, ...]:
-    """Return the providers that take an image of so many bytes."""
+    """Return the providers that accept an image of this size in bytes."""
     limits = {name: provider_class(name).input_limit for name in PROVIDERS}
     return tuple(name for name, limit in limits.items() if limit is None or size <= limit)
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from webhook.api.models.problem import Problem
+from webhook.api.models import Problem
 from webhook.api.problems import MEDIA_TYPE
 from webhook.api.routes import Answer, Operation
 

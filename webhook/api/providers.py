@@ -3,7 +3,7 @@
 from tasks.usecases import views
 from tasks.usecases.providers import describe_providers
 from webhook.api.call import Call, Refused, Reply
-from webhook.api.models.providers import ProviderDocument, ProviderList
+from webhook.api.models import ProviderDocument, ProviderList
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 

@@ -6,7 +6,7 @@ from tasks.usecases import views
 from tasks.usecases.labels import read_labels
 from tasks.usecases.spend import SpendRequest, read_dimensions, spend
 from webhook.api.call import Call, Reply
-from webhook.api.models.spend import SpendDocument, SpendQuery
+from webhook.api.models import SpendDocument, SpendQuery
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 
