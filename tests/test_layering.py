@@ -35,7 +35,6 @@ HOMES = {
     "click": ["tasks/cli/*"],
     "rich": ["tasks/cli/*"],
     "mcp": ["tasks/mcp/server.py"],
-    "mcp_types": ["tasks/mcp/server.py"],
     "anyio": ["tasks/mcp/server.py"],
     "PIL": ["worker/media/decoding_child.py", "worker/providers/acedata/mask.py"],
     "yaml": ["worker/pricing/price_file.py"],

@@ -18,7 +18,7 @@ def serve(here: "Services") -> None:
     try:
         from tasks.mcp.server import run  # noqa: PLC0415  see above
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"mcp", "mcp_types"}:
+        if (error.name or "").partition(".")[0] not in {"anyio", "mcp"}:
             raise
         raise ConfigurationError('`darkroom mcp` needs an extra: pip install "darkroom[mcp]"') from error
     run(here)

@@ -9,7 +9,7 @@ from anyio import to_thread
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools.base import Tool
-from mcp_types import ToolAnnotations
+from mcp.types import ToolAnnotations
 from pydantic import Field, JsonValue
 
 from tasks.mcp.tools import MOST_DAYS, MOST_LISTED, Tools

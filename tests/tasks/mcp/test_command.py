@@ -12,7 +12,8 @@ def test_without_the_extra_one_sentence_says_how_to_get_it(
     darkroom: Darkroom,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mcp", None)
+    for name in ["mcp", *(name for name in sys.modules if name.startswith("mcp."))]:
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "tasks.mcp.server", raising=False)
     result = darkroom("mcp")
     assert (result.exit_code, result.stdout) == (1, "")
