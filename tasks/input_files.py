@@ -18,11 +18,19 @@ _RETRY_AFTER = timedelta(seconds=30)
 def with_files(here: Services, provider: Provider, request: GenerationRequest) -> GenerationRequest:
     """Return the request with what its options refer to. Call it before anything is sent.
 
-    Raises RequestInvalid for a file that was pruned, NotTaken if the bucket does not answer.
+    Raises RequestInvalid for a file that was pruned or is above the provider's limit, NotTaken if the bucket does not
+    answer.
     """
     if not (digests := inputs_of(request.options)):
         return request
     objects = here.ledger.inputs.get(digests)
+    largest = max((one.bytes for one in objects.values()), default=0)
+    # It was checked for its first provider; a batch may have been moved to another one.
+    if provider.input_limit is not None and largest > provider.input_limit:
+        raise RequestInvalid(
+            f"an input file has {largest / 1e6:.1f} MB, and {provider.title} accepts at most "
+            f"{provider.input_limit >> 20} MB: use a smaller one, or another provider"
+        )
 
     def object_of(sha256: str) -> InputObject:
         if sha256 not in objects:

@@ -253,6 +253,15 @@ def test_a_large_image_goes_only_to_providers_that_take_it(start: Start):
     assert (new.provider, new.providers) == ("mjproxy", ("ohmygpt",))
 
 
+def test_a_large_image_is_never_sent_to_a_provider_that_does_not_take_it(start: Start):
+    pipeline = start()
+    sha256 = "b" * 64
+    file = InputFile(sha256=sha256, bytes=12_000_000, content_type="image/png", extension="png")
+    pipeline.ledger.inputs.record([file], "inputs")
+    with pytest.raises(RequestInvalid, match=r"an input file has 12\.0 MB, and Kie\.ai accepts at most 10 MB"):
+        as_sent(pipeline, "kie", asked([f"input:{sha256}.png"]))
+
+
 def checked_sheet(
     pipeline: Pipeline, folder: Path, images: str, *, with_files: bool
 ) -> tuple[BatchCheck, list[NewGeneration]]:
