@@ -8,10 +8,10 @@ from tasks.mcp import serve
 
 @click.command()
 def mcp() -> None:
-    """Serve tools for AI agents on standard input and output.
+    """Serve tools for AI agents (Model Context Protocol).
 
-    An agent's program starts it by itself (Model Context Protocol, stdio). The tools: generate, get, list, spend. A
-    repeated call with the same client_key is the same generation, and is paid for once. Needs the extra
+    An agent's program starts it, and talks to it over standard input and output. The tools: generate, get, list, spend.
+    A repeated call with the same client_key is the same generation, and is paid for once. Needs the extra
     `darkroom[mcp]`.
     """
     with open_services() as here:

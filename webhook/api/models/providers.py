@@ -23,7 +23,7 @@ class AccountDocument(Document):
 class ProviderDocument(Document):
     """One provider on this installation."""
 
-    name: Annotated[str, Field(examples=["acedata"])]
+    name: str
     title: str
     configured: bool
     missing: Annotated[str | None, Field(description="The setting that it still needs.")]
