@@ -17,8 +17,13 @@ from tests.procfile import prepared, running
 from worker.ledger import Ledger
 
 QUEUE = "darkroom:generations"
-#: a worker that is busy with each request until it is killed
-BUSY = "import time\nimport tasks.usecases.create as one\none.create = lambda *_: time.sleep(1000)"
+#: a worker that is busy with a request until it is killed, and says so
+BUSY = (
+    "import time\n"
+    "from pathlib import Path\n"
+    "import tasks.usecases.create as one\n"
+    "one.create = lambda *_: (Path({busy!r}).touch(), time.sleep(1000))"
+)
 #: one that finds after seconds, and not after minutes, what another had taken
 IMPATIENT = (
     "from worker.celery import app\n"
@@ -54,8 +59,9 @@ def test_each_request_is_one_generation_also_if_a_worker_is_killed_with_it(
 
         env["REDIS_URL"] = url
         send(key="taken", prompt="a fox")
-        with running("worker", env, first, prepared("worker", BUSY)) as worker:
-            assert wait_for(lambda: broker.hlen("darkroom:unacked") == 1, seconds=60)
+        busy = first / "busy"
+        with running("worker", env, first, prepared("worker", BUSY.format(busy=str(busy)))) as worker:
+            assert wait_for(busy.exists, seconds=60)
             os.killpg(worker.pid, signal.SIGKILL)
         for _ in range(3):
             send(key="order-17", prompt="a fox")
