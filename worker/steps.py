@@ -38,3 +38,6 @@ class Step(StrEnum):
 
 
 QUEUES = tuple(dict.fromkeys(step.queue for step in Step))
+
+#: what other applications on the same broker call: a task and its queue, for them `darkroom:generations`
+REQUEST_TASK, REQUEST_QUEUE = "generation.create", "generations"

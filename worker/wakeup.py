@@ -11,7 +11,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.celery import KEY_PREFIX, app
 from worker.ledger import Ledger
-from worker.steps import QUEUES, Step
+from worker.steps import QUEUES, REQUEST_QUEUE, Step
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +108,13 @@ def waiting() -> dict[str, Waiting]:
             # kombu's client puts the prefix before the key of this command, and of no other that is used here.
             found[queue] = Waiting(client.llen(queue), unserved)
     return found
+
+
+def requests_waiting() -> int:
+    """Return how many requests of other applications no worker has taken; raises the broker client's errors."""
+    with app.connection_for_read() as connection:
+        # kombu's client puts the prefix before the key.
+        return int(connection.default_channel.client.llen(REQUEST_QUEUE))
 
 
 def _key(queue: str) -> str:
