@@ -58,6 +58,7 @@ def machine(given: Mapping[str, str], *, delay: float = 0.2, **settings: str) ->
             "DARKROOM_DATA": folder,
             "HOST": LOOPBACK,
             "PORT": str(port := free_port()),
+            "API_PORT": str(free_port()),
             "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
             "ACEDATACLOUD_BASE_URL": f"http://{LOOPBACK}:{provider}",
             "ACEDATACLOUD_API_TOKEN": "any",

@@ -3,18 +3,23 @@
 import re
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import NotFound
 
+from tasks.usecases.clocks import broker_error
+from webhook import health
 from webhook.api import generations
 from webhook.api.access import identify
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.openapi import document_of
 from webhook.api.problems import problem_of
-from webhook.api.reading import read_json, read_query
+from webhook.api.reading import read_json, read_query, require_plain
 from webhook.api.routes import Operation
+from webhook.api.strict_json import unusable
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
@@ -45,20 +50,31 @@ def create_app(services: Services | None = None) -> Flask:
 
 def _build(here: Services) -> Flask:
     app = Flask(__name__, static_folder=None)
+    # Each path is written in one way: a redirect is a page in HTML, and POSTs get lost by it.
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_begin)
     app.after_request(_end)
     app.register_error_handler(Exception, lambda error: problem_of(error, _request_id()))
     for one in OPERATIONS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
-        app.add_url_rule(rule, one.name, _view(one, here), methods=[one.method])
-    described = document_of(OPERATIONS)
-    app.add_url_rule("/v1/openapi.json", "openapi", lambda: described)
+        view = _view(one, here)
+        app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
+    app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
+    app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
     return app
+
+
+@cache
+def _openapi() -> Mapping[str, Any]:
+    """Not before somebody asks: making it takes as long as the rest of the start, and memory."""
+    return document_of(OPERATIONS)
 
 
 def _view(operation: Operation, here: Services) -> Callable[..., Response]:
     def view(**parts: str) -> Response:
+        if any(map(unusable, parts.values())):
+            raise NotFound
         caller = identify(request, here)
         if operation.scope is not None and not _allows(caller.scopes, operation.scope):
             raise Refused(
@@ -75,6 +91,8 @@ def _view(operation: Operation, here: Services) -> Callable[..., Response]:
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
         models: dict[str, Any] = {}
+        if operation.method != "GET":
+            require_plain(request)
         if operation.query is not None:
             models["query"] = read_query(request, operation.query)
         if operation.body is not None:
@@ -96,6 +114,7 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = _request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = response.headers.get("Cache-Control") or "no-store"
     return response
 

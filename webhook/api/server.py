@@ -1,0 +1,30 @@
+"""granian in one process: its own way has a parent that serves nothing and takes 25 MB (decision 100)."""
+
+import os
+import sys
+from typing import NoReturn
+
+from granian.server.common import AbstractServer
+from granian.server.mt import MTServer
+
+
+class OneProcess(MTServer):
+    """Its server for Pythons without the GIL, whose worker is a thread, under a Python that has one."""
+
+    def serve(self) -> NoReturn:  # type: ignore[override]  # those arguments are for other ways to start
+        """Serve until SIGTERM or SIGINT, then end the process.
+
+        Requests that last longer than `workers_kill_timeout` are cut off: their threads would keep the process.
+        """
+        status = 0
+        try:
+            # Not that of MTServer, which warns that it is experimental where there is no GIL.
+            AbstractServer.serve(self)
+        except SystemExit as error:
+            status = 1 if error.code else 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    def _check_gil(self) -> None:
+        pass
