@@ -11,7 +11,8 @@ from datetime import timedelta
 from tasks.asking import fresh_link, hosts_of
 from tasks.long_downloads import LongDownloads, Turn
 from tasks.refused import forget_refused, keep_accepted, set_aside
-from tasks.storing import keep_download, keep_text
+from tasks.splitting import keep_quadrants
+from tasks.storing import keep_file, keep_text
 from worker import telemetry
 from worker.archive import sidecar
 from worker.celery import app
@@ -25,7 +26,7 @@ from worker.errors import (
     QueryFailed,
     SetDown,
 )
-from worker.generation import Asset, AssetState, Trouble
+from worker.generation import Asset, AssetState, Operation, Trouble
 from worker.ledger.assets import PATIENT_TRIES, ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.media import inspect
 from worker.providers import end_is_proven
@@ -129,6 +130,9 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
         given_back = [_put_off(here, claim, asset, _DIED, Trouble.WORKER_DIED) for asset in waiting]
         return Archived(claim, tuple(given_back), described=False)
     results: list[Stored | Postponed | Lost] = []
+    if claim.generation.operation is Operation.SPLIT:
+        results += _split(here, claim, waiting)
+        waiting = []
     for asset in waiting:
         if time.monotonic() - started >= PATIENCE or shutdown.is_asked():
             break
@@ -160,6 +164,23 @@ def _store(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Sto
         # An unexpected error.
         log.exception("could not archive asset %d of %s", asset.index, claim.generation.id)
         return _put_off(here, claim, asset, f"could not archive it: {described(error)}", Trouble.UNEXPECTED)
+
+
+def _split(here: Services, claim: ArchiveClaim, waiting: Sequence[Asset]) -> Sequence[Stored | Postponed | Lost]:
+    """All of them at once: decoding the grid costs the most."""
+    try:
+        return keep_quadrants(here, claim, waiting)
+    except LinkDead as error:
+        return [Lost(asset.index, str(error)) for asset in waiting]
+    except DownloadError as error:
+        return [_put_off(here, claim, asset, str(error), error.trouble) for asset in waiting]
+    except (ArchiveError, ConfigurationError) as error:
+        reason = Trouble.STORE if isinstance(error, ArchiveError) else Trouble.SETTING
+        return [Postponed(index=asset.index, error=str(error), reason=reason) for asset in waiting]
+    except Exception as error:
+        log.exception("could not split the grid of %s", claim.generation.parent_id)
+        why = f"could not split the grid: {described(error)}"
+        return [_put_off(here, claim, asset, why, Trouble.UNEXPECTED) for asset in waiting]
 
 
 def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost | None:
@@ -211,7 +232,7 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
             refused, where = set_aside(here, claim, asset, download, f"{error}{said}")
             result = _put_off(here, claim, asset, f"{error}{said}; {where}", error.trouble)
             return replace(result, refused=refused)
-        return keep_download(here, claim, asset.index, download, facts)
+        return keep_file(here, claim, asset.index, download, facts)
 
 
 def _record(here: Services, done: Sequence[Archived]) -> None:

@@ -15,7 +15,7 @@ def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGener
             operation=operation,
             prompt="" if _goes_on_by_itself(parent.provider, operation) else parent.prompt,
             action=item.action,
-            parent=parent.handle,
+            parent={} if operation is Operation.SPLIT else parent.handle,
         ),
         dedupe=dedupe,
         priority=parent.priority,

@@ -4,10 +4,11 @@ import logging
 import time
 
 from tasks.children import child_of
+from tasks.splitting import actions_of
 from worker import telemetry
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
-from worker.generation import Generation
+from worker.generation import Generation, Operation
 from worker.ledger.generations import dedupe_of_follow_up
 from worker.recipes import expand
 from worker.runtime import shutdown
@@ -32,7 +33,7 @@ def follow_up() -> None:
         created += made
         telemetry.step(Step.FOLLOW_UP, len(parents), began, created=made)
     if created:
-        ring(Step.DISPATCH)
+        ring(Step.DISPATCH, Step.ARCHIVE)
 
 
 def _create(here: Services, parent: Generation) -> int:
@@ -53,6 +54,7 @@ def _create_all(here: Services, parent: Generation) -> int:
         return here.ledger.generations.create_follow_ups(
             parent, [], [f"follow-ups may not be deeper than {parent.depth}"]
         )
-    wanted, refused = expand(parent.follow_up, parent.actions, limit=settings.darkroom_max_follow_ups)
+    offered = actions_of(here, parent) if Operation.SPLIT in parent.follow_up else parent.actions
+    wanted, refused = expand(parent.follow_up, offered, limit=settings.darkroom_max_follow_ups)
     children = [child_of(parent, item, dedupe=dedupe_of_follow_up(parent.id, item.action)) for item in wanted]
     return here.ledger.generations.create_follow_ups(parent, children, refused)

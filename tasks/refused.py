@@ -3,7 +3,7 @@
 import logging
 from tempfile import SpooledTemporaryFile
 
-from tasks.storing import keep_download, measured
+from tasks.storing import keep_file, measured
 from worker.downloads import MEMORY_PART, Download
 from worker.errors import ArchiveError, ConfigurationError, NotFound
 from worker.generation import Asset, Refused
@@ -83,7 +83,7 @@ def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
         file.seek(0)
         facts = FileFacts(content_type=kind, extension=_EXTENSIONS.get(kind, "bin"), width=0, height=0)
         download = Download(file=file, sha256=refused.sha256, bytes=refused.bytes, declared_type=refused.type)
-        return keep_download(here, claim, asset.index, download, facts, accepted=True)
+        return keep_file(here, claim, asset.index, download, facts, accepted=True)
 
 
 def forget_refused(here: Services, asset: Asset) -> None:

@@ -5,23 +5,33 @@ import io
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from worker.archive import StoredAsset, Verdict, Verified, readable_name
-from worker.downloads import Download
 from worker.generation import Generation
 from worker.ledger.assets import ArchiveClaim, Stored
 from worker.media import FileFacts, marked
 from worker.services import Services
 
 
-def keep_download(
-    here: Services, claim: ArchiveClaim, index: int, download: Download, facts: FileFacts, *, accepted: bool = False
+class Measured(Protocol):
+    """A file from its beginning, with its SHA-256 and its size."""
+
+    @property
+    def file(self) -> IO[bytes]: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+def keep_file(
+    here: Services, claim: ArchiveClaim, index: int, found: Measured, facts: FileFacts, *, accepted: bool = False
 ) -> Stored:
     """Store a file that was checked, or `accepted` by a person; `facts` are the results of the check."""
     key = here.archive.keys.asset(claim.generation, claim.lineage, index, facts.extension)
     with ExitStack() as files:
-        file, sha256, size = download.file, download.sha256, download.bytes
+        file, sha256, size = found.file, found.sha256, found.bytes
         # An accepted file is stored unchanged.
         if here.settings.darkroom_provenance == "xmp" and not accepted:
             copy = marked(file, facts.content_type, claim.generation.id)
@@ -45,7 +55,7 @@ def keep_download(
         width=facts.width or None,
         height=facts.height or None,
         seconds=facts.seconds,
-        source_sha256=download.sha256 if stored.sha256 != download.sha256 else None,
+        source_sha256=found.sha256 if stored.sha256 != found.sha256 else None,
         verified=stored.verified,
         remark=facts.remark,
         accepted=accepted,

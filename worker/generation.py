@@ -138,6 +138,8 @@ class Operation(StrEnum):
     SHORTEN = "shorten"
     TRANSLATE = "translate"
     SEED = "seed"
+    #: the images of a grid, cut out of it here and not by a provider
+    SPLIT = "split"
 
 
 _OPERATION_OF_ACTION = (
@@ -149,6 +151,7 @@ _OPERATION_OF_ACTION = (
     (re.compile(r"zoom_\w+|square"), Operation.ZOOM),
     (re.compile(r"extend[1-4]"), Operation.VIDEO_EXTEND),
     (re.compile(r"seed"), Operation.SEED),
+    (re.compile(r"split"), Operation.SPLIT),
 )
 
 

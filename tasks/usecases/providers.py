@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from worker.errors import ConfigurationError
 from worker.generation import Operation
-from worker.providers import PROVIDERS, Callback, Capability, Versions, load_provider, provider_class
+from worker.providers import PROVIDERS, Callback, Capability, Prompt, Versions, load_provider, provider_class
 from worker.settings import Settings
 
 __all__ = [
@@ -24,6 +24,8 @@ NORMALISED = frozenset({
     "aspect_ratio", "version", "speed", "quality", "stylize", "weird", "chaos", "seed", "images", "style_images",
     "omni_image", "omni_weight", "mask", "video_size", "motion", "videos", "loop", "end_image", "translation",
 })  # fmt: skip
+#: what is done here with the grids that a provider delivers
+_SPLIT = {Operation.SPLIT: Capability(prompt=Prompt.UNUSED, actions=("split",))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,6 @@ def _facts(name: str, settings: Settings) -> ProviderFacts:
         in_flight=in_flight,
         retention=kind.retention or settings.link_life,
         prompt_limit=kind.prompt_limit,
-        capabilities=kind.capabilities,
+        capabilities={**kind.capabilities, **(_SPLIT if kind.delivers_grids else {})},
         versions=kind.versions,
     )

@@ -8,10 +8,11 @@ from functools import partial
 from typing import IO
 
 from tasks.asking import fresh_link, hosts_of
-from tasks.storing import measured, put, text_file
+from tasks.splitting import cut_grid
+from tasks.storing import Measured, measured, put, text_file
 from worker.archive import StoredAsset, Verdict
 from worker.errors import ArchiveError, ContentInvalid, LinkDead
-from worker.generation import Asset, Generation
+from worker.generation import Asset, Generation, Operation
 from worker.media import marked
 from worker.services import Services
 
@@ -35,6 +36,9 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
         if hashlib.sha256(body).hexdigest() != asset.sha256:
             raise ContentInvalid("its text was formatted differently; the ledger still has the text")
         store(io.BytesIO(body))
+    elif generation.operation is Operation.SPLIT:
+        if not _store_same(cut_grid(here, generation)[asset.index], generation, asset, store):
+            raise ContentInvalid("cutting its grid again gives other bytes for the same pixels, which are not stored")
     else:
         try:
             _fetch(here, generation, asset, store)
@@ -53,14 +57,22 @@ def _fetch(here: Services, generation: Generation, asset: Asset, store: Callable
     if not asset.url:
         raise LinkDead("its link was pruned")
     with here.downloader.fetch(asset.url, hosts_of(here, generation, asset)) as download:
-        if download.sha256 == asset.sha256:
-            store(download.file)
-            return
-        if download.sha256 == asset.source_sha256:
-            copy = marked(download.file, str(asset.content_type), generation.id)
-            if copy is not None:
-                with copy:
-                    if measured(copy)[0] == asset.sha256:
-                        store(copy)
-                        return
-    raise ContentInvalid("its link now returns different bytes, which are not stored")
+        if not _store_same(download, generation, asset, store):
+            raise ContentInvalid("its link now returns different bytes, which are not stored")
+
+
+def _store_same(found: Measured, generation: Generation, asset: Asset, store: Callable[[IO[bytes]], object]) -> bool:
+    """Store what was found, marked as it was, unless these are not the recorded bytes."""
+    if found.sha256 == asset.sha256:
+        store(found.file)
+        return True
+    if found.sha256 != asset.source_sha256:
+        return False
+    copy = marked(found.file, str(asset.content_type), generation.id)
+    if copy is None:
+        return False
+    with copy:
+        if measured(copy)[0] != asset.sha256:
+            return False
+        store(copy)
+    return True

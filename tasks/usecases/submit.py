@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
 from tasks.children import child_of
+from tasks.splitting import actions_of
 from tasks.usecases.batch_file import oddities_of
 from tasks.usecases.entry import Entry, Place
 from tasks.usecases.entry_check import (
@@ -24,7 +25,7 @@ from tasks.usecases.inputs import InputFiles
 from tasks.usecases.names import find_generation
 from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, RequestInvalid
-from worker.generation import Generation, State, operation_of
+from worker.generation import Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
 from worker.recipes import FollowUp
 from worker.services import Services
@@ -155,11 +156,14 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     if parent.state is not State.ARCHIVED:
         raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
     provider, action = services.provider(parent.provider), wanted.action
+    possible = actions_of(services, parent)
     operation = operation_of(action)
+    if operation is Operation.SPLIT and action in possible:
+        return _split(parent, wanted)
     capability = provider.capabilities.get(operation) if operation else None
     is_known = capability is not None and action in capability.actions
-    if action not in parent.actions and not (is_known and action == _UNLISTED):
-        offered = f"only {', '.join(parent.actions)}" if parent.actions else "and no other action"
+    if action not in possible and not (is_known and action == _UNLISTED):
+        offered = f"only {', '.join(possible)}" if possible else "and no other action"
         raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}")
     if operation is None:
         raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support")
@@ -172,6 +176,16 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     request = replace(new.request, options=dict(wanted.options))
     provider.translate(request)
     return replace(new, key=wanted.key, priority=wanted.priority, request=request, labels=wanted.labels)
+
+
+def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:
+    for part, is_there in (("prompt", wanted.prompt is not None), ("options", wanted.options)):
+        if is_there:
+            raise RequestInvalid(f"split takes no {part}: it cuts the grid as it is", about=(part,))
+    if wanted.follow_up:
+        raise RequestInvalid("nothing can follow split: providers know nothing of the images that are cut here")
+    new = child_of(parent, FollowUp(wanted.action, ()), dedupe=dedupe_for(wanted.key))
+    return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels)
 
 
 def _batches(services: Services, made: Sequence[Generation], existing: Collection[str]) -> tuple[str, ...]:

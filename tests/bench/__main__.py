@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from tests.bench import batch_check, bulk, generations, million, receiver, siege, startup, verify
+from tests.bench import batch_check, bulk, generations, million, receiver, siege, splitting, startup, verify
 from tests.bench.machine import machine
 from tests.figures.results import record
 
@@ -142,6 +142,13 @@ def p12() -> Iterator[Row]:
     yield Row("P12", "memory (RSS) of a check of 50,000 rows", memory, "MB", goal, goal, at_least=False, detail="")
 
 
+def p16() -> Iterator[Row]:
+    found = splitting.run()
+    detail = f"{found['ours'] * 1000:.0f} ms ÷ {found['pillow'] * 1000:.0f} ms"
+    what = f"quadrants of {splitting.SIZE}² ÷ Pillow alone"
+    yield Row("P16", what, round(found["ratio"], 2), "", 1.2, 1.2, at_least=False, detail=detail)
+
+
 BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
     "P1": p1,
     "P3": p3,
@@ -153,6 +160,7 @@ BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
     "P10": p10,
     "P11": p11,
     "P12": p12,
+    "P16": p16,
 }
 
 

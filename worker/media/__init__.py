@@ -1,7 +1,7 @@
 """File inspection: type and completeness, from the bytes themselves."""
 
 from worker.media.content import FileFacts, content_type_of, inspect
-from worker.media.decoding import thumbnail
+from worker.media.decoding import quadrants, thumbnail
 from worker.media.xmp import marked
 
 __all__ = [
@@ -9,5 +9,6 @@ __all__ = [
     "content_type_of",
     "inspect",
     "marked",
+    "quadrants",
     "thumbnail",
 ]

@@ -24,8 +24,8 @@ from worker.media.images import PIECE
 
 _PILLOW_NAMES = {"image/jpeg": b"JPEG", "image/webp": b"WEBP", "image/gif": b"GIF", "image/avif": b"AVIF"}
 _THUMBNAIL_NAMES = {**_PILLOW_NAMES, "image/png": b"PNG"}
-#: bytes; a thumbnail has some ten thousand
-_LARGEST_THUMBNAIL = 1024 * 1024
+#: bytes; a thumbnail has some ten thousand, a quadrant of the largest grid some 40 million
+_LARGEST_MADE = 128 * 1024 * 1024
 #: how many slow images to remember, each by its first bytes
 _MOST_REMEMBERED = 1000
 _HEAD = 64 * 1024
@@ -68,7 +68,20 @@ class Decoder:
     def thumbnail(self, file: IO[bytes], content_type: str, edge: int) -> bytes | None:
         """Return a WebP image of at most `edge` pixels a side; None for what is not an image. Raises as `decode`."""
         name = _THUMBNAIL_NAMES.get(content_type)
-        return None if name is None else self._decoded(_Image(file, name, (0, 0), edge)).thumbnail
+        return None if name is None else self._decoded(_Image(file, name, (0, 0), edge)).made[0]
+
+    def quadrants(self, file: IO[bytes], content_type: str) -> tuple[bytes, ...]:
+        """Return the four quadrants of a grid as PNG files, pixel for pixel, row by row.
+
+        Raises as `decode`, and ContentInvalid for what is not an image.
+        """
+        name = _THUMBNAIL_NAMES.get(content_type)
+        if name is None:
+            raise ContentInvalid(f"a file of the type {content_type} has no quadrants")
+        decoded = self._decoded(_Image(file, name, (0, 0), is_cut=True))
+        if len(decoded.made) != 4:
+            raise ContentInvalid(f"its decoder has made {len(decoded.made)} quadrants of it")
+        return decoded.made
 
     def _decoded(self, image: "_Image") -> "_Decoded":
         try:
@@ -161,15 +174,18 @@ class _Refused(Exception):
 
 class _Decoded(NamedTuple):
     size: tuple[int, int]
-    thumbnail: bytes
+    made: tuple[bytes, ...]
 
 
 class _Image:
-    def __init__(self, file: IO[bytes], format_name: bytes, size: tuple[int, int], edge: int = 0) -> None:
+    def __init__(
+        self, file: IO[bytes], format_name: bytes, size: tuple[int, int], edge: int = 0, *, is_cut: bool = False
+    ) -> None:
         self.file = file
         self.format_name = format_name
         self.size = size
         self.edge = edge
+        self.is_cut = is_cut
         self.length = file.seek(0, os.SEEK_END)
         file.seek(0)
         self.fingerprint = hashlib.blake2b(file.read(_HEAD), digest_size=16).digest() + self.length.to_bytes(8)
@@ -208,7 +224,7 @@ class _Child:
         self.images += 1
         self._deadline = time.monotonic() + self._limits.wall
         image.file.seek(0)
-        self._send(REQUEST.pack(image.format_name, *image.size, image.length, image.edge))
+        self._send(REQUEST.pack(image.format_name, *image.size, image.length, image.edge, image.is_cut))
         while piece := image.file.read(PIECE):
             self._send(piece)
 
@@ -217,12 +233,13 @@ class _Child:
 
     def answer(self) -> _Decoded:
         """Return what the image decodes to; raises _Refused, or ContentInvalid after the time limit."""
-        width, height, length, thumbnail_length = REPLY.unpack(self._receive(REPLY.size))
+        width, height, length, *lengths = REPLY.unpack(self._receive(REPLY.size))
         # A compromised decoder may send anything.
         said = self._receive(length).decode("ascii", "replace")
         if said:
             raise _Refused("".join(sign if sign.isprintable() else "?" for sign in said))
-        return _Decoded((width, height), self._receive(min(thumbnail_length, _LARGEST_THUMBNAIL)))
+        made = tuple(self._receive(min(one, _LARGEST_MADE)) for one in lengths if one)
+        return _Decoded((width, height), made)
 
     def end(self) -> None:
         self.link.close()
@@ -239,7 +256,7 @@ class _Child:
             raise self._died() from error
 
     def _receive(self, length: int) -> bytes:
-        received = b""
+        received = bytearray()
         try:
             while len(received) < length:
                 self._wait_at_most()
@@ -251,7 +268,7 @@ class _Child:
             raise self._too_slow() from error
         except OSError as error:
             raise self._died() from error
-        return received
+        return bytes(received)
 
     def _wait_at_most(self) -> None:
         # Zero would mean not to wait at all, which fails in another way.
@@ -283,6 +300,11 @@ def decode(file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> 
 def thumbnail(file: IO[bytes], content_type: str, edge: int) -> bytes | None:
     """Call `Decoder.thumbnail` of this process's only decoder."""
     return _decoder.thumbnail(file, content_type, edge)
+
+
+def quadrants(file: IO[bytes], content_type: str) -> tuple[bytes, ...]:
+    """Call `Decoder.quadrants` of this process's only decoder."""
+    return _decoder.quadrants(file, content_type)
 
 
 def _after_fork() -> None:

@@ -44,6 +44,8 @@ class Provider(ABC):
     capabilities: ClassVar[Mapping[Operation, Capability]]
     #: its known Midjourney versions, and what they refuse; other versions are not checked
     versions: ClassVar[Versions] = {}
+    #: whether the four images of an imagine come as one grid
+    delivers_grids: ClassVar[bool] = True
     #: characters
     prompt_limit: ClassVar[int]
     #: the lifetime of links without an expiry of their own; None if it is not documented (DARKROOM_LINK_HOURS)

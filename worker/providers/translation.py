@@ -57,6 +57,10 @@ def terms_of(provider: Provider, request: GenerationRequest) -> Terms:
 
 def check_follow_up(provider: Provider, operation: Operation, action: str | None) -> None:
     """Raise RequestInvalid unless a success can be followed up so; without an `action`: by any of this operation."""
+    if operation is Operation.SPLIT:
+        if not provider.delivers_grids:
+            raise RequestInvalid(f"{provider.title} delivers the four images one by one: there is no grid to split")
+        return
     possible = provider.capabilities[operation].actions if operation in provider.capabilities else ()
     capability = _capability(provider, operation, action or next(iter(possible), None))
     # It is created without options of its own.

@@ -28,6 +28,11 @@ def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple
             raise RequestInvalid(f"follow-up {item!r} goes {len(steps)} steps deep; at most {max_depth} are allowed")
         for step in steps:
             _check(step, item)
+        if Operation.SPLIT in steps[:-1]:
+            raise RequestInvalid(
+                f"follow-up {item!r}: nothing can follow split, which cuts the images out of the grid here; providers "
+                "know nothing of these"
+            )
     return items
 
 

@@ -85,6 +85,8 @@ class Estimator:
         """Return the most that one follow-up expression costs for one success."""
         amount, number = 0, 1
         for operation, action in steps_of(item):
+            if operation is Operation.SPLIT:
+                continue  # it is done here
             actions = provider_class(provider).capabilities[operation].actions
             number *= 1 if action else min(_IMAGES, len(actions) or 1)
             amount += number * self._prices.price(provider, operation, _PLAIN)

@@ -349,3 +349,33 @@ def test_there_is_no_thumbnail_of_a_film_and_none_of_what_does_not_decode(start:
     with pytest.raises(ContentInvalid, match="does not decode"):
         decoder.thumbnail(io.BytesIO(SMALL[:100]), "image/jpeg", 64)
     assert decoder.decode(io.BytesIO(SMALL), "image/jpeg", (64, 48)) == (64, 48)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("size", [(64, 48), (65, 47), (2, 2), (3, 2)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_quadrants_put_together_are_the_image(
+    start: Callable[..., Decoder], kind: str, size: tuple[int, int], mode: str
+):
+    if (kind, mode) == ("JPEG", "RGBA"):
+        pytest.skip("JPEG has no transparency")
+    out = io.BytesIO()
+    Image.effect_noise(size, 80).convert(mode).save(out, kind)
+    with Image.open(out) as whole:
+        whole.load()
+        parts = start().quadrants(out, f"image/{kind.lower()}")
+        together = Image.new(whole.mode, size)
+        half = (size[0] // 2, size[1] // 2)
+        for part, at in zip(parts, [(0, 0), (half[0], 0), (0, half[1]), half], strict=True):
+            with Image.open(io.BytesIO(part)) as image:
+                assert image.format == "PNG"
+                together.paste(image, at)
+        assert together.tobytes() == whole.tobytes()
+
+
+def test_an_image_without_quadrants_is_refused(start: Callable[..., Decoder]):
+    decoder = start()
+    with pytest.raises(ContentInvalid, match="it has 1 x 9 pixels, and so no quadrants"):
+        decoder.quadrants(io.BytesIO(encoded("PNG", (1, 9))), "image/png")
+    with pytest.raises(ContentInvalid, match="a file of the type video/mp4 has no quadrants"):
+        decoder.quadrants(io.BytesIO(b"..."), "video/mp4")

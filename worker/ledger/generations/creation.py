@@ -9,10 +9,11 @@ from typing import NamedTuple, TypedDict
 from sqlalchemy import Connection, select
 
 from worker.errors import RequestInvalid
-from worker.generation import Generation, GenerationRequest, State
+from worker.generation import Generation, GenerationRequest, Operation, State
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Part, in_bites, takes_several
 from worker.ledger.flows import Flow, line_up
+from worker.ledger.generations.splits import begin_splits
 from worker.ledger.generations.unfinished import (
     BatchGone,
     BeingWritten,
@@ -290,6 +291,7 @@ def insert_new(
         changes.bind(row["id"], provider=row["provider"])
         changes.record(row["id"], row["batch_id"], None, State.QUEUED, "created")
         created.append((row, new))
+    begin_splits(changes, [row["id"] for row, new in created if new.request.operation is Operation.SPLIT])
     write_labels(connection, [(row["id"], new.labels) for row, new in created])
     write_uses(connection, [(row["id"], sha256) for row, new in created for sha256 in new.inputs])
     return owners

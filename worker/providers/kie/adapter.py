@@ -45,6 +45,7 @@ class Kie(Provider):
     prefix = "kie"
     key_setting = "KIE_API_KEY"
     capabilities: ClassVar = CAPABILITIES
+    delivers_grids = False
     prompt_limit = 2000
     #: says the page about generating; others of its pages say 14 days and 24 hours
     retention = timedelta(days=15)
