@@ -107,8 +107,8 @@ def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as
     receiver, api = url_of(env["HOST"], env["PORT"]), url_of(env["API_HOST"], env["API_PORT"])
     parts = [_SERVERS[name] for name in brought]
     facts = {
-        "api": api,
         "receiver": receiver,
+        "api": api,
         "public_url": settings.public_url,
         "pictures": pictures,
         "data": str(settings.darkroom_data),
