@@ -44,7 +44,6 @@ _SAID: Mapping[int, str] = {
     400: "the request cannot be read, or its body is not complete",
     404: "there is nothing at this path; /v1/openapi.json has all of them",
     405: "this path takes other methods: see the header Allow",
-    413: "the body is too large",
 }
 
 
