@@ -90,7 +90,9 @@ def _role(process: psutil.Process) -> str | None:
     except psutil.NoSuchProcess:
         return None
     # `-n worker.4711@%h`, and `-m webhook`.
-    names = (word.partition(".")[0] if word.endswith("@%h") else word for word in words)
+    names = (
+        word.partition(".")[0] if word.endswith("@%h") else word for word in words if word not in {"worker", "clock"}
+    )
     return next((_ROLES[name] for name in names if name in _ROLES), None)
 
 
