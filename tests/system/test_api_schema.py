@@ -16,6 +16,7 @@ from worker.ledger import Ledger
 pytestmark = pytest.mark.system
 
 SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 400
 
 
@@ -33,7 +34,7 @@ def test_schemathesis_finds_nothing(seeded: str, tmp_path: Path) -> None:
     with served(seeded, log=tmp_path / "log", KIE_API_KEY="any", ACEDATACLOUD_API_TOKEN="any") as (url, _):
         done = subprocess.run(
             [
-                *(SCHEMATHESIS, "run", f"{url}/v1/openapi.json"),
+                *(SCHEMATHESIS, "--config-file", CONFIG, "run", f"{url}/v1/openapi.json"),
                 *("--phases", "examples,coverage,fuzzing,stateful", "--checks", "all", "--mode", "all"),
                 *("--max-examples", str(examples(EXAMPLES)), "--seed", "7", "--continue-on-failure"),
                 *("--suppress-health-check", "all"),

@@ -43,7 +43,8 @@ def read_json(request: Request, model: type[M]) -> M:
     body = read_body(request.environ, LARGEST_JSON)
     try:
         strict_json.check(body)
-        return model.model_validate_json(body)
+        # A number is no date, and 0 is not false.
+        return model.model_validate_json(body, strict=True)
     except strict_json.NotJson as error:
         raise Refused(f"the body is not valid JSON: {error}", status=400, code="not_json") from None
     except strict_json.BadText as error:

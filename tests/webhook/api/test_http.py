@@ -1,6 +1,7 @@
 """What HTTP itself can do wrong: every answer is a problem in JSON, none is a page or a traceback."""
 
 import json
+from datetime import datetime
 
 import pytest
 from flask import Flask, request
@@ -23,6 +24,7 @@ class Thing(RequestModel):
     name: str
     count: int = 1
     options: dict[str, object] | None = None
+    at: datetime | None = None
 
 
 @pytest.fixture
@@ -161,6 +163,9 @@ def test_a_body_that_is_no_json_or_can_be_read_in_two_ways_is_400(echo: FlaskCli
         ('{"name": "a", "options": {"a/b~\\u0000": 1}}', "/options/a~1b~0\0"),
         ('{"name": "a", "count": "many"}', "/count"),
         ('{"name": "a", "count": 1.5}', "/count"),
+        ('{"name": "a", "count": "1"}', "/count"),
+        ('{"name": "a", "count": true}', "/count"),
+        ('{"name": "a", "at": 0}', "/at"),
         ('{"count": 1}', "/name"),
         ('{"name": "a", "nmae": "b"}', "/nmae"),
         ("[]", ""),
@@ -172,6 +177,11 @@ def test_what_is_wrong_in_a_body_is_422_with_its_place(echo: FlaskClient, body: 
     assert (found.status, found.code) == (422, "invalid")
     assert found.errors is not None
     assert [one.pointer for one in found.errors] == [pointer]
+
+
+def test_what_json_has_no_type_for_is_read_from_text(echo: FlaskClient) -> None:
+    answer = echo.post("/things", data='{"name": "a", "at": "2026-11-29T12:00:00Z"}', headers=JSON)
+    assert answer.status_code == 200
 
 
 def test_a_whole_pair_of_surrogates_is_one_character(echo: FlaskClient) -> None:
