@@ -36,7 +36,7 @@ from worker.runtime import give_back_late, shutdown, watchdog
 from worker.secrets import configure_logging
 from worker.services import Services, secret_values, services
 from worker.settings import CeleryBroker, celery_broker, load_settings, misspelt_settings
-from worker.steps import QUEUES, Step
+from worker.steps import KEY_PREFIX, QUEUES, Step
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,6 @@ _LOOP_SECONDS = _LAST_SECONDS + 25
 
 #: seconds between two log lines of a process that is too old
 _TELL_SECONDS = 600
-
-#: the prefix of our queues' names in the broker
-KEY_PREFIX = "darkroom:"
 
 
 class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types

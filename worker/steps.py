@@ -38,3 +38,5 @@ class Step(StrEnum):
 
 
 QUEUES = tuple(dict.fromkeys(step.queue for step in Step))
+#: the prefix of their names in the broker
+KEY_PREFIX = "darkroom:"

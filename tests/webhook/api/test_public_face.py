@@ -37,5 +37,16 @@ def test_the_receiver_does_not_load_the_api() -> None:
 def test_the_api_loads_neither_the_receiver_nor_what_only_workers_and_commands_need() -> None:
     loaded = loaded_by("webhook.api.app")
     assert "webhook.app" not in loaded
-    needless = {"boto3", "botocore", "requests", "rich", "PIL", "alembic", "psycopg", "xlsxwriter", "python_calamine"}
+    needless = {
+        "boto3",
+        "botocore",
+        "requests",
+        "rich",
+        "PIL",
+        "alembic",
+        "psycopg",
+        "xlsxwriter",
+        "python_calamine",
+        "celery",
+    }
     assert needless & {one.partition(".")[0] for one in loaded} == set()
