@@ -14,7 +14,7 @@ from webhook import health
 from webhook.callbacks import Callbacks
 from webhook.errors import answer
 from webhook.group_commit import GroupCommit
-from webhook.ingest_waker import IngestWaker
+from webhook.waker import Waker
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
@@ -49,7 +49,7 @@ def create_app(services: Services | None = None) -> Flask:
 def _build(services: Services) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
-    waker = IngestWaker(partial(ring, Step.INGEST))
+    waker = Waker(partial(ring, Step.INGEST))
     # A ledger that was closed opens new connections when it is used again.
     group = GroupCommit(services.ledger.callbacks.store, services.ledger.close)
     asked = health.dependencies(services.ledger, services.clock, broker_error, group)

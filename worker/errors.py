@@ -36,6 +36,18 @@ class RequestInvalid(DarkroomError):
         self.at = at
 
 
+class NotPossible(RequestInvalid):
+    """What is asked for is possible, but not in the state in which its object is now."""
+
+
+class KeyTaken(RequestInvalid):
+    """The user's `key` belongs to another generation."""
+
+    def __init__(self, message: str, key: str | None) -> None:
+        super().__init__(message, about=("key",))
+        self.key = key
+
+
 class KeyReused(RequestInvalid):
     """The idempotency key belongs to another request."""
 

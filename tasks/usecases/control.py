@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tasks.usecases.once import Once
 from tasks.usecases.providers import require_provider
 from tasks.usecases.row_versions import replaced_in
 from tasks.usecases.selection import Selection, select
@@ -43,6 +44,7 @@ _REPLACED = "replaced by a new version"
 _UNDER_WAY = "it is still under way"
 #: what a retry is for
 OVER = (State.FAILED, State.EXPIRED)
+_AFTER_RETRY = (Step.DISPATCH, Step.ARCHIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,17 @@ class Decided:
     is_done: bool
     message: str
     left: str = ""
+    #: when the provider is asked next for one that it may still deliver
+    awaited: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """`wakes`: the steps that have work now; `is_replayed`: the same request was carried out before."""
+
+    decided: Decided
+    wakes: tuple[Step, ...]
+    is_replayed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,24 +169,46 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
         if state is State.SUCCEEDED or (state != before[one] and before[one] in OVER)
     }
     awaited = ledger.generations.awaited([one for one in chosen if one not in changed])
+    generations = tuple(
+        _queued_again(one, before[one], state) if one in changed else _left_alone(one, state, awaited.get(one))
+        for one, state in after.items()
+    )
+    return Decisions(generations, _AFTER_RETRY if changed else (), left)
 
-    def decided(generation_id: str, state: State) -> Decided:
-        if generation_id in changed:
-            message = "succeeded: its links are requested again"
-            if before[generation_id] is State.SUCCEEDED:
-                message = "succeeded: what is not stored yet is tried now"
-            elif state is State.QUEUED:
-                message = "queued: it will be submitted again"
-            return Decided(generation_id=generation_id, state=state, is_done=True, message=message)
-        message, left = _NOT_RETRIED.get(state, _UNDER_WAY), str(state)
-        if generation_id in awaited:
-            message = _MAY_COME.format(at=awaited[generation_id].astimezone())
-            left = "may still be delivered (--may-pay-twice submits them again)"
-        message = f"{state}: {message}"
-        return Decided(generation_id=generation_id, state=state, is_done=False, message=message, left=left)
 
-    generations = tuple(decided(*one) for one in after.items())
-    return Decisions(generations, (Step.DISPATCH, Step.ARCHIVE) if changed else (), left)
+def retry_once(here: LedgerServices, generation_id: str, once: Once, *, may_pay_twice: bool = False) -> Retried:
+    """Retry one, for a program that may repeat its request: `once` is its idempotency key.
+
+    Raises NotFound, KeyReused and KeyInUse. A request that changes nothing does not use up its key.
+    """
+    before, after, is_replayed = here.ledger.generations.retry_once(generation_id, once, may_pay_twice=may_pay_twice)
+    if is_replayed:
+        told = f"{after}: it was retried before"
+        return Retried(Decided(generation_id=generation_id, state=after, is_done=True, message=told), (), is_replayed)
+    if after is State.SUCCEEDED or after is not before:
+        return Retried(_queued_again(generation_id, before, after), _AFTER_RETRY, is_replayed)
+    awaited = here.ledger.generations.awaited([generation_id])
+    return Retried(_left_alone(generation_id, after, awaited.get(generation_id)), (), is_replayed)
+
+
+def _queued_again(generation_id: str, before: State, state: State) -> Decided:
+    message = "succeeded: its links are requested again"
+    if before is State.SUCCEEDED:
+        message = "succeeded: what is not stored yet is tried now"
+    elif state is State.QUEUED:
+        message = "queued: it will be submitted again"
+    return Decided(generation_id=generation_id, state=state, is_done=True, message=message)
+
+
+def _left_alone(generation_id: str, state: State, awaited: datetime | None) -> Decided:
+    message, left = _NOT_RETRIED.get(state, _UNDER_WAY), str(state)
+    if awaited is not None:
+        message = _MAY_COME.format(at=awaited.astimezone())
+        left = "may still be delivered (--may-pay-twice submits them again)"
+    return Decided(
+        generation_id=generation_id, state=state, is_done=False, message=f"{state}: {message}", left=left,
+        awaited=awaited,
+    )  # fmt: skip
 
 
 def _named(left: Mapping[State, int]) -> dict[str, int]:

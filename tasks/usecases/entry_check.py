@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
-from tasks.usecases.inputs import InputFiles, refuse_references
+from tasks.usecases.inputs import InputFiles, UploadedFiles, refuse_references
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import choose_provider, read_providers
 from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
@@ -26,7 +26,7 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 class Defaults:
     """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
 
-    `files`: where images on this machine are found; without it, options must not name any.
+    `files`: where images are found that are no links; without it, options must not name any.
     """
 
     provider: str = DEFAULT_PROVIDER
@@ -35,7 +35,7 @@ class Defaults:
     follow_up: str = ""
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
-    files: InputFiles | None = None
+    files: InputFiles | UploadedFiles | None = None
 
 
 class EntryInvalid(DarkroomError):
@@ -74,8 +74,9 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
     request = GenerationRequest(operation=operation, prompt=entry.prompt, options=options)
     parts: tuple[str, ...] = ("prompt",)
     try:
-        refuse_references(options)
-        if defaults.files is not None:
+        if defaults.files is None:
+            refuse_references(options)
+        else:
             request = replace(request, options=defaults.files.referenced(options))
         refuse_unusable(entry.key, priority)
         parts = ("provider",)
@@ -114,13 +115,33 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
     )
 
 
+def other_mistakes(
+    services: Services, entry: Entry, defaults: Defaults, providers: str, first: EntryInvalid
+) -> Iterator[EntryInvalid]:
+    """Yield what else is wrong with its options: the check of a provider stops at the first."""
+    options, removed, about = dict(entry.options), set[str](), first.about
+    while wrong := about & options.keys():
+        removed |= wrong
+        options = {name: value for name, value in options.items() if name not in wrong}
+        try:
+            generation_of(services, replace(entry, options=options), defaults, providers)
+        except EntryInvalid as other:
+            about = other.about
+            # Without the wrong ones, some may be missing.
+            if about and not about & removed:
+                yield other
+        else:
+            return
+
+
 def refuse_unusable(key: str | None, priority: int) -> None:
     if key is not None and not key.strip():
-        raise RequestInvalid("the key must not be empty")
+        raise RequestInvalid("the key must not be empty", about=("key",))
     if key is not None and _HALF.search(key):
-        raise RequestInvalid(f"the key {key!r} is not valid UTF-8: enter it again")
+        raise RequestInvalid(f"the key {key!r} is not valid UTF-8: enter it again", about=("key",))
     if priority not in PRIORITIES:
-        raise RequestInvalid(f"a priority must be an integer from {PRIORITIES[0]} to {PRIORITIES[-1]}")
+        told = f"a priority must be an integer from {PRIORITIES[0]} to {PRIORITIES[-1]}"
+        raise RequestInvalid(told, about=("priority",))
 
 
 def refuse_unused(provider: Provider, operation: Operation, prompt: str) -> None:

@@ -12,8 +12,8 @@ from worker.generation import Asset, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
 from worker.ledger.generations import Batch, Story
 
-__all__ = ["Batch", "Details", "ListRequest", "ListedGeneration", "Story", "count_generations", "get_generations",
-           "list_batches", "list_generations", "list_lineages", "list_waits", "show"]  # fmt: skip
+__all__ = ["Batch", "Details", "ListRequest", "ListedGeneration", "Story", "batch_of", "count_generations",
+           "get_generations", "list_batches", "list_generations", "list_lineages", "list_waits", "show"]  # fmt: skip
 
 #: generations that are read at once
 PAGE = 500
@@ -68,7 +68,7 @@ def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[Lis
     Raises NotFound for an unknown batch, and RequestInvalid where several may be meant by a part of an id.
     """
     ledger = here.ledger
-    batch = _batch(ledger, request)
+    batch = batch_of(ledger, request)
     waits = list_waits(here)
     for page in _limited(_pages(ledger, request, batch), request.limit):
         ids = [one.id for one in page]
@@ -101,7 +101,7 @@ def list_batches(here: LedgerServices, name: str) -> list[Batch]:
     return batches_called(here.ledger, name)
 
 
-def _batch(ledger: Ledger, request: ListRequest) -> str | None:
+def batch_of(ledger: Ledger, request: ListRequest) -> str | None:
     """The id of the one that is meant, or the name that several have."""
     if request.batch is None:
         return None

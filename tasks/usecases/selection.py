@@ -96,7 +96,7 @@ def pages_like(
     size: int | None = None,
 ) -> Iterator[list[Generation]]:  # fmt: skip
     """Pages with every generation that may match the key; few, unless the key is a pattern."""
-    if key is None or _PATTERN.search(key):
+    if key is None or is_pattern(key):
         yield from pages_of(ledger, state=state, batch=batch, labels=labels, size=size)
         return
     batches = None if batch is None else set(ledger.generations.batch_ids(batch))
@@ -106,6 +106,10 @@ def pages_like(
             found |= {one.id: one for one in ledger.generations.family(keyed.id) if state in {None, one.state}}
     if found:
         yield ledger.generations.with_labels(list(found.values()), labels)
+
+
+def is_pattern(key: str) -> bool:
+    return _PATTERN.search(key) is not None
 
 
 def _is_like(pattern: str, keys: Collection[str | None]) -> bool:

@@ -6,6 +6,7 @@ The caller wakes the dispatch step afterwards.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from tasks.capability_check import require_follow_ups
 from tasks.children import child_of
@@ -21,10 +22,12 @@ from tasks.usecases.entry_check import (
     refuse_unusable,
     refuse_unused,
 )
-from tasks.usecases.inputs import InputFiles
+from tasks.usecases.inputs import InputFiles, UploadedFiles
+from tasks.usecases.labels import check_labels
 from tasks.usecases.names import find_generation
+from tasks.usecases.once import Once
 from tasks.usecases.submission import Repetition, begun, waits_of_new
-from worker.errors import LedgerUnavailable, RequestInvalid
+from worker.errors import LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
 from worker.recipes import FollowUp
@@ -66,7 +69,7 @@ class Checked:
     warnings: tuple[tuple[str, ...], ...]
     batch: str | None = None
     is_batch: bool = False
-    files: InputFiles | None = None
+    files: InputFiles | UploadedFiles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,11 @@ class SubmitResult:
     existing: frozenset[str] = frozenset()
     waits: tuple[str, ...] = ()
     known_in: tuple[str, ...] = ()
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether all of it existed before."""
+        return len(self.existing) == len({one.id for one in self.generations})
 
     @property
     def batch_id(self) -> str | None:
@@ -132,12 +140,37 @@ def submit(
         checked.files.store()
     began = services.clock()
     with begun(services, checked.wanted, checked.batch, repetition, tell) as submission:
-        made = submission.write(checked.batch or (f"{began:%Y-%m-%d-%H%M%S}" if checked.is_batch else None))
+        made = submission.write(_batch_name(checked, began))
         existing = frozenset(one.id for one in made if one.created_at < began)
         result = SubmitResult(generations=tuple(made), warnings=checked.warnings, existing=existing)
         deliver(result)
         submission.forget()
     return replace(result, waits=waits_of_new(services, checked.wanted), known_in=_batches(services, made, existing))
+
+
+def submit_once(services: Services, checked: Checked, once: Once | None) -> SubmitResult:
+    """As `submit`, for a program, which repeats its request instead of waiting: `once` is its idempotency key.
+
+    Without it, each generation has a key of its own. Raises also KeyReused and KeyInUse; nothing is tried again.
+    """
+    if checked.files is not None:
+        checked.files.store()
+    wanted = checked.wanted
+    if once is not None:
+        # So that nothing is created twice even after the idempotency key was pruned.
+        named = (f"api:{once.owner}/{once.key}/{number}" for number in range(1, len(wanted) + 1))
+        wanted = tuple(replace(new, dedupe=new.dedupe or name) for new, name in zip(wanted, named, strict=True))
+    made = services.ledger.generations.create_once(wanted, _batch_name(checked, services.clock()), once)
+    return SubmitResult(
+        generations=tuple(made.generations),
+        warnings=checked.warnings,
+        existing=frozenset(one.id for one in made.generations) - made.new,
+        waits=waits_of_new(services, wanted),
+    )
+
+
+def _batch_name(checked: Checked, now: datetime) -> str | None:
+    return checked.batch or (f"{now:%Y-%m-%d-%H%M%S}" if checked.is_batch else None)
 
 
 def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
@@ -152,9 +185,10 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
 
 def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     refuse_unusable(wanted.key, wanted.priority)
+    check_labels(wanted.labels)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
     if parent.state is not State.ARCHIVED:
-        raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
+        raise NotPossible(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
     provider, action = services.provider(parent.provider), wanted.action
     possible = actions_of(services, parent)
     operation = operation_of(action)
@@ -164,9 +198,9 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     is_known = capability is not None and action in capability.actions
     if action not in possible and not (is_known and action == _UNLISTED):
         offered = f"only {', '.join(possible)}" if possible else "and no other action"
-        raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}")
+        raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}", about=("action",))
     if operation is None:
-        raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support")
+        raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support", about=("action",))
     then = follow_ups_of(services, wanted.follow_up)
     require_follow_ups(provider, then)
     new = child_of(parent, FollowUp(action, then), dedupe=dedupe_for(wanted.key))

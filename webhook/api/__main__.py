@@ -12,6 +12,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 from webhook.api.server import OneProcess
+from webhook.api.waiting import THREADS
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import secret_values
@@ -19,14 +20,13 @@ from worker.settings import api_address, api_environment, load_settings, url_of,
 
 log = logging.getLogger("webhook.api")
 
-#: concurrent requests, one thread each; those that wait for a generation are fewer (`webhook/api/waiting.py`)
-_THREADS = 128
 #: connections, idle ones included; more wait in the kernel until others close
 _CONNECTIONS = 1024
 #: bytes of a request's header, and of the part of a body that is read ahead
 _BUFFER = 64 * 1024
 #: seconds in which requests that are under way may end, when the process is stopped
 _STOP_SECONDS = 3
+
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
         address=host,
         port=port,
         http=HTTPModes.http1,
-        blocking_threads=_THREADS,
+        blocking_threads=THREADS,
         backpressure=_CONNECTIONS,
         workers_kill_timeout=_STOP_SECONDS,
         # Disconnects a client that sends its headers too slowly, or not at all.

@@ -19,6 +19,7 @@ from webhook.api.openapi import document_of
 from webhook.api.problems import problem_of
 from webhook.api.reading import read_json, read_query, require_plain
 from webhook.api.routes import Operation
+from webhook.api.shared import Shared
 from webhook.api.strict_json import unusable
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
@@ -38,17 +39,19 @@ def create_app(services: Services | None = None) -> Flask:
     invalid.
     """
     if services is not None:
-        return _build(services)
+        return _build(services, Shared(services))
     try:
         services = services_of_process()
         settings = services.settings
         configure_logging(settings.log_level, secret_values(settings), settings.log_format)
-        return _build(services)
+        shared = Shared(services)
+        shared.waiting.close_at_shutdown()
+        return _build(services, shared)
     except ConfigurationError as error:
         sys.exit(redact(f"the API cannot start: {error}"))
 
 
-def _build(here: Services) -> Flask:
+def _build(here: Services, shared: Shared) -> Flask:
     app = Flask(__name__, static_folder=None)
     # Each path is written in one way: a redirect is a page in HTML, and POSTs get lost by it.
     app.url_map.merge_slashes = False
@@ -58,7 +61,7 @@ def _build(here: Services) -> Flask:
     app.register_error_handler(Exception, lambda error: problem_of(error, _request_id()))
     for one in OPERATIONS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
-        view = _view(one, here)
+        view = _view(one, here, shared)
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
     app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
     app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
@@ -71,7 +74,7 @@ def _openapi() -> Mapping[str, Any]:
     return document_of(OPERATIONS)
 
 
-def _view(operation: Operation, here: Services) -> Callable[..., Response]:
+def _view(operation: Operation, here: Services, shared: Shared) -> Callable[..., Response]:
     def view(**parts: str) -> Response:
         if any(map(unusable, parts.values())):
             raise NotFound
@@ -85,6 +88,7 @@ def _view(operation: Operation, here: Services) -> Callable[..., Response]:
             )
         call = Call(
             here=here,
+            shared=shared,
             caller=caller,
             request=request._get_current_object(),  # type: ignore[attr-defined]  # noqa: SLF001
             request_id=_request_id(),

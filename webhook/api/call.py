@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Request, Response, jsonify
 
+from webhook.api.shared import Shared
 from worker.errors import DarkroomError
 from worker.services import Services
 
@@ -32,6 +33,7 @@ class Call:
     """`request_id`: ours or the caller's, for logs and support. `idempotency_key`: None without one."""
 
     here: Services
+    shared: Shared
     caller: Caller
     request: Request
     request_id: str

@@ -12,14 +12,23 @@ from pydantic.json_schema import models_json_schema
 from webhook.api.examples import example_of
 from webhook.api.models.problem import Problem
 from webhook.api.problems import MEDIA_TYPE
+from webhook.api.reading import is_needed
 from webhook.api.routes import Answer, Operation
 
 _REFERENCE = "#/components/schemas/{model}"
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=30`: answer when it is final, or after 30 seconds; see `Preference-Applied` in the answer.",
+    "schema": {"type": "string", "examples": ["wait=30"]},
+}
 #: every operation may answer these
 _ALWAYS = {400, 401, 403, 429, 500, 503}
 _HEADERS = {
     "X-Request-Id": ("The id of this request, for logs and support; yours, if you sent one.", "req_1f0c5a"),
     "Location": ("Where the result is.", "/v1/generations/gen_01a22359182c000000000f2b6c1e4a77"),
+    "Preference-Applied": ("The wait that was carried out; absent if too many waited.", "wait=30"),
     "Retry-After": ("Seconds after which the request may be repeated.", "5"),
     "Idempotent-Replayed": ("`true`: the request was carried out before, and nothing was made now.", "true"),
     "Allow": ("The methods that this path takes.", "GET, HEAD"),
@@ -131,7 +140,8 @@ class _Document:
             content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in operation.media}
             if operation.body is not None:
                 content = {"application/json": self._content(operation.body), **content}
-            described["requestBody"] = {"required": True, "content": content}
+            is_required = operation.body is None or is_needed(operation.body)
+            described["requestBody"] = {"required": is_required, "content": content}
         return described
 
     def _parameters(self, operation: Operation) -> Iterator[dict[str, Any]]:
@@ -149,12 +159,15 @@ class _Document:
                 given = {"description": property_.pop("description")} if "description" in property_ else {}
                 is_required = name in schema.get("required", ())
                 yield {"name": name, "in": "query", "required": is_required, "schema": property_, **given}
+            if "wait" in schema["properties"]:
+                yield _PREFER
         if operation.may_cost:
             yield _IDEMPOTENCY_KEY
 
     def _answer(self, operation: Operation, status: int, answer: Answer) -> dict[str, Any]:
         names = ["X-Request-Id"]
         names += ["Location"] if status in {201, 202, 302} else []
+        names += ["Preference-Applied"] if "wait" in getattr(operation.query, "model_fields", ()) else []
         names += ["Idempotent-Replayed"] if operation.may_cost and status < 300 else []
         described: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
         if answer is None:

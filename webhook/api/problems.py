@@ -18,6 +18,7 @@ from worker.errors import (
     KeyReused,
     LedgerUnavailable,
     NotFound,
+    NotPossible,
     RequestInvalid,
 )
 from worker.secrets import redact
@@ -28,10 +29,13 @@ MEDIA_TYPE = "application/problem+json"
 #: seconds after which a refused caller may try again
 RETRY_AFTER = 5
 
+_SAFE = "repeat the request unchanged, with the same Idempotency-Key or keys: nothing is created or paid for twice"
+
 #: kind of error → status and code; the first that fits counts
 STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (KeyReused, 422, "key_reused"),
     (KeyInUse, 409, "key_in_use"),
+    (NotPossible, 409, "not_possible"),
     (RequestInvalid, 422, "invalid"),
     (NotFound, 404, "not_found"),
     (CommitUnknown, 503, "outcome_unknown"),
@@ -60,8 +64,9 @@ def problem_of(error: Exception, request_id: str) -> Response:
         if isinstance(error, kind):
             if status == 503:
                 log.warning("answered 503 to request %s: %s", request_id, error)
+            told = f"{error}: {_SAFE}" if isinstance(error, CommitUnknown) else str(error)
             again = {"Retry-After": str(RETRY_AFTER)} if status in {409, 503} else {}
-            return problem(status, code, str(error), request_id, headers=again)
+            return problem(status, code, told, request_id, headers=again)
     log.error("answered 500 to request %s", request_id, exc_info=error)
     return problem(500, "internal", "an internal error; the log of the API has its traceback", request_id)
 

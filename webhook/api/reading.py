@@ -1,13 +1,13 @@
 """Reads what a request says: its query and its body, by their models."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from flask import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from webhook.api import strict_json
 from webhook.api.call import Refused
-from webhook.api.models.base import RequestModel
 from webhook.body import read_body
 
 #: bytes of a JSON body; 1,000 generations with long prompts have a tenth of it
@@ -16,7 +16,7 @@ JSON = "application/json"
 #: mistakes that one answer names
 _MOST = 1000
 
-M = TypeVar("M", bound=RequestModel)
+M = TypeVar("M", bound=BaseModel)
 
 
 def read_query(request: Request, model: type[M]) -> M:
@@ -25,7 +25,7 @@ def read_query(request: Request, model: type[M]) -> M:
     for name, values in request.args.lists():
         for text in (name, *values):
             if wrong := strict_json.unusable(text):
-                raise _invalid("the query string is invalid", [{"parameter": name, "detail": wrong}])
+                raise refused_at("the query string is invalid", [{"parameter": name, "detail": wrong}])
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -33,7 +33,13 @@ def read_query(request: Request, model: type[M]) -> M:
 
 
 def read_json(request: Request, model: type[M]) -> M:
-    """Raises Refused for anything but JSON that the model takes; each mistake with its JSON pointer."""
+    """Raises Refused for anything but JSON that the model takes; each mistake with its JSON pointer.
+
+    No body at all is an empty one, if the model needs nothing.
+    """
+    is_empty = request.content_length is None and "Transfer-Encoding" not in request.headers
+    if (is_empty or request.content_length == 0) and not is_needed(model):
+        return model()
     if request.mimetype != JSON:
         raise Refused(
             f"the body is {request.mimetype or 'of no type'}: send JSON with Content-Type: {JSON}",
@@ -48,9 +54,14 @@ def read_json(request: Request, model: type[M]) -> M:
     except strict_json.NotJson as error:
         raise Refused(f"the body is not valid JSON: {error}", status=400, code="not_json") from None
     except strict_json.BadText as error:
-        raise _invalid("the body is invalid", [{"pointer": _pointer(error.place), "detail": str(error)}]) from None
+        raise refused_at("the body is invalid", [{"pointer": pointer(error.place), "detail": str(error)}]) from None
     except ValidationError as error:
-        raise _refused(error, "pointer", "the body is invalid") from None
+        raise _refused(error, "pointer", "the body is invalid", is_choice=issubclass(model, RootModel)) from None
+
+
+def is_needed(model: type[BaseModel]) -> bool:
+    """Whether a body of this model has to be there."""
+    return any(field.is_required() for field in model.model_fields.values())
 
 
 def require_plain(request: Request) -> None:
@@ -64,24 +75,29 @@ def require_plain(request: Request) -> None:
         )
 
 
-def _refused(error: ValidationError, where: str, title: str) -> Refused:
-    errors = [
-        {
-            where: _pointer(one["loc"]) if where == "pointer" else ".".join(map(str, one["loc"])),
-            "detail": one["msg"].removeprefix("Value error, "),
-        }
-        for one in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    return _invalid(title, errors)
-
-
-def _invalid(title: str, errors: list[dict[str, str]]) -> Refused:
-    said = "; ".join(
-        f"{one.get('pointer') or one.get('parameter') or 'the body'}: {one['detail']}" for one in errors[:3]
+def _refused(error: ValidationError, where: str, title: str, *, is_choice: bool = False) -> Refused:
+    """`is_choice`: the model is one of several, whose names pydantic puts before each place."""
+    mistakes = error.errors(include_url=False, include_input=False, include_context=False)
+    places = [one["loc"][is_choice:] for one in mistakes]
+    return refused_at(
+        title,
+        [
+            {
+                where: pointer(place) if where == "pointer" else ".".join(map(str, place)),
+                "detail": one["msg"].removeprefix("Value error, "),
+            }
+            for place, one in zip(places, mistakes, strict=True)
+        ],
     )
+
+
+def refused_at(title: str, errors: Sequence[Mapping[str, str]], *, status: int = 422, code: str = "invalid") -> Refused:
+    """Refuse a request with several mistakes, each with its `pointer` or `parameter`."""
+    told = [": ".join(filter(None, (one.get("pointer", one.get("parameter")), one["detail"]))) for one in errors[:3]]
     more = f"; and {len(errors) - 3:,} more" if len(errors) > 3 else ""
-    return Refused(f"{title}: {said}{more}", status=422, code="invalid", errors=tuple(errors[:_MOST]))
+    return Refused(f"{title}: {'; '.join(told)}{more}", status=status, code=code, errors=tuple(errors[:_MOST]))
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+def pointer(path: Iterable[int | str]) -> str:
+    """Return the JSON pointer of this path."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from flask import Response
+from pydantic import BaseModel
 
 from webhook.api.call import Reply
-from webhook.api.models.base import Document, RequestModel
+from webhook.api.models.base import RequestModel
 from webhook.api.scopes import Scope
 
 Handler = TypeVar("Handler", bound=Callable[..., Reply | Response])
 #: of one answer: its model, its media type where it is no JSON, or None where it has no body
-Answer = type[Document] | str | None
+Answer = type[BaseModel] | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Operation:
     handle: Callable[..., Reply | Response]
     scope: Scope | None
     query: type[RequestModel] | None
-    body: type[RequestModel] | None
+    body: type[BaseModel] | None
     media: Sequence[str]
     answers: Mapping[int, Answer]
     problems: Sequence[int]

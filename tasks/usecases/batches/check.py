@@ -9,7 +9,7 @@ from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted, Fault, misspelt,
 from tasks.usecases.batches.estimate import Estimate, Estimator
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.entry import Entry
-from tasks.usecases.entry_check import EntryInvalid, doubts_about, generation_of
+from tasks.usecases.entry_check import EntryInvalid, doubts_about, generation_of, other_mistakes
 from worker.errors import RequestInvalid
 from worker.generation import Operation
 from worker.ledger.generations import NewGeneration
@@ -189,28 +189,13 @@ class _Checking:
     def _refuse(self, entry: Entry, failed: list[tuple[str, EntryInvalid]]) -> None:
         name, first = failed[0]
         if len({str(invalid) for _, invalid in failed}) == 1:
-            found = [_fault(entry, invalid, str(invalid)) for invalid in (first, *self._others(entry, name, first))]
+            others = other_mistakes(self._services, entry, self._defaults, name, first)
+            found = [_fault(entry, invalid, str(invalid)) for invalid in (first, *others)]
         else:
             together = "; ".join(f"{name}: {invalid}" for name, invalid in failed)
             found = [_fault(entry, first, f"none of the providers supports it: {together}")]
         # What a template makes of one row is often wrong in the same way.
         self._errors += [one for one in found if one not in self._errors[-_REASONS:]]
-
-    def _others(self, entry: Entry, provider: str, first: EntryInvalid) -> Iterator[EntryInvalid]:
-        """Yield what else is wrong with its options: the check of a provider stops at the first."""
-        options, removed, about = dict(entry.options), set[str](), first.about
-        while wrong := about & options.keys():
-            removed |= wrong
-            options = {name: value for name, value in options.items() if name not in wrong}
-            try:
-                generation_of(self._services, replace(entry, options=options), self._defaults, provider)
-            except EntryInvalid as other:
-                about = other.about
-                # Without the wrong ones, some may be missing.
-                if about and not about & removed:
-                    yield other
-            else:
-                return
 
 
 def _fault(entry: Entry, invalid: EntryInvalid, message: str) -> Fault:

@@ -69,6 +69,11 @@ class Estimator:
                 self._follow_ups[following] = sum(self._most(new.provider, item) for item in new.follow_up)
             self._later += self._follow_ups[following]
 
+    @property
+    def total(self) -> int:
+        """Of all submissions, and of what follows them, at most."""
+        return sum(self._amounts.values()) + self._later
+
     def result(self, batch: str) -> Estimate:
         amount = sum(self._amounts.values())
         return Estimate(

@@ -12,6 +12,7 @@ from worker.secrets import redact, secrets_hidden
 
 if TYPE_CHECKING:
     from tasks.usecases.queries import Details, ListedGeneration, Story
+    from tasks.usecases.snapshots import Seen
     from tasks.waiting import Wait
 
 _GENERATION = (
@@ -82,6 +83,19 @@ def of_listed(one: "ListedGeneration") -> dict[str, Any]:
 def of_details(details: "Details") -> dict[str, Any]:
     waits = {"waits_for": _of_wait(details.waits_for)}
     return {**of_story(details.story), "asked_again_at": iso(details.asked_again_at), **waits}
+
+
+def of_seen(one: "Seen") -> dict[str, Any]:
+    """As programs read it, many times."""
+    seen = one.snapshot
+    return {
+        **with_results(seen.generation, seen.lineage, seen.assets, seen.transitions),
+        "labels": seen.labels,
+        "children": [{"id": child.id, "action": child.action, "state": child.state} for child in seen.children],
+        "cost": as_text(seen.cost),
+        "held": None if one.held is None else {"budget": one.held.budget, "until": iso(one.held.until)},
+        "waits_for": _of_wait(one.waits_for),
+    }
 
 
 def of_story(story: "Story") -> dict[str, Any]:

@@ -292,7 +292,7 @@ def test_ctrl_c_says_how_to_go_on(through: Darkroom, proxy: CommitProxy, server_
 def interrupt(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """Leave the note of a command that ended in the middle; its name."""
     with monkeypatch.context() as patch:
-        patch.setattr("worker.ledger.generations.creation.Creation.create", _power_cut)
+        patch.setattr("worker.ledger.generations.create.Creation.create", _power_cut)
         with pytest.raises(_PowerCut):
             darkroom("submit", *arguments)
     return notes(darkroom)[-1]

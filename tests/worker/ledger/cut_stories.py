@@ -29,6 +29,7 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
 from worker.generation import Outcome, Refused, Status
 from worker.ledger import Ledger
+from worker.ledger.access import Once
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
@@ -409,6 +410,36 @@ def a_batch_is_steered(process: Process) -> None:
     process.notify()
 
 
+def a_program_asks(process: Process) -> None:
+    """It repeats what was not answered, with the same idempotency key."""
+    process.repeat("events.register_subscribers", [SHOP])
+    asked = Once(owner="tok_1", key="order-7", request_sha256="a" * 64)
+    wanted = [new("fox", dedupe="api:tok_1/order-7/1"), new("owl", dedupe="api:tok_1/order-7/2")]
+    for _ in range(2):
+        created = process.repeat("generations.create_once", wanted, "animals", asked)
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [failure(claim)])
+    again = Once(owner="tok_1", key="again", request_sha256="b" * 64)
+    for _ in range(2):
+        process.repeat("generations.retry_once", created.generations[0].id, again)
+    process.command("generations.retry", [created.generations[1].id])
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.archive()
+    process.describe()
+    process.notify()
+    long = Once(owner="tok_1", key="sheet", request_sha256="c" * 64)
+    process.come_again("access.claim_request", long, LEASE)
+    process.try_once("access.renew_request", long, LEASE)
+    process.repeat("access.give_up_request", long)
+    process.come_again("access.claim_request", long, LEASE)
+    process.repeat("access.keep_request", long, {"batches": ["batch_1"]})
+    process.clock.advance(days=40)
+    process.repeat("maintenance.prune_idempotency_keys", process.clock() - timedelta(days=30))
+
+
 STORIES = (
     a_batch_goes_its_way,
     people_decide,
@@ -416,4 +447,5 @@ STORIES = (
     what_was_withdrawn_or_is_old_goes,
     files_are_handed_in,
     a_batch_is_steered,
+    a_program_asks,
 )

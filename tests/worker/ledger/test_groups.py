@@ -244,7 +244,7 @@ def play(ledger: Ledger, history: Sequence[Step], verbs: Verbs) -> Iterator[tupl
     random.seed(0)
     numbers = count()
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("generations.creation", "generations.task_import"):
+        for module in ("generations.create", "generations.creation", "generations.task_import"):
             patch.setattr(
                 f"worker.ledger.{module}.new_id", lambda prefix, _: f"{prefix}_{next(numbers):09}", raising=False
             )

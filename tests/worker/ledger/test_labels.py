@@ -76,7 +76,7 @@ def test_a_large_batch_has_them_too_and_its_leftovers_go_with_them(ledger: Ledge
         raise KeyboardInterrupt
 
     monkeypatch.setattr(unfinished, "finish", die)
-    monkeypatch.setattr("worker.ledger.generations.creation.finish", die)
+    monkeypatch.setattr("worker.ledger.generations.create.finish", die)
     with pytest.raises(KeyboardInterrupt):
         ledger.generations.create(many(prefix="other", labels=BETA), "c")
     assert ledger.generations.counts(labels=BETA) == {}

@@ -77,9 +77,10 @@ class OnPostgresql(Machine):
 def same_names_each_time() -> Iterator[None]:
     """The same example must take the same course each time, and the random part of an id decides who goes first."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "worker.ledger.generations.creation.new_id", lambda prefix, _: f"{prefix}_{next(Machine.numbers):09}"
-        )
+        for module in ("create", "creation"):
+            patch.setattr(
+                f"worker.ledger.generations.{module}.new_id", lambda prefix, _: f"{prefix}_{next(Machine.numbers):09}"
+            )
         yield
 
 

@@ -172,10 +172,12 @@ def one_ledger(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module", autouse=True)
 def the_same_ids_each_time() -> Iterator[None]:
     """The same example must take the same course, and the random part of an id decides who goes first."""
-    random_id = "worker.ledger.generations.creation.new_id"
     with pytest.MonkeyPatch.context() as patch:
         Money.numbers = count()
-        patch.setattr(random_id, lambda prefix, _: f"{prefix}_{next(Money.numbers):09}")
+        for module in ("create", "creation"):
+            patch.setattr(
+                f"worker.ledger.generations.{module}.new_id", lambda prefix, _: f"{prefix}_{next(Money.numbers):09}"
+            )
         yield
 
 

@@ -1,11 +1,201 @@
-"""Generations as the API gives them."""
+"""Generations as the API takes and gives them."""
 
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, JsonValue, RootModel, StringConstraints, Tag
 
-from webhook.api.models.base import Document
-from worker.generation import State
+from webhook.api.models.base import Document, Page, RequestModel
+from worker.generation import AssetKind, AssetState, Operation, State
+
+#: generations of one request
+MOST = 1000
+
+_Wait = Annotated[
+    int | None,
+    Field(ge=0, le=60, description="Seconds to wait until it is final, as the header `Prefer: wait=30`."),
+]
+MaxCost = Annotated[
+    Decimal | None,
+    Field(
+        ge=0,
+        max_digits=15,
+        decimal_places=6,
+        description="The most that it may cost, with its follow-ups, in the currency of the price file.",
+        examples=["0.50"],
+    ),
+]
+Key = Annotated[str, Field(min_length=1, max_length=512)]
+BatchName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
+]
+_Names = Annotated[list[str], Field(min_length=1, max_length=20)]
+First = Literal[
+    Operation.IMAGINE,
+    Operation.BLEND,
+    Operation.EDIT,
+    Operation.VIDEO,
+    Operation.DESCRIBE,
+    Operation.SHORTEN,
+    Operation.TRANSLATE,
+]
+
+
+class WaitQuery(RequestModel):
+    wait: _Wait = None
+
+
+class NewGeneration(RequestModel):
+    """One generation to create."""
+
+    prompt: Annotated[str, Field(max_length=100_000, description="Not needed by every operation.")] = ""
+    operation: First = Operation.IMAGINE
+    provider: Annotated[
+        str | _Names | None,
+        Field(description="One provider, or several in order of preference.", examples=["acedata", ["kie", "acedata"]]),
+    ] = None
+    options: Annotated[
+        dict[str, JsonValue],
+        Field(
+            description="As in `GET /v1/providers`. Images are links, `data:` links or references from `/v1/uploads`.",
+            examples=[{"version": "7", "aspect_ratio": "16:9"}],
+        ),
+    ] = {}  # noqa: RUF012  pydantic copies it
+    key: Annotated[
+        Key | None, Field(description="Your own name for it: the same key is the same generation.", examples=["sku-1"])
+    ] = None
+    custom_id: Annotated[Key | None, Field(description="Read as `key`.")] = None
+    labels: Annotated[dict[str, str], Field(examples=[{"client": "acme"}])] = {}  # noqa: RUF012
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31, description="Higher goes first.")] = 0
+    follow_up: Annotated[
+        str | _Names | None,
+        Field(description="What follows its success.", examples=["upscale1,upscale3", "upscale:all"]),
+    ] = None
+    max_cost: MaxCost = None
+
+
+class NewGenerations(RequestModel):
+    """Several generations to create: all of them or none."""
+
+    generations: Annotated[list[NewGeneration], Field(min_length=1, max_length=MOST)]
+    batch: Annotated[BatchName | None, Field(description="The name of their batch.")] = None
+    max_cost: Annotated[MaxCost, Field(description="The most that all of them together may cost.")] = None
+
+
+def _kind(body: object) -> str:
+    is_many = isinstance(body, NewGenerations) or (isinstance(body, dict) and "generations" in body)
+    return "many" if is_many else "one"
+
+
+class Submission(
+    RootModel[
+        Annotated[
+            Annotated[NewGeneration, Tag("one")] | Annotated[NewGenerations, Tag("many")],
+            Discriminator(_kind),
+        ]
+    ]
+):
+    """One generation, or up to 1,000."""
+
+
+class RetryRequest(RequestModel):
+    may_pay_twice: Annotated[
+        bool, Field(description="Also if the provider may still deliver it, which would be charged as well.")
+    ] = False
+
+
+class ActionRequest(RequestModel):
+    """One follow-up of an archived generation."""
+
+    action: Annotated[str, Field(min_length=1, max_length=100, examples=["upscale1"])]
+    prompt: Annotated[str | None, Field(max_length=100_000, description="Replaces the parent's.")] = None
+    options: dict[str, JsonValue] = {}  # noqa: RUF012
+    key: Key | None = None
+    labels: Annotated[dict[str, str], Field(description="Besides the parent's.")] = {}  # noqa: RUF012
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] = 0
+    follow_up: str | _Names | None = None
+
+
+def _as_list(given: object) -> object:
+    return [given] if isinstance(given, str) else given
+
+
+class GenerationsQuery(Page):
+    """Which generations; all conditions must hold. A page may have fewer than `limit`: `next` says whether it ends."""
+
+    key: Annotated[str | None, Field(description="A key, or a pattern such as `B-*`.")] = None
+    batch: Annotated[str | None, Field(description="Its name or id.")] = None
+    state: State | None = None
+    provider: str | None = None
+    label: Annotated[
+        list[str],
+        BeforeValidator(_as_list),
+        Field(max_length=16, description="As `name:value`; may be repeated.", examples=[["client:acme"]]),
+    ] = []  # noqa: RUF012
+    search: Annotated[str | None, Field(max_length=500, description="Words in the prompt.")] = None
+
+
+class AssetDocument(Document):
+    """One result; its bytes are at `/v1/assets/{generation}/{index}`."""
+
+    index: int
+    kind: AssetKind
+    state: AssetState
+    object_key: str | None
+    sha256: str | None
+    bytes: int | None
+    content_type: str | None
+    width: int | None
+    height: int | None
+    content: Annotated[dict[str, Any] | None, Field(description="Of a text.")]
+    reason: str | None
+    error: str | None
+
+
+class TransitionDocument(Document):
+    from_state: Annotated[State | None, Field(alias="from")]
+    to: State
+    at: str
+    cause: str
+
+
+class FailureDocument(Document):
+    category: str
+    remedy: Annotated[str, Field(description="For people: what to do.")]
+
+
+class ChildDocument(Document):
+    """A follow-up."""
+
+    id: str
+    action: str | None
+    state: State
+
+
+class HeldDocument(Document):
+    """The budget that has no room for it."""
+
+    budget: Annotated[str, Field(examples=["day", "provider:kie", "batch:shop", "label:client=acme"])]
+    until: Annotated[str | None, Field(description="When the budget starts again; null if only a higher cap helps.")]
+
+
+class WaitDocument(Document):
+    """What holds it up."""
+
+    cause: str
+    subject: str
+    told: str
+    remedy: str
+    since: str | None
+    until: str | None
+    count: int | None
+
+
+class ProviderChangeDocument(Document):
+    left: str
+    to: str
+    why: str
+    at: str
 
 
 class GenerationDocument(Document):
@@ -13,5 +203,56 @@ class GenerationDocument(Document):
 
     id: Annotated[str, Field(examples=["gen_01a22359182c000000000f2b6c1e4a77"])]
     state: State
+    provider: str
+    providers: Annotated[list[str], Field(description="Where it may go instead, as long as it was never sent.")]
+    provider_changes: list[ProviderChangeDocument]
+    operation: Operation
+    action: str | None
     prompt: str
     options: dict[str, Any]
+    key: str | None
+    task_id: Annotated[str | None, Field(description="The provider's id of it.")]
+    parent: str | None
+    depth: int
+    root_key: str | None
+    batch: Annotated[str | None, Field(description="Its name.")]
+    batch_id: str | None
+    follow_up: list[str]
+    priority: int
+    progress: int | None
+    reason: str | None
+    message: str | None
+    actions: Annotated[list[str], Field(description="The follow-ups that it offers.")]
+    created_at: str
+    updated_at: str
+    submitted_at: str | None
+    finished_at: str | None
+    assets: list[AssetDocument]
+    transitions: list[TransitionDocument]
+    failure: FailureDocument | None
+    labels: dict[str, str]
+    children: list[ChildDocument]
+    cost: Annotated[str, Field(description="What was paid for it, without its follow-ups.", examples=["0.05"])]
+    held: HeldDocument | None
+    waits_for: WaitDocument | None
+
+
+class GenerationPage(Document):
+    data: list[GenerationDocument]
+    next: Annotated[str | None, Field(description="`after` of the next page; null at the end.")]
+
+
+class CreatedGeneration(GenerationDocument):
+    """A created generation."""
+
+    warnings: Annotated[list[str], Field(description="What is suspicious; it was created all the same.")]
+
+
+class CreatedGenerations(Document):
+    data: Annotated[list[CreatedGeneration], Field(description="In the order of the request.")]
+    batch_id: str | None
+    warnings: Annotated[list[str], Field(description="Why nothing of it is submitted yet, and what is assumed.")]
+
+
+class Created(RootModel[CreatedGenerations | CreatedGeneration]):
+    """As it was asked: one generation, or a list."""

@@ -6,7 +6,7 @@ nor the work without its key.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
@@ -15,6 +15,8 @@ from worker.errors import KeyInUse, KeyReused
 from worker.ledger.schema import CleanText, idempotency_keys
 from worker.ledger.statements import Query, columns_of, insert_ignoring, update_row
 
+#: one that ends later was written under a wrong clock
+LONGEST_LEASE = timedelta(minutes=10)
 #: what a request has made: name → ids
 Result = Mapping[str, Sequence[str]]
 
@@ -35,12 +37,10 @@ class Kept(NamedTuple):
 
 
 _k = idempotency_keys.c
-KEPT = Query(
-    Kept,
-    select(*columns_of(idempotency_keys, Kept))
-    .where(_k.owner == bindparam("of", type_=CleanText()), _k.key == bindparam("named", type_=CleanText()))
-    .with_for_update(),
+_KEPT = select(*columns_of(idempotency_keys, Kept)).where(
+    _k.owner == bindparam("of", type_=CleanText()), _k.key == bindparam("named", type_=CleanText())
 )
+KEPT, KEPT_LOCKED = Query(Kept, _KEPT), Query(Kept, _KEPT.with_for_update())
 
 
 def claim(connection: Connection, once: Once, now: datetime, lease_until: datetime | None = None) -> Result | None:
@@ -57,20 +57,29 @@ def claim(connection: Connection, once: Once, now: datetime, lease_until: dateti
         "created_at": now,
         "lease_until": lease_until,
     }
-    if connection.execute(insert_ignoring(connection, idempotency_keys), row).rowcount:
+    # Not by the number of rows: PostgreSQL's driver does not tell that of an INSERT here.
+    inserted = insert_ignoring(connection, idempotency_keys).returning(_k.key)
+    if connection.execute(inserted, row).first() is not None:
         return None
-    kept = KEPT.first(connection, of=once.owner, named=once.key)
+    kept = KEPT_LOCKED.first(connection, of=once.owner, named=once.key)
     assert kept is not None, "it is there, and locked"  # noqa: S101
+    if (result := result_of(kept, once, now)) is None:
+        # Whoever carried it out has died: the caller completes it.
+        update_row(connection, idempotency_keys, {"owner": once.owner, "key": once.key}, lease_until=lease_until)
+    return result
+
+
+def result_of(kept: Kept | None, once: Once, now: datetime) -> Result | None:
+    """Return what was made under this key; None if it is to be carried out. Raises as `claim` does."""
+    if kept is None:
+        return None
     if kept.request_sha256 != once.request_sha256:
         raise KeyReused(
             f"the idempotency key {once.key!r} already belongs to another request: repeat that one unchanged, or use a "
             "new key for a new request"
         )
-    if kept.result is None:
-        if kept.lease_until is not None and kept.lease_until > now:
-            raise KeyInUse(f"the request with the idempotency key {once.key!r} is being carried out: repeat it later")
-        # Whoever carried it out has died: the caller completes it.
-        update_row(connection, idempotency_keys, {"owner": once.owner, "key": once.key}, lease_until=lease_until)
+    if kept.result is None and kept.lease_until is not None and now < kept.lease_until <= now + LONGEST_LEASE:
+        raise KeyInUse(f"the request with the idempotency key {once.key!r} is being carried out: repeat it later")
     return kept.result
 
 

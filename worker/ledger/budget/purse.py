@@ -55,26 +55,14 @@ class Purse:
         if not batch_ids:
             return
         keys = {key for batch_id in batch_ids for key in self._keys(batch_id)}
-        of_labels = {LabelKey(*label) for theirs in labels for label in theirs}
-        keys |= of_labels
+        keys |= {LabelKey(*label) for theirs in labels for label in theirs}
         if locked:
             make_budgets(self._connection, keys)
         self._used = dict.fromkeys(keys, 0)
         for budget in read_budgets(self._connection, keys, locked=locked):
             self._used[budget.key] = budget.used
             self._told[budget.key] = budget.told
-        caps = self._prices.caps
-        day, of_provider = budget_keys(self._today, self._provider, None)
-        rows = _BATCHES.each(self._connection, [batch_id for batch_id in batch_ids if batch_id])
-        self._caps = {
-            day: caps.day,
-            of_provider: caps.providers.get(self._provider),
-            **{
-                BudgetKey(BudgetKind.BATCH, batch_id=row.id): stricter(caps.of_batch(row.name), row.max_cost)
-                for row in rows
-            },
-            **{key: caps.of_label(key.name, key.value) for key in of_labels},
-        }
+        self._caps = caps_of(self._connection, self._prices, keys)
 
     def is_open(self, batch_id: str | None, labels: Labels = ()) -> bool:
         return all(key in self._used for key in self._keys(batch_id, labels))
@@ -127,6 +115,22 @@ class Purse:
 
     def _keys(self, batch_id: str | None, labels: Labels = ()) -> list[AnyBudgetKey]:
         return budget_keys(self._today, self._provider, batch_id, labels)
+
+
+def caps_of(connection: Connection, prices: Prices, keys: Collection[AnyBudgetKey]) -> dict[AnyBudgetKey, int | None]:
+    """The cap of each budget, in millionths; None: unlimited."""
+    caps = prices.caps
+    batch_ids = [key.batch_id for key in keys if isinstance(key, BudgetKey) and key.batch_id]
+    of_batch = {row.id: stricter(caps.of_batch(row.name), row.max_cost) for row in _BATCHES.each(connection, batch_ids)}
+    found: dict[AnyBudgetKey, int | None] = {}
+    for key in keys:
+        if isinstance(key, LabelKey):
+            found[key] = caps.of_label(key.name, key.value)
+        elif key.kind is BudgetKind.BATCH:
+            found[key] = of_batch.get(key.batch_id)
+        else:
+            found[key] = caps.providers.get(key.provider) if key.kind is BudgetKind.PROVIDER else caps.day
+    return found
 
 
 def stricter(cap: int | None, max_cost: int | None) -> int | None:

@@ -10,6 +10,7 @@ from typing import NamedTuple, SupportsInt
 
 from sqlalchemy import Connection, bindparam, func, literal, select, text
 
+from worker.ledger.budget.holding import Holding
 from worker.ledger.budget.purse import stricter
 from worker.ledger.budget.recount import Recount
 from worker.ledger.budget.unpriced import LaterPrices
@@ -231,7 +232,7 @@ class Assumed:
     amount: int
 
 
-class Budgets(LaterPrices, Recount):
+class Budgets(LaterPrices, Recount, Holding):
     def totals(self, by: Sequence[Dimension], since: date, labels: Mapping[str, str] = _NO_LABELS) -> list[Spent]:
         """What was dispatched on that day or later, of generations with all these `labels`.
 

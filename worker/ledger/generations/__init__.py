@@ -1,7 +1,9 @@
 """Generations: creation, control, follow-ups, import, deletion, queries."""
 
 from worker.ledger.generations.batch_facts import BatchFacts, BatchMoney, Failure
+from worker.ledger.generations.control import Retried
 from worker.ledger.generations.counting import Counting
+from worker.ledger.generations.create import Created
 from worker.ledger.generations.creation import NewGeneration
 from worker.ledger.generations.file_batches import CHOICE, FileBatch, KnownRow, RowsTaken, Written
 from worker.ledger.generations.finding import Batch, Keyed, dedupe_of, short_id
@@ -9,6 +11,7 @@ from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollo
 from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.queries import Move, Story
 from worker.ledger.generations.results import BatchResult, ResultColumns
+from worker.ledger.generations.snapshots import FollowedBy, Snapshot
 from worker.ledger.generations.task_import import EARLIER, LATER, Known, Orphan, Place, Placed, WithoutTask
 from worker.ledger.generations.unfinished import BeingWritten
 from worker.ledger.lineage import dedupe_of_follow_up
@@ -25,8 +28,10 @@ __all__ = [
     "BatchResult",
     "BeingWritten",
     "Counting",
+    "Created",
     "Failure",
     "FileBatch",
+    "FollowedBy",
     "Generations",
     "Keyed",
     "Known",
@@ -38,7 +43,9 @@ __all__ = [
     "Placed",
     "RefusedFollowUp",
     "ResultColumns",
+    "Retried",
     "RowsTaken",
+    "Snapshot",
     "Story",
     "WithoutTask",
     "Written",

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from worker.errors import LedgerUnavailable
 from worker.generation import AssetState, State
+from worker.ledger.access import Once, claim, keep
 from worker.ledger.assets import ASSETS, TRY_NOW
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part, in_bites, incomplete
+from worker.ledger.generations.create import GENERATIONS
 from worker.ledger.rows import Id
 from worker.ledger.schema import assets, generations
 from worker.ledger.statements import IDS, Query
@@ -21,6 +25,14 @@ _WAIT_AGAIN = (
     .where(assets.c.generation_id.in_(IDS))
     .values(not_before=None, tries=0, renewals=0, reason=None)
 )
+
+
+class Retried(NamedTuple):
+    """A generation's state before and after; `is_replayed`: the same request was carried out before."""
+
+    before: State
+    after: State
+    is_replayed: bool
 
 
 class Control(Part):
@@ -49,16 +61,19 @@ class Control(Part):
         UNCONFIRMED generations may have been paid for: use `Unconfirmed.resolve`. So may those that the provider may
         still deliver (`awaited`), which are skipped unless the caller takes that risk. Raises as `cancel` does.
         """
+        return self._in_bites(generation_ids, partial(_start_again, may_pay_twice=may_pay_twice))
 
-        def start_again(changes: Changes, ids: Sequence[str]) -> None:
-            left = () if may_pay_twice else awaited(changes.connection, ids)
-            failed = [one for one in ids if changes.state(one) is State.FAILED and one not in left]
-            submit_again(changes, failed, "submitted again by a person")
-            waiting = [one for one in ids if changes.state(one) is State.SUCCEEDED]
-            changes.connection.execute(TRY_NOW, {"ids": waiting})
-            _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
+    def retry_once(self, generation_id: str, once: Once, *, may_pay_twice: bool = False) -> Retried:
+        """As `retry`, with what was asked under an idempotency key in the same transaction.
 
-        return self._in_bites(generation_ids, start_again)
+        Nothing is kept of a request that changes nothing: it may be repeated. Raises NotFound, KeyReused and KeyInUse.
+        """
+        now = self._database.clock()
+        try:
+            with self._database.write() as connection:
+                return _retried_once(connection, now, generation_id, once, may_pay_twice=may_pay_twice)
+        except _LeftAlone as left:
+            return Retried(left.state, left.state, is_replayed=False)
 
     def _in_bites(
         self, generation_ids: Sequence[str], decide: Callable[[Changes, Sequence[str]], None]
@@ -78,6 +93,41 @@ class Control(Part):
                 raise incomplete(error, len(after), len(generation_ids)) from error
             after.update((generation_id, changes.state(generation_id)) for generation_id in some)
         return after
+
+
+class _LeftAlone(Exception):
+    """Rolls back."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+def _retried_once(
+    connection: Connection, now: datetime, generation_id: str, once: Once, *, may_pay_twice: bool
+) -> Retried:
+    kept = claim(connection, once, now)
+    changes = Changes(connection, now)
+    lock_known(changes, [generation_id])
+    before = changes.state(generation_id)
+    if kept is not None:
+        return Retried(before, before, is_replayed=True)
+    _start_again(changes, [generation_id], may_pay_twice=may_pay_twice)
+    after = changes.state(generation_id)
+    if after is before and before is not State.SUCCEEDED:
+        raise _LeftAlone(before)
+    changes.flush()
+    keep(connection, once, {GENERATIONS: [generation_id]})
+    return Retried(before, after, is_replayed=False)
+
+
+def _start_again(changes: Changes, ids: Sequence[str], *, may_pay_twice: bool) -> None:
+    left = () if may_pay_twice else awaited(changes.connection, ids)
+    failed = [one for one in ids if changes.state(one) is State.FAILED and one not in left]
+    submit_again(changes, failed, "submitted again by a person")
+    waiting = [one for one in ids if changes.state(one) is State.SUCCEEDED]
+    changes.connection.execute(TRY_NOW, {"ids": waiting})
+    _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
 
 
 def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Creates generations before anything is sent."""
+"""The rows of new generations, and how they are inserted: each `dedupe` once."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -8,25 +8,12 @@ from typing import NamedTuple, TypedDict
 
 from sqlalchemy import Connection, select
 
-from worker.errors import RequestInvalid
+from worker.errors import KeyTaken
 from worker.generation import Generation, GenerationRequest, Operation, State
 from worker.ledger.changes import Changes, new_id
-from worker.ledger.database import Part, in_bites, takes_several
 from worker.ledger.flows import Flow, line_up
 from worker.ledger.generations.splits import begin_splits
-from worker.ledger.generations.unfinished import (
-    BatchGone,
-    BeingWritten,
-    batch_of,
-    begin,
-    digest_of,
-    drop_if_empty,
-    finish,
-    go_on,
-    remove,
-    remove_some_abandoned,
-    remove_stalled,
-)
+from worker.ledger.generations.unfinished import BeingWritten
 from worker.ledger.inputs import write_uses
 from worker.ledger.labels import A_LABEL, labels_of, write_labels
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
@@ -62,8 +49,6 @@ _KNOWN = Query(
 )
 _PARENTS = Query(_Parent, select(_g.id, _g.provider, _g.account, _g.turn, A_LABEL).where(_g.id.in_(IDS)))
 _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)))
-#: how often it begins once more, when others have completed or left what it needs
-_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,78 +118,6 @@ class NewRow(TypedDict):
 New = tuple[NewRow, NewGeneration]
 
 
-class Creation(Part):
-    def create(self, wanted: Sequence[NewGeneration], batch: str | None = None) -> list[Generation]:
-        """Create all of them, or none; generations with a known `dedupe` are returned unchanged.
-
-        `batch` names a new batch for the new ones. A large batch is written in many short transactions and becomes
-        visible with the last one; generations without a new batch are one transaction. Raises
-        RequestInvalid if a key already belongs to a different request, and CommitUnknown: if each has a `dedupe`,
-        repeating it is safe.
-        """
-        is_large = batch is not None and takes_several(wanted)
-        for left in reversed(range(_TRIES)):
-            try:
-                return self._create_in_bites(wanted, str(batch)) if is_large else self._at_once(wanted, batch)
-            except BatchGone:
-                if not left:
-                    raise
-            except BeingWritten as error:
-                if not remove_stalled(self._database, error.batch_id) or not left:
-                    raise
-        raise AssertionError
-
-    def remove_abandoned(self) -> None:
-        """Remove leftovers of unfinished batches; a few rows per call."""
-        remove_some_abandoned(self._database)
-
-    def _at_once(self, wanted: Sequence[NewGeneration], batch: str | None) -> list[Generation]:
-        now = self._database.clock()
-        with self._database.write() as connection:
-            changes = Changes(connection, now)
-            batch_id = None
-            if batch is not None:
-                batch_id = new_id("batch", now)
-                connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
-            made = insert_generations(connection, changes, wanted, batch_id)
-            if batch_id is not None:
-                drop_if_empty(connection, batch_id)
-            changes.flush()
-        return made
-
-    def _create_in_bites(self, wanted: Sequence[NewGeneration], batch: str) -> list[Generation]:
-        now = self._database.clock()
-        request = digest_of(wanted)
-        with self._database.read() as connection:
-            begun = batch_of(connection, request)
-            batch_id = begun or new_id("batch", now)
-            known = _whole(connection, wanted)
-            parents = _parents(connection, wanted)
-            wanted = _labelled(connection, wanted, parents)
-            rows = rows_of(wanted, parents, now, batch_id)
-        made, left = _sorted_out(rows, wanted, known)
-        try:
-            for bite, is_last in in_bites(self._database, left):
-                with self._database.write() as connection:
-                    changes = Changes(connection, now)
-                    if begun is None:
-                        begin(connection, batch_id, batch, request, now)
-                    go_on(connection, batch_id, request, self._database.clock())
-                    found = _insert(connection, changes, bite, batch_id)
-                    if is_last:
-                        line_up(connection, {flow_of_new(row) for row, _ in left})
-                        finish(connection, batch_id, request, batch)
-                    changes.flush()
-                begun = batch_id
-                made.update(found)
-        except RequestInvalid:
-            remove(self._database, batch_id)
-            raise
-        if not left and begun:
-            remove(self._database, begun)
-        return [made[row["dedupe"] or row["id"]] for row in rows]
-
-
 def _compare(new: NewGeneration, known: Generation) -> None:
     request = new.request
     action = request.action and storable(request.action)
@@ -212,9 +125,8 @@ def _compare(new: NewGeneration, known: Generation) -> None:
     # Where it has gone since is no difference.
     provider = known.provider_changes[0].left if known.provider_changes else known.provider
     if asked != (provider, known.operation, known.action, known.prompt, known.options):
-        raise RequestInvalid(
-            f"the key {new.key or new.dedupe!r} already belongs to {known.id}, a different request; use another key"
-        )
+        told = f"the key {new.key or new.dedupe!r} already belongs to {known.id}, a different request; use another key"
+        raise KeyTaken(told, new.key)
 
 
 def _as_stored(options: Mapping[str, object]) -> object:
@@ -224,17 +136,18 @@ def _as_stored(options: Mapping[str, object]) -> object:
 
 def insert_generations(
     connection: Connection, changes: Changes, wanted: Sequence[NewGeneration], batch_id: str | None
-) -> list[Generation]:
-    """Insert new ones; return all, in the order of `wanted`. Raises RequestInvalid as `create` does."""
+) -> tuple[list[Generation], frozenset[str]]:
+    """Insert new ones; return all, in the order of `wanted`, and the ids of the new ones. Raises as `create` does."""
     if not wanted:
-        return []
-    parents = _parents(connection, wanted)
-    wanted = _labelled(connection, wanted, parents)
+        return [], frozenset()
+    parents = parents_of(connection, wanted)
+    wanted = labelled(connection, wanted, parents)
     rows = rows_of(wanted, parents, changes.at, batch_id)
-    made = _insert(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
+    made = insert_bite(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
     # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
-    line_up(connection, {flow_of_new(row) for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]})
-    return [made[row["dedupe"] or row["id"]] for row in rows]
+    new = [row for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]]
+    line_up(connection, {flow_of_new(row) for row in new})
+    return [made[row["dedupe"] or row["id"]] for row in rows], frozenset(row["id"] for row in new)
 
 
 def rows_of(
@@ -252,7 +165,7 @@ def rows_of(
     return rows
 
 
-def _sorted_out(
+def sorted_out(
     rows: Sequence[NewRow], wanted: Sequence[NewGeneration], known: Mapping[str, Generation]
 ) -> tuple[dict[str, Generation], list[New]]:
     """Those that are there, by key; and what is left to be written, in order of key, once each."""
@@ -297,12 +210,12 @@ def insert_new(
     return owners
 
 
-def _insert(
+def insert_bite(
     connection: Connection, changes: Changes, wanted: Sequence[New], batch_id: str | None
 ) -> dict[str, Generation]:
     """By key, or by id where there is none. Raises as `insert_new`, and RequestInvalid for another request."""
     owners = insert_new(connection, changes, wanted, batch_id)
-    known = _others(connection, {owner.id for owner in owners.values()} - {row["id"] for row, _ in wanted})
+    known = these(connection, {owner.id for owner in owners.values()} - {row["id"] for row, _ in wanted})
     made: dict[str, Generation] = {}
     for row, new in wanted:
         key = row["dedupe"] or row["id"]
@@ -329,27 +242,27 @@ def _as_created(row: NewRow) -> Generation:
     return to_generation(GenerationRow._make(map(row.get, GenerationRow._fields)))
 
 
-def _whole(connection: Connection, wanted: Sequence[NewGeneration]) -> dict[str, Generation]:
+def whole(connection: Connection, wanted: Sequence[NewGeneration]) -> dict[str, Generation]:
     """By key, those that are there and not of an unfinished batch."""
     owners = _owners(connection, [storable(new.dedupe) for new in wanted if new.dedupe])
     ids = {owner.id: key for key, owner in owners.items() if owner.unfinished_at is None}
-    return {ids[generation_id]: one for generation_id, one in _others(connection, ids).items()}
+    return {ids[generation_id]: one for generation_id, one in these(connection, ids).items()}
 
 
 def _owners(connection: Connection, keys: Sequence[str]) -> dict[str, Owner]:
     return {row.dedupe: row for row in _KNOWN.each(connection, keys)}
 
 
-def _others(connection: Connection, ids: Collection[str]) -> dict[str, Generation]:
+def these(connection: Connection, ids: Collection[str]) -> dict[str, Generation]:
     return {row.id: to_generation(row) for row in _THESE.each(connection, list(ids))}
 
 
-def _parents(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping[str | None, _Parent]:
+def parents_of(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping[str | None, _Parent]:
     ids = sorted({new.parent_id for new in wanted if new.parent_id})
     return {row.id: row for row in _PARENTS.each(connection, ids)}
 
 
-def _labelled(
+def labelled(
     connection: Connection, wanted: Sequence[NewGeneration], parents: Mapping[str | None, _Parent]
 ) -> Sequence[NewGeneration]:
     """With the labels of their parents."""

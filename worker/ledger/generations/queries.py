@@ -280,20 +280,12 @@ class Queries(Totals):
     def assets_of(self, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
         """Return the assets of each generation, by index."""
         with self._database.read() as connection:
-            rows = _ASSETS.each(connection, generation_ids)
-        found: dict[str, list[Asset]] = {generation_id: [] for generation_id in generation_ids}
-        for row in rows:
-            found[row.generation_id].append(to_asset(row))
-        return found
+            return assets_of(connection, generation_ids)
 
     def transitions_of(self, generation_ids: Sequence[str]) -> dict[str, list[Transition]]:
         """Return the history of each generation, oldest first."""
         with self._database.read() as connection:
-            rows = _HISTORIES.each(connection, generation_ids)
-        found: dict[str, list[Transition]] = {generation_id: [] for generation_id in generation_ids}
-        for row in rows:
-            found[row.generation_id].append(_to_move(row).transition)
-        return found
+            return transitions_of(connection, generation_ids)
 
     def story(self, generation_id: str) -> Story:
         """Raises NotFound."""
@@ -351,6 +343,20 @@ class Queries(Totals):
             undelivered=tuple(refused),
             pruned_before=pruned,
         )
+
+
+def assets_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
+    found: dict[str, list[Asset]] = {generation_id: [] for generation_id in generation_ids}
+    for row in _ASSETS.each(connection, generation_ids):
+        found[row.generation_id].append(to_asset(row))
+    return found
+
+
+def transitions_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, list[Transition]]:
+    found: dict[str, list[Transition]] = {generation_id: [] for generation_id in generation_ids}
+    for row in _HISTORIES.each(connection, generation_ids):
+        found[row.generation_id].append(_to_move(row).transition)
+    return found
 
 
 def pruned_before(connection: Connection) -> dict[str, datetime]:

@@ -193,7 +193,7 @@ class TaskImport(Part):
                 NewGeneration(provider=provider, request=orphan.request, dedupe=f"rescue/{provider}/{orphan.task_id}")
                 for _, orphan in chosen
             ]
-            made = insert_generations(connection, changes, wanted, None)
+            made, _ = insert_generations(connection, changes, wanted, None)
             for (index, orphan), generation in zip(chosen, made, strict=True):
                 if generation.state is not State.QUEUED:
                     # Somebody else has rescued it meanwhile.

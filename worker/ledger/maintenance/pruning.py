@@ -7,10 +7,20 @@ events that get them.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from worker.ledger.database import Part
 from worker.ledger.schema import (
@@ -25,6 +35,7 @@ from worker.ledger.schema import (
     deliveries,
     events,
     heartbeats,
+    idempotency_keys,
     prunes,
     subscribers,
 )
@@ -32,6 +43,8 @@ from worker.ledger.statements import IDS, LIMIT, Query, insert_ignoring
 
 #: rows that one transaction deletes at the most (of events: with their deliveries)
 BITE = 500
+#: keys of requests are kept for so long at the least
+KEYS_KEPT = timedelta(days=7)
 
 
 class _Old(NamedTuple):
@@ -45,6 +58,7 @@ class _Owed(NamedTuple):
 
 
 _c, _a, _e, _d, _s, _h, _p = callbacks.c, assets.c, events.c, deliveries.c, subscribers.c, heartbeats.c, prunes.c
+_k = idempotency_keys.c
 _BEFORE = bindparam("before", type_=UtcDateTime())
 _NEWEST_CALLBACK = select(func.max(_c.id)).scalar_subquery()
 _CALLBACKS = (text(DONE_WITH), _c.applied_at < _BEFORE, _c.id < _NEWEST_CALLBACK)
@@ -52,6 +66,12 @@ _LINKS = (text(LINKED), _a.deadline < _BEFORE)
 _HEARTBEATS = (_h.seen_at < _BEFORE,)
 _OLD_CALLBACKS = select(_c.id).where(*_CALLBACKS).order_by(_c.applied_at).limit(LIMIT).with_for_update(skip_locked=True)
 _OLD_LINKS = select(_a.id).where(*_LINKS).order_by(_a.deadline).limit(LIMIT).with_for_update(skip_locked=True)
+_KEYS = (_k.created_at < _BEFORE, _k.lease_until.is_(None) | (_k.lease_until < _BEFORE))
+_OLD_KEYS = (
+    select(_k.owner, _k.key).where(*_KEYS).order_by(_k.created_at).limit(LIMIT).with_for_update(skip_locked=True)
+)
+_DROP_KEYS = delete(idempotency_keys).where(tuple_(_k.owner, _k.key).in_(_OLD_KEYS))
+_COUNT_KEYS = select(func.count()).select_from(idempotency_keys).where(*_KEYS)
 _NEWEST_EVENT = select(func.max(_e.id))
 #: up to here all who are subscribed have their deliveries
 _LINED_UP = select(func.min(_s.cursor)).where(text(SUBSCRIBED))
@@ -137,6 +157,13 @@ class Pruning(Part):
             gone = connection.execute(delete(heartbeats).where(*_HEARTBEATS), {"before": before}).rowcount
         return Bite({"heartbeats": gone}, None)
 
+    def prune_idempotency_keys(self, before: datetime) -> Bite:
+        """Delete idempotency keys, if they are also older than a week: clients repeat a request for days."""
+        before = self._keys_before(before)
+        with self._database.write() as connection:
+            gone = connection.execute(_DROP_KEYS, {"before": before, "limit": BITE}).rowcount
+        return Bite({"idempotency_keys": gone}, 0 if gone == BITE else None)
+
     def count_prunable(self, before: datetime) -> dict[str, int]:
         """Count the rows per table that would be deleted (`assets`: their links)."""
         found: Counter[str] = Counter()
@@ -144,6 +171,9 @@ class Pruning(Part):
             for table, is_old in ((callbacks, _CALLBACKS), (assets, _LINKS), (heartbeats, _HEARTBEATS)):
                 count = select(func.count()).select_from(table).where(*is_old)
                 found[table.name] = connection.execute(count, {"before": before}).scalar_one()
+            found["idempotency_keys"] = connection.execute(
+                _COUNT_KEYS, {"before": self._keys_before(before)}
+            ).scalar_one()
             after: int | None = 0
             while after is not None:
                 old = _old_events(connection, before, after)
@@ -151,6 +181,9 @@ class Pruning(Part):
                 found["deliveries"] += old.deliveries
                 after = old.after
         return found
+
+    def _keys_before(self, before: datetime) -> datetime:
+        return min(before, self._database.clock() - KEYS_KEPT)
 
 
 def _bite(table: str, ids: Sequence[int]) -> Bite:

@@ -1,4 +1,4 @@
-"""Wakes the ingest step from a thread of its own, once for many callbacks: a request never waits for the broker."""
+"""Wakes a step from a thread of its own, once for many requests: none of them waits for the broker."""
 
 import logging
 import threading
@@ -14,7 +14,7 @@ PAUSE = 0.5
 PAUSE_AFTER_FAILURE = 1.0
 
 
-class IngestWaker:
+class Waker:
     """`wake` returns whether the broker accepted the wake-up; it may block."""
 
     def __init__(
@@ -39,7 +39,7 @@ class IngestWaker:
         with self._starting:
             if self._thread is None:
                 # A daemon: the sweep makes up for a wake-up that is lost at shutdown.
-                self._thread = threading.Thread(target=self._run, name="ingest-waker", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -52,5 +52,5 @@ class IngestWaker:
         try:
             return self._wake()
         except Exception:
-            log.exception("could not send the wake-up for ingest")
+            log.exception("could not send the wake-up")
             return False

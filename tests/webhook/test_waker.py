@@ -6,7 +6,7 @@ import pytest
 
 from tests.patience import patient
 from tests.webhook.receiving import until
-from webhook.ingest_waker import IngestWaker
+from webhook.waker import Waker
 
 
 class Recorder:
@@ -21,20 +21,20 @@ class Recorder:
 
 def test_a_press_is_rung_at_once() -> None:
     ring = Recorder()
-    IngestWaker(ring, pause=3600).request()
+    Waker(ring, pause=3600).request()
     until(lambda: ring.times)
 
 
 def test_one_press_is_one_bell() -> None:
     ring = Recorder()
-    IngestWaker(ring, pause=0.01).request()
+    Waker(ring, pause=0.01).request()
     time.sleep(0.15)
     assert len(ring.times) == 1
 
 
 def test_many_presses_are_few_bells_and_the_last_press_is_rung_for() -> None:
     ring = Recorder()
-    waker = IngestWaker(ring, pause=0.1)
+    waker = Waker(ring, pause=0.1)
     presses = 0
 
     def request() -> bool:
@@ -59,7 +59,7 @@ def test_a_press_never_waits_for_a_broker_that_hangs() -> None:
         answered.set()
         return True
 
-    waker = IngestWaker(hang, pause=0)
+    waker = Waker(hang, pause=0)
     for _ in range(1000):
         waker.request()
     assert not answered.is_set()
@@ -68,7 +68,7 @@ def test_a_press_never_waits_for_a_broker_that_hangs() -> None:
 
 def test_a_broker_that_refuses_is_left_alone_for_a_while() -> None:
     ring = Recorder(heard=False)
-    waker = IngestWaker(ring, pause=0, pause_after_failure=0.2)
+    waker = Waker(ring, pause=0, pause_after_failure=0.2)
 
     def request() -> bool:
         waker.request()
@@ -87,7 +87,7 @@ def test_the_bell_outlives_an_unexpected_error(caplog: pytest.LogCaptureFixture)
             raise RuntimeError("odd")
         return True
 
-    waker = IngestWaker(ring, pause=0, pause_after_failure=0)
+    waker = Waker(ring, pause=0, pause_after_failure=0)
     waker.request()
     until(lambda: len(woken) == 1)
     waker.request()

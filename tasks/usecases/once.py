@@ -1,0 +1,24 @@
+"""Requests that are carried out once: what a program asks under an idempotency key."""
+
+import hashlib
+import json
+
+from tasks.usecases.services import LedgerServices
+from worker.ledger.access import Once
+
+__all__ = ["Once", "once_for", "replay_of"]
+
+
+def once_for(owner: str, key: str, asked: object) -> Once:
+    """`owner`: whose key it is; `asked`: the whole request as JSON, which the key stands for from now on."""
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return Once(owner=owner, key=key, request_sha256=hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def replay_of(here: LedgerServices, once: Once | None) -> tuple[str, ...]:
+    """Return the ids of the generations that the same request has made; none if it is to be carried out.
+
+    Raises KeyReused for another request under the same key, KeyInUse while one is being carried out.
+    """
+    made = None if once is None else here.ledger.access.result_of(once)
+    return tuple(made["generations"]) if made is not None else ()

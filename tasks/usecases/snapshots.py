@@ -1,0 +1,113 @@
+"""Generations as programs read them, many times."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+
+from tasks.usecases.services import LedgerServices
+from tasks.waiting import Wait, wait_of, waits_of
+from worker.errors import ConfigurationError, NotFound
+from worker.generation import OPEN, State
+from worker.ledger.budget import AnyBudgetKey, Asked, BudgetKind, LabelKey
+from worker.ledger.generations import Snapshot
+from worker.pricing import tier_of
+from worker.services import Services
+
+__all__ = ["Held", "Seen", "Snapshot", "Waits", "ended", "see"]
+
+#: seconds for which what holds up the whole pipeline is not asked again
+_FRESH = 1.0
+#: budgets that start again each day
+_DAILY = (BudgetKind.DAY, BudgetKind.PROVIDER)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """`budget`: the one that has no room: `day`, `provider:kie`, `batch:NAME` or `label:client=acme`.
+
+    `until`: when it starts again; None if only a higher cap helps.
+    """
+
+    budget: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`held`: by a budget, also before dispatch has looked at it. `waits_for`: what holds it up, before all else."""
+
+    snapshot: Snapshot
+    held: Held | None
+    waits_for: Wait | None
+
+
+class Waits:
+    """What holds up the whole pipeline, asked at most once a second: it is the same for all who ask."""
+
+    def __init__(self, here: LedgerServices) -> None:
+        self._here = here
+        self._lock = Lock()
+        self._asked: float | None = None
+        self._waits: tuple[Wait, ...] = ()
+
+    def now(self) -> tuple[Wait, ...]:
+        with self._lock:
+            if self._asked is None or time.monotonic() - self._asked > _FRESH:
+                self._waits = waits_of(self._here.ledger, self._here.settings)
+                self._asked = time.monotonic()
+            return self._waits
+
+
+def see(here: Services, ids: Sequence[str], waits: Waits) -> list[Seen]:
+    """In this order; raises NotFound for the first that does not exist."""
+    found = here.ledger.generations.snapshots(ids)
+    if len(found) < len(ids):
+        known = {one.generation.id for one in found}
+        missing = next(one for one in ids if one not in known)
+        raise NotFound(f"there is no generation {missing}")
+    held = _held(here, found)
+    why = waits.now() if any(one.generation.state in OPEN for one in found) else ()
+    return [Seen(one, held.get(one.generation.id), wait_of(one.generation, why)) for one in found]
+
+
+def ended(here: LedgerServices, ids: Sequence[str]) -> set[str]:
+    """Return those whose state is final."""
+    return here.ledger.generations.ended(ids)
+
+
+def _held(here: Services, found: Sequence[Snapshot]) -> Mapping[str, Held]:
+    """By id. Of several, each counts on what those before it leave."""
+    queued = [one for one in found if one.generation.state is State.QUEUED and one.generation.account is None]
+    try:
+        prices = here.prices if queued else None
+    except ConfigurationError:
+        # Nothing is submitted until it is fixed, which `waits_for` and the answer to a submission say.
+        return {}
+    if prices is None:
+        return {}
+    asked = [
+        Asked(
+            one.generation.provider,
+            one.generation.batch_id,
+            tuple(one.labels.items()),
+            prices.price(one.generation.provider, one.generation.operation, tier_of(one.generation.request)),
+        )
+        for one in queued
+    ]
+    now = here.clock().astimezone(prices.zone)
+    tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    full = here.ledger.budgets.full(prices, asked)
+    return {
+        one.generation.id: Held(_name(key, one), tomorrow if key.kind in _DAILY else None)
+        for one, key in zip(queued, full, strict=True)
+        if key is not None
+    }
+
+
+def _name(key: AnyBudgetKey, of: Snapshot) -> str:
+    if isinstance(key, LabelKey):
+        return f"{key.kind}:{key.text}"
+    subject = {BudgetKind.PROVIDER: key.provider, BudgetKind.BATCH: of.lineage.batch}.get(key.kind)
+    return f"{key.kind}:{subject}" if subject else key.kind

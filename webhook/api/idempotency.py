@@ -1,0 +1,31 @@
+"""The header `Idempotency-Key`: one request is carried out once, however often it is sent."""
+
+import re
+
+from pydantic import BaseModel
+
+from tasks.usecases.once import Once, once_for
+from webhook.api.call import Call, Refused
+
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_HOW = (
+    "the next request would create and pay for it again. Send a key of your own with it, and the same one whenever you "
+    "repeat it: curl -H 'Idempotency-Key: order-7' …"
+)
+
+
+def once_of(call: Call, body: BaseModel | None, *, is_needed: bool) -> Once | None:
+    """Return what the request is known by; None without a key.
+
+    Raises Refused for a key that is invalid, or missing where it `is_needed`.
+    """
+    key = call.idempotency_key
+    if key is None and is_needed:
+        raise Refused(f"this request has no Idempotency-Key: {_HOW}", status=400, code="idempotency_key_missing")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        told = "the Idempotency-Key has to be 1 to 255 printable ASCII characters"
+        raise Refused(told, status=400, code="idempotency_key_invalid")
+    asked = [call.request.method, call.request.path, None if body is None else body.model_dump(mode="json")]
+    return once_for(call.caller.owner, key, asked)

@@ -1,0 +1,136 @@
+"""From the body of a submission to the use case's request, and from its mistakes to JSON pointers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.usecases.entry import Entry, Place
+from tasks.usecases.entry_check import Defaults
+from tasks.usecases.inputs import UploadedFiles
+from tasks.usecases.max_cost import excesses
+from tasks.usecases.mistakes import EntriesInvalid, check_all
+from tasks.usecases.once import Once
+from tasks.usecases.submit import Checked, SubmitRequest, SubmitResult, submit_once
+from webhook.api.call import Call
+from webhook.api.models.generations import ActionRequest, NewGeneration, NewGenerations
+from webhook.api.reading import pointer, refused_at
+from worker.errors import DarkroomError, KeyReused, KeyTaken, NotPossible, RequestInvalid
+
+_INVALID = "the body is invalid"
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`body`: one, or a list; `items`: all of it, each with the pointer to it."""
+
+    body: NewGeneration | NewGenerations
+
+    @property
+    def items(self) -> Sequence[tuple[str, NewGeneration]]:
+        if isinstance(self.body, NewGeneration):
+            return [("", self.body)]
+        return [(f"/generations/{number}", one) for number, one in enumerate(self.body.generations)]
+
+    @property
+    def has_keys(self) -> bool:
+        return all(one.key is not None or one.custom_id is not None for _, one in self.items)
+
+
+def submit(call: Call, asked: Asked, once: Once | None) -> SubmitResult:
+    """Check all of it, then create all or nothing. Raises Refused with each mistake, and as `submit_once` does."""
+    checked = _checked(call, asked)
+    _refuse_dear(call, asked, checked)
+    try:
+        return submit_once(call.here, checked, once)
+    except KeyTaken as error:
+        raise refused_at(
+            _INVALID,
+            [
+                {"pointer": f"{place}/{_key_name(one)}", "detail": str(error)}
+                for place, one in asked.items
+                if error.key in {one.key, one.custom_id}
+            ],
+            code="key_reused",
+        ) from error
+
+
+def names(given: str | Sequence[str] | None) -> str | None:
+    """A list as the use cases read it."""
+    return given if given is None or isinstance(given, str) else ",".join(given)
+
+
+def refused_action(error: RequestInvalid, body: ActionRequest) -> DarkroomError:
+    """The same error, with the place in the body that it is about."""
+    if isinstance(error, NotPossible | KeyReused):
+        return error
+    options = sorted(error.about & body.options.keys())
+    fields = sorted(error.about & type(body).model_fields.keys())
+    path = ("options", options[0]) if options else fields[:1]
+    code = "key_reused" if isinstance(error, KeyTaken) else "invalid"
+    return refused_at(_INVALID, [{"pointer": pointer(path), "detail": str(error)}], code=code)
+
+
+def _checked(call: Call, asked: Asked) -> Checked:
+    body = asked.body
+    differing = [
+        {"pointer": f"{place}/custom_id", "detail": "it differs from `key`, which means the same: give one of them"}
+        for place, one in asked.items
+        if None not in {one.key, one.custom_id} and one.key != one.custom_id
+    ]
+    if differing:
+        raise refused_at(_INVALID, differing)
+    request = SubmitRequest(
+        entries=[_entry(place, one) for place, one in asked.items],
+        defaults=Defaults(files=UploadedFiles(call.here)),
+        batch=body.batch if isinstance(body, NewGenerations) else None,
+        is_batch=len(asked.items) > 1,
+    )
+    try:
+        return check_all(call.here, request)
+    except EntriesInvalid as error:
+        raise refused_at(
+            _INVALID,
+            [
+                {"pointer": f"{one.entry.place.source}{pointer(one.path)}", "detail": one.message}
+                for one in error.mistakes
+            ],
+        ) from error
+
+
+def _entry(place: str, one: NewGeneration) -> Entry:
+    return Entry(
+        place=Place(place),
+        prompt=one.prompt.strip(),
+        key=one.custom_id if one.key is None else one.key,
+        options=one.options,
+        follow_up=names(one.follow_up),
+        priority=one.priority,
+        provider=names(one.provider),
+        operation=one.operation,
+        labels=one.labels,
+        columns={"key": _key_name(one)},
+    )
+
+
+def _key_name(one: NewGeneration) -> str:
+    return "custom_id" if one.key is None else "key"
+
+
+def _refuse_dear(call: Call, asked: Asked, checked: Checked) -> None:
+    each = [None if one.max_cost is None else int(one.max_cost * _MILLION) for _, one in asked.items]
+    body = asked.body
+    together = int(body.max_cost * _MILLION) if isinstance(body, NewGenerations) and body.max_cost is not None else None
+    places = [f"{place}/max_cost" for place, _ in asked.items]
+    try:
+        found = list(excesses(call.here, checked, each, together))
+    except RequestInvalid as error:
+        given = [place for place, limit in zip(places, each, strict=True) if limit is not None]
+        raise refused_at(
+            _INVALID, [{"pointer": one, "detail": str(error)} for one in given or ["/max_cost"]]
+        ) from error
+    if found:
+        errors = [
+            {"pointer": "/max_cost" if one.position is None else places[one.position], "detail": one.told}
+            for one in found
+        ]
+        raise refused_at("it would cost too much", errors, status=402, code="max_cost_exceeded")

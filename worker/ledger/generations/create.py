@@ -1,0 +1,145 @@
+"""The verbs that create generations: a few in one transaction, a large batch in many."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from worker.errors import RequestInvalid
+from worker.generation import Generation
+from worker.ledger.access import Once, claim, keep
+from worker.ledger.changes import Changes, new_id
+from worker.ledger.database import Part, in_bites, takes_several
+from worker.ledger.flows import line_up
+from worker.ledger.generations.creation import (
+    NewGeneration,
+    flow_of_new,
+    insert_bite,
+    insert_generations,
+    labelled,
+    parents_of,
+    rows_of,
+    sorted_out,
+    these,
+    whole,
+)
+from worker.ledger.generations.unfinished import (
+    BatchGone,
+    BeingWritten,
+    batch_of,
+    begin,
+    digest_of,
+    drop_if_empty,
+    finish,
+    go_on,
+    remove,
+    remove_some_abandoned,
+    remove_stalled,
+)
+from worker.ledger.schema import batches
+
+#: how often it begins once more, when others have completed or left what it needs
+_TRIES = 5
+#: what a request with an idempotency key has made
+GENERATIONS = "generations"
+
+T = TypeVar("T")
+
+
+class Created(NamedTuple):
+    """`generations`: in the order of the request; `new`: the ids of those that it created.
+
+    `is_replayed`: the same request was carried out before.
+    """
+
+    generations: Sequence[Generation]
+    new: frozenset[str]
+    is_replayed: bool
+
+
+class Creation(Part):
+    def create(self, wanted: Sequence[NewGeneration], batch: str | None = None) -> list[Generation]:
+        """Create all of them, or none; generations with a known `dedupe` are returned unchanged.
+
+        `batch` names a new batch for the new ones. A large batch is written in many short transactions and becomes
+        visible with the last one; generations without a new batch are one transaction. Raises
+        RequestInvalid if a key already belongs to a different request, and CommitUnknown: if each has a `dedupe`,
+        repeating it is safe.
+        """
+        if batch is not None and takes_several(wanted):
+            return self._past_others(lambda: self._create_in_bites(wanted, batch))
+        return list(self.create_once(wanted, batch).generations)
+
+    def create_once(
+        self, wanted: Sequence[NewGeneration], batch: str | None = None, once: Once | None = None
+    ) -> Created:
+        """As `create`, in one transaction whatever their number, and with what was asked under an idempotency key.
+
+        Raises also KeyReused and KeyInUse.
+        """
+        return self._past_others(lambda: self._at_once(wanted, batch, once))
+
+    def remove_abandoned(self) -> None:
+        """Remove leftovers of unfinished batches; a few rows per call."""
+        remove_some_abandoned(self._database)
+
+    def _past_others(self, write: Callable[[], T]) -> T:
+        for left in reversed(range(_TRIES)):
+            try:
+                return write()
+            except BatchGone:
+                if not left:
+                    raise
+            except BeingWritten as error:
+                if not remove_stalled(self._database, error.batch_id) or not left:
+                    raise
+        raise AssertionError
+
+    def _at_once(self, wanted: Sequence[NewGeneration], batch: str | None, once: Once | None) -> Created:
+        now = self._database.clock()
+        with self._database.write() as connection:
+            if once is not None and (kept := claim(connection, once, now)) is not None:
+                known = these(connection, kept[GENERATIONS])
+                return Created([known[one] for one in kept[GENERATIONS]], frozenset(), is_replayed=True)
+            changes = Changes(connection, now)
+            batch_id = None
+            if batch is not None:
+                batch_id = new_id("batch", now)
+                connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
+            made, new = insert_generations(connection, changes, wanted, batch_id)
+            if batch_id is not None:
+                drop_if_empty(connection, batch_id)
+            changes.flush()
+            if once is not None:
+                keep(connection, once, {GENERATIONS: [one.id for one in made]})
+        return Created(made, new, is_replayed=False)
+
+    def _create_in_bites(self, wanted: Sequence[NewGeneration], batch: str) -> list[Generation]:
+        now = self._database.clock()
+        request = digest_of(wanted)
+        with self._database.read() as connection:
+            begun = batch_of(connection, request)
+            batch_id = begun or new_id("batch", now)
+            known = whole(connection, wanted)
+            parents = parents_of(connection, wanted)
+            wanted = labelled(connection, wanted, parents)
+            rows = rows_of(wanted, parents, now, batch_id)
+        made, left = sorted_out(rows, wanted, known)
+        try:
+            for bite, is_last in in_bites(self._database, left):
+                with self._database.write() as connection:
+                    changes = Changes(connection, now)
+                    if begun is None:
+                        begin(connection, batch_id, batch, request, now)
+                    go_on(connection, batch_id, request, self._database.clock())
+                    found = insert_bite(connection, changes, bite, batch_id)
+                    if is_last:
+                        line_up(connection, {flow_of_new(row) for row, _ in left})
+                        finish(connection, batch_id, request, batch)
+                    changes.flush()
+                begun = batch_id
+                made.update(found)
+        except RequestInvalid:
+            remove(self._database, batch_id)
+            raise
+        if not left and begun:
+            remove(self._database, begun)
+        return [made[row["dedupe"] or row["id"]] for row in rows]
