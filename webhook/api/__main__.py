@@ -28,7 +28,6 @@ _BUFFER = 64 * 1024
 _STOP_SECONDS = 3
 
 
-
 def main() -> None:
     try:
         use_env_file()

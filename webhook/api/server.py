@@ -2,14 +2,22 @@
 
 import os
 import sys
-from typing import NoReturn
+import threading
+from typing import Any, NoReturn
 
 from granian.server.common import AbstractServer
 from granian.server.mt import MTServer
 
+#: seconds after which a signal is noticed at the latest
+_PAUSE = 0.2
+
 
 class OneProcess(MTServer):
     """Its server for Pythons without the GIL, whose worker is a thread, under a Python that has one."""
+
+    def __init__(self, target: str, **options: Any) -> None:
+        super().__init__(target, **options)
+        self.main_loop_interrupt = _Interrupt()
 
     def serve(self) -> NoReturn:  # type: ignore[override]  # those arguments are for other ways to start
         """Serve until SIGTERM or SIGINT, then end the process.
@@ -28,3 +36,15 @@ class OneProcess(MTServer):
 
     def _check_gil(self) -> None:
         pass
+
+
+class _Interrupt(threading.Event):
+    """What the main thread waits for. It wakes in between, since Python handles signals in no other thread.
+
+    The kernel may give a signal to any thread of the server, and that does not end the main thread's wait.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002  nobody gives one
+        while not super().wait(_PAUSE):
+            pass
+        return True

