@@ -3,32 +3,54 @@
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.generations import NewGeneration
 from worker.providers import Prompt, provider_class
-from worker.recipes import FollowUp
+from worker.recipes import Recipe
 
 
-def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGeneration:
-    """Return the request for one follow-up, in its parent's batch and with the parent's prompt."""
-    operation = operation_of(item.action) or Operation.VARIATION
+def child_of(parent: Generation, action: str, follow_up: tuple[str, ...], dedupe: str | None) -> NewGeneration:
+    """Return the follow-up by this action of the parent, with the parent's prompt."""
+    operation = operation_of(action) or Operation.VARIATION
+    request = GenerationRequest(
+        operation=operation,
+        prompt=inherited_prompt(parent, operation),
+        action=action,
+        parent={} if operation is Operation.SPLIT else parent.handle,
+    )
+    return follow_up_of(parent, request, dedupe=dedupe, follow_up=follow_up)
+
+
+def follow_up_of(
+    parent: Generation,
+    request: GenerationRequest,
+    *,
+    dedupe: str | None,
+    follow_up: tuple[str, ...] = (),
+    recipe: Recipe | None = None,
+    step: str | None = None,
+) -> NewGeneration:
+    """Return a generation that follows its parent, in the parent's batch. `step`: of the recipe, that makes it."""
     return NewGeneration(
         provider=parent.provider,
-        request=GenerationRequest(
-            operation=operation,
-            prompt="" if _goes_on_by_itself(parent.provider, operation) else parent.prompt,
-            action=item.action,
-            parent={} if operation is Operation.SPLIT else parent.handle,
-        ),
+        request=request,
         dedupe=dedupe,
         priority=parent.priority,
-        follow_up=item.then,
+        follow_up=follow_up,
         parent_id=parent.id,
         depth=parent.depth + 1,
         batch_id=parent.batch_id,
+        recipe=recipe,
+        step=step,
     )
 
 
-def _goes_on_by_itself(provider: str, operation: Operation) -> bool:
-    """A video that is extended without a prompt continues as it is; its first image's prompt would not fit."""
-    return (
-        operation is Operation.VIDEO_EXTEND
-        and provider_class(provider).capabilities[operation].prompt is Prompt.OPTIONAL
-    )
+def inherited_prompt(parent: Generation, operation: Operation) -> str:
+    """Return the prompt of a follow-up without one of its own.
+
+    A video that is extended without a prompt continues as it is; its first image's prompt would not fit.
+    """
+    if operation is Operation.SPLIT:
+        return parent.prompt
+    capability = provider_class(parent.provider).capabilities.get(operation)
+    if capability is None or capability.prompt is Prompt.REQUIRED:
+        return parent.prompt
+    is_continued = operation is Operation.VIDEO_EXTEND
+    return "" if capability.prompt is Prompt.UNUSED or is_continued else parent.prompt

@@ -1,16 +1,17 @@
-"""Create the generations that follow a success."""
+"""Create the generations that follow others: by their recipe, or by its short form."""
 
 import logging
 import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from tasks.children import child_of
-from tasks.splitting import actions_of
+from tasks.deciding import end_overdue
+from tasks.recipe_steps import plan_short_form, plan_steps
 from worker import telemetry
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
-from worker.generation import Generation, Operation
-from worker.ledger.generations import dedupe_of_follow_up
-from worker.recipes import expand
+from worker.generation import Generation
+from worker.recipes import After
 from worker.runtime import shutdown
 from worker.secrets import described
 from worker.services import Services, services
@@ -21,25 +22,38 @@ log = logging.getLogger(__name__)
 
 BATCH = 50
 
+D = TypeVar("D")
+
 
 @app.task(name=Step.FOLLOW_UP)
 def follow_up() -> None:
-    """Create the follow-ups of archived generations: exactly once, however often this runs."""
+    """Create what follows generations: exactly once, however often this runs."""
     here = services()
-    created = 0
-    while not shutdown.is_asked() and (parents := here.ledger.generations.due_follow_ups(BATCH)):
-        began = time.monotonic()
-        made = sum(_create(here, parent) for parent in parents)
-        created += made
-        telemetry.step(Step.FOLLOW_UP, len(parents), began, created=made)
+    generations = here.ledger.generations
+    created = _drain(lambda: generations.due_follow_ups(BATCH), lambda parent: _create(here, parent))
+    created += _drain(lambda: generations.due_steps(BATCH), lambda due: _create(here, due.generation, due.moment))
+    created += end_overdue(here)
     if created:
         ring(Step.DISPATCH, Step.ARCHIVE)
 
 
-def _create(here: Services, parent: Generation) -> int:
-    """Return how many were created; a parent that fails does not affect the others."""
+def _drain(next_ones: Callable[[], Sequence[D]], create: Callable[[D], int]) -> int:
+    created = 0
+    while not shutdown.is_asked() and (due := next_ones()):
+        began = time.monotonic()
+        made = sum(map(create, due))
+        created += made
+        telemetry.step(Step.FOLLOW_UP, len(due), began, created=made)
+    return created
+
+
+def _create(here: Services, parent: Generation, moment: After | None = None) -> int:
+    """Return how many were created; a parent that fails does not affect the others.
+
+    `moment`: of the recipe's steps; None for the short form.
+    """
     try:
-        return _create_all(here, parent)
+        return _follow_short_form(here, parent) if moment is None else _follow_recipe(here, parent, moment)
     except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:
@@ -48,13 +62,16 @@ def _create(here: Services, parent: Generation) -> int:
         return 0
 
 
-def _create_all(here: Services, parent: Generation) -> int:
-    settings = here.settings
-    if parent.depth >= settings.darkroom_max_depth:
-        return here.ledger.generations.create_follow_ups(
-            parent, [], [f"follow-ups may not be deeper than {parent.depth}"]
-        )
-    offered = actions_of(here, parent) if Operation.SPLIT in parent.follow_up else parent.actions
-    wanted, refused = expand(parent.follow_up, offered, limit=settings.darkroom_max_follow_ups)
-    children = [child_of(parent, item, dedupe=dedupe_of_follow_up(parent.id, item.action)) for item in wanted]
-    return here.ledger.generations.create_follow_ups(parent, children, refused)
+def _follow_recipe(here: Services, parent: Generation, moment: After) -> int:
+    recipe = here.ledger.generations.recipes([str(parent.recipe)])[str(parent.recipe)]
+    planned = plan_steps(here, parent, recipe, moment)
+    most = min(recipe.max_fan_out, here.settings.darkroom_max_follow_ups)
+    return here.ledger.generations.create_follow_ups(
+        parent, planned.children, planned.refused, planned.approvals, moment=moment, most=most
+    )
+
+
+def _follow_short_form(here: Services, parent: Generation) -> int:
+    planned = plan_short_form(here, parent)
+    most = here.settings.darkroom_max_follow_ups
+    return here.ledger.generations.create_follow_ups(parent, planned.children, planned.refused, most=most)

@@ -2,10 +2,10 @@
 
 import base64
 from datetime import timedelta
+from typing import Protocol
 
 from worker.errors import ArchiveError, NotFound, NotTaken, RequestInvalid
 from worker.generation import GenerationRequest
-from worker.ledger.inputs import InputObject
 from worker.providers import Provider, inputs_of, with_inputs
 from worker.services import Services
 
@@ -15,6 +15,15 @@ _LINK_LIFE = timedelta(days=7)
 _RETRY_AFTER = timedelta(seconds=30)
 
 
+class _Object(Protocol):
+    """An image in the bucket."""
+
+    @property
+    def object_key(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
+
+
 def with_files(here: Services, provider: Provider, request: GenerationRequest) -> GenerationRequest:
     """Return the request with what its options refer to. Call it before anything is sent.
 
@@ -22,9 +31,13 @@ def with_files(here: Services, provider: Provider, request: GenerationRequest) -
     """
     if not (digests := inputs_of(request.options)):
         return request
-    objects = here.ledger.inputs.get(digests)
+    objects: dict[str, _Object] = {**here.ledger.inputs.get(digests)}
+    for sha256 in digests:
+        # Or it is a result of ours, to which a recipe refers.
+        if sha256 not in objects and (copy := here.ledger.assets.first_copy(sha256)):
+            objects[sha256] = copy
 
-    def object_of(sha256: str) -> InputObject:
+    def object_of(sha256: str) -> _Object:
         if sha256 not in objects:
             raise _gone(sha256)
         return objects[sha256]

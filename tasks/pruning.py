@@ -34,6 +34,7 @@ def bites(ledger: Ledger, before: datetime, archive: Archive | None) -> Iterator
         lambda _: ledger.maintenance.prune_links(before),
         lambda after: ledger.maintenance.prune_events(before, after),
         lambda _: ledger.maintenance.prune_heartbeats(before),
+        lambda _: ledger.maintenance.prune_actions(before),
         lambda _: ledger.maintenance.prune_idempotency_keys(before),
     )
     for verb in verbs:

@@ -56,6 +56,10 @@ class KeyInUse(DarkroomError):
     """A request with this idempotency key is being carried out; the caller may repeat it later."""
 
 
+class AlreadyDecided(DarkroomError):
+    """Somebody else has decided otherwise; the text says who and when."""
+
+
 class NotFound(DarkroomError):
     """No object has that id."""
 

@@ -330,6 +330,10 @@ class Generation:
     provider_changes: tuple[ProviderChange, ...] = ()
     #: the label whose budget has no room for it, as `client=acme`
     held_label: str | None = None
+    #: the SHA-256 of the recipe that it follows, its name, and the id of the step that made it (None: it was submitted)
+    recipe: str | None = None
+    recipe_name: str | None = None
+    step: str | None = None
 
     @property
     def request(self) -> GenerationRequest:

@@ -14,6 +14,7 @@ _WORDS = {
     "events": "delivered events",
     "deliveries": "deliveries of these events",
     "heartbeats": "heartbeats of stopped workers",
+    "actions": "actions in the audit log",
 }
 
 

@@ -90,6 +90,7 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     metavar="ACTIONS",
     help="Follow-up actions for each success: upscale1,upscale3 or upscale:all or variation2/upscale:all.",
 )
+@click.option("--recipe", metavar="NAME", help="Recipe to follow: NAME.yaml in the folder DARKROOM_RECIPES.")
 @click.option(
     "--priority", type=click.IntRange(PRIORITIES[0], PRIORITIES[-1]), default=0, metavar="N", help="Higher goes first."
 )
@@ -117,9 +118,9 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
 @click.pass_context
 def submit(
     ctx: click.Context, *, prompts: tuple[str, ...], source: BinaryIO | None, provider: str, operation: str | None,
-    options: dict[str, Any], follow_up: str, priority: int, key: str | None, labels: dict[str, str],
-    batch: str | None, parent: str | None, action: str | None, anew: bool, submission_id: str | None,
-    then_watch: bool, as_json: bool,
+    options: dict[str, Any], follow_up: str, recipe: str | None, priority: int, key: str | None,
+    labels: dict[str, str], batch: str | None, parent: str | None, action: str | None, anew: bool,
+    submission_id: str | None, then_watch: bool, as_json: bool,
 ) -> None:  # fmt: skip
     r"""Submit generations: one prompt, several, or a file.
 
@@ -147,7 +148,7 @@ def submit(
         else:
             defaults = Defaults(
                 provider=provider, operation=Operation(operation or Operation.IMAGINE), options=options,
-                follow_up=follow_up, priority=priority, labels=labels,
+                follow_up=follow_up, recipe=recipe, priority=priority, labels=labels,
             )  # fmt: skip
             if source is not None and source is not sys.stdin.buffer:
                 if anew or submission_id is not None:

@@ -49,6 +49,7 @@ class Entry:
     key: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str | None = None
+    recipe: str | None = None
     priority: int | None = None
     provider: str | None = None
     operation: Operation | None = None
@@ -62,7 +63,7 @@ class Entry:
     @property
     def said(self) -> frozenset[str]:
         """Return the names of its options and of the fields that it sets itself."""
-        parts = ("provider", "operation", "follow_up", "options", "labels")
+        parts = ("provider", "operation", "follow_up", "recipe", "options", "labels")
         return frozenset({"prompt", *self.options, *(part for part in parts if getattr(self, part))})
 
     def place_of(self, at: int | None) -> Place:

@@ -1,7 +1,7 @@
 """Checks one entry against its provider before anything is written."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
@@ -9,12 +9,13 @@ from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.inputs import InputFiles, UploadedFiles, refuse_references
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import choose_provider, read_providers
+from tasks.usecases.recipes import recipe_of, require_steps
 from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.ledger.generations import NewGeneration, dedupe_of
 from worker.pricing import read_version
 from worker.providers import PROVIDERS, Prompt, Provider, inputs_of
-from worker.recipes import parse_follow_ups
+from worker.recipes import Recipe, parse_follow_ups
 from worker.services import Services
 
 #: how Python passes on bytes that are not UTF-8, and half of a character in JSON; the ledger would store another key
@@ -26,16 +27,19 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 class Defaults:
     """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
 
-    `files`: where images are found that are no links; without it, options must not name any.
+    `files`: where images are found that are no links; without it, options must not name any. `created_by`: who asks,
+    for the history of what is created.
     """
 
     provider: str = DEFAULT_PROVIDER
     operation: Operation = Operation.IMAGINE
     options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
+    recipe: str | None = None
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     files: InputFiles | UploadedFiles | None = None
+    created_by: str | None = None
 
 
 class EntryInvalid(DarkroomError):
@@ -83,6 +87,9 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         names = read_providers(providers)
         parts = ("follow_up",)
         follow_up = follow_ups_of(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
+        parts = ("recipe", "follow_up")
+        recipe = recipe_of(services.settings, defaults.recipe if entry.recipe is None else entry.recipe)
+        refuse_both(recipe, follow_up)
         parts = ("provider", "operation", "follow_up")
         choice = choose_provider(services, names, request, follow_up)
         provider = choice.first
@@ -94,6 +101,9 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         refuse_unused(provider, operation, entry.prompt)
         parts = ("provider", "follow_up")
         require_follow_ups(provider, follow_up)
+        if recipe is not None:
+            parts = ("provider", "recipe")
+            require_steps(provider, recipe, request)
         parts = ("labels",)
         labels = {**defaults.labels, **entry.labels}
         check_labels(labels)
@@ -107,12 +117,19 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         dedupe=dedupe_for(entry.key),
         priority=priority,
         follow_up=follow_up,
+        recipe=recipe,
         input=entry.input,
         row_number=entry.row_number,
         row_sha256=entry.row_sha256,
         labels=labels,
         inputs=inputs_of(request.options),
+        created_by=defaults.created_by,
     )
+
+
+def refuse_both(recipe: Recipe | None, follow_up: Sequence[str]) -> None:
+    if recipe is not None and follow_up:
+        raise RequestInvalid("give either a recipe or follow-ups, which are its short form")
 
 
 def other_mistakes(

@@ -48,16 +48,23 @@ class Waits:
 
     def __init__(self, here: LedgerServices) -> None:
         self._here = here
-        self._lock = Lock()
-        self._asked: float | None = None
-        self._waits: tuple[Wait, ...] = ()
+        self._asking = Lock()
+        self._known: tuple[float, tuple[Wait, ...]] | None = None
 
     def now(self) -> tuple[Wait, ...]:
-        with self._lock:
-            if self._asked is None or time.monotonic() - self._asked > _FRESH:
-                self._waits = waits_of(self._here.ledger, self._here.settings)
-                self._asked = time.monotonic()
-            return self._waits
+        """Return what was found last, or is now. Only the first question of all is waited for by others."""
+        known = self._known
+        if known is not None and time.monotonic() - known[0] <= _FRESH:
+            return known[1]
+        if not self._asking.acquire(blocking=known is None):
+            return known[1] if known is not None else ()
+        try:
+            found = self._known
+            if found is known:
+                found = self._known = (time.monotonic(), waits_of(self._here.ledger, self._here.settings))
+        finally:
+            self._asking.release()
+        return found[1] if found is not None else ()
 
 
 def see(here: Services, ids: Sequence[str], waits: Waits) -> list[Seen]:

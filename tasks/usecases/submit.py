@@ -30,7 +30,6 @@ from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
-from worker.recipes import FollowUp
 from worker.services import Services
 
 #: providers list what can follow an image, but not always that a region of it can be repainted
@@ -49,7 +48,10 @@ class SubmitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpRequest:
-    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's."""
+    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's.
+
+    `created_by`: as in `Defaults`.
+    """
 
     parent_id: str
     action: str
@@ -59,6 +61,7 @@ class FollowUpRequest:
     follow_up: str = ""
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    created_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,13 +206,20 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support", about=("action",))
     then = follow_ups_of(services, wanted.follow_up)
     require_follow_ups(provider, then)
-    new = child_of(parent, FollowUp(action, then), dedupe=dedupe_for(wanted.key))
+    new = child_of(parent, action, then, dedupe=dedupe_for(wanted.key))
     if wanted.prompt is not None:
         refuse_unused(provider, operation, wanted.prompt)
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
     request = replace(new.request, options=dict(wanted.options))
     provider.translate(request)
-    return replace(new, key=wanted.key, priority=wanted.priority, request=request, labels=wanted.labels)
+    return replace(
+        new,
+        key=wanted.key,
+        priority=wanted.priority,
+        request=request,
+        labels=wanted.labels,
+        created_by=wanted.created_by,
+    )
 
 
 def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:
@@ -218,7 +228,7 @@ def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:
             raise RequestInvalid(f"split takes no {part}: it cuts the grid as it is", about=(part,))
     if wanted.follow_up:
         raise RequestInvalid("nothing can follow split: providers know nothing of the images that are cut here")
-    new = child_of(parent, FollowUp(wanted.action, ()), dedupe=dedupe_for(wanted.key))
+    new = child_of(parent, wanted.action, (), dedupe=dedupe_for(wanted.key))
     return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels)
 
 

@@ -15,11 +15,13 @@ FOLDER = Path(__file__).parent / "documents"
 SWITCH = "GOLDEN"
 
 _KINDS = (
-    (re.compile(r"\b(gen|batch|ledger|sub)_[0-9a-f]{16,}"), None),
+    (re.compile(r"\b(gen|batch|ledger|sub|token|action)_[0-9a-f]{16,}"), None),
     (re.compile(r"\b[0-9a-f]{32}\b"), "attempt"),
 )
 _CONSTANT = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
+    (re.compile(r"\bdk_(live|test)_\w{40,}"), "<secret>"),
+    (re.compile(r"\bdk_(live|test)_\w{4}\b"), "<hint>"),
     # of a link that works for an hour
     (re.compile(r"\bX-Amz-[\w&%=.-]+"), "<signature>"),
 )

@@ -27,6 +27,7 @@ from tests.golden.story import PNG, Story, beginning, record
 from tests.tasks.cli.stories import LINK
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
 from worker.generation import Accepted, Status
+from worker.ledger.access import NewAction
 from worker.ledger.assets import Archived, Lost
 from worker.ledger.dispatch.pacing import FAILURES
 from worker.ledger.generations import LONGEST_WAIT
@@ -89,6 +90,7 @@ def test_every_document_of_the_story_is_as_it_was(
     a_sheet_is_submitted(story, tmp_path)
     what_lies_outside(story)
     a_batch_changes_its_provider(story)
+    a_program_gets_in(story)
     story.golden.compare()
 
 
@@ -351,3 +353,15 @@ def a_batch_changes_its_provider(story: Story) -> None:
     # Kie.ai has no seed.
     story.run("submit-seeds", "submit", "a seed", "another seed", "--option", "seed=7", "--batch", "seeds")
     story.run("batch-move-impossible", "batch", "move", "seeds", "--to", "kie", exit_code=1)
+
+
+def a_program_gets_in(story: Story) -> None:
+    scopes = ("--scope", "generations:write", "--scope", "spend:read")
+    story.run("token-create", "token", "create", "studio", *scopes, "--expires", "90d", "--rate", "100/second")
+    story.run("token-create-test", "token", "create", "trial", "--scope", "all", "--test")
+    story.run("token-revoke", "token", "revoke", "trial")
+    story.run("token-list", "token", "list", "--all")
+    action = NewAction(door="api", actor="studio", action="POST /v1/generations", request_id="req_1")
+    done, _ = (story.ledger.access.record_action(action) for _ in range(2))
+    story.ledger.access.record_answer(done, 201, story.id_of("a red fox"))
+    story.run("audit-log", "audit-log", "--actor", "studio")

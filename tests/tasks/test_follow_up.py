@@ -6,7 +6,6 @@ from tasks.children import child_of
 from tests import factories
 from worker.generation import Operation
 from worker.ledger import Ledger
-from worker.recipes.follow_up_expression import FollowUp
 
 
 @pytest.mark.parametrize(
@@ -22,6 +21,6 @@ def test_a_follow_up_has_the_prompt_that_suits_it(
     ledger: Ledger, provider: str, action: str, operation: Operation, prompt: str
 ):
     (parent,) = ledger.generations.create([factories.new("a red fox", provider=provider)])
-    child = child_of(parent, FollowUp(action, ("upscale1",)), dedupe=None)
+    child = child_of(parent, action, ("upscale1",), dedupe=None)
     assert (child.request.operation, child.request.prompt) == (operation, prompt)
     assert (child.parent_id, child.depth, child.follow_up) == (parent.id, 1, ("upscale1",))

@@ -140,7 +140,8 @@ def sidecars_go_on(pipeline: Pipeline, patch: Patch) -> None:
 def follow_up_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     first, second = pipeline.submit("first", "second", follow_up=("upscale1",))
     with patch.context() as bug:
-        bug.setattr(follow_up, "child_of", breaks(lambda parent, *_, **__: parent.id == first, follow_up.child_of))
+        is_first = breaks(lambda _, parent: parent.id == first, follow_up.plan_short_form)
+        bug.setattr(follow_up, "plan_short_form", is_first)
         pipeline.until(lambda: bool(pipeline.story(second).children))
         for _ in range(FOLLOW_UP_TRIES):
             pipeline.clock.advance(minutes=10)
@@ -289,7 +290,7 @@ def test_a_provider_that_was_taken_out_is_told_and_hinders_nobody(start: Start) 
 def test_follow_ups_that_were_given_up_can_be_dismissed(start: Start, monkeypatch: Patch) -> None:
     pipeline = start()
     (parent,) = pipeline.submit("a fox", follow_up=("upscale1",))
-    monkeypatch.setattr(follow_up, "child_of", breaks(lambda *_, **__: True, follow_up.child_of))
+    monkeypatch.setattr(follow_up, "plan_short_form", breaks(lambda *_: True, follow_up.plan_short_form))
     pipeline.until(lambda: pipeline.get(parent).state is State.ARCHIVED)
     for _ in range(FOLLOW_UP_TRIES):
         pipeline.clock.advance(minutes=10)

@@ -1,11 +1,100 @@
 """Who asks: the bearer of a token, or whoever uses this machine."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from hashlib import sha256
+from threading import Lock
+from typing import NamedTuple, NoReturn
+
 from flask import Request
 
-from webhook.api.call import LOCAL, Caller
+from tasks.usecases.tokens import Token, TokenState, find_token, is_well_formed, state_of
+from webhook.api.call import LOCAL, Caller, Refused
+from webhook.api.loopback import objection
+from webhook.api.rates import Rates
 from worker.services import Services
 
+#: how long this process relies on what it has read of a token; a revocation takes effect after that
+REMEMBERED = timedelta(seconds=5)
+_MOST_REMEMBERED = 1000
+_HOW = "send `Authorization: Bearer dk_…` with a token of `darkroom token create`"
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="darkroom"'}
+_CHALLENGE_INVALID = {"WWW-Authenticate": 'Bearer realm="darkroom", error="invalid_token"'}
 
-def identify(request: Request, here: Services) -> Caller:  # noqa: ARG001
-    """Raises Refused (401, 403, 429)."""
-    return LOCAL
+
+class Identified(NamedTuple):
+    """`headers`: what the answer says of the caller's rate."""
+
+    caller: Caller
+    headers: Mapping[str, str]
+
+
+class _Remembered(NamedTuple):
+    token: Token
+    read_at: datetime
+
+
+class Access:
+    """Identifies callers; one per process, which remembers tokens for a moment and counts requests."""
+
+    def __init__(self, here: Services) -> None:
+        self._here = here
+        self._rates = Rates(here.settings.darkroom_api_rate)
+        self._lock = Lock()
+        #: by the digest of the token: a dump of this process shows none
+        self._known: dict[bytes, _Remembered] = {}
+
+    def identify(self, request: Request) -> Identified:
+        """Raises Refused: 401 for a missing or wrong token, 429 for too many requests."""
+        if "access_token" in request.args:
+            raise Refused(
+                f"a token in a URL ends up in logs: revoke this one, and {_HOW}",
+                status=401,
+                code="token_in_url",
+                headers=_CHALLENGE,
+            )
+        header = request.headers.get("Authorization")
+        if header is None:
+            if why := objection(request):
+                raise Refused(
+                    f"a token is required, because {why}: {_HOW}", status=401, code="token_missing", headers=_CHALLENGE
+                )
+            return Identified(LOCAL, {})
+        token = self._bearer(header, request.remote_addr or "")
+        caller = Caller(owner=token.id, name=token.name, scopes=frozenset(token.scopes), is_test=token.is_test)
+        return Identified(caller, self._rates.count(token.id, token.rate))
+
+    def _bearer(self, header: str, address: str) -> Token:
+        scheme, _, secret = header.partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not is_well_formed(secret):
+            self._refuse(address, f"this is no token of Darkroom, or it is not complete: {_HOW}")
+        token = self._find(secret)
+        if token is None:
+            self._refuse(address, f"this token is unknown: {_HOW}")
+        state = state_of(token, self._here.clock())
+        if state is TokenState.REVOKED:
+            self._refuse(address, f"the token {token.name!r} was revoked: {_HOW}")
+        if state is TokenState.EXPIRED:
+            self._refuse(address, f"the token {token.name!r} expired at {token.expires_at:%Y-%m-%d %H:%M} UTC: {_HOW}")
+        return token
+
+    def _find(self, secret: str) -> Token | None:
+        digest, now = sha256(secret.encode("ascii")).digest(), self._here.clock()
+        with self._lock:
+            known = self._known.get(digest)
+        # A clock that was set back makes nothing younger.
+        if known is not None and timedelta() <= now - known.read_at < REMEMBERED:
+            return known.token
+        found = find_token(self._here, secret)
+        if found is None:
+            return None
+        with self._lock:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[digest] = _Remembered(found.token, now)
+        return found.token
+
+    def _refuse(self, address: str, message: str) -> NoReturn:
+        self._rates.count_guess(address)
+        raise Refused(message, status=401, code="token_invalid", headers=_CHALLENGE_INVALID)

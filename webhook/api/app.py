@@ -11,16 +11,18 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
 
 from tasks.usecases.clocks import broker_error
+from tasks.usecases.tokens import allows
 from webhook import health
 from webhook.api import generations
-from webhook.api.access import identify
+from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.openapi import document_of
 from webhook.api.problems import problem_of
-from webhook.api.reading import read_json, read_query, require_plain
+from webhook.api.reading import read_json, read_query, require_media, require_plain
 from webhook.api.routes import Operation
 from webhook.api.shared import Shared
 from webhook.api.strict_json import unusable
+from webhook.api.written import Written
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
@@ -58,10 +60,12 @@ def _build(here: Services, shared: Shared) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_begin)
     app.after_request(_end)
+    access = Access(here)
     app.register_error_handler(Exception, lambda error: problem_of(error, _request_id()))
     for one in OPERATIONS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
-        view = _view(one, here, shared)
+        view = _view(one, here, access, shared)
+        # Nobody answers a preflight: pages of others get nothing.
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
     app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
     app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
@@ -74,12 +78,12 @@ def _openapi() -> Mapping[str, Any]:
     return document_of(OPERATIONS)
 
 
-def _view(operation: Operation, here: Services, shared: Shared) -> Callable[..., Response]:
+def _view(operation: Operation, here: Services, access: Access, shared: Shared) -> Callable[..., Response]:
     def view(**parts: str) -> Response:
         if any(map(unusable, parts.values())):
             raise NotFound
-        caller = identify(request, here)
-        if operation.scope is not None and not _allows(caller.scopes, operation.scope):
+        caller, g.rate_headers = access.identify(request)
+        if operation.scope is not None and not allows(caller.scopes, operation.scope):
             raise Refused(
                 f"this token lacks the scope {operation.scope}: create one with `darkroom token create NAME --scope "
                 f"{operation.scope}`",
@@ -96,27 +100,31 @@ def _view(operation: Operation, here: Services, shared: Shared) -> Callable[...,
         )
         models: dict[str, Any] = {}
         if operation.method != "GET":
+            require_media(request, operation)
             require_plain(request)
         if operation.query is not None:
             models["query"] = read_query(request, operation.query)
         if operation.body is not None:
             models["body"] = read_json(request, operation.body)
+        if operation.method != "GET" and not any(getattr(one, "dry_run", False) for one in models.values()):
+            g.written = Written(call, operation, parts.get("id"))
         reply = operation.handle(call, **parts, **models)
         return reply.response() if isinstance(reply, Reply) else reply
 
     return view
 
 
-def _allows(scopes: frozenset[str], wanted: str) -> bool:
-    return bool(scopes & {"*", wanted, f"{wanted.partition(':')[0]}:*"})
-
-
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    # One that looks like a secret must not be logged.
+    is_usable = _REQUEST_ID.fullmatch(given) and redact(given) == given
+    g.request_id = given if is_usable else f"req_{secrets.token_hex(12)}"
 
 
 def _end(response: Response) -> Response:
+    if "written" in g:
+        g.written.answered(response)
+    response.headers.update(g.get("rate_headers", {}))
     response.headers["X-Request-Id"] = _request_id()
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = response.headers.get("Cache-Control") or "no-store"

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Request, Response, jsonify
 
+from tasks.usecases.tokens import ALL
 from webhook.api.shared import Shared
 from worker.errors import DarkroomError
 from worker.services import Services
@@ -23,9 +24,14 @@ class Caller:
     scopes: frozenset[str]
     is_test: bool = False
 
+    @property
+    def by(self) -> str:
+        """Who did it, for the history of a generation."""
+        return f"{self.name} (API)"
+
 
 #: whoever uses this machine, and needs no token
-LOCAL = Caller(owner="local", name="local", scopes=frozenset({"*"}))
+LOCAL = Caller(owner="local", name="local", scopes=frozenset({ALL}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from worker.errors import (
     NotPossible,
     RequestInvalid,
 )
-from worker.secrets import redact
+from worker.secrets import redact, secrets_hidden
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def problem_of(error: Exception, request_id: str) -> Response:
             if status == 503:
                 log.warning("answered 503 to request %s: %s", request_id, error)
             told = f"{error}: {_SAFE}" if isinstance(error, CommitUnknown) else str(error)
-            again = {"Retry-After": str(RETRY_AFTER)} if status in {409, 503} else {}
+            again = {"Retry-After": str(RETRY_AFTER)} if status == 503 or kind is KeyInUse else {}
             return problem(status, code, told, request_id, headers=again)
     log.error("answered 500 to request %s", request_id, exc_info=error)
     return problem(500, "internal", "an internal error; the log of the API has its traceback", request_id)
@@ -89,6 +89,6 @@ def problem(
         "request_id": request_id,
     }
     if errors:
-        document["errors"] = [{**one, "detail": redact(one["detail"])} for one in errors]
+        document["errors"] = [secrets_hidden(one) for one in errors]
     body = json.dumps(document, ensure_ascii=False)
     return Response(body, status=status, headers=dict(headers or {}), content_type=MEDIA_TYPE)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 from webhook.api import strict_json
 from webhook.api.call import Refused
+from webhook.api.routes import Operation
 from webhook.body import read_body
 
 #: bytes of a JSON body; 1,000 generations with long prompts have a tenth of it
@@ -17,6 +18,18 @@ JSON = "application/json"
 _MOST = 1000
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def require_media(request: Request, operation: Operation) -> None:
+    """Raises Refused (415) for a body of another type than the operation takes: no form of a web page gets in.
+
+    Without a type there may be no body; whoever reads one refuses it.
+    """
+    taken = ((JSON,) if operation.body is not None else ()) + tuple(operation.media)
+    # Many clients name JSON even where they send no body.
+    if request.mimetype and request.mimetype not in (taken or (JSON,)):
+        advice = f"send it as {' or '.join(taken)}" if taken else "send none"
+        raise Refused(f"the body is {request.mimetype}: {advice}", status=415, code="unsupported_media_type")
 
 
 def read_query(request: Request, model: type[M]) -> M:

@@ -1,12 +1,5 @@
-"""What a token allows."""
+"""What a token allows; the command that makes tokens knows the same scopes."""
 
-from enum import StrEnum
+from tasks.usecases.tokens import Scope
 
-
-class Scope(StrEnum):
-    GENERATIONS_READ = "generations:read"
-    GENERATIONS_WRITE = "generations:write"
-    BATCHES_READ = "batches:read"
-    BATCHES_WRITE = "batches:write"
-    EVENTS_READ = "events:read"
-    SPEND_READ = "spend:read"
+__all__ = ["Scope"]

@@ -4,6 +4,7 @@ A method returns after its commit; wake-ups are sent afterwards, never before.
 """
 
 from worker.ledger.access import Access
+from worker.ledger.approvals import Approvals
 from worker.ledger.assets import Assets
 from worker.ledger.batches import Batches
 from worker.ledger.budget import Budgets
@@ -31,6 +32,7 @@ class Ledger:
         self.submissions = Submissions(self.database)
         self.callbacks = Callbacks(self.database)
         self.generations = Generations(self.database)
+        self.approvals = Approvals(self.database)
         self.batches = Batches(self.database)
         self.assets = Assets(self.database)
         self.inputs = Inputs(self.database)

@@ -16,7 +16,18 @@ from worker.generation import FINAL, OPEN, TRANSITIONS, State
 from worker.ledger.charges import settle
 from worker.ledger.database import after_commit
 from worker.ledger.flows import Flow, flow_of, line_up
-from worker.ledger.schema import DISPATCHED, FOLLOW_UP_DUE, batches, events, generations, in_states, transitions
+from worker.ledger.schema import (
+    ASKED,
+    DISPATCHED,
+    FOLLOW_UP_DUE,
+    RECIPE_DUE,
+    approvals,
+    batches,
+    events,
+    generations,
+    in_states,
+    transitions,
+)
 from worker.ledger.statements import IDS, NOW, Query, Updates, Values, columns_of, insert_rows
 from worker.pricing import as_text
 
@@ -65,10 +76,11 @@ _LOCK_BATCHES = Query(
     select(*columns_of(batches, _Batch)).where(_b.id.in_(IDS)).order_by(_b.id).with_for_update(key_share=True),
 )
 # Found through an index for each batch by itself: PostgreSQL would make a join with all generations of an EXISTS.
-_OPEN_IN_IT, _DUE_IN_IT = (
+_OPEN_IN_IT, _DUE_IN_IT, _STEPS_IN_IT = (
     select(literal(1)).where(_g.batch_id == _b.id, text(condition)).limit(1).scalar_subquery()
-    for condition in (in_states("state", sorted(OPEN)), FOLLOW_UP_DUE)
+    for condition in (in_states("state", sorted(OPEN)), FOLLOW_UP_DUE, RECIPE_DUE)
 )
+_ASKED_IN_IT = select(literal(1)).where(approvals.c.batch_id == _b.id, text(ASKED)).limit(1).scalar_subquery()
 _COMPLETE = (
     update(batches)
     .where(
@@ -77,6 +89,8 @@ _COMPLETE = (
         _b.unfinished_at.is_(None),
         _OPEN_IN_IT.is_(None),
         _DUE_IN_IT.is_(None),
+        _STEPS_IN_IT.is_(None),
+        _ASKED_IN_IT.is_(None),
     )
     .values(completed_at=NOW)
     .returning(_b.id)

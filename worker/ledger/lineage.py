@@ -24,6 +24,7 @@ class _Ancestor(NamedTuple):
     operation: str
     action: str | None
     row_version: int | None
+    step: str | None
     created_at: datetime
     input: Mapping[str, object] | None
 
@@ -39,6 +40,11 @@ _ANCESTORS = Query(_Ancestor, select(*[_UP.c[name] for name in _Ancestor._fields
 def dedupe_of_follow_up(parent_id: str, action: str) -> str:
     """What makes a recipe's follow-up the only one of its kind."""
     return f"{parent_id}/{action}"
+
+
+def dedupe_of_step(recipe: str, step: str, parent_id: str, number: int | None) -> str:
+    """What makes the follow-up of a recipe's step the only one. `number`: of the picked image, if there are several."""
+    return f"recipe:{recipe}/{parent_id}/{step}" + ("" if number is None else f"-{number}")
 
 
 def lineages_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, Lineage]:
@@ -75,6 +81,9 @@ def _lineage(chain: Sequence[_Ancestor], names: Mapping[str | None, str]) -> Lin
 
 
 def _step(row: _Ancestor) -> FollowUpStep:
+    if row.step is not None and (row.dedupe or "").startswith("recipe:"):
+        # A step's name is unique in its recipe, and its number in its step.
+        return FollowUpStep(str(row.dedupe).rpartition("/")[2], None)
     action = row.action or row.operation
     is_only_one = row.dedupe == dedupe_of_follow_up(str(row.parent_id), action)
     return FollowUpStep(action, None if is_only_one else row.key or row.id)

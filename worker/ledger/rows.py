@@ -54,6 +54,9 @@ class GenerationRow(NamedTuple):
     providers: Sequence[str] | None
     provider_changes: Sequence[Mapping[str, str]] | None
     held_label: str | None
+    recipe: str | None
+    recipe_name: str | None
+    step: str | None
 
 
 class AssetRow(NamedTuple):
@@ -137,6 +140,9 @@ def to_generation(row: GenerationRow) -> Generation:
         providers=tuple(row.providers or ()),
         provider_changes=tuple(ProviderChange(**one) for one in row.provider_changes or ()),
         held_label=row.held_label,
+        recipe=row.recipe,
+        recipe_name=row.recipe_name,
+        step=row.step,
     )
 
 

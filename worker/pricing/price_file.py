@@ -9,16 +9,15 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import combinations
 from math import prod
 from pathlib import Path
-from typing import NoReturn
 
 import yaml
 
-from worker.errors import ConfigurationError
 from worker.generation import Operation
 from worker.pricing.prices import MILLION, Caps, Prices, Rule, read_amount
 from worker.pricing.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
 from worker.prompt_flags import plain_version
 from worker.secrets import read_setting_file
+from worker.yaml_files import YamlFile, compose, place
 
 _LABEL = re.compile(r"[a-z0-9_.-]{1,63}")
 _CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")
@@ -34,34 +33,20 @@ def load_prices(path: Path, providers: Collection[str]) -> Prices:
     Raises ConfigurationError with file, line and column of the mistake.
     """
     text = read_setting_file("DARKROOM_PRICES", path)
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except RecursionError:
-        # Without the file's own depth in the chain of errors.
-        raise ConfigurationError(f"{path}: brackets or lists are nested too deeply") from None
-    except (ValueError, OverflowError) as error:
-        raise ConfigurationError(f"{path}: invalid YAML: an escape for a character that does not exist") from error
-    except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        where = f", {_place(mark)}" if mark else ""
-        raise ConfigurationError(f"{path}{where}: invalid YAML: {problem or error}") from error
+    root = compose(path, text)
     return Prices() if root is None else _File(path, providers).read(root)
 
 
-def _place(mark: yaml.Mark) -> str:
-    return f"line {mark.line + 1}, column {mark.column + 1}"
-
-
-class _File:
+class _File(YamlFile):
     def __init__(self, path: Path, providers: Collection[str]) -> None:
-        self._path = path
+        super().__init__(path)
         self._providers = providers
 
     def read(self, root: yaml.Node) -> Prices:
-        parts = self._mapping(root, {"currency", "prices", "caps"})
+        parts = self.mapping(root, {"currency", "prices", "caps"})
         prices: list[tuple[yaml.Node, Rule]] = []
         factors: list[tuple[yaml.Node, Rule]] = []
-        for node in self._list(parts.get("prices")):
+        for node in self.list(parts.get("prices"), "price"):
             is_factor, rule = self._rule(node)
             (factors if is_factor else prices).append((node, rule))
         self._refuse_ties(prices)
@@ -79,21 +64,21 @@ class _File:
 
     def _rule(self, node: yaml.Node) -> tuple[bool, Rule]:
         """Whether it is a factor, and the rule."""
-        parts = self._mapping(node, {*_NAMES, *_EXTRAS, "price", "factor"})
+        parts = self.mapping(node, {*_NAMES, *_EXTRAS, "price", "factor"})
         if "price" not in parts and "factor" not in parts:
-            self._refuse(node, "missing `price`, or a `factor` by which an option multiplies the price")
+            self.refuse(node, "missing `price`, or a `factor` by which an option multiplies the price")
         if "price" in parts and "factor" in parts:
-            self._refuse(parts["factor"], "a `price` is the whole price: give either a `price` or a `factor`")
+            self.refuse(parts["factor"], "a `price` is the whole price: give either a `price` or a `factor`")
         readers: Mapping[str, Callable[[yaml.Node], str]] = {
-            "provider": lambda word: self._one_of(word, self._providers, "provider"),
-            "operation": lambda word: self._one_of(word, [one.value for one in Operation], "operation"),
-            "speed": lambda word: self._one_of(word, SPEEDS, "speed"),
-            "version": lambda word: plain_version(self._text(word)),
+            "provider": lambda word: self.one_of(word, self._providers, "provider"),
+            "operation": lambda word: self.one_of(word, [one.value for one in Operation], "operation"),
+            "speed": lambda word: self.one_of(word, SPEEDS, "speed"),
+            "version": lambda word: plain_version(self.text(word)),
         }
         words = {name: readers[name](parts[name]) for name in _NAMES if name in parts}
         extras = frozenset(self._extra(name, parts[name]) for name in _EXTRAS if name in parts)
         if "factor" in parts and len(extras) != 1:
-            self._refuse(
+            self.refuse(
                 node,
                 f"a factor applies to exactly one of {', '.join(_EXTRAS)}; several factors are multiplied, and a "
                 "combination with another price needs a `price` of its own",
@@ -102,16 +87,16 @@ class _File:
         return is_factor, Rule(price=self._amount(parts["factor" if is_factor else "price"]), **words, extras=extras)
 
     def _extra(self, name: str, node: yaml.Node) -> str:
-        text = self._text(node)
+        text = self.text(node)
         if name != "quality":
             if text.lower() != "true":
-                self._refuse(node, f"invalid value {text!r}: write `{name}: true`, or leave it out for all others")
+                self.refuse(node, f"invalid value {text!r}: write `{name}: true`, or leave it out for all others")
             return name
         try:
             level = LEVELS[float(text)]
         except (KeyError, ValueError):
             why = ": it is the default, so leave it out" if text in {"1", "1.0"} else ""
-            self._refuse(node, f"no price for quality {text!r}{why}; expected one of {', '.join(LEVELS.values())}")
+            self.refuse(node, f"no price for quality {text!r}{why}; expected one of {', '.join(LEVELS.values())}")
         return f"quality={level}"
 
     def _refuse_ties(self, rules: list[tuple[yaml.Node, Rule]]) -> None:
@@ -122,9 +107,9 @@ class _File:
             is_same = (one.words, one.extras) == (other.words, other.extras)
             if both is not None and one.weight == other.weight and (is_same or both not in known):
                 what = ", ".join((*(word for word in both[0] if word), *sorted(both[1]))) or "everything"
-                self._refuse(
+                self.refuse(
                     second,
-                    f"this price and the one in {_place(first.start_mark)} both apply to {what}, equally specific: "
+                    f"this price and the one in {place(first.start_mark)} both apply to {what}, equally specific: "
                     "remove one, or add a price for the exact combination",
                 )
 
@@ -138,19 +123,19 @@ class _File:
         worst = prod(highest.values())
         for node, rule in prices:
             if rule.price * worst > _MOST * MILLION ** len(highest):
-                self._refuse(node, "with all factors together this is more than a thousand million, the limit")
+                self.refuse(node, "with all factors together this is more than a thousand million, the limit")
 
     def _caps(self, node: yaml.Node) -> Caps:
-        parts = self._mapping(node, {"day", "providers", "batch", "batches", "labels"})
-        for name in self._named(parts.get("providers")):
-            self._one_of(name, self._providers, "provider")
+        parts = self.mapping(node, {"day", "providers", "batch", "batches", "labels"})
+        for name in self.named(parts.get("providers")):
+            self.one_of(name, self._providers, "provider")
         amounts = {name: self._amount(parts[name]) if name in parts else None for name in ("day", "batch")}
         by_name = {name: self._by_name(parts.get(name)) for name in ("providers", "batches")}
         labels: dict[str, dict[str, int]] = {}
-        for label, values in self._named(parts.get("labels")).items():
-            word = self._text(label)
+        for label, values in self.named(parts.get("labels")).items():
+            word = self.text(label)
             if not _LABEL.fullmatch(word):
-                self._refuse(label, f"invalid label name {word!r}: use a to z, 0 to 9, `_`, `.` and `-`")
+                self.refuse(label, f"invalid label name {word!r}: use a to z, 0 to 9, `_`, `.` and `-`")
             labels[word] = self._by_name(values)
         return Caps(
             day=amounts["day"],
@@ -161,66 +146,20 @@ class _File:
         )
 
     def _by_name(self, node: yaml.Node | None) -> dict[str, int]:
-        return {self._text(key): self._amount(value) for key, value in self._named(node).items()}
+        return {self.text(key): self._amount(value) for key, value in self.named(node).items()}
 
     def _amount(self, node: yaml.Node) -> int:
-        text = self._text(node)
+        text = self.text(node)
         amount = read_amount(text)
         if amount is None:
-            self._refuse(node, f"invalid amount {text!r}: write it like 0.05 or 20, with at most six decimals")
+            self.refuse(node, f"invalid amount {text!r}: write it like 0.05 or 20, with at most six decimals")
         return amount
 
     def _currency(self, node: yaml.Node) -> str:
-        text = self._text(node)
+        text = self.text(node)
         if not _CURRENCY.fullmatch(text):
-            self._refuse(node, f"invalid currency {text!r}: write one word, such as USD or credits")
+            self.refuse(node, f"invalid currency {text!r}: write one word, such as USD or credits")
         return text
-
-    def _one_of(self, node: yaml.Node, words: Collection[str], what: str) -> str:
-        text = self._text(node)
-        if text not in words:
-            self._refuse(node, f"unknown {what} {text!r}; expected one of {', '.join(words)}")
-        return text
-
-    def _mapping(self, node: yaml.Node, allowed: Collection[str]) -> dict[str, yaml.Node]:
-        parts = {}
-        for key, value in self._named(node).items():
-            if self._text(key) not in allowed:
-                self._refuse(key, f"unknown key {self._text(key)!r}; expected one of {', '.join(sorted(allowed))}")
-            parts[self._text(key)] = value
-        return parts
-
-    def _named(self, node: yaml.Node | None) -> dict[yaml.Node, yaml.Node]:
-        if node is None or _is_empty(node):
-            return {}
-        if not isinstance(node, yaml.MappingNode):
-            self._refuse(node, "expected names with values, such as `day: 20`")
-        places: dict[str, yaml.Node] = {}
-        for key, _ in node.value:
-            if first := places.get(self._text(key)):
-                self._refuse(key, f"duplicate {self._text(key)!r}: it is already in {_place(first.start_mark)}")
-            places[self._text(key)] = key
-        return dict(node.value)
-
-    def _list(self, node: yaml.Node | None) -> list[yaml.Node]:
-        if node is None or _is_empty(node):
-            return []
-        if not isinstance(node, yaml.SequenceNode):
-            self._refuse(node, "expected a list: one price per entry, each with a `-` before it")
-        return list(node.value)
-
-    def _text(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
-            self._refuse(node, "expected one word or number")
-        return str(node.value).strip()
-
-    def _refuse(self, node: yaml.Node, why: str) -> NoReturn:
-        raise ConfigurationError(f"{self._path}, {_place(node.start_mark)}: {why}")
-
-
-def _is_empty(node: yaml.Node) -> bool:
-    """`caps:` with nothing behind it, as it is left when every line below is a comment."""
-    return isinstance(node, yaml.ScalarNode) and node.value == ""
 
 
 def _together(one: Rule, other: Rule) -> tuple[tuple[str | None, ...], frozenset[str]] | None:

@@ -1,20 +1,12 @@
 """Follow-up expressions: `upscale1,upscale3`, `upscale:all`, or in several steps `upscale:all/zoom_out_2x`. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from worker.errors import RequestInvalid
 from worker.generation import Operation, operation_of
+from worker.recipes.recipe import Recipe, Step
 
 _FAMILIES = {operation.value for operation in Operation}
-
-
-@dataclass(frozen=True, slots=True)
-class FollowUp:
-    """One follow-up to create: the parent's `action`, and the rest of the expression."""
-
-    action: str
-    then: tuple[str, ...]
 
 
 def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple[str, ...]:
@@ -36,19 +28,16 @@ def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple
     return items
 
 
-def expand(items: Sequence[str], offered: Sequence[str], *, limit: int) -> tuple[list[FollowUp], list[str]]:
-    """Return the follow-ups to create from the offered actions, at most `limit`, and why others are refused."""
-    wanted: dict[str, list[str]] = {}
-    refused = []
+def as_recipe(items: Sequence[str], *, max_fan_out: int) -> Recipe:
+    """Return the recipe that a parsed expression is short for: a step for each item, which has the item as its id.
+
+    What follows a step stays behind the slash of its id.
+    """
+    steps = []
     for item in items:
-        step, _, rest = item.partition("/")
-        actions = _matching(step, offered)
-        if not actions:
-            refused.append(f"{step} is not offered; offered: {', '.join(offered) or 'nothing'}")
-        for action in actions:
-            wanted.setdefault(action, []).extend([rest] if rest else [])
-    refused += [f"{action} would be more than the {limit} follow-ups allowed" for action in list(wanted)[limit:]]
-    return [FollowUp(action, tuple(then)) for action, then in list(wanted.items())[:limit]], refused
+        action, colon, _ = item.partition("/")[0].partition(":")
+        steps.append(Step(id=item, do=action if colon else item.partition("/")[0]))
+    return Recipe(name="follow-up", steps=tuple(steps), max_depth=1, max_fan_out=max_fan_out)
 
 
 def steps_of(item: str) -> list[tuple[Operation, str | None]]:
@@ -70,10 +59,3 @@ def _check(step: str, item: str) -> None:
         raise RequestInvalid(
             f"follow-up {item!r}: unknown action {step!r}; write for example upscale1, variation2 or upscale:all"
         )
-
-
-def _matching(step: str, offered: Sequence[str]) -> list[str]:
-    family, colon, _ = step.partition(":")
-    if colon:
-        return [action for action in offered if operation_of(action) == family]
-    return [step] if step in offered else []

@@ -36,6 +36,8 @@ _PATTERNS = (
     (re.compile(r"(Bearer\s+)[^\s\"',]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
     # what signs our webhooks
     (re.compile(r"(whsec_)[A-Za-z0-9+/=_-]+"), rf"\1{_HIDDEN}"),
+    # a token of our API; its first four characters may be shown
+    (re.compile(r"(dk_(?:live|test)_)[A-Za-z0-9]{5,}"), rf"\1{_HIDDEN}"),
     # the password of a database or a broker, up to the last @: it may hold one itself
     (re.compile(r"(://[^:/\s@]*:)[^/\s]+(@)"), rf"\1{_HIDDEN}\2"),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from worker.settings.env_file import (
 from worker.settings.least_secrets import api_environment, receiver_environment
 from worker.settings.listening import api_address, receiver_address, url_of
 from worker.settings.names import misspelt_settings
+from worker.settings.rates import read_rate
 from worker.settings.settings import Settings, load_settings, provider_prefixes, settings_with
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "provider_prefixes",
     "read_broker_url",
     "read_env_file",
+    "read_rate",
     "receiver_address",
     "receiver_environment",
     "redis_client",

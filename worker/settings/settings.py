@@ -28,6 +28,7 @@ from worker.secrets import bucket_credentials, read_keys, read_list, read_secret
 from worker.settings.broker_url import read_broker_url
 from worker.settings.env_file import use_env_file
 from worker.settings.faults import Unreadable, sentences
+from worker.settings.rates import read_rate
 from worker.subscribers import FORM, Subscriber, WebhookSigner, celery_tasks, patterns, webhooks
 
 
@@ -116,6 +117,8 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
 
     # --- Darkroom's own ---
+    #: requests that each token of the API may send, unless it has a rate of its own
+    darkroom_api_rate: Annotated[str, _read_by(read_rate)] = "300/second"
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""
@@ -158,6 +161,8 @@ class Settings(BaseSettings):
     darkroom_timezone: Annotated[str, _read_by(read_zone)] = "UTC"
     #: days for which applied callbacks, told events and dead links are kept; 0 keeps them for ever
     darkroom_keep_days: float = Field(default=30, ge=0, le=36_500)
+    #: the folder of the recipes: NAME.yaml
+    darkroom_recipes: Path | None = None
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
 

@@ -26,14 +26,15 @@ _REASONS = 5
 @click.pass_context
 def check(
     ctx: click.Context, *, source: BinaryIO, sheet: str | None, template: str | None, providers: tuple[str, ...],
-    operation: str | None, options: dict[str, Any], follow_up: str, priority: int, labels: dict[str, str],
+    operation: str | None, options: dict[str, Any], follow_up: str, recipe: str | None,
+    priority: int, labels: dict[str, str],
     name: str | None, expand_limit: int, max_submissions: int, as_json: bool,
 ) -> None:  # fmt: skip
     r"""Check a file before it is submitted: every mistake in it, the number of submissions and their cost.
 
     FILE is CSV, XLSX, JSON lines, a JSON array or plain text with one prompt per line; - reads standard input. Columns:
-    key (or custom_id, id, sku), prompt, provider, operation, follow_up, priority, label.NAME, and each option under its
-    own name; all others are yours and can be used in prompts as {column}.
+    key (or custom_id, id, sku), prompt, provider, operation, recipe, follow_up, priority, label.NAME, and each option
+    under its own name; all others are yours and can be used in prompts as {column}.
 
     In prompts, {red, blue} makes a prompt of each; write \, for a comma in one of them, and \{ for a brace.
 
@@ -43,7 +44,8 @@ def check(
         request = BatchRequest(
             file=file, name=name, template=template, providers=providers, expand_limit=expand_limit,
             defaults=read_defaults(
-                providers, operation=operation, options=options, follow_up=follow_up, priority=priority, labels=labels,
+                providers, operation=operation, options=options, follow_up=follow_up, recipe=recipe,
+                priority=priority, labels=labels,
                 files=InputFiles(here, folder_of(file)),
             ),
         )  # fmt: skip

@@ -69,7 +69,8 @@ def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None
 @click.pass_context
 def submit(
     ctx: click.Context, *, source: BinaryIO, sheet: str | None, template: str | None, providers: tuple[str, ...],
-    operation: str | None, options: dict[str, Any], follow_up: str, priority: int, labels: dict[str, str],
+    operation: str | None, options: dict[str, Any], follow_up: str, recipe: str | None,
+    priority: int, labels: dict[str, str],
     name: str | None, expand_limit: int, max_submissions: int, start_at: datetime | None, max_cost: int | None,
     max_in_flight: int | None, new_version: bool, skip_invalid: bool, errors_file: Path | None, dry_run: bool,
     then_watch: bool, as_json: bool,
@@ -90,7 +91,8 @@ def submit(
         request = BatchRequest(
             file=file, name=name, template=template, providers=providers, expand_limit=expand_limit,
             defaults=read_defaults(
-                providers, operation=operation, options=options, follow_up=follow_up, priority=priority, labels=labels,
+                providers, operation=operation, options=options, follow_up=follow_up, recipe=recipe,
+                priority=priority, labels=labels,
                 files=InputFiles(here, folder_of(file)),
             ), start_at=start_at,
             max_cost=max_cost, max_in_flight=max_in_flight, new_version=new_version, skip_invalid=skip_invalid,

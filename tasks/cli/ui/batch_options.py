@@ -55,6 +55,7 @@ _OPTIONS = (
         metavar="NAME=VALUE",
         help="An option of rows without a value of their own, such as version=8.1. Repeatable.",
     ),
+    click.option("--recipe", metavar="NAME", help="Recipe of rows without one: what follows each success."),
     click.option("--follow-up", default="", metavar="ACTIONS", help="Follow-up actions, such as upscale1,upscale3."),
     click.option(
         "--priority",
@@ -109,13 +110,14 @@ def folder_of(file: BatchFile) -> Path:
 
 def read_defaults(
     providers: tuple[str, ...], *, files: InputFiles, operation: str | None, options: dict[str, Any], follow_up: str,
-    priority: int, labels: Mapping[str, str],
+    recipe: str | None, priority: int, labels: Mapping[str, str],
 ) -> Defaults:  # fmt: skip
     return Defaults(
         provider=providers[0] if providers else DEFAULT_PROVIDER,
         operation=Operation(operation or Operation.IMAGINE),
         options=options,
         follow_up=follow_up,
+        recipe=recipe,
         priority=priority,
         labels=labels,
         files=files,

@@ -12,14 +12,13 @@ from worker.providers import PROVIDERS, provider_class
 
 KEYS = ("key", "custom_id", "id", "sku")
 #: columns that say something about the generation itself
-FIELDS = ("prompt", "provider", "operation", "follow_up", "priority")
+FIELDS = ("prompt", "provider", "operation", "follow_up", "recipe", "priority")
 #: written into the file of errors, and ignored when that is submitted
 ERROR = "error"
 _LABEL = "label."
 _LIKE_LABEL = re.compile(r"labels?[_:.](\w+)")
 #: so that `aspect_ration` is taken for a mistake, and a shop's own column `style` is not
 _ALIKE = 0.84
-_RECIPES = "recipes are not supported yet: leave the column out, or name follow-up actions in a column follow_up"
 _OBJECT = "give each option a column of its own, such as aspect_ratio"
 
 
@@ -59,7 +58,7 @@ def word_of(name: str) -> str:
 def is_known(name: str) -> bool:
     """Whether the name of a column means something to Darkroom."""
     word = word_of(name)
-    return word in {*KEYS, *FIELDS, ERROR, "recipe"} or word in option_names() or word.startswith(_LABEL)
+    return word in {*KEYS, *FIELDS, ERROR} or word in option_names() or word.startswith(_LABEL)
 
 
 def columns_of(names: Sequence[str], *, is_table: bool = True) -> Columns:
@@ -67,8 +66,8 @@ def columns_of(names: Sequence[str], *, is_table: bool = True) -> Columns:
     found = Columns()
     for name in names:
         word = word_of(name)
-        if word == "recipe" or (word == "options" and is_table):
-            _refuse(name, _RECIPES if word == "recipe" else _OBJECT)
+        if word == "options" and is_table:
+            _refuse(name, _OBJECT)
         elif word in KEYS:
             found.keys["key"] = _once(found.keys, "key", name)
         elif word in FIELDS:

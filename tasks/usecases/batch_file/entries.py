@@ -54,6 +54,7 @@ class Reading:
             prompt="",
             options=cells.options(),
             follow_up=cells.follow_up(),
+            recipe=cells.text("recipe"),
             priority=cells.priority(),
             provider=cells.text("provider"),
             operation=cells.operation(),

@@ -4,13 +4,14 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tasks.usecases.recipes import worst_cost
 from worker.errors import LedgerUnavailable
 from worker.generation import Operation
 from worker.ledger.budget import By, Standing
 from worker.ledger.generations import NewGeneration
 from worker.pricing import Prices, Quote, Tier, tier_of
 from worker.providers import provider_class
-from worker.recipes import steps_of
+from worker.recipes import Recipe, steps_of
 from worker.services import Services
 
 #: of a grid
@@ -53,6 +54,7 @@ class Estimator:
         self._prices = prices
         self._quotes: dict[tuple[str, Operation, Tier], Quote] = {}
         self._follow_ups: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._recipes: dict[tuple[str, str, Operation], int] = {}
         self._amounts: Counter[str] = Counter()
         self._later = self._unpriced = self._assumed = 0
 
@@ -63,11 +65,19 @@ class Estimator:
         self._amounts[new.provider] += quote.amount
         self._unpriced += not quote.amount
         self._assumed += bool(quote.assumed)
+        if new.recipe is not None:
+            self._later += self._of_recipe(new.provider, new.recipe, new.request.operation)
         if new.follow_up:
             following = (new.provider, new.follow_up)
             if following not in self._follow_ups:
                 self._follow_ups[following] = sum(self._most(new.provider, item) for item in new.follow_up)
             self._later += self._follow_ups[following]
+
+    def _of_recipe(self, provider: str, recipe: Recipe, operation: Operation) -> int:
+        following = (provider, recipe.sha256, operation)
+        if following not in self._recipes:
+            self._recipes[following] = worst_cost(provider, recipe, self._prices, operation)
+        return self._recipes[following]
 
     @property
     def total(self) -> int:

@@ -189,6 +189,7 @@ def _differences(known: Generation, one: NewGeneration) -> Iterator[tuple[str, o
         ),
         *((option, options[0].get(option), options[1].get(option)) for option in {**options[0], **options[1]}),
         ("follow_up", ",".join(known.follow_up), ",".join(one.follow_up)),
+        ("recipe", known.recipe_name, one.recipe and one.recipe.name),
         ("priority", known.priority, one.priority),
     ]
     if not known.provider_changes:

@@ -60,6 +60,8 @@ def _of_rows(pairs: Sequence[_Pair], request: BatchRequest) -> Iterator[str]:
             yield f"--option {name}={value}"
     if defaults.follow_up and any(one.follow_up != known.follow_up for one, known in pairs):
         yield f"--follow-up {defaults.follow_up}"
+    if defaults.recipe and any((one.recipe and one.recipe.sha256) != known.recipe for one, known in pairs):
+        yield f"--recipe {defaults.recipe} (rows keep the recipe that they started with)"
     if defaults.priority and any(one.priority != known.priority for one, known in pairs):
         yield f"--priority {defaults.priority}"
     if request.template is not None and any(one.request.prompt != known.prompt for one, known in pairs):

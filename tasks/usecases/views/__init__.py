@@ -4,6 +4,8 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.access import of_action, of_created_token, of_token
+from tasks.usecases.views.approvals import of_approval, of_approved, of_pending_approval
 from tasks.usecases.views.batches_check import of_batch_check, of_fault
 from tasks.usecases.views.batches_move import of_moved_batch
 from tasks.usecases.views.batches_results import of_download
@@ -32,6 +34,7 @@ from tasks.usecases.views.generations import (
     of_submitted,
     with_results,
 )
+from tasks.usecases.views.recipes import of_drawing, of_recipe, of_recipe_file
 from tasks.usecases.views.reports import (
     of_diagnosis,
     of_ledger_size,
@@ -48,16 +51,21 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_action",
+    "of_approval",
+    "of_approved",
     "of_batch_check",
     "of_batch_details",
     "of_batch_retried",
     "of_batch_submitted",
+    "of_created_token",
     "of_decided",
     "of_deleted",
     "of_details",
     "of_diagnosis",
     "of_dismissed",
     "of_download",
+    "of_drawing",
     "of_fault",
     "of_found_task",
     "of_generation",
@@ -68,9 +76,12 @@ __all__ = [
     "of_move",
     "of_moved_batch",
     "of_none_refused",
+    "of_pending_approval",
     "of_priced",
     "of_provider",
     "of_pruned",
+    "of_recipe",
+    "of_recipe_file",
     "of_reconciliation",
     "of_refused",
     "of_replayed",
@@ -82,6 +93,7 @@ __all__ = [
     "of_steered",
     "of_story",
     "of_submitted",
+    "of_token",
     "of_unconfirmed",
     "of_unread_callback",
     "of_upgraded",

@@ -16,23 +16,9 @@ if TYPE_CHECKING:
     from tasks.waiting import Wait
 
 _GENERATION = (
-    *(
-        "id",
-        "state",
-        "provider",
-        "providers",
-        "provider_changes",
-        "operation",
-        "action",
-        "prompt",
-        "options",
-        "key",
-        "task_id",
-        "parent",
-        "depth",
-    ),
-    *("root_key", "batch", "batch_id", "follow_up", "priority", "progress", "reason", "message", "actions"),
-    *("created_at", "updated_at", "submitted_at", "finished_at"),
+    *("id", "state", "provider", "providers", "provider_changes", "operation", "action", "prompt", "options", "key"),
+    *("task_id", "parent", "depth", "root_key", "batch", "batch_id", "follow_up", "recipe", "step", "priority"),
+    *("progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at", "finished_at"),
 )
 #: states of charges
 _PAID = ("spent", "late")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.ledger.maintenance import LedgerSize
 
 #: tables that are told of even where nothing goes
-_PRUNED = ("callbacks", "assets", "events", "deliveries", "heartbeats")
+_PRUNED = ("callbacks", "assets", "events", "deliveries", "heartbeats", "actions")
 
 
 def of_risky_asset(risky: "RiskyAsset") -> dict[str, Any]:

@@ -171,6 +171,22 @@ def test_the_only_prompt_needs_no_place_and_one_of_several_does(services: Servic
         assert str(caught.value).startswith(told)
 
 
+def test_who_asked_is_in_the_history_of_what_was_created(services: Services) -> None:
+    checked = check(services, SubmitRequest(entries=[FOX], defaults=Defaults(created_by="studio (API)")))
+    (fox,) = submit(services, checked).generations
+    (owl,) = submit(services, check(services, SubmitRequest(entries=[OWL]))).generations
+    histories = services.ledger.generations.transitions_of([fox.id, owl.id])
+    assert histories[fox.id][0].cause == "created by studio (API)"
+    assert histories[owl.id][0].cause == "created"
+
+
+def test_who_asked_for_a_follow_up_is_in_its_history(services: Services) -> None:
+    parent = stories.archived(services.ledger, actions=("upscale1",))
+    request = FollowUpRequest(parent_id=parent, action="upscale1", created_by="studio (API)")
+    (larger,) = submit(services, check(services, request)).generations
+    assert services.ledger.generations.transitions_of([larger.id])[larger.id][0].cause == "created by studio (API)"
+
+
 def test_a_key_that_two_entries_have_is_refused_with_both_places(services: Services) -> None:
     entries = [Entry(place=Place("f", line, 1), prompt="a fox", key="fox") for line in (1, 2)]
     with pytest.raises(

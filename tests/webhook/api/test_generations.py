@@ -210,6 +210,14 @@ def test_a_body_that_is_not_as_described_is_refused_with_its_places(client: Flas
     assert count(ledger) == 0
 
 
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity", '[1, {"a": 1e999}]'])
+def test_a_number_that_json_does_not_have_is_refused(client: FlaskClient, ledger: Ledger, number: str):
+    body = f'{{"prompt": "a red fox", "options": {{"version": {number}}}}}'
+    answer = client.post("/v1/generations", data=body, content_type="application/json", headers=KEY)
+    problem(answer, 400, "not_json")
+    assert count(ledger) == 0
+
+
 def test_a_provider_that_is_not_set_up_is_the_callers_mistake_only_where_it_is_named(
     services_for: Callable[..., Services], rung: list[str], ledger: Ledger
 ):

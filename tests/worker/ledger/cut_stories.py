@@ -29,7 +29,7 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
 from worker.generation import Outcome, Refused, Status
 from worker.ledger import Ledger
-from worker.ledger.access import Once
+from worker.ledger.access import NewAction, NewToken, Once
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
@@ -372,7 +372,7 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.clock.advance(days=40)
     before = process.clock() - timedelta(days=30)
     process.try_once("maintenance.forget", ["quick@host"])
-    for verb in ("prune_callbacks", "prune_links", "prune_events", "prune_heartbeats"):
+    for verb in ("prune_callbacks", "prune_links", "prune_events", "prune_heartbeats", "prune_actions"):
         process.repeat(f"maintenance.{verb}", before)
     process.repeat("maintenance.fold_counts")
 
@@ -410,6 +410,17 @@ def a_batch_is_steered(process: Process) -> None:
     process.notify()
 
 
+def a_program_uses_the_api(process: Process) -> None:
+    wanted = NewToken(name="studio", sha256="a" * 64, hint="dk_live_Ab3d", scopes=["*"], created_by="somebody")
+    process.command("access.create_token", wanted)
+    (token,) = process.ledger.access.tokens()
+    process.try_once("access.note_token_use", token.id)
+    # Nothing is carried out that could not be written down; it is asked for again.
+    action_id = process.repeat("access.record_action", NewAction(door="api", actor="studio", action="POST /v1/x"))
+    process.try_once("access.record_answer", action_id, 201, "gen_1")
+    process.command("access.revoke_token", "studio")
+
+
 def a_program_asks(process: Process) -> None:
     """It repeats what was not answered, with the same idempotency key."""
     process.repeat("events.register_subscribers", [SHOP])
@@ -441,6 +452,7 @@ def a_program_asks(process: Process) -> None:
 
 
 STORIES = (
+    a_program_uses_the_api,
     a_batch_goes_its_way,
     people_decide,
     a_ledger_is_restored,

@@ -14,13 +14,26 @@ _ADDED = {
     "INDEX": (
         *("uq_batches_unique_name", "ix_batches_source_sha256", "ix_generations_key", "ix_generations_row"),
         *("ix_generations_failing_over", "ix_batches_starting", "ix_flows_flow", "ix_generations_held_label"),
-        *("uq_api_tokens_name", "ix_idempotency_keys_created"),
+        *("uq_api_tokens_name", "ix_idempotency_keys_created", "ix_generations_recipe_due"),
     ),
-    "TABLE": ("actions", "api_tokens", "idempotency_keys", "input_uses", "inputs", "label_budgets", "labels"),
+    "TABLE": (
+        "approvals",
+        "recipes",
+        "actions",
+        "api_tokens",
+        "idempotency_keys",
+        "input_uses",
+        "inputs",
+        "label_budgets",
+        "labels",
+    ),
 }
 _COLUMNS = {
     "batches": ("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
-    "generations": ("input", "row_number", "row_sha256", "row_version", "providers", "provider_changes", "held_label"),
+    "generations": (
+        *("recipe", "recipe_name", "step", "followed_failure_at", "followed_success_at", "followed_archive_at"),
+        *("input", "row_number", "row_sha256", "row_version", "providers", "provider_changes", "held_label"),
+    ),
 }
 
 

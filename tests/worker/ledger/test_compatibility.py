@@ -27,6 +27,7 @@ pytestmark = pytest.mark.matrix
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
+    "access.record_answer",
     "assets.record",
     "assets.renew",
     "callbacks.postpone",

@@ -18,8 +18,13 @@ from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.schema import metadata
 
-#: one that is no transaction: it is committed by its only statement
-ALONE = {"callbacks.store": "INSERT INTO callbacks"}
+#: those that are no transaction: each is committed by its only statement
+ALONE = {
+    "access.note_token_use": "UPDATE api_tokens",
+    "access.record_action": "INSERT INTO actions",
+    "access.record_answer": "UPDATE actions",
+    "callbacks.store": "INSERT INTO callbacks",
+}
 OTHERS_ARE_AT_WORK = text(
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
     "AND xact_start IS NOT NULL AND backend_type = 'client backend'"

@@ -13,8 +13,8 @@ from sqlalchemy import BigInteger, Column, Float, Integer, LargeBinary, SmallInt
 from tests.factories import queued
 from worker import ledger as ledger_room
 from worker.ledger import Ledger
-from worker.ledger.schema import CleanText, UtcDateTime, generations
-from worker.ledger.statements import IDS, Query, columns_of, query
+from worker.ledger.schema import CleanText, UtcDateTime, generations, prunes
+from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring, query
 
 PYTHON = {
     CleanText: str, UtcDateTime: datetime, Integer: int, BigInteger: int, SmallInteger: int, Float: float,
@@ -79,3 +79,13 @@ def test_each_field_of_a_row_has_the_type_of_its_column():
             assert all(issubclass(kind, expected) for kind in kinds - {types.NoneType}), f"{name}: {column.key}"
             seen += 1
     assert seen > 100
+
+
+def test_an_insert_that_leaves_rows_alone_says_how_many_were_new(ledger: Ledger) -> None:
+    """On PostgreSQL SQLAlchemy says -1 of an INSERT whose count it has not been asked to keep."""
+    row = {"kind": "events", "before": ledger.database.clock()}
+    counts = []
+    for _ in range(2):
+        with ledger.database.write() as connection:
+            counts.append(connection.execute(insert_ignoring(connection, prunes), row).rowcount)
+    assert counts == [1, 0]

@@ -269,6 +269,7 @@ def test_follow_ups_that_could_not_be_created_are_tried_again_within_minutes(
 
 #: when something was, or when it ends whatever the clock says; what dispatch or the gate puts right itself
 NOT_WAITED_FOR = {
+    "actions.at", "api_tokens.created_at", "api_tokens.expires_at", "api_tokens.revoked_at", "api_tokens.used_at",
     "accounts.open_until", "accounts.opened_at", "accounts.paused_at", "accounts.paused_until", "accounts.refilled_at",
     "accounts.shrunk_at", "assets.accepted_at", "assets.at_risk_at",
     "assets.deadline", "attempts.sent_at", "attempts.settled_at", "batches.completed_at", "batches.created_at",

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from worker.errors import RequestInvalid
 from worker.generation import Operation
-from worker.recipes.follow_up_expression import FollowUp, expand, parse_follow_ups, steps_of
-
-OFFERED = ("upscale1", "upscale2", "upscale3", "upscale4", "reroll", "variation1", "variation2", "zoom_out_2x")
+from worker.recipes import Pick
+from worker.recipes.follow_up_expression import as_recipe, parse_follow_ups, steps_of
 
 
 def parsed(text: str, *, max_depth: int = 3, max_follow_ups: int = 16) -> tuple[str, ...]:
@@ -55,8 +54,7 @@ def test_any_text_is_understood_or_refused(text: str):
     except RequestInvalid:
         return
     assert len(items) <= 16
-    created, _ = expand(items, OFFERED, limit=16)
-    assert {item.action for item in created} <= set(OFFERED)
+    assert [step.id for step in as_recipe(items, max_fan_out=16).steps] == list(items)
 
 
 def test_the_steps_of_an_item_are_operations():
@@ -67,37 +65,9 @@ def test_the_steps_of_an_item_are_operations():
     ]
 
 
-def test_one_action():
-    assert expand(["upscale2"], OFFERED, limit=16) == ([FollowUp("upscale2", ())], [])
-
-
-def test_all_of_a_family_in_the_order_offered():
-    created, refused = expand(["variation:all", "upscale1"], OFFERED, limit=16)
-    assert [item.action for item in created] == ["variation1", "variation2", "upscale1"]
-    assert refused == []
-
-
-def test_what_follows_goes_with_its_action():
-    created, _ = expand(["upscale:all/zoom_out_2x/reroll", "upscale1/reroll", "upscale1"], OFFERED[:2], limit=16)
-    assert created == [
-        FollowUp("upscale1", ("zoom_out_2x/reroll", "reroll")), FollowUp("upscale2", ("zoom_out_2x/reroll",)),
-    ]  # fmt: skip
-
-
-def test_what_is_not_offered_is_told():
-    assert expand(["upscale1", "pan:all"], ["reroll"], limit=16) == (
-        [],
-        ["upscale1 is not offered; offered: reroll", "pan:all is not offered; offered: reroll"],
-    )
-    assert expand(["upscale1"], [], limit=16)[1] == ["upscale1 is not offered; offered: nothing"]
-
-
-def test_more_than_the_limit_are_not_created_but_told():
-    created, refused = expand(["upscale:all"], OFFERED, limit=3)
-    assert [item.action for item in created] == ["upscale1", "upscale2", "upscale3"]
-    assert refused == ["upscale4 would be more than the 3 follow-ups allowed"]
-
-
-def test_a_provider_that_offers_one_action_twice_gets_it_once():
-    created, _ = expand(["upscale:all"], ["upscale1", "upscale1"], limit=16)
-    assert created == [FollowUp("upscale1", ())]
+def test_it_is_short_for_a_recipe_with_a_step_for_each_item():
+    recipe = as_recipe(("upscale1/zoom_out_2x", "variation:all"), max_fan_out=16)
+    assert [(step.id, step.do, step.pick) for step in recipe.steps] == [
+        ("upscale1/zoom_out_2x", "upscale1", Pick()),
+        ("variation:all", "variation", Pick()),
+    ]

@@ -42,6 +42,9 @@ from worker.secrets.redaction import RedactingFormatter, configure_logging, reda
         "https://x.example/#access_token=S3CRET&x=1",
         "signed with whsec_S3CRETS3CRET+/S3CRET==",
         "auth=S3CRET hmac=S3CRET api-token=S3CRET",
+        "the token dk_live_S3CRETS3CRET was used, and 'dk_test_S3CRETS3CRET'",
+        r'{"said": "{\"token\": \"dk_live_S3CRETS3CRET\"}"}',
+        "/v1/generations/dk_live_S3CRETS3CRET?x=1",
     ],
 )
 def test_a_secret_is_not_shown(line: str):
@@ -58,6 +61,7 @@ def test_a_secret_is_not_shown(line: str):
         "https://host:8000/path",
         "gen_0123 moved from queued to submitting",
         "at 12:30:15 user@example.com wrote",
+        "the token studio (dk_live_Ab3d)",
         "the author=me, keys=7, is=not, basis=3, tokens=12, https://cdn.example/a?author=me&basis=1#design=2",
     ],
 )

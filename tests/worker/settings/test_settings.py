@@ -106,6 +106,8 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
             "MJPROXY_RESULT_HOSTS: 'github.io' is a suffix under which",
         ),
         ("DARKROOM_POLL_SECONDS", "1e300", "DARKROOM_POLL_SECONDS: '1e300' is not a number above 0 up to 86,400"),
+        ("DARKROOM_API_RATE", "fast", "DARKROOM_API_RATE: 'fast' is not a rate such as 100/second"),
+        ("DARKROOM_API_RATE", "0/minute", "DARKROOM_API_RATE: '0/minute' is not a rate of 1 to 100,000 requests"),
         ("DARKROOM_CONFIRM", "maybe", "DARKROOM_CONFIRM: 'maybe' is not always, unsigned or never"),
         (
             "DARKROOM_BATCH_RESULTS",

@@ -1,8 +1,22 @@
 """The bases of all models."""
 
+from math import isfinite
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+
+def _finite(value: JsonValue) -> JsonValue:
+    """JSON has no infinite numbers, but parsers make them of 1e999 and NaN."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError("the number is too large, or is none")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _finite(part)
+    return value
+
+
+#: any JSON
+Value = Annotated[JsonValue, AfterValidator(_finite)]
 
 
 class RequestModel(BaseModel):

@@ -3,9 +3,9 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, JsonValue, RootModel, StringConstraints, Tag
+from pydantic import BeforeValidator, Discriminator, Field, RootModel, StringConstraints, Tag
 
-from webhook.api.models.base import Document, Page, RequestModel
+from webhook.api.models.base import Document, Page, RequestModel, Value
 from worker.generation import AssetKind, AssetState, Operation, State
 
 #: generations of one request
@@ -55,7 +55,7 @@ class NewGeneration(RequestModel):
         Field(description="One provider, or several in order of preference.", examples=["acedata", ["kie", "acedata"]]),
     ] = None
     options: Annotated[
-        dict[str, JsonValue],
+        dict[str, Value],
         Field(
             description="As in `GET /v1/providers`. Images are links, `data:` links or references from `/v1/uploads`.",
             examples=[{"version": "7", "aspect_ratio": "16:9"}],
@@ -115,7 +115,7 @@ class ActionRequest(RequestModel):
         str, Field(min_length=1, max_length=100, description="One of the parent's `actions`.", examples=["upscale1"])
     ]
     prompt: Annotated[str | None, Field(max_length=100_000, description="Replaces the parent's.")] = None
-    options: Annotated[dict[str, JsonValue], Field(description="As in `GET /v1/providers`.")] = {}  # noqa: RUF012
+    options: Annotated[dict[str, Value], Field(description="As in `GET /v1/providers`.")] = {}  # noqa: RUF012
     key: Annotated[Key | None, Field(description="Your own name for it.")] = None
     labels: Annotated[dict[str, str], Field(description="Besides the parent's.")] = {}  # noqa: RUF012
     priority: Annotated[int, Field(ge=-(2**31), lt=2**31, description="Higher goes first.")] = 0

@@ -1,6 +1,8 @@
-"""Access: idempotency keys of requests."""
+"""Access: tokens, idempotency keys of requests, and the log of actions."""
 
 from worker.ledger.access.access import Access
+from worker.ledger.access.actions import Action, NewAction
 from worker.ledger.access.once import Once, Result, claim, keep
+from worker.ledger.access.tokens import NewToken, Token
 
-__all__ = ["Access", "Once", "Result", "claim", "keep"]
+__all__ = ["Access", "Action", "NewAction", "NewToken", "Once", "Result", "Token", "claim", "keep"]

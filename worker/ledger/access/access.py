@@ -1,8 +1,10 @@
-"""The façade for who may do what, and what was asked before."""
+"""The façade for who may do what, who did what, and what was asked before."""
 
+from worker.ledger.access.actions import Actions
 from worker.ledger.access.long_requests import LongRequests
 from worker.ledger.access.replays import Replays
+from worker.ledger.access.tokens import Tokens
 
 
-class Access(LongRequests, Replays):
+class Access(Tokens, Actions, LongRequests, Replays):
     """See the modules of these parts."""

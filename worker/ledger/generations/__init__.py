@@ -1,5 +1,6 @@
 """Generations: creation, control, follow-ups, import, deletion, queries."""
 
+from worker.ledger.generations.asking import NewApproval
 from worker.ledger.generations.batch_facts import BatchFacts, BatchMoney, Failure
 from worker.ledger.generations.control import Retried
 from worker.ledger.generations.counting import Counting
@@ -7,14 +8,21 @@ from worker.ledger.generations.create import Created
 from worker.ledger.generations.creation import NewGeneration
 from worker.ledger.generations.file_batches import CHOICE, FileBatch, KnownRow, RowsTaken, Written
 from worker.ledger.generations.finding import Batch, Keyed, dedupe_of, short_id
-from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollowUp
+from worker.ledger.generations.follow_ups import (
+    DUE,
+    LONGEST_WAIT,
+    RECIPES_DUE,
+    DueSteps,
+    RefusedFollowUp,
+    create_within,
+)
 from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.queries import Move, Story
 from worker.ledger.generations.results import BatchResult, ResultColumns
 from worker.ledger.generations.snapshots import FollowedBy, Snapshot
 from worker.ledger.generations.task_import import EARLIER, LATER, Known, Orphan, Place, Placed, WithoutTask
 from worker.ledger.generations.unfinished import BeingWritten
-from worker.ledger.lineage import dedupe_of_follow_up
+from worker.ledger.lineage import dedupe_of_follow_up, dedupe_of_step
 
 __all__ = [
     "CHOICE",
@@ -22,6 +30,7 @@ __all__ = [
     "EARLIER",
     "LATER",
     "LONGEST_WAIT",
+    "RECIPES_DUE",
     "Batch",
     "BatchFacts",
     "BatchMoney",
@@ -29,6 +38,7 @@ __all__ = [
     "BeingWritten",
     "Counting",
     "Created",
+    "DueSteps",
     "Failure",
     "FileBatch",
     "FollowedBy",
@@ -37,6 +47,7 @@ __all__ = [
     "Known",
     "KnownRow",
     "Move",
+    "NewApproval",
     "NewGeneration",
     "Orphan",
     "Place",
@@ -49,7 +60,9 @@ __all__ = [
     "Story",
     "WithoutTask",
     "Written",
+    "create_within",
     "dedupe_of",
     "dedupe_of_follow_up",
+    "dedupe_of_step",
     "short_id",
 ]

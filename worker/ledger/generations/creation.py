@@ -12,6 +12,7 @@ from worker.errors import KeyTaken
 from worker.generation import Generation, GenerationRequest, Operation, State
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.flows import Flow, line_up
+from worker.ledger.generations.recipes import write_recipes
 from worker.ledger.generations.splits import begin_splits
 from worker.ledger.generations.unfinished import BeingWritten
 from worker.ledger.inputs import write_uses
@@ -20,6 +21,7 @@ from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
 from worker.ledger.statements import IDS, Query, insert_rows
 from worker.pricing import tier_of
+from worker.recipes import After, Recipe
 
 
 class Owner(NamedTuple):
@@ -57,6 +59,8 @@ class NewGeneration:
 
     `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
     name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
+    `recipe`: which it follows; `step`: of it, that made this one; `created_by`: who asked for it, where its history
+    tells that.
     """
 
     provider: str
@@ -75,6 +79,9 @@ class NewGeneration:
     providers: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    created_by: str | None = None
+    recipe: Recipe | None = None
+    step: str | None = None
 
 
 class NewRow(TypedDict):
@@ -112,6 +119,12 @@ class NewRow(TypedDict):
     row_version: int | None
     providers: Sequence[str] | None
     provider_changes: None
+    recipe: str | None
+    recipe_name: str | None
+    step: str | None
+    followed_failure_at: datetime | None
+    followed_success_at: datetime | None
+    followed_archive_at: datetime | None
 
 
 #: the row that would be written, and what it was made of
@@ -189,6 +202,7 @@ def insert_new(
 
     Raises BeingWritten for what belongs to an unfinished batch of others.
     """
+    write_recipes(changes, [new.recipe for _, new in wanted if new.recipe])
     # In order of key, so that two who write the same keys never wait for each other in a circle.
     insert_rows(connection, generations, [row for row, _ in sorted(wanted, key=_by_key)], ignoring=True)
     owners = _owners(connection, [row["dedupe"] for row, _ in wanted if row["dedupe"]])
@@ -202,7 +216,8 @@ def insert_new(
         elif owners[row["dedupe"]].id != row["id"]:
             continue
         changes.bind(row["id"], provider=row["provider"])
-        changes.record(row["id"], row["batch_id"], None, State.QUEUED, "created")
+        cause = "created" if new.created_by is None else f"created by {new.created_by}"
+        changes.record(row["id"], row["batch_id"], None, State.QUEUED, cause)
         created.append((row, new))
     begin_splits(changes, [row["id"] for row, new in created if new.request.operation is Operation.SPLIT])
     write_labels(connection, [(row["id"], new.labels) for row, new in created])
@@ -276,6 +291,7 @@ def labelled(
 
 def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, pinned: str) -> NewRow:
     tier = tier_of(new.request)
+    moments = {step.after for step in new.recipe.after(new.step)} if new.recipe else ()
     return {
         "id": new_id("gen", now),
         "batch_id": batch_id,
@@ -309,4 +325,10 @@ def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, 
         "row_version": None if new.row_number is None else new.row_version,
         "providers": list(new.providers) or None,
         "provider_changes": None,
+        "recipe": None if new.recipe is None else new.recipe.sha256,
+        "recipe_name": None if new.recipe is None else new.recipe.name,
+        "step": new.step,
+        "followed_failure_at": None if After.FAILED in moments else now,
+        "followed_success_at": None if After.SUCCEEDED in moments else now,
+        "followed_archive_at": None if After.ARCHIVED in moments else now,
     }

@@ -1,25 +1,35 @@
 """Follow-ups: created from an archived parent in the transaction that marks the parent as followed up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import select, text, update
+from sqlalchemy import bindparam, case, func, select, text, update
 
-from worker.generation import Generation
+from worker.generation import Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
+from worker.ledger.generations.asking import NewApproval, ask
 from worker.ledger.generations.creation import NewGeneration, insert_generations
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
-from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, generations
+from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, RECIPE_DUE, CleanText, generations
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of
+from worker.recipes import After
 
 #: after so many tries a parent whose follow-ups cannot be created is set aside for a person
 MAX_TRIES = 5
 _FIRST_WAIT = timedelta(seconds=10)
 #: between two tries
 LONGEST_WAIT = _FIRST_WAIT * 2 ** (MAX_TRIES - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class DueSteps:
+    """A generation for which steps of its recipe are due, and what happened to it."""
+
+    generation: Generation
+    moment: After
 
 
 class _Refused(NamedTuple):
@@ -34,6 +44,23 @@ DUE = select(*GENERATION).where(
     text(FOLLOW_UP_DUE), _g.follow_up_not_before.is_(None) | (_g.follow_up_not_before <= NOW)
 )
 _NEXT = Query(GenerationRow, DUE.order_by(_g.batch_id).limit(LIMIT))
+#: the moment of a recipe → when its steps were done, and the states in which they are due
+_MARKS: Mapping[After, tuple[str, tuple[State, ...]]] = {
+    After.FAILED: ("followed_failure_at", (State.FAILED,)),
+    After.SUCCEEDED: ("followed_success_at", (State.SUCCEEDED, State.ARCHIVED, State.EXPIRED)),
+    After.ARCHIVED: ("followed_archive_at", (State.ARCHIVED,)),
+}
+RECIPES_DUE = select(*GENERATION).where(
+    text(RECIPE_DUE), _g.follow_up_not_before.is_(None) | (_g.follow_up_not_before <= NOW)
+)
+_NEXT_STEPS = {
+    moment: Query(
+        GenerationRow,
+        RECIPES_DUE.where(_g.state.in_(states), _g[mark].is_(None)).order_by(_g.batch_id).limit(LIMIT),
+    )
+    for moment, (mark, states) in _MARKS.items()
+}
+_CHILDREN = select(func.count()).where(_g.parent_id == bindparam("of", type_=CleanText()))
 _REFUSED = Query(
     _Refused,
     select(*columns_of(generations, _Refused)).where(text(FOLLOW_UP_REFUSED)).order_by(_g.id.desc()).limit(LIMIT),
@@ -57,40 +84,67 @@ class FollowUps(Part):
             rows = _NEXT.all(connection, limit=limit, now=self._database.clock())
         return [to_generation(row) for row in rows]
 
-    def create_follow_ups(self, parent: Generation, children: Sequence[NewGeneration], refused: Sequence[str]) -> int:
-        """Create them and mark the parent; 0 if another worker has done it. `refused`: why others are missing."""
+    def due_steps(self, limit: int) -> list[DueSteps]:
+        """Return generations for which steps of their recipe are due."""
         now = self._database.clock()
+        with self._database.read() as connection:
+            return [
+                DueSteps(to_generation(row), moment)
+                for moment, query in _NEXT_STEPS.items()
+                for row in query.all(connection, limit=limit, now=now)
+            ]
+
+    def create_follow_ups(
+        self,
+        parent: Generation,
+        children: Sequence[NewGeneration],
+        refused: Sequence[str],
+        approvals: Sequence[NewApproval] = (),
+        *,
+        moment: After = After.ARCHIVED,
+        most: int | None = None,
+    ) -> int:
+        """Create them and mark the parent; 0 if another worker has done it. `refused`: why others are missing.
+
+        `moment`: of the steps that made them; `most`: children that the parent may have in all; more are refused.
+        """
+        now = self._database.clock()
+        mark = "followed_up_at" if parent.recipe is None else _MARKS[moment][0]
         with self._database.write() as connection:
             changes = Changes(connection, now)
             marked = connection.execute(
                 update(generations)
-                .where(_g.id == parent.id, _g.followed_up_at.is_(None))
-                .values(followed_up_at=now, follow_up_error=None)
+                .where(_g.id == parent.id, _g[mark].is_(None))
+                .values({mark: now, "follow_up_error": None, "follow_up_tries": 0, "follow_up_not_before": None})
             )
             if marked.rowcount != 1:
                 return 0
-            if children:
-                insert_generations(connection, changes, children, None)
-            for reason in refused:
+            created, more = create_within(changes, parent, children, most)
+            ask(changes, parent, approvals)
+            for reason in (*refused, *more):
                 changes.event("follow_up.refused", generation_id=parent.id, batch_id=parent.batch_id, reason=reason)
             changes.look_at_batch(parent.batch_id)
             changes.flush()
-        return len(children)
+        return created
 
     def record_follow_up_failure(self, parent: Generation, error: str) -> bool:
         """Record why they could not be created; True after the last try, which makes them a dead letter."""
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
-            mine = update(generations).where(_g.id == parent.id, text(FOLLOW_UP_DUE))
-            tried = mine.values(follow_up_tries=_g.follow_up_tries + 1, follow_up_error=error)
+            is_due = FOLLOW_UP_DUE if parent.recipe is None else RECIPE_DUE
+            mine = update(generations).where(_g.id == parent.id, text(is_due))
+            # With an error, a recipe's would count as given up.
+            why = {"follow_up_error": error} if parent.recipe is None else {}
+            tried = mine.values(follow_up_tries=_g.follow_up_tries + 1, **why)
             tries = connection.execute(tried.returning(_g.follow_up_tries)).scalar()
             if tries is None:
                 return False
             if tries < MAX_TRIES:
                 connection.execute(mine.values(follow_up_not_before=now + _FIRST_WAIT * 2**tries))
                 return False
-            connection.execute(mine.values(followed_up_at=now))
+            marks = ["followed_up_at"] if parent.recipe is None else [mark for mark, _ in _MARKS.values()]
+            connection.execute(mine.values({**dict.fromkeys(marks, now), "follow_up_error": error}))
             changes.event("follow_up.refused", generation_id=parent.id, batch_id=parent.batch_id, reason=error)
             changes.look_at_batch(parent.batch_id)
             changes.flush()
@@ -109,8 +163,26 @@ class FollowUps(Part):
             changes = Changes(connection, self._database.clock())
             changes.lock([generation_id])
             mine = update(generations).where(_g.id == generation_id, text(FOLLOW_UP_REFUSED))
-            if connection.execute(mine.values(followed_up_at=None, **fresh)).rowcount != 1:
+            again = {
+                "followed_up_at": case((_g.recipe.is_(None), None), else_=_g.followed_up_at),
+                **{mark: case((_g.recipe.is_(None), _g[mark]), else_=None) for mark, _ in _MARKS.values()},
+            }
+            if connection.execute(mine.values({**again, **fresh})).rowcount != 1:
                 return False
             changes.reopen_batch_of(generation_id)
             changes.flush()
         return True
+
+
+def create_within(
+    changes: Changes, parent: Generation, children: Sequence[NewGeneration], most: int | None
+) -> tuple[int, list[str]]:
+    """Create as many as the parent may have; return how many, and why others were not. The caller holds the parent."""
+    if not children:
+        return 0, []
+    room = len(children)
+    if most is not None:
+        room = max(0, most - int(changes.connection.execute(_CHILDREN, {"of": parent.id}).scalar_one()))
+    insert_generations(changes.connection, changes, children[:room], None)
+    names = (one.step or one.request.action or one.request.operation for one in children[room:])
+    return len(children[:room]), [f"{name} would be more than the {most} follow-ups allowed" for name in names]

@@ -8,6 +8,7 @@ from worker.ledger.generations.file_batches import FileBatches
 from worker.ledger.generations.finding import Finding
 from worker.ledger.generations.follow_ups import FollowUps
 from worker.ledger.generations.queries import Queries
+from worker.ledger.generations.recipes import Recipes
 from worker.ledger.generations.results import Results
 from worker.ledger.generations.snapshots import Snapshots
 from worker.ledger.generations.task_import import TaskImport
@@ -15,7 +16,18 @@ from worker.ledger.outcome import Outcomes
 
 
 class Generations(
-    Creation, FileBatches, Outcomes, Control, FollowUps, TaskImport, Deletion, Finding, BatchReports, Queries, Results,
+    Creation,
+    FileBatches,
+    Outcomes,
+    Control,
+    FollowUps,
+    TaskImport,
+    Deletion,
+    Finding,
+    BatchReports,
+    Queries,
+    Results,
+    Recipes,
     Snapshots,
-):  # fmt: skip
+):
     """Creation, control, follow-ups, import, deletion, queries, snapshots and results of generations."""

@@ -4,10 +4,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Select, select, text
 
+from worker.ledger.approvals import OVERDUE, UNASKED
 from worker.ledger.batches import START_DUE
 from worker.ledger.database import Database, Part
 from worker.ledger.events import DUE as NOTIFY_DUE
 from worker.ledger.generations import DUE as FOLLOW_UPS_DUE
+from worker.ledger.generations import RECIPES_DUE
 from worker.ledger.maintenance.future_times import pull_back
 from worker.ledger.schema import (
     AWAKE,
@@ -67,7 +69,12 @@ _DUE: dict[Step, list[Select[*tuple[object, ...]]]] = {
         Step.ARCHIVE: [
             select(_a.id).where(text(UNSTORED), is_due) for is_due in (_a.not_before.is_(None), _a.not_before <= NOW)
         ],
-        Step.FOLLOW_UP: [FOLLOW_UPS_DUE.with_only_columns(_g.id)],
+        Step.FOLLOW_UP: [
+            FOLLOW_UPS_DUE.with_only_columns(_g.id),
+            RECIPES_DUE.with_only_columns(_g.id),
+            OVERDUE,
+            UNASKED,
+        ],
         Step.POLL: [select(_t.id).where(text(POLLED), _t.poll_at <= NOW)],
         Step.NOTIFY: [NOTIFY_DUE],
         Step.MANIFEST: [

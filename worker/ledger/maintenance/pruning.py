@@ -30,6 +30,7 @@ from worker.ledger.schema import (
     CleanText,
     DeliveryState,
     UtcDateTime,
+    actions,
     assets,
     callbacks,
     deliveries,
@@ -43,12 +44,19 @@ from worker.ledger.statements import IDS, LIMIT, Query, insert_ignoring
 
 #: rows that one transaction deletes at the most (of events: with their deliveries)
 BITE = 500
+#: the log of actions is kept for at least this long
+LEAST_OF_ACTIONS = timedelta(days=30)
 #: keys of requests are kept for so long at the least
 KEYS_KEPT = timedelta(days=7)
 
 
 class _Old(NamedTuple):
     id: int
+    at: datetime
+
+
+class _OldAction(NamedTuple):
+    id: str
     at: datetime
 
 
@@ -80,6 +88,9 @@ _EVENTS = Query(
     _Old,
     select(_e.id, _e.at).where(_e.id > bindparam("after"), _e.id < bindparam("end")).order_by(_e.id).limit(LIMIT),
 )
+# Likewise.
+_ACTIONS = Query(_OldAction, select(actions.c.id, actions.c.at).order_by(actions.c.id).limit(LIMIT))
+_OLD_ACTIONS = (actions.c.at < _BEFORE,)
 _LEFT_LONG_AGO = _s.left_at.is_not(None) & (_s.left_at < _BEFORE)
 _DELIVERIES = Query(
     _Owed,
@@ -102,6 +113,7 @@ _DROP_CALLBACKS = delete(callbacks).where(_c.id.in_(IDS))
 _DROP_LINKS = update(assets).where(_a.id.in_(IDS)).values(url="")
 _DROP_DELIVERIES = delete(deliveries).where(_d.event_id.in_(IDS))
 _DROP_EVENTS = delete(events).where(_e.id.in_(IDS))
+_DROP_ACTIONS = delete(actions).where(actions.c.id.in_(IDS))
 _KIND = bindparam("of", type_=CleanText())
 _NOTE = update(prunes).where(_p.kind == _KIND, _p.before < _BEFORE).values(before=_BEFORE)
 
@@ -157,6 +169,16 @@ class Pruning(Part):
             gone = connection.execute(delete(heartbeats).where(*_HEARTBEATS), {"before": before}).rowcount
         return Bite({"heartbeats": gone}, None)
 
+    def prune_actions(self, before: datetime) -> Bite:
+        """Delete actions from before then, but none of the last 30 days."""
+        before = self._of_actions(before)
+        with self._database.write() as connection:
+            oldest = _ACTIONS.all(connection, limit=BITE)
+            ids = [row.id for row in oldest if row.at < before]
+            if ids:
+                connection.execute(_DROP_ACTIONS, {"ids": ids})
+        return _bite("actions", ids)
+
     def prune_idempotency_keys(self, before: datetime) -> Bite:
         """Delete idempotency keys, if they are also older than a week: clients repeat a request for days."""
         before = self._keys_before(before)
@@ -171,6 +193,9 @@ class Pruning(Part):
             for table, is_old in ((callbacks, _CALLBACKS), (assets, _LINKS), (heartbeats, _HEARTBEATS)):
                 count = select(func.count()).select_from(table).where(*is_old)
                 found[table.name] = connection.execute(count, {"before": before}).scalar_one()
+            kept = {"before": self._of_actions(before)}
+            count = select(func.count()).select_from(actions).where(*_OLD_ACTIONS)
+            found[actions.name] = connection.execute(count, kept).scalar_one()
             found["idempotency_keys"] = connection.execute(
                 _COUNT_KEYS, {"before": self._keys_before(before)}
             ).scalar_one()
@@ -182,11 +207,14 @@ class Pruning(Part):
                 after = old.after
         return found
 
+    def _of_actions(self, before: datetime) -> datetime:
+        return min(before, self._database.clock() - LEAST_OF_ACTIONS)
+
     def _keys_before(self, before: datetime) -> datetime:
         return min(before, self._database.clock() - KEYS_KEPT)
 
 
-def _bite(table: str, ids: Sequence[int]) -> Bite:
+def _bite(table: str, ids: Sequence[object]) -> Bite:
     return Bite({table: len(ids)}, 0 if len(ids) == BITE else None)
 
 

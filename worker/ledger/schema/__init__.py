@@ -33,6 +33,7 @@ from worker.ledger.schema.notify_tables import (
     subscribers,
 )
 from worker.ledger.schema.pacing_tables import AWAKE, accounts, flows, provider_limits
+from worker.ledger.schema.recipe_tables import APPROVAL_MOVES, ASKED, UNSENT, ApprovalState, approvals, recipes
 from worker.ledger.schema.tables import (
     ANY_ACCOUNT,
     AT_PROVIDER,
@@ -49,6 +50,7 @@ from worker.ledger.schema.tables import (
     LIVE,
     NEVER,
     POLLED,
+    RECIPE_DUE,
     REFUSED,
     SENDING,
     SET_ASIDE,
@@ -79,6 +81,8 @@ from worker.ledger.schema.types import AnyTable, CleanText, Json, UtcDateTime, i
 __all__ = [
     "ALL",
     "ANY_ACCOUNT",
+    "APPROVAL_MOVES",
+    "ASKED",
     "AT_PROVIDER",
     "AWAKE",
     "BY_STATE",
@@ -101,6 +105,7 @@ __all__ = [
     "NEVER",
     "POLLED",
     "POSSIBLE",
+    "RECIPE_DUE",
     "REFUSED",
     "RELEASED",
     "RESERVED",
@@ -116,12 +121,14 @@ __all__ = [
     "UNDELIVERED",
     "UNDESCRIBED",
     "UNFINISHED",
+    "UNSENT",
     "UNSTORED",
     "VALID",
     "WAITING",
     "WITH_RESULTS",
     "AnyBudgetKey",
     "AnyTable",
+    "ApprovalState",
     "BudgetKey",
     "BudgetKind",
     "ChargeState",
@@ -134,6 +141,7 @@ __all__ = [
     "accounts",
     "actions",
     "api_tokens",
+    "approvals",
     "assets",
     "attempts",
     "batches",
@@ -159,6 +167,7 @@ __all__ = [
     "metadata",
     "provider_limits",
     "prunes",
+    "recipes",
     "storable",
     "subscribers",
     "transitions",

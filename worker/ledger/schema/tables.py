@@ -127,6 +127,11 @@ generations = Table(
     Column("providers", Json),
     # Where it was before, and why it went on: a list of `worker.generation.ProviderChange`.
     Column("provider_changes", Json),
+    # The recipe that it follows (`recipes`), its name, and its step that made this one (None: it was submitted).
+    *(Column(name, CleanText) for name in ("recipe", "recipe_name", "step")),
+    # When the recipe's steps were done that follow its failure, its success and its archiving. Not `followed_up_at`,
+    # which is set from the start: a version that knows no recipes must not take them for done.
+    *(Column(name, UtcDateTime) for name in ("followed_failure_at", "followed_success_at", "followed_archive_at")),
 )
 
 #: `pinned` of what may go to any account of its provider
@@ -144,6 +149,12 @@ IN_FLIGHT = f"({AT_PROVIDER}) OR ({DISPATCHED})"
 #: what was never sent and may go to another provider
 FAILING_OVER = f"{_QUEUED} AND dispatched_at IS NULL AND providers IS NOT NULL"
 FOLLOW_UP_DUE = f"{in_states('state', [State.ARCHIVED])} AND followed_up_at IS NULL"
+#: a recipe's steps that follow what happened to a generation
+RECIPE_DUE = (
+    f"recipe IS NOT NULL AND (({in_states('state', [State.FAILED])} AND followed_failure_at IS NULL) OR "
+    f"({in_states('state', [State.SUCCEEDED, State.ARCHIVED, State.EXPIRED])} AND followed_success_at IS NULL) OR "
+    f"({in_states('state', [State.ARCHIVED])} AND followed_archive_at IS NULL))"
+)
 #: generations that may have stored assets
 WITH_RESULTS = in_states("state", [State.SUCCEEDED, State.EXPIRED, State.ARCHIVED])
 #: given up: it counts as followed up, and a person may let it be tried again
@@ -207,6 +218,7 @@ Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority, text(FLOW),
 Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
 Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
 Index("ix_generations_follow_up", _g.batch_id, **_where(FOLLOW_UP_DUE))
+Index("ix_generations_recipe_due", _g.batch_id, **_where(RECIPE_DUE))
 Index("ix_generations_follow_up_refused", _g.id, **_where(FOLLOW_UP_REFUSED))
 
 attempts = Table(

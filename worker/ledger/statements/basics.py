@@ -33,8 +33,9 @@ def insert_into(connection: Connection, table: AnyTable) -> postgresql.Insert | 
 
 
 def insert_ignoring(connection: Connection, table: AnyTable) -> Insert:
-    """An INSERT that leaves rows alone which are there already."""
-    return insert_into(connection, table).on_conflict_do_nothing()
+    """An INSERT that leaves rows alone which are there already; its `rowcount` says how many were new."""
+    # Otherwise SQLAlchemy forgets it on PostgreSQL, and -1 passes for a new row.
+    return insert_into(connection, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def update_row(connection: Connection, table: AnyTable, where: Values, **values: object) -> int:

@@ -18,7 +18,7 @@ from worker.ledger.generations import BatchResult
 FORMATS = (Format.CSV, Format.JSONL, Format.XLSX)
 _FAILING = (State.FAILED, State.EXPIRED)
 #: what stands before the options and behind them
-_FIRST, _LAST = ("prompt", "provider", "operation"), ("follow_up", "priority", "error")
+_FIRST, _LAST = ("prompt", "provider", "operation"), ("follow_up", "recipe", "priority", "error")
 
 
 #: what makes a template of a prompt, and the signs in one that stand for themselves only behind a backslash
@@ -74,6 +74,7 @@ class FailingRows:
             "provider": ",".join((generation.provider, *generation.providers)),
             "operation": generation.operation,
             "follow_up": ",".join(generation.follow_up),
+            "recipe": generation.recipe_name or "",
             "priority": generation.priority,
             "error": guarded(": ".join(why) or generation.state),
         }

@@ -84,7 +84,6 @@ def test_a_separator_inside_json_text_does_not_end_the_line() -> None:
         (b'{"prompt": "a", "operation": "upscale"}', "p.jsonl, line 1, column operation: expected one of imagine"),
         (b'{"prompt": "a", "priority": true}', "p.jsonl, line 1, column priority: expected a whole number"),
         (b'{"prompt": "a", "priority": 3000000000}', "p.jsonl, line 1, column priority: expected a whole number"),
-        (b'{"prompt": "a", "recipe": "shop"}', "p.jsonl, line 1, column recipe: recipes are not supported yet"),
         (b'{"prompt": "a", "key": "b", "sku": "c"}', "p.jsonl, line 1, column sku: key and sku mean the same"),
         (b'{"prompt": "a"} {"prompt": "b"}', "p.jsonl, line 1, column 16: expected the end of the line"),
         (b'{"prompt": "a"}\n{"prompt": "\xff"}', "p.jsonl, line 2, column 13: the byte 0xff is not UTF-8"),

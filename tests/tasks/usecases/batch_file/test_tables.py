@@ -137,7 +137,6 @@ def test_a_key_that_two_rows_have_is_told_with_both_lines(raw: str, told: str) -
         ("id,sku,prompt\n1,2,a\n", "p.csv, line 1, column sku: id and sku mean the same: rename one of them"),
         ("prompt,Prompt\n1,2\n", "p.csv, line 1, column Prompt: prompt and Prompt mean the same"),
         ("prompt,size,size\n1,2,3\n", "p.csv, line 1, column size: two columns are called size"),
-        ("prompt,recipe\na,b\n", "p.csv, line 1, column recipe: recipes are not supported yet"),
         ("prompt,label.\na,b\n", "p.csv, line 1, column label.: a column of labels needs the label's name"),
         ("prompt,options\na,b\n", "p.csv, line 1, column options: give each option a column of its own"),
         ("prompt,key\n", "p.csv contains no rows"),

@@ -1,0 +1,73 @@
+"""Carries out the decisions that steps of recipes wait for."""
+
+from collections.abc import Sequence
+
+from tasks.recipe_steps import Planned, plan_picked
+from worker.errors import RequestInvalid
+from worker.generation import State
+from worker.ledger.approvals import Approval, ApprovalState, Decided
+from worker.recipes import walk
+from worker.services import Services
+
+#: approvals that are ended at once
+_BATCH = 50
+#: who decides when nobody has
+NOBODY = "timeout"
+
+
+def pick(here: Services, approval: Approval, numbers: Sequence[int], *, by: str, why: str = "") -> Decided:
+    """Pick these images and create what follows. Raises RequestInvalid for images that are not there."""
+    asked = _Asked(here, approval)
+    return asked.decide(ApprovalState.DECIDED, numbers, asked.planned(numbers), by=by, why=why)
+
+
+def reject(here: Services, approval: Approval, *, by: str, why: str = "") -> Decided:
+    """Pick nothing."""
+    return _Asked(here, approval).decide(ApprovalState.REJECTED, (), Planned(), by=by, why=why)
+
+
+def end_overdue(here: Services) -> int:
+    """Do for those that nobody has decided in time what their step does otherwise; return how many were created."""
+    created = 0
+    while overdue := here.ledger.approvals.overdue(_BATCH):
+        created += sum(_Asked(here, approval).end().created for approval in overdue)
+    return created
+
+
+class _Asked:
+    """An approval with its generation and its step."""
+
+    def __init__(self, here: Services, approval: Approval) -> None:
+        self._here = here
+        self._approval = approval
+        (self._parent,) = here.ledger.generations.get([approval.generation_id])
+        sha256 = str(self._parent.recipe)
+        self._recipe = here.ledger.generations.recipes([sha256])[sha256]
+        self._step = next(step for step in walk(self._recipe.steps) if step.id == approval.step)
+
+    def planned(self, numbers: Sequence[int]) -> Planned:
+        """Raises RequestInvalid as `pick` does."""
+        if self._parent.state is State.DELETED:
+            raise RequestInvalid(f"{self._parent.id} was deleted: nothing can follow it")
+        return plan_picked(self._here, self._parent, self._recipe, self._step, numbers)
+
+    def end(self) -> Decided:
+        otherwise = self._step.otherwise
+        if otherwise is None or self._parent.state is State.DELETED:
+            return self.decide(ApprovalState.EXPIRED, (), Planned(), by=NOBODY, why="")
+        seed = f"{self._recipe.sha256}/{self._step.id}/{self._parent.id}"
+        numbers = otherwise.of(tuple(self._approval.images), seed=seed)
+        return self.decide(ApprovalState.DECIDED, numbers, self.planned(numbers), by=NOBODY, why="")
+
+    def decide(self, to: ApprovalState, numbers: Sequence[int], planned: Planned, *, by: str, why: str) -> Decided:
+        return self._here.ledger.approvals.decide(
+            self._approval,
+            to,
+            parent=self._parent,
+            picked=numbers,
+            by=by,
+            why=why,
+            children=planned.children,
+            refused=planned.refused,
+            most=min(self._recipe.max_fan_out, self._here.settings.darkroom_max_follow_ups),
+        )

@@ -1,0 +1,107 @@
+"""Approvals: what waits for a decision, and the decision."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tasks.deciding import pick
+from tasks.deciding import reject as reject_approval
+from tasks.usecases.names import find_generation
+from tasks.usecases.person import Person
+from tasks.usecases.services import LedgerServices
+from worker.errors import AlreadyDecided, NotFound, RequestInvalid
+from worker.generation import Generation, iso
+from worker.ledger.approvals import Approval, ApprovalState, Decided
+from worker.services import Services
+from worker.steps import Step
+
+__all__ = ["Approval", "ApprovalState", "Approved", "PendingApproval", "approve", "find_approval", "pending", "reject"]
+
+#: approvals that are read at once
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PendingApproval:
+    approval: Approval
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """`is_new`: False if the same decision was made before. `wakes`: the steps that have work now."""
+
+    approval: Approval
+    is_new: bool
+    created: int
+    wakes: tuple[Step, ...]
+
+
+def pending(here: LedgerServices) -> Iterator[PendingApproval]:
+    """Yield what waits for a decision, the oldest first."""
+    after = ""
+    while page := here.ledger.approvals.pending(_PAGE, after):
+        ids = list(dict.fromkeys(one.generation_id for one in page))
+        known = {one.id: one for one in here.ledger.generations.get(ids)}
+        yield from (PendingApproval(one, known[one.generation_id]) for one in page)
+        after = page[-1].id
+
+
+def find_approval(here: LedgerServices, name: str) -> Approval:
+    """Return the approval of this id, or the one of a generation: the one that waits, else the last.
+
+    Raises NotFound; RequestInvalid where several wait.
+    """
+    if name.startswith("apr_"):
+        return here.ledger.approvals.get(name)
+    generation_id = find_generation(here.ledger, name)
+    found = here.ledger.approvals.of_generation(generation_id)
+    if not found:
+        raise NotFound(f"nothing of {generation_id} waits for a decision")
+    waiting = [one for one in found if one.state is ApprovalState.ASKED]
+    if len(waiting) > 1:
+        listed = ", ".join(f"{one.id} (step {one.step})" for one in waiting)
+        raise RequestInvalid(f"several decisions about {generation_id} are waiting; give one of {listed}")
+    return (waiting or found)[-1]
+
+
+def approve(here: Services, name: str, images: Sequence[int], person: Person) -> Approved:
+    """Pick these images, and create what follows them.
+
+    Raises RequestInvalid for images that are not there, AlreadyDecided after another decision, and as `find_approval`.
+    """
+    numbers = sorted(set(images))
+    approval = find_approval(here, name)
+    if not numbers:
+        raise RequestInvalid("give the numbers of the images to pick, such as 2,4; or reject all of them")
+    if approval.state is not ApprovalState.ASKED:
+        return _repeated(approval, ApprovalState.DECIDED, numbers)
+    decided = pick(here, approval, numbers, by=person.name, why=person.why)
+    return _approved(decided, ApprovalState.DECIDED, numbers)
+
+
+def reject(here: Services, name: str, person: Person) -> Approved:
+    """Pick none of the images. Raises as `approve`."""
+    approval = find_approval(here, name)
+    if approval.state is not ApprovalState.ASKED:
+        return _repeated(approval, ApprovalState.REJECTED, [])
+    return _approved(reject_approval(here, approval, by=person.name, why=person.why), ApprovalState.REJECTED, [])
+
+
+def _approved(decided: Decided, to: ApprovalState, numbers: Sequence[int]) -> Approved:
+    if not decided.is_new:
+        return _repeated(decided.approval, to, numbers)
+    wakes = (Step.DISPATCH, Step.ARCHIVE) if decided.created else ()
+    return Approved(approval=decided.approval, is_new=True, created=decided.created, wakes=wakes)
+
+
+def _repeated(approval: Approval, to: ApprovalState, numbers: Sequence[int]) -> Approved:
+    """The same decision again is none; another comes too late."""
+    if approval.state is to and list(approval.picked or ()) == list(numbers):
+        return Approved(approval=approval, is_new=False, created=0, wakes=())
+    raise AlreadyDecided(f"{approval.id} was {in_words(approval)}")
+
+
+def in_words(approval: Approval) -> str:
+    """`decided at 2026-11-29T12:00:00.000Z by ada: images 2, 4`."""
+    picked = f": images {', '.join(map(str, approval.picked))}" if approval.picked else ""
+    return f"{approval.state} at {iso(approval.decided_at)} by {approval.decided_by}{picked}"

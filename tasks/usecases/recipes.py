@@ -1,0 +1,246 @@
+"""Recipes of this installation: found by name, checked against providers, and counted in the worst case."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+from tasks.usecases.providers import require_provider
+from worker.errors import ConfigurationError, RequestInvalid
+from worker.generation import GenerationRequest, Operation, operation_of
+from worker.pricing import MILLION, Prices, Tier
+from worker.providers import PROVIDERS, Provider, provider_class
+from worker.recipes import SUFFIX, After, Chooser, Facts, Pick, Recipe, Step, load_recipe
+from worker.settings import Settings
+
+#: images in a grid, and images that a video or a text has
+_GRID, _NO_IMAGES = 4, frozenset({Operation.VIDEO, Operation.VIDEO_EXTEND})
+_TEXTS = frozenset({Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE, Operation.SEED})
+_SINGLE = frozenset({Operation.UPSCALE})
+_PLAIN = Tier(None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeFile:
+    """One file of the folder; `mistake`: why it is no recipe."""
+
+    path: Path
+    recipe: Recipe | None
+    mistake: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A step in the worst case: `number` of generations at most, and their `amount` in millionths, without `then`.
+
+    `amount`: None without prices. `why`: it can make nothing at this provider.
+    """
+
+    step: Step
+    number: int
+    amount: int | None
+    why: str | None
+    then: tuple["Branch", ...]
+
+    @property
+    def total(self) -> int:
+        return self.number + sum(branch.total for branch in self.then)
+
+    @property
+    def total_amount(self) -> int:
+        return (self.amount or 0) + sum(branch.total_amount for branch in self.then)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A recipe in the worst case."""
+
+    recipe: Recipe
+    provider: str
+    operation: Operation
+    prices: Prices | None
+    branches: tuple[Branch, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(branch.total for branch in self.branches)
+
+    @property
+    def total_amount(self) -> int:
+        return sum(branch.total_amount for branch in self.branches)
+
+    def text(self, amount: int) -> str:
+        """Return an amount with its currency."""
+        return "" if self.prices is None else self.prices.text(amount)
+
+
+def recipe_of(settings: Settings, name: str | None) -> Recipe | None:
+    """Return the recipe of this name; None without a name. Raises as `get_recipe`."""
+    return get_recipe(settings, name) if name else None
+
+
+def get_recipe(settings: Settings, name: str) -> Recipe:
+    """Raises ConfigurationError if there is none of this name, or its file is invalid."""
+    folder = _folder(settings)
+    if not (folder / f"{name}{SUFFIX}").is_file():
+        known = [path.stem for path in _paths(folder)]
+        close = get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}" if known else "it is empty"
+        raise ConfigurationError(f"there is no recipe {name!r} in {folder}; {hint}")
+    return _loaded(folder / f"{name}{SUFFIX}", (folder / f"{name}{SUFFIX}").stat().st_mtime_ns)
+
+
+def list_recipes(settings: Settings) -> list[RecipeFile]:
+    """Return all of the folder. Raises ConfigurationError without one."""
+    return [read_recipe(path) for path in _paths(_folder(settings))]
+
+
+def read_recipe(path: Path) -> RecipeFile:
+    """Read one file, which need not be in the folder."""
+    try:
+        return RecipeFile(path=path, recipe=load_recipe(path), mistake=None)
+    except ConfigurationError as error:
+        return RecipeFile(path=path, recipe=None, mistake=str(error))
+
+
+def require_steps(provider: Provider, recipe: Recipe, request: GenerationRequest) -> None:
+    """Raise RequestInvalid for a step that this provider can never carry out."""
+    facts = _facts(provider.name, request.operation, request.options)
+    for step in _possible(recipe.steps, facts):
+        if (why := _refusal(provider, step)) is not None:
+            raise RequestInvalid(f"recipe {recipe.name}, step {step.id}: {why}")
+
+
+def draw_recipe(settings: Settings, name: str, provider: str, operation: Operation) -> Drawing:
+    """Return what a recipe makes of one generation in the worst case. Raises ConfigurationError."""
+    require_provider(provider)
+    recipe, prices = get_recipe(settings, name), settings.read_prices(PROVIDERS)
+    branches = _WorstCase(provider_class(provider), recipe, prices).of(operation)
+    return Drawing(recipe=recipe, provider=provider, operation=operation, prices=prices, branches=branches)
+
+
+def worst_cost(provider: str, recipe: Recipe, prices: Prices, operation: Operation) -> int:
+    """Return what follows one generation at most, in millionths."""
+    branches = _WorstCase(provider_class(provider), recipe, prices).of(operation)
+    return sum(branch.total_amount for branch in branches)
+
+
+def _folder(settings: Settings) -> Path:
+    if settings.darkroom_recipes is None:
+        raise ConfigurationError("DARKROOM_RECIPES is not set: name the folder of your recipes, NAME.yaml each")
+    if not settings.darkroom_recipes.is_dir():
+        raise ConfigurationError(f"DARKROOM_RECIPES: {settings.darkroom_recipes} is not a folder")
+    return settings.darkroom_recipes
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+@cache
+def _loaded(path: Path, _changed: int) -> Recipe:
+    """A file of 50,000 rows names the same recipe in each."""
+    return load_recipe(path)
+
+
+def _facts(provider: str, operation: Operation, options: Mapping[str, object]) -> Facts:
+    return Facts(
+        operation=operation, action=None, provider=provider, options=options, labels={}, images=_images_of(operation)
+    )
+
+
+def _images_of(operation: Operation) -> int:
+    if operation in _NO_IMAGES or operation in _TEXTS:
+        return 0
+    return 1 if operation in _SINGLE else _GRID
+
+
+def _possible(steps: Sequence[Step], facts: Facts) -> list[Step]:
+    """Steps whose conditions on operation and provider may hold; labels, options and images are not known for sure."""
+    return [
+        step
+        for step in steps
+        if (not step.when.operations or facts.operation in step.when.operations)
+        and (not step.when.providers or facts.provider in step.when.providers)
+    ]
+
+
+def _refusal(provider: "Provider | type[Provider]", step: Step) -> str | None:
+    operation = _operation(step)
+    if operation is Operation.SPLIT:
+        return None if provider.delivers_grids else f"{provider.title} delivers the images one by one, not as a grid"
+    if operation is None or operation not in provider.capabilities:
+        return f"{provider.title} does not support {operation}"
+    capability = provider.capabilities[operation]
+    if capability.actions and step.do not in set(Operation) and step.do not in capability.actions:
+        return f"{provider.title} has no action {step.do}"
+    if missing := sorted(capability.needs - {"images"} - step.options.keys()):
+        return f"{operation} at {provider.title} needs the option {' and '.join(missing)}"
+    if unknown := sorted(step.options.keys() - capability.options.keys()):
+        return f"{operation} at {provider.title} has no option {unknown[0]}"
+    return None
+
+
+def _operation(step: Step) -> Operation | None:
+    return Operation(step.do) if step.do in set(Operation) else operation_of(step.do)
+
+
+class _WorstCase:
+    """Counts what steps make at most."""
+
+    def __init__(self, provider: "type[Provider]", recipe: Recipe, prices: Prices | None) -> None:
+        self._provider, self._recipe, self._prices = provider, recipe, prices
+
+    def of(self, operation: Operation) -> tuple[Branch, ...]:
+        """Return what follows one generation of this operation."""
+        return self._after(self._recipe.steps, operation, 1)
+
+    def _after(self, steps: Sequence[Step], operation: Operation, parents: int) -> tuple[Branch, ...]:
+        facts = _facts(self._provider.name, operation, {})
+        room, branches = self._recipe.max_fan_out, []
+        for step in _possible(steps, facts):
+            why, each, cost, made = _refusal(self._provider, step), 0, 0, _operation(step)
+            if why is None and made is not None:
+                cost = 0 if made is Operation.SPLIT or not self._prices else self._price(made)
+                each = min(room, _most(self._provider, step, made, facts))
+                if step.max_cost is not None and cost:
+                    each = min(each, int(step.max_cost * MILLION) // cost)
+            room -= each
+            number = parents * each
+            branches.append(
+                Branch(
+                    step=step,
+                    number=number,
+                    amount=number * cost if self._prices else None,
+                    why=why,
+                    then=self._after(step.then, made, number) if made is not None and number else (),
+                )
+            )
+        return tuple(branches)
+
+    def _price(self, operation: Operation) -> int:
+        return 0 if self._prices is None else self._prices.price(self._provider.name, operation, _PLAIN)
+
+
+def _most(provider: "Provider | type[Provider]", step: Step, operation: Operation, facts: Facts) -> int:
+    """Return how many generations the step makes of one, at most."""
+    if operation is Operation.SPLIT or step.after is After.FAILED:
+        return 1
+    capability = provider.capabilities[operation]
+    if capability.actions:
+        available = 1 if step.do not in set(Operation) else min(_GRID, len(capability.actions))
+    else:
+        available = max(1, facts.images) if "images" in capability.options else 1
+    picks = [step.pick, *([step.otherwise] if step.otherwise else [])]
+    return max(_number(pick, available) for pick in picks)
+
+
+def _number(pick: Pick, available: int) -> int:
+    match pick.chooser:
+        case Chooser.NUMBERS:
+            return min(available, len(pick.numbers))
+        case Chooser.RANDOM:
+            return min(available, pick.count)
+        case _:
+            return available

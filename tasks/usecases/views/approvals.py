@@ -1,0 +1,35 @@
+"""Approvals as JSON."""
+
+from typing import TYPE_CHECKING, Any
+
+from worker.generation import iso
+from worker.secrets import secrets_hidden
+
+if TYPE_CHECKING:
+    from tasks.usecases.approvals import Approval, Approved, PendingApproval
+
+
+def of_approval(approval: "Approval") -> dict[str, Any]:
+    return {
+        "id": approval.id,
+        "generation": approval.generation_id,
+        "step": approval.step,
+        "state": approval.state,
+        "task": approval.task,
+        "images": list(approval.images),
+        "picked": None if approval.picked is None else list(approval.picked),
+        "asked_at": iso(approval.asked_at),
+        "expires_at": iso(approval.expires_at),
+        "decided_at": iso(approval.decided_at),
+        "decided_by": approval.decided_by,
+        "why": secrets_hidden(approval.why),
+    }
+
+
+def of_approved(approved: "Approved") -> dict[str, Any]:
+    return {**of_approval(approved.approval), "created": approved.created, "repeated": not approved.is_new}
+
+
+def of_pending_approval(one: "PendingApproval") -> dict[str, Any]:
+    generation = one.generation
+    return {**of_approval(one.approval), "key": generation.key, "prompt": secrets_hidden(generation.prompt)}

@@ -1,0 +1,139 @@
+"""The façade for approvals. A decision and what it creates are one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select, text
+
+from worker.errors import NotFound
+from worker.generation import Generation
+from worker.ledger.changes import Changes
+from worker.ledger.database import Part
+from worker.ledger.generations import NewGeneration, create_within
+from worker.ledger.moves import Machine
+from worker.ledger.schema import APPROVAL_MOVES, ASKED, UNSENT, ApprovalState, CleanText, approvals
+from worker.ledger.statements import LIMIT, NOW, Query, columns_of, update_row
+
+_MACHINE = Machine(approvals.c.state, APPROVAL_MOVES)
+
+
+class Approval(NamedTuple):
+    """`images`: the numbers to choose from; `picked`: None until it is decided."""
+
+    id: str
+    generation_id: str
+    batch_id: str | None
+    step: str
+    state: ApprovalState
+    task: str | None
+    queue: str | None
+    images: Sequence[int]
+    picked: Sequence[int] | None
+    asked_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """`is_new`: whether this call has decided it; otherwise somebody else was first. `created`: follow-ups."""
+
+    approval: Approval
+    is_new: bool
+    created: int = 0
+
+
+_a = approvals.c
+_COLUMNS = columns_of(approvals, Approval)
+_ID = bindparam("of", type_=CleanText())
+_ONE = Query(Approval, select(*_COLUMNS).where(_a.id == _ID))
+_OF_GENERATION = Query(Approval, select(*_COLUMNS).where(_a.generation_id == _ID).order_by(_a.id))
+_PENDING = Query(
+    Approval,
+    select(*_COLUMNS).where(text(ASKED), _a.id > bindparam("after", type_=CleanText())).order_by(_a.id).limit(LIMIT),
+)
+OVERDUE = select(_a.id).where(text(ASKED), _a.expires_at <= NOW)
+_OVERDUE = Query(
+    Approval, select(*_COLUMNS).where(text(ASKED), _a.expires_at <= NOW).order_by(_a.expires_at).limit(LIMIT)
+)
+#: tasks that were not asked yet
+UNASKED = select(_a.id).where(text(UNSENT))
+_UNSENT = Query(Approval, select(*_COLUMNS).where(text(UNSENT)).order_by(_a.id).limit(LIMIT))
+
+
+class Approvals(Part):
+    def get(self, approval_id: str) -> Approval:
+        """Raises NotFound."""
+        with self._database.read() as connection:
+            row = _ONE.first(connection, of=approval_id)
+        if row is None:
+            raise NotFound(f"there is no approval {approval_id!r}")
+        return _typed(row)
+
+    def of_generation(self, generation_id: str) -> list[Approval]:
+        """Return all of a generation, the oldest first."""
+        with self._database.read() as connection:
+            return [_typed(row) for row in _OF_GENERATION.all(connection, of=generation_id)]
+
+    def pending(self, limit: int, after: str = "") -> list[Approval]:
+        """Return those that nobody has decided yet, the oldest first."""
+        with self._database.read() as connection:
+            return [_typed(row) for row in _PENDING.all(connection, limit=limit, after=after)]
+
+    def overdue(self, limit: int) -> list[Approval]:
+        """Return those that nobody has decided in time."""
+        with self._database.read() as connection:
+            return [_typed(row) for row in _OVERDUE.all(connection, limit=limit, now=self._database.clock())]
+
+    def unsent(self, limit: int) -> list[Approval]:
+        """Return those whose Celery task was not sent yet."""
+        with self._database.read() as connection:
+            return [_typed(row) for row in _UNSENT.all(connection, limit=limit)]
+
+    def note_sent(self, approval_id: str) -> None:
+        """Record that its Celery task was sent: a task may be sent twice, but not never."""
+        with self._database.write() as connection:
+            mine = {"id": approval_id, "state": ApprovalState.ASKED}
+            update_row(connection, approvals, mine, sent_at=self._database.clock())
+
+    def decide(
+        self,
+        approval: Approval,
+        to: ApprovalState,
+        *,
+        parent: Generation,
+        picked: Sequence[int],
+        by: str,
+        why: str,
+        children: Sequence[NewGeneration] = (),
+        refused: Sequence[str] = (),
+        most: int | None = None,
+    ) -> Decided:
+        """Decide it and create what follows, unless somebody else was first. `refused`: why others are missing.
+
+        `most`: as in `create_follow_ups`.
+        """
+        now = self._database.clock()
+        created = 0
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            changes.lock([parent.id])
+            facts = {"picked": list(picked), "decided_at": now, "decided_by": by, "why": why or None}
+            is_new = _MACHINE.move(connection, {"id": approval.id}, to, **facts) == 1
+            if is_new:
+                created, more = create_within(changes, parent, children, most)
+                for reason in (*refused, *more):
+                    changes.event("follow_up.refused", generation_id=parent.id, batch_id=parent.batch_id, reason=reason)
+                changes.look_at_batch(parent.batch_id)
+                changes.flush()
+            row = _ONE.first(connection, of=approval.id)
+            assert row is not None, "approvals are never deleted alone"  # noqa: S101
+        return Decided(_typed(row), is_new, created)
+
+
+def _typed(row: Approval) -> Approval:
+    return row._replace(state=ApprovalState(row.state))

@@ -1,0 +1,49 @@
+"""Asks for the decisions that steps of recipes wait for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from worker.generation import Generation, iso
+from worker.ledger.changes import Changes, new_id
+from worker.ledger.schema import ApprovalState, approvals
+from worker.ledger.statements import insert_ignoring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApproval:
+    """`images`: the numbers to choose from; `task`, `queue`: the Celery task that picks, None for a person."""
+
+    step: str
+    images: tuple[int, ...]
+    timeout: timedelta
+    task: str | None = None
+    queue: str | None = None
+
+
+def ask(changes: Changes, parent: Generation, wanted: Sequence[NewApproval]) -> None:
+    """Note them with their events; one that was asked for already stays as it is."""
+    for one in wanted:
+        row = {
+            "id": new_id("apr", changes.at),
+            "generation_id": parent.id,
+            "batch_id": parent.batch_id,
+            "step": one.step,
+            "state": ApprovalState.ASKED,
+            "task": one.task,
+            "queue": one.queue,
+            "images": one.images,
+            "asked_at": changes.at,
+            "expires_at": changes.at + one.timeout,
+        }
+        is_new = changes.connection.execute(insert_ignoring(changes.connection, approvals), row).rowcount == 1
+        if is_new and one.task is None:
+            changes.event(
+                "generation.needs_approval",
+                generation_id=parent.id,
+                batch_id=parent.batch_id,
+                approval=row["id"],
+                step=one.step,
+                images=list(one.images),
+                expires_at=iso(changes.at + one.timeout),
+            )

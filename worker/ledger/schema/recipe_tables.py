@@ -1,0 +1,69 @@
+"""The tables of recipes: those that generations follow, and the decisions that their steps wait for."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from sqlalchemy import Column, ForeignKey, Index, Table, UniqueConstraint, text
+
+from worker.ledger.schema.tables import metadata
+from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
+
+
+class ApprovalState(StrEnum):
+    #: somebody is asked
+    ASKED = "asked"
+    #: images were picked, perhaps by what the step does otherwise
+    DECIDED = "decided"
+    REJECTED = "rejected"
+    #: nobody decided in time, and the step does nothing then
+    EXPIRED = "expired"
+
+
+APPROVAL_MOVES: Mapping[ApprovalState, frozenset[ApprovalState]] = {
+    ApprovalState.ASKED: frozenset({ApprovalState.DECIDED, ApprovalState.REJECTED, ApprovalState.EXPIRED}),
+    **dict.fromkeys((ApprovalState.DECIDED, ApprovalState.REJECTED, ApprovalState.EXPIRED), frozenset()),
+}
+
+# The conditions of the partial indexes, as text (see `tables.py`).
+ASKED = in_states("state", [ApprovalState.ASKED])
+UNSENT = f"{ASKED} AND task IS NOT NULL AND sent_at IS NULL"
+
+recipes = Table(
+    "recipes",
+    metadata,
+    # Of the document: a generation keeps to the recipe that it started with, whatever becomes of the file.
+    Column("sha256", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False),
+    Column("document", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
+    # Of its generation, so that a batch with open decisions is found at once.
+    Column("batch_id", CleanText),
+    Column("step", CleanText, nullable=False),
+    # `ApprovalState`
+    Column("state", CleanText, nullable=False),
+    # The Celery task that picks, and its queue; None: a person.
+    *(Column(name, CleanText) for name in ("task", "queue")),
+    # When the task was sent.
+    Column("sent_at", UtcDateTime),
+    # The numbers of the images to choose from, and those that were picked.
+    Column("images", Json, nullable=False),
+    Column("picked", Json),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("decided_at", UtcDateTime),
+    *(Column(name, CleanText) for name in ("decided_by", "why")),
+    UniqueConstraint("generation_id", "step"),
+)
+for _name, _column, _condition in (
+    ("ix_approvals_asked", approvals.c.expires_at, ASKED),
+    ("ix_approvals_batch", approvals.c.batch_id, ASKED),
+    ("ix_approvals_unsent", approvals.c.id, UNSENT),
+):
+    Index(_name, _column, sqlite_where=text(_condition), postgresql_where=text(_condition))

@@ -1,0 +1,165 @@
+"""Recipes: rules that say what follows a generation. Pure values."""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+
+
+class After(StrEnum):
+    """What happened to the generation that a step follows."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ARCHIVED = "archived"
+
+
+class Chooser(StrEnum):
+    """Who picks images of a result."""
+
+    ALL = "all"
+    NUMBERS = "numbers"
+    RANDOM = "random"
+    #: a Celery task of the user's
+    TASK = "task"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """`numbers`: of images, from 1; `count`: how many at random; `task`, `queue`: of the user's Celery task."""
+
+    chooser: Chooser = Chooser.ALL
+    numbers: tuple[int, ...] = ()
+    count: int = 0
+    task: str = ""
+    queue: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody has to decide."""
+        return self.chooser in {Chooser.TASK, Chooser.PERSON}
+
+    def of(self, available: Sequence[int], seed: str) -> tuple[int, ...]:
+        """Return the numbers that it picks from the available ones, in their order; the same for the same seed.
+
+        Raises ValueError if somebody has to decide.
+        """
+        match self.chooser:
+            case Chooser.ALL:
+                return tuple(available)
+            case Chooser.NUMBERS:
+                return tuple(number for number in available if number in self.numbers)
+            case Chooser.RANDOM:
+                drawn = random.Random(seed).sample(list(available), min(self.count, len(available)))
+                return tuple(number for number in available if number in drawn)
+        raise ValueError(f"{self.chooser} picks later")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """A condition on a number: `least` and `most`, both included."""
+
+    least: int
+    most: int | None
+
+    def has(self, number: int) -> bool:
+        return self.least <= number and (self.most is None or number <= self.most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What conditions ask about a generation. `images`: how many it has."""
+
+    operation: str
+    action: str | None
+    provider: str
+    options: Mapping[str, object]
+    labels: Mapping[str, str]
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """The generations that a step follows; an empty condition holds for all, several values mean any of them."""
+
+    operations: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    images: Numbers | None = None
+
+    def holds(self, facts: Facts) -> bool:
+        return (
+            (not self.operations or facts.operation in self.operations)
+            and (not self.actions or facts.action in self.actions)
+            and (not self.providers or facts.provider in self.providers)
+            and all(_as_text(facts.options.get(name)) in values for name, values in self.options.items())
+            and all(facts.labels.get(name) in values for name, values in self.labels.items())
+            and (self.images is None or self.images.has(facts.images))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """`do`: an action such as `upscale1`, or an operation such as `upscale`: the action of each picked image.
+
+    `timeout`, `otherwise`: when nobody has picked by then, and what is picked then (None: nothing). `max_cost`: of what
+    it creates for one generation, in the currency of the price file. `then`: what follows what it creates.
+    """
+
+    id: str
+    do: str
+    after: After = After.ARCHIVED
+    when: When = field(default_factory=When)
+    pick: Pick = field(default_factory=Pick)
+    timeout: timedelta | None = None
+    otherwise: Pick | None = None
+    options: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    prompt: str | None = None
+    max_cost: Decimal | None = None
+    then: tuple["Step", ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """`max_depth`: steps one after the other; `max_fan_out`: what all steps may create for one generation."""
+
+    name: str
+    steps: tuple[Step, ...]
+    max_depth: int
+    max_fan_out: int
+
+    @cached_property
+    def sha256(self) -> str:
+        """Its identity: a generation keeps to the recipe that it started with."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def all_steps(self) -> Iterator["Step"]:
+        """Yield each step before what follows it."""
+        return walk(self.steps)
+
+    def after(self, step_id: str | None) -> tuple[Step, ...]:
+        """Return what follows the generations of a step; None: those that were submitted."""
+        if step_id is None:
+            return self.steps
+        return next((step.then for step in walk(self.steps) if step.id == step_id), ())
+
+
+def walk(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield each step before what follows it."""
+    for step in steps:
+        yield step
+        yield from walk(step.then)
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,25 @@
+"""Rates of requests, such as `100/second`."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+
+#: each request within its window is remembered
+_MOST = 100_000
+
+
+def read_rate(text: str) -> "RateLimitItem":
+    """Read a rate in the words of `limits`. Raises ValueError with a sentence."""
+    # Only the API, and whoever sets a rate, pays for the library.
+    from limits import parse  # noqa: PLC0415
+
+    try:
+        rate = parse(text)
+    except ValueError:
+        rate = None
+    if rate is None:
+        raise ValueError(f"{text!r} is not a rate such as 100/second, 1000/minute or 10 per 5 minutes")
+    if not 1 <= rate.amount <= _MOST:
+        raise ValueError(f"{text!r} is not a rate of 1 to {_MOST:,} requests: choose a shorter time")
+    return rate
