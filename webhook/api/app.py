@@ -13,10 +13,9 @@ from werkzeug.exceptions import NotFound
 from tasks.usecases.clocks import broker_error
 from tasks.usecases.tokens import allows
 from webhook import health
-from webhook.api import generations
+from webhook.api import batches, events, generations
 from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
-from webhook.api.openapi import document_of
 from webhook.api.problems import problem_of
 from webhook.api.reading import read_json, read_query, require_media, require_plain
 from webhook.api.routes import Operation
@@ -28,7 +27,7 @@ from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
-RESOURCES = (generations,)
+RESOURCES = (generations, batches, events)
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
@@ -74,7 +73,9 @@ def _build(here: Services, shared: Shared) -> Flask:
 
 @cache
 def _openapi() -> Mapping[str, Any]:
-    """Not before somebody asks: making it takes as long as the rest of the start, and memory."""
+    # Not before somebody asks: it takes as long as the rest of the start, and memory.
+    from webhook.api.openapi import document_of  # noqa: PLC0415
+
     return document_of(OPERATIONS)
 
 
@@ -105,7 +106,8 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
         if operation.query is not None:
             models["query"] = read_query(request, operation.query)
         if operation.body is not None:
-            models["body"] = read_json(request, operation.body)
+            is_other = request.mimetype in operation.media
+            models["body"] = None if is_other else read_json(request, operation.body, operation.media)
         if operation.method != "GET" and not any(getattr(one, "dry_run", False) for one in models.values()):
             g.written = Written(call, operation, parts.get("id"))
         reply = operation.handle(call, **parts, **models)

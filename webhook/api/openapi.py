@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from tasks.usecases.events.published import EVENTS, description_of
 from webhook.api.examples import example_of
 from webhook.api.models.problem import Problem
 from webhook.api.problems import MEDIA_TYPE
@@ -49,14 +50,16 @@ request that can cost money needs an `Idempotency-Key`, or a `key` for each item
 
 
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
-    models = sorted({model for one in operations for model in _models(one)} | {Problem}, key=lambda one: one.__name__)
+    found: set[type[BaseModel]] = {model for one in operations for model in _models(one)}
+    found |= {Problem, *EVENTS.values()}
+    models = sorted(found, key=lambda one: one.__name__)
     inputs = {one.body for one in operations if one.body} | {one.query for one in operations if one.query}
     schemas, definitions = models_json_schema(
         [(model, "validation" if model in inputs else "serialization") for model in models],
         ref_template=_REFERENCE,
     )
     references: dict[Any, Any] = {model: schema for (model, _), schema in schemas.items()}
-    components = {name: _untitled(schema) for name, schema in definitions.get("$defs", {}).items()}
+    components = {name: untitled(schema) for name, schema in definitions.get("$defs", {}).items()}
     document = _Document(references, components)
     paths: dict[str, Any] = {}
     for one in operations:
@@ -74,6 +77,7 @@ def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
         "security": [{"token": []}, {}],
         "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in operations)],
         "paths": paths,
+        "webhooks": {name: {"post": _webhook(name, references[model])} for name, model in EVENTS.items()},
         "components": {
             "schemas": components,
             "responses": {
@@ -105,6 +109,27 @@ def statuses_of(operation: Operation) -> list[int]:
         | ({413, 415} if takes_body else set())
         | ({409, 422} if operation.may_cost else set())
     )
+
+
+def _webhook(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """How a subscriber gets an event, by Standard Webhooks 1.0."""
+    headers = {
+        "webhook-id": "The id of the event, the same for each try.",
+        "webhook-timestamp": "Unix time of this try.",
+        "webhook-signature": "v1 and the base64 of the HMAC-SHA256, for each secret.",
+    }
+    return {
+        "operationId": f"on_{name.replace('.', '_')}",
+        "tags": ["events"],
+        "summary": description_of(name),
+        "security": [],
+        "parameters": [
+            {"name": header, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+            for header, text in headers.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"2XX": {"description": "Accepted."}, "410": {"description": "Never send this event again."}},
+    }
 
 
 def _models(operation: Operation) -> Iterator[type[BaseModel]]:
@@ -154,7 +179,7 @@ class _Document:
                 "schema": {"type": "string", "minLength": 1},
             }
         if operation.query is not None:
-            schema = _untitled(operation.query.model_json_schema(ref_template=_REFERENCE))
+            schema = untitled(operation.query.model_json_schema(ref_template=_REFERENCE))
             for name, property_ in schema["properties"].items():
                 given = {"description": property_.pop("description")} if "description" in property_ else {}
                 is_required = name in schema.get("required", ())
@@ -199,12 +224,12 @@ def _headers(names: Sequence[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _untitled(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the titles that pydantic makes of the names."""
+def untitled(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return it without the titles that pydantic makes of the names."""
     found: dict[str, Any] = {}
     for word, value in schema.items():
         if word in {"properties", "$defs"}:
-            found[word] = {name: _untitled(one) for name, one in value.items()}
+            found[word] = {name: untitled(one) for name, one in value.items()}
         elif word != "title" and word not in {"default", "examples", "example", "const", "enum"}:
             found[word] = _untitled_inside(value)
         elif word != "title":
@@ -214,5 +239,5 @@ def _untitled(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _untitled_inside(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return _untitled(value)
+        return untitled(value)
     return [_untitled_inside(one) for one in value] if isinstance(value, list) else value

@@ -36,7 +36,7 @@ def contents(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         bodies = [one["requestBody"]] if "requestBody" in one else []
         for part in (*bodies, *one["responses"].values()):
             for media, content in part.get("content", {}).items():
-                if media == "application/json":
+                if media == "application/json" and "$ref" in content["schema"]:
                     yield where, content
 
 
