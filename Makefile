@@ -11,7 +11,7 @@ BENCH_FLAGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-system test-python lint chaos bench readme-figures demo-picture lock clean
+.PHONY: help demo up test test-system test-python lint chaos bench readme-figures api-docs demo-picture lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(VENV)/.dev ## measured ratios beside their goals
 
 readme-figures: $(VENV)/.dev ## the last results of bench and chaos into README.md and deploy/PERFORMANCE.md
 	$(BIN)/python -m tests.figures
+
+api-docs: $(VENV)/.dev ## the OpenAPI document of the HTTP API, and the tables of deploy/API.md, from its routes
+	$(BIN)/python -m tests.figures.api_docs
 
 demo-picture: $(VENV)/.dev ## run the demo, and make the pictures of its result in the README anew
 	$(BIN)/python -m tests.figures.demo_picture

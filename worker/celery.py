@@ -37,7 +37,7 @@ from worker.runtime import give_back_late, shutdown, watchdog
 from worker.secrets import configure_logging
 from worker.services import Services, secret_values, services
 from worker.settings import CeleryBroker, celery_broker, load_settings, misspelt_settings
-from worker.steps import QUEUES, REQUEST_QUEUE, REQUEST_TASK, Step
+from worker.steps import KEY_PREFIX, QUEUES, REQUEST_QUEUE, REQUEST_TASK, Step
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,6 @@ _LOOP_SECONDS = _LAST_SECONDS + 25
 #: seconds between two log lines of a process that is too old
 _TELL_SECONDS = 600
 
-#: the prefix of our queues' names in the broker
-KEY_PREFIX = "darkroom:"
 #: the queue of requests by the name that other applications call it; what a lost worker had taken of it is put back
 #: under this name behind our prefix
 _REQUESTS_PUT_BACK = f"{KEY_PREFIX}{REQUEST_QUEUE}"

@@ -26,7 +26,7 @@ from worker.embedded import (
 )
 from worker.generation import State
 from worker.services import Services
-from worker.settings import Settings, load_settings, misspelt_settings, use_env_file
+from worker.settings import Settings, load_settings, misspelt_settings, url_of, use_env_file
 
 #: seconds in which a worker is expected to say that it is at work
 _START_SECONDS = 15
@@ -41,8 +41,8 @@ _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 def up(as_json: bool) -> None:
     """Run everything on this machine with real providers.
 
-    Starts the receiver, a worker and the clock, and an embedded broker and S3 server unless REDIS_URL and S3_BUCKET are
-    set. Ctrl-C or SIGTERM stops them. All data is in DARKROOM_DATA.
+    Starts the receiver, the HTTP API, a worker and the clock, and an embedded broker and S3 server unless REDIS_URL and
+    S3_BUCKET are set. Ctrl-C or SIGTERM stops them. All data is in DARKROOM_DATA.
     """
     use_env_file()
     given = dict(os.environ)
@@ -102,12 +102,13 @@ def _check_before_start() -> str:
 
 def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as_json: bool) -> None:
     env = running.env
-    host = f"[{env['HOST']}]" if ":" in env["HOST"] else env["HOST"]
     brought = [name for name in ("REDIS_URL", "S3_BUCKET") if env.get(name) and not given.get(name)]
     pictures = str(settings.darkroom_data / "s3" / BUCKET) if "S3_BUCKET" in brought else f"s3://{settings.s3_bucket}"
-    receiver, parts = f"http://{host}:{env['PORT']}", [_SERVERS[name] for name in brought]
+    receiver, api = url_of(env["HOST"], env["PORT"]), url_of(env["API_HOST"], env["API_PORT"])
+    parts = [_SERVERS[name] for name in brought]
     facts = {
         "receiver": receiver,
+        "api": api,
         "public_url": settings.public_url,
         "pictures": pictures,
         "data": str(settings.darkroom_data),
@@ -118,5 +119,7 @@ def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as
     if as_json:
         print_json(facts)
     else:
+        click.echo(f"HTTP API: {api}/v1 ({api}/v1/openapi.json describes it)")
         click.echo(f"Darkroom is running. Receiver: {receiver}, images: {pictures}")
         click.echo(f"Embedded: {', '.join(parts) or 'nothing'}. Stop it with Ctrl-C")
+        click.echo(f"HTTP API: {api}/v1")

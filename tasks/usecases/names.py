@@ -33,7 +33,8 @@ def find_generations(ledger: Ledger, names: Sequence[str], *, has_batch_option: 
     """
     wanted = list(dict.fromkeys(names))
     known = {name: name for name in ledger.assets.existing_generations(wanted)}
-    keyed = ledger.generations.with_keys([name for name in wanted if name not in known])
+    others = [name for name in wanted if name not in known]
+    keyed = ledger.generations.with_keys(others) if others else {}
     known |= {name: _one_of(ledger, name, found) for name, found in keyed.items()}
     return list(
         dict.fromkeys(

@@ -3,20 +3,24 @@
 import re
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import NotFound
 
+from tasks.usecases.clocks import broker_error
 from tasks.usecases.tokens import allows
+from webhook import health
 from webhook.api import assets, batches, events, generations, providers, spend, uploads
 from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
-from webhook.api.openapi import document_of
 from webhook.api.problems import problem_of
-from webhook.api.reading import read_json, read_query, require_media
+from webhook.api.reading import read_json, read_query, require_media, require_plain
 from webhook.api.routes import Operation
 from webhook.api.shared import Shared
+from webhook.api.strict_json import unusable
 from webhook.api.written import Written
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
@@ -50,6 +54,8 @@ def create_app(services: Services | None = None) -> Flask:
 
 def _build(here: Services, shared: Shared) -> Flask:
     app = Flask(__name__, static_folder=None)
+    # Each path is written in one way: a redirect is a page in HTML, and POSTs get lost by it.
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_begin)
     app.after_request(_end)
@@ -60,13 +66,23 @@ def _build(here: Services, shared: Shared) -> Flask:
         view = _view(one, here, access, shared)
         # Nobody answers a preflight: pages of others get nothing.
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
-    described = document_of(OPERATIONS)
-    app.add_url_rule("/v1/openapi.json", "openapi", lambda: described)
+    app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
+    app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
     return app
+
+
+@cache
+def _openapi() -> Mapping[str, Any]:
+    # Not before somebody asks: it takes as long as the rest of the start, and memory.
+    from webhook.api.openapi import document_of  # noqa: PLC0415
+
+    return document_of(OPERATIONS)
 
 
 def _view(operation: Operation, here: Services, access: Access, shared: Shared) -> Callable[..., Response]:
     def view(**parts: str) -> Response:
+        if any(map(unusable, parts.values())):
+            raise NotFound
         caller, g.rate_headers = access.identify(request)
         if operation.scope is not None and not allows(caller.scopes, operation.scope):
             raise Refused(
@@ -86,6 +102,7 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
         models: dict[str, Any] = {}
         if operation.method != "GET":
             require_media(request, operation)
+            require_plain(request)
         if operation.query is not None:
             models["query"] = read_query(request, operation.query)
         if operation.body is not None:
@@ -111,6 +128,7 @@ def _end(response: Response) -> Response:
         g.written.answered(response)
     response.headers.update(g.get("rate_headers", {}))
     response.headers["X-Request-Id"] = _request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = response.headers.get("Cache-Control") or "no-store"
     return response
 

@@ -9,7 +9,7 @@ from tasks.usecases.events.log import EventFilter, EventPage, EventSelection, Ev
 from tasks.usecases.events.place import event_place
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.event_watch import EventWatch
-from webhook.api.models import EventsDocument, EventsQuery
+from webhook.api.models.events import EventsDocument, EventsQuery
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 from worker.services import Services

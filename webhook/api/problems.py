@@ -53,6 +53,13 @@ STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (DownloadError, 503, "busy"),
 )
 
+#: in the place of what Flask says, for people with a browser
+_SAID: Mapping[int, str] = {
+    400: "the request cannot be read, or its body is not complete",
+    404: "there is nothing at this path; /v1/openapi.json has all of them",
+    405: "this path takes other methods: see the header Allow",
+}
+
 
 def problem_of(error: Exception, request_id: str) -> Response:
     """Turn `error` into a problem; internal errors are logged, and told only by their request id."""
@@ -64,7 +71,8 @@ def problem_of(error: Exception, request_id: str) -> Response:
     if isinstance(error, HTTPException) and error.code is not None:
         kept = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
         code = HTTPStatus(error.code).name.lower()
-        return problem(error.code, code, error.description or "", request_id, headers=kept)
+        detail = _SAID.get(error.code) or error.description or HTTPStatus(error.code).phrase
+        return problem(error.code, code, detail, request_id, headers=kept)
     for kind, status, code in STATUS:
         if isinstance(error, kind):
             if status == 503:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta, tzinfo
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -108,8 +109,10 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = None
     port: int = Field(default=8000, ge=1, le=65535)
     #: of the private process; without a port, 8001 or the next one that is free
-    api_host: str = "127.0.0.1"
-    api_port: int | None = Field(default=None, ge=1, le=65535)
+    api_host: Annotated[str, _read_by(ip_address)] = "127.0.0.1"
+    api_port: int | None = Field(
+        default=None, ge=1, le=65535, description="a port number from 1 to 65535", examples=[8001]
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
@@ -334,6 +337,13 @@ def secret_names() -> frozenset[str]:
     """Return the variables that contain only a secret."""
     fields = Settings.model_fields
     return frozenset(name.upper() for name, field in fields.items() if _holds_secret(field.annotation))
+
+
+@cache
+def account_key_names() -> frozenset[str]:
+    """Return the variables that contain the keys of a provider's accounts."""
+    fields = Settings.model_fields
+    return frozenset(name.upper() for name, field in fields.items() if AccountKeys in get_args(field.annotation))
 
 
 def _holds_secret(annotation: Any) -> bool:
