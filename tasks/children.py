@@ -23,6 +23,7 @@ def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGener
         parent_id=parent.id,
         depth=parent.depth + 1,
         batch_id=parent.batch_id,
+        is_test=parent.is_test,
     )
 
 

@@ -10,7 +10,7 @@ from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.pricing import Prices
 from worker.providers import PROVIDERS
-from worker.services import Services, services
+from worker.services import SANDBOX_LIMITS, Services, services
 from worker.steps import Step
 from worker.wakeup import ring
 
@@ -27,7 +27,10 @@ def dispatch() -> None:
     here.ledger.batches.start_due()
     # First: what cannot be sent here is not tried in vain, after which it could not go elsewhere any more.
     _fail_over(here)
-    if dispatched := sum(_dispatch(here, name, prices) for name in PROVIDERS):
+    dispatched = sum(_dispatch(here, name, prices) for name in PROVIDERS)
+    if here.settings.darkroom_sandbox_url is not None:
+        dispatched += _dispatch_tests(here)
+    if dispatched:
         telemetry.step(Step.DISPATCH, dispatched, began)
         ring(Step.SUBMIT)
 
@@ -41,6 +44,16 @@ def _fail_over(here: Services) -> None:
         raise
     except Exception:
         log.exception("could not move generations to other providers; dispatching all the same")
+
+
+def _dispatch_tests(here: Services) -> int:
+    dispatch = here.ledger.dispatch
+    try:
+        names = dispatch.providers_with_tests(tuple(PROVIDERS))
+        return sum(dispatch.run_tests(name, SANDBOX_LIMITS, here.sandbox_mark) for name in names)
+    except LedgerUnavailable as error:
+        log.warning("could not dispatch tests: %s", error)
+    return 0
 
 
 def _dispatch(here: Services, name: str, prices: Prices | None) -> int:

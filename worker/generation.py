@@ -327,6 +327,8 @@ class Generation:
     provider_changes: tuple[ProviderChange, ...] = ()
     #: the label whose budget has no room for it, as `client=acme`
     held_label: str | None = None
+    #: it is made by the sandbox, and costs nothing
+    is_test: bool = False
 
     @property
     def request(self) -> GenerationRequest:

@@ -19,6 +19,7 @@ from worker.generation import (
 )
 from worker.ledger.schema import assets, batches, generations
 from worker.ledger.statements import IDS, Query, columns_of
+from worker.secrets import SANDBOX_ACCOUNT
 
 
 class GenerationRow(NamedTuple):
@@ -54,6 +55,7 @@ class GenerationRow(NamedTuple):
     providers: Sequence[str] | None
     provider_changes: Sequence[Mapping[str, str]] | None
     held_label: str | None
+    pinned: str
 
 
 class AssetRow(NamedTuple):
@@ -137,6 +139,7 @@ def to_generation(row: GenerationRow) -> Generation:
         providers=tuple(row.providers or ()),
         provider_changes=tuple(ProviderChange(**one) for one in row.provider_changes or ()),
         held_label=row.held_label,
+        is_test=row.pinned == SANDBOX_ACCOUNT,
     )
 
 
