@@ -278,6 +278,10 @@ class Outcome:
     message: str | None = None
 
 
+#: how the names of batches of tests end, and no others
+TEST_BATCH = " (test)"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderChange:
     """A generation that was never sent went to another provider. `at`: as `iso` writes it."""

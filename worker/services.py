@@ -95,6 +95,10 @@ class Services:
                 self._providers[name, account] = load_provider(name, self.settings, account)
             return self._providers[name, account]
 
+    def provider_for(self, name: str, *, is_test: bool) -> Provider:
+        """Return the provider that checks and makes a new generation; as `provider`, or in the sandbox."""
+        return self.provider(name, SANDBOX_ACCOUNT if is_test else None)
+
     def provider_of(self, generation: Generation) -> Provider:
         """Return the provider with the account to which this generation went; a test's is always the sandbox.
 

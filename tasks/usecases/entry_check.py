@@ -26,7 +26,8 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 class Defaults:
     """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
 
-    `files`: where images on this machine are found; without it, options must not name any.
+    `files`: where images on this machine are found; without it, options must not name any. `is_test`: made by the
+    sandbox, as the request says.
     """
 
     provider: str = DEFAULT_PROVIDER
@@ -36,6 +37,7 @@ class Defaults:
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     files: InputFiles | None = None
+    is_test: bool = False
 
 
 class EntryInvalid(DarkroomError):
@@ -83,11 +85,11 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         parts = ("follow_up",)
         follow_up = follow_ups_of(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
         parts = ("provider", "operation", "follow_up")
-        choice = choose_provider(services, names, request, follow_up)
+        choice = choose_provider(services, names, request, follow_up, is_test=defaults.is_test)
         provider = choice.first
         parts = ("provider", "operation")
         provider.translate(request)
-        if defaults.files is not None:
+        if defaults.files is not None and not defaults.is_test:
             defaults.files.require_reachable(provider, request)
         parts = ("prompt",)
         refuse_unused(provider, operation, entry.prompt)
@@ -111,6 +113,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         row_sha256=entry.row_sha256,
         labels=labels,
         inputs=inputs_of(request.options),
+        is_test=defaults.is_test,
     )
 
 
@@ -138,7 +141,7 @@ def follow_ups_of(services: Services, text: str) -> tuple[str, ...]:
 
 def doubts_about(services: Services, place: Place, new: NewGeneration) -> Iterator[str]:
     """What is let through because a vendor may have more than its table here says."""
-    provider = services.provider(new.provider)
+    provider = services.provider_for(new.provider, is_test=new.is_test)
     version = read_version(new.request) if new.request.operation in provider.capabilities else None
     known = [float(one) for one in provider.versions]
     if version and known and re.fullmatch(r"[0-9]+(\.[0-9]+)?", version) and float(version) > max(known):

@@ -5,12 +5,12 @@ from datetime import datetime
 
 from tasks.durations import duration
 from worker.errors import NotFound, RequestInvalid
-from worker.generation import Generation
+from worker.generation import TEST_BATCH, Generation
 from worker.ledger import Ledger
 from worker.ledger.generations import Batch, Keyed, short_id
 from worker.secrets import links_hidden
 
-__all__ = ["Batch", "batches_called", "find_batch", "find_generation", "find_generations", "newest_batch", "short_id"]
+__all__ = ["Batch", "batch_name", "batches_called", "find_batch", "find_generation", "find_generations", "newest_batch", "short_id"]
 
 #: candidates that an error lists
 _LISTED = 8
@@ -45,6 +45,16 @@ def find_generations(ledger: Ledger, names: Sequence[str], *, has_batch_option: 
 def is_key(ledger: Ledger, name: str) -> bool:
     """Whether it is the key of a generation, or `BATCH/KEY`. Raises RequestInvalid where several may be meant."""
     return bool(ledger.generations.with_keys([name])) or _in_batch(ledger, name) is not None
+
+
+def batch_name(name: str, *, is_test: bool) -> str:
+    """The name of a batch as it is kept: that of tests says so.
+
+    Raises RequestInvalid for a name of another batch that ends in the same way.
+    """
+    if not is_test and name.endswith(TEST_BATCH):
+        raise RequestInvalid(f"the name of the batch, {name!r}, ends like those of tests: give another")
+    return f"{name}{TEST_BATCH}" if is_test and not name.endswith(TEST_BATCH) else name
 
 
 def find_batch(ledger: Ledger, name: str) -> str:

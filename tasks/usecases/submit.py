@@ -6,6 +6,7 @@ The caller wakes the dispatch step afterwards.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from tasks.capability_check import require_follow_ups
 from tasks.children import child_of
@@ -21,7 +22,7 @@ from tasks.usecases.entry_check import (
     refuse_unused,
 )
 from tasks.usecases.inputs import InputFiles
-from tasks.usecases.names import find_generation
+from tasks.usecases.names import batch_name, find_generation
 from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, State, operation_of
@@ -35,17 +36,24 @@ _UNLISTED = "variation_region"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
-    """`batch`: the name of their batch; without it, `is_batch` names the batch after the time."""
+    """`batch`: the name of their batch; without it, `is_batch` names the batch after the time.
+
+    `is_test`: the sandbox makes them, and they cost nothing.
+    """
 
     entries: Sequence[Entry]
     defaults: Defaults = field(default_factory=Defaults)
     batch: str | None = None
     is_batch: bool = False
+    is_test: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpRequest:
-    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's."""
+    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's.
+
+    `is_test`: its parent must be a test; what follows a test always is one.
+    """
 
     parent_id: str
     action: str
@@ -55,6 +63,7 @@ class FollowUpRequest:
     follow_up: str = ""
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    is_test: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +106,8 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
         return Checked(wanted=(_on_parent(services, request),), warnings=((),))
     _refuse_repeated_keys(request.entries)
     options = frozenset(name for entry in request.entries for name in entry.options)
-    wanted = tuple(check_entry(services, entry, request.defaults, options) for entry in request.entries)
+    defaults = replace(request.defaults, is_test=request.is_test)
+    wanted = tuple(check_entry(services, entry, defaults, options) for entry in request.entries)
     odd = oddities_of(request.entries)
     warnings = tuple(
         (*said, *doubts_about(services, entry.place, new))
@@ -106,7 +116,7 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     return Checked(
         wanted=wanted,
         warnings=warnings,
-        batch=request.batch,
+        batch=None if request.batch is None else batch_name(request.batch, is_test=request.is_test),
         is_batch=request.is_batch,
         files=request.defaults.files,
     )
@@ -131,12 +141,16 @@ def submit(
         checked.files.store()
     began = services.clock()
     with begun(services, checked.wanted, checked.batch, repetition, tell) as submission:
-        made = submission.write(checked.batch or (f"{began:%Y-%m-%d-%H%M%S}" if checked.is_batch else None))
+        made = submission.write(checked.batch or (_named_after(began, checked.wanted) if checked.is_batch else None))
         existing = frozenset(one.id for one in made if one.created_at < began)
         result = SubmitResult(generations=tuple(made), warnings=checked.warnings, existing=existing)
         deliver(result)
         submission.forget()
     return replace(result, waits=waits_of_new(services, checked.wanted), known_in=_batches(services, made, existing))
+
+
+def _named_after(began: datetime, wanted: Sequence[NewGeneration]) -> str:
+    return batch_name(f"{began:%Y-%m-%d-%H%M%S}", is_test=any(one.is_test for one in wanted))
 
 
 def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
@@ -154,7 +168,9 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
     if parent.state is not State.ARCHIVED:
         raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
-    provider, action = services.provider(parent.provider), wanted.action
+    if wanted.is_test and not parent.is_test:
+        raise RequestInvalid(f"{parent.id} is not a test: a test can only continue from another test")
+    provider, action = services.provider_for(parent.provider, is_test=parent.is_test), wanted.action
     operation = operation_of(action)
     capability = provider.capabilities.get(operation) if operation else None
     is_known = capability is not None and action in capability.actions

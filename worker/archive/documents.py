@@ -36,6 +36,7 @@ _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     "providers": lambda one: list(one.providers) if one.tries == 0 and one.state is State.QUEUED else [],
     "provider_changes": lambda one: [secrets_hidden(asdict(change)) for change in one.provider_changes],
     "parent": attrgetter("parent_id"),
+    "test": attrgetter("is_test"),
     "batch_id": attrgetter("batch_id"),
     "reason": lambda one: secrets_hidden(one.reason),
     "message": lambda one: secrets_hidden(one.message),

@@ -23,6 +23,7 @@ def of_batch_submitted(submitted: "BatchSubmitted") -> dict[str, Any]:
         "not_applied": [redact(one) for one in submitted.unapplied],
         "same_file_as": [{"batch": one.id, "name": one.name} for one in submitted.same_file],
         "dry_run": submitted.is_dry_run,
+        "test": submitted.is_test,
     }
 
 
@@ -31,6 +32,7 @@ def of_listed_batch(batch: "ListedBatch") -> dict[str, Any]:
     return {
         "id": facts.id,
         "name": facts.name,
+        "test": facts.is_test,
         "state": batch.state,
         "source": facts.source,
         "source_sha256": facts.source_sha256,

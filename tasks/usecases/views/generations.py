@@ -29,6 +29,7 @@ _GENERATION = (
         "task_id",
         "parent",
         "depth",
+        "test",
     ),
     *("root_key", "batch", "batch_id", "follow_up", "priority", "progress", "reason", "message", "actions"),
     *("created_at", "updated_at", "submitted_at", "finished_at"),

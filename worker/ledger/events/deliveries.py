@@ -86,6 +86,7 @@ class _Content(NamedTuple):
     batch_id: str | None
     batch: str | None
     parent: str | None
+    pinned: str | None
 
 
 class _News(NamedTuple):
@@ -119,7 +120,7 @@ _BATCH_ID = func.coalesce(_e.batch_id, _g.batch_id)
 _CONTENT = Query(
     _Content,
     select(_e.at, _e.type, _e.payload, _e.generation_id, *(_g[name] for name in _ABOUT))
-    .add_columns(_BATCH_ID.label("batch_id"), batches.c.name.label("batch"), _g.parent_id.label("parent"))
+    .add_columns(_BATCH_ID.label("batch_id"), batches.c.name.label("batch"), _g.parent_id.label("parent"), _g.pinned)
     .select_from(events)
     .outerjoin(generations, _g.id == _e.generation_id)
     .outerjoin(batches, batches.c.id == _BATCH_ID)
@@ -264,12 +265,14 @@ def _start(connection: Connection, now: datetime) -> int:
     return connection.execute(before).scalar() or max(oldest, 0)
 
 
-def _about(connection: Connection, content: _Content) -> dict[str, str]:
+def _about(connection: Connection, content: _Content) -> dict[str, object]:
     """What is known of the generation and the batch of an event."""
-    about: dict[str, str | None] = {name: getattr(content, name) for name in (*_ABOUT, "parent", "batch")}
+    about: dict[str, object] = {name: getattr(content, name) for name in (*_ABOUT, "parent", "batch")}
     about["root_key"] = content.key
     if content.parent is not None and content.generation_id is not None:
         about["root_key"] = lineages_of(connection, [content.generation_id])[content.generation_id].root_key
+    if content.pinned == SANDBOX_ACCOUNT or (content.batch or "").endswith(TEST_BATCH):
+        about["test"] = True
     return {name: value for name, value in about.items() if value is not None}
 
 

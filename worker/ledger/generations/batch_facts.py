@@ -9,7 +9,7 @@ from typing import NamedTuple, SupportsInt
 from sqlalchemy import bindparam, func, select, text, union_all
 
 from worker.errors import NotFound
-from worker.generation import State
+from worker.generation import TEST_BATCH, State
 from worker.ledger.database import Part
 from worker.ledger.schema import (
     LATE,
@@ -44,6 +44,11 @@ class BatchFacts(NamedTuple):
     start_at: datetime | None
     max_cost: int | None
     max_in_flight: int | None
+
+    @property
+    def is_test(self) -> bool:
+        """Return whether the sandbox makes all of it."""
+        return self.name.endswith(TEST_BATCH)
 
 
 @dataclass(frozen=True, slots=True)
