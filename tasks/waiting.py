@@ -214,7 +214,9 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
         if one.account != DEFAULT_ACCOUNT:
             command += f" --account {one.account}"
         remedy = f"it is retried automatically; `{command}` retries now"
-        if one.paused_key is not None:
+        if is_sandbox:
+            remedy = f"check that DARKROOM_SANDBOX_URL is the address of `darkroom sandbox`; {remedy}"
+        elif one.paused_key is not None:
             remedy = (
                 f"check {key_setting} and the account's balance; after a restart a changed key ends the pause, "
                 f"`{command}` ends it now"

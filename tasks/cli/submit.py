@@ -163,9 +163,7 @@ def submit(
                 return
             entries = _entries(prompts, source, key, needs_prompts=defaults.operation is Operation.IMAGINE)
             many = _are_many(source, prompts) or len(entries) > 1
-            request = SubmitRequest(
-                entries=entries, defaults=defaults, batch=batch, is_batch=many, is_test=is_test
-            )
+            request = SubmitRequest(entries=entries, defaults=defaults, batch=batch, is_batch=many, is_test=is_test)
         checked = check(here, request)
         _tell_warnings(checked.warnings)
         result = submit_checked(

@@ -10,15 +10,18 @@ from datetime import datetime
 import click
 
 from tasks.cli.ui.context import data_folder, use_environment
+from tasks.cli.ui.late_sandbox import LateSandbox
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.usecases.doctor import check_before_start
 from tasks.usecases.one_machine import count_states, workers_of_host
 from tasks.waiting import CLOCK
 from worker.embedded import (
     BUCKET,
+    LOOPBACK,
     Embedded,
     StopSignals,
     embedded,
+    free_port,
     print_json_line,
     print_line,
     procfile_commands,
@@ -31,6 +34,8 @@ from worker.settings import Settings, load_settings, misspelt_settings, use_env_
 #: seconds in which a worker is expected to say that it is at work
 _START_SECONDS = 15
 _TELL_SECONDS = 60
+#: a test waits so long until the sandbox is started
+_LOOK_SECONDS = 1
 #: what is told of the last minute, in this order
 _TOLD = (State.ARCHIVED, State.FAILED, State.EXPIRED, State.UNCONFIRMED)
 _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
@@ -51,9 +56,10 @@ def up(as_json: bool) -> None:
     for sentence in misspelt_settings(given):
         note(f"warning: {sentence}")
     on_output = without_noise(print_json_line if log_format == "json" else print_line)
+    port, others = _sandbox_of(given)
     with (
         StopSignals() as signals,
-        embedded(data, given, say=note, on_output=on_output, interrupted=signals.received) as running,
+        embedded(data, given, say=note, on_output=on_output, interrupted=signals.received, others=others) as running,
     ):
         use_environment(running.env)
         settings = load_settings()
@@ -61,8 +67,17 @@ def up(as_json: bool) -> None:
         running.start_procfile(procfile_commands())
         _wait_for_workers(settings, known, signals)
         _tell(running, settings, given, as_json=as_json)
-        _tell_changes(settings, signals)
+        with closing(LateSandbox(running, settings, port)) as sandbox:
+            _watch(settings, signals, sandbox)
         note("stopping")
+
+
+def _sandbox_of(given: Mapping[str, str]) -> tuple[int | None, Mapping[str, str]]:
+    """Return the port of the sandbox, and what tells others of it; nothing if the environment names one."""
+    if given.get("DARKROOM_SANDBOX_URL"):
+        return None, {}
+    port = free_port()
+    return port, {"DARKROOM_SANDBOX_URL": f"http://{LOOPBACK}:{port}"}
 
 
 def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: StopSignals) -> None:
@@ -75,10 +90,17 @@ def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: Sto
         signals.wait(0.2)
 
 
-def _tell_changes(settings: Settings, signals: StopSignals) -> None:
-    """Once a minute, until a signal arrives, print what was archived or failed, if anything."""
-    before = count_states(settings)
-    while not signals.wait(_TELL_SECONDS):
+def _watch(settings: Settings, signals: StopSignals, sandbox: LateSandbox) -> None:
+    """Until a signal arrives, start the sandbox when it is needed, and print once a minute what was archived or failed.
+
+    Nothing is printed if nothing was.
+    """
+    before, told_at = count_states(settings), time.monotonic()
+    while not signals.wait(_LOOK_SECONDS):
+        sandbox.start_if_needed()
+        if time.monotonic() - told_at < _TELL_SECONDS:
+            continue
+        told_at = time.monotonic()
         if (now := count_states(settings)) is None:
             continue
         changes = [(state, now.get(state, 0) - (before or now).get(state, 0)) for state in _TOLD]

@@ -10,7 +10,16 @@ from worker.ledger import Ledger
 from worker.ledger.generations import Batch, Keyed, short_id
 from worker.secrets import links_hidden
 
-__all__ = ["Batch", "batch_name", "batches_called", "find_batch", "find_generation", "find_generations", "newest_batch", "short_id"]
+__all__ = [
+    "Batch",
+    "batch_name",
+    "batches_called",
+    "find_batch",
+    "find_generation",
+    "find_generations",
+    "newest_batch",
+    "short_id",
+]
 
 #: candidates that an error lists
 _LISTED = 8

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, update
 
+from worker.generation import TEST_BATCH
 from worker.ledger.database import Part
 from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.order import NEWEST, last_settled
@@ -25,6 +26,7 @@ from worker.ledger.schema import (
     subscribers,
 )
 from worker.ledger.statements import LIMIT, NOW, Query, insert_ignoring, update_row
+from worker.secrets import SANDBOX_ACCOUNT
 
 #: how long each failed try is waited for the next one, 14 hours in all; after the last the event is a dead letter
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600))
