@@ -13,10 +13,11 @@ from pathlib import Path
 
 from tasks.notify import envelope
 from tests.clock import FakeClock
-from tests.factories import archived, failure, submitted
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, archived, failure, new, submitted
 from worker.ledger import Ledger
 from worker.ledger.changes import _EVENT_OF_STATE
 from worker.ledger.events import EventDelivery, Handed
+from worker.ledger.submission import Submitted
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "deploy" / "EVENTS.md").read_text(encoding="utf-8")
@@ -127,6 +128,10 @@ def test_the_fields_that_any_event_has_are_documented_and_no_others(sqlite_url: 
         (parent,) = archived(ledger, key="sku-0042", batch="spring")
         (child,) = submitted(ledger, action="upscale1", parent_id=parent, depth=1)
         ledger.generations.apply_outcomes([failure(child)])
+        ledger.generations.create([new(is_test=True)])
+        ledger.dispatch.run_tests(PROVIDER, PLENTY)
+        (test,) = ledger.submissions.claim(1, LEASE)
+        ledger.submissions.record([Submitted(test.attempt_id, accepted(test))], POLL_AFTER)
         documents = [envelope(delivery) for delivery in delivered(ledger)]
     own = documented()
     found = {field for one in documents for field in one["data"].keys() - own[one["type"]]}

@@ -34,8 +34,6 @@ from worker.settings import Settings, load_settings, misspelt_settings, use_env_
 #: seconds in which a worker is expected to say that it is at work
 _START_SECONDS = 15
 _TELL_SECONDS = 60
-#: a test waits so long until the sandbox is started
-_LOOK_SECONDS = 1
 #: what is told of the last minute, in this order
 _TOLD = (State.ARCHIVED, State.FAILED, State.EXPIRED, State.UNCONFIRMED)
 _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
@@ -67,8 +65,8 @@ def up(as_json: bool) -> None:
         running.start_procfile(procfile_commands())
         _wait_for_workers(settings, known, signals)
         _tell(running, settings, given, as_json=as_json)
-        with closing(LateSandbox(running, settings, port)) as sandbox:
-            _watch(settings, signals, sandbox)
+        with closing(LateSandbox(running, settings, port, signals)) as sandbox:
+            _tell_changes(settings, sandbox)
         note("stopping")
 
 
@@ -90,17 +88,10 @@ def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: Sto
         signals.wait(0.2)
 
 
-def _watch(settings: Settings, signals: StopSignals, sandbox: LateSandbox) -> None:
-    """Until a signal arrives, start the sandbox when it is needed, and print once a minute what was archived or failed.
-
-    Nothing is printed if nothing was.
-    """
-    before, told_at = count_states(settings), time.monotonic()
-    while not signals.wait(_LOOK_SECONDS):
-        sandbox.start_if_needed()
-        if time.monotonic() - told_at < _TELL_SECONDS:
-            continue
-        told_at = time.monotonic()
+def _tell_changes(settings: Settings, signals: StopSignals | LateSandbox) -> None:
+    """Once a minute, until a signal arrives, print what was archived or failed, if anything."""
+    before = count_states(settings)
+    while not signals.wait(_TELL_SECONDS):
         if (now := count_states(settings)) is None:
             continue
         changes = [(state, now.get(state, 0) - (before or now).get(state, 0)) for state in _TOLD]

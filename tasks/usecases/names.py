@@ -57,12 +57,12 @@ def is_key(ledger: Ledger, name: str) -> bool:
 
 
 def batch_name(name: str, *, is_test: bool) -> str:
-    """The name of a batch as it is kept: that of tests says so.
+    """The name of a batch as it is kept: a batch of tests says that it is one.
 
-    Raises RequestInvalid for a name of another batch that ends in the same way.
+    Raises RequestInvalid if another one would say so, too.
     """
     if not is_test and name.endswith(TEST_BATCH):
-        raise RequestInvalid(f"the name of the batch, {name!r}, ends like those of tests: give another")
+        raise RequestInvalid(f"the name {name!r} is for a batch of tests: give the batch another one")
     return f"{name}{TEST_BATCH}" if is_test and not name.endswith(TEST_BATCH) else name
 
 

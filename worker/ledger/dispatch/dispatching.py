@@ -116,7 +116,7 @@ class Dispatch(AccountStatus, Failover):
         return self._run(provider, limits, None, {SANDBOX_ACCOUNT: key_mark})
 
     def providers_with_tests(self, providers: Sequence[str]) -> list[str]:
-        """Return those of these providers with queued tests; one look, once a minute also for forgotten ones."""
+        """Return the providers, of these, with queued tests; one look, once a minute also for forgotten ones."""
         now = self._database.clock()
         is_seldom = self._tests_sought is None or not timedelta() <= now - self._tests_sought < _STRAYS_EVERY
         if is_seldom:
