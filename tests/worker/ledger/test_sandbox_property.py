@@ -141,6 +141,8 @@ class Play:
                     tasks = [self.orphan(f"{name}-{one}-{len(self.asked)}", one) for one in (*sent, None)]
                     waiting = dict(zip((task.task_id for task in tasks), [*queued[number:], *queued], strict=False))
                     placed = ledger.generations.import_tasks(name, tasks, "default", waiting, PRICES)
+                    # No provider has made a test.
+                    assert not [one for one in placed if self.asked.get(str(one.generation_id))]
                     self.asked |= {
                         str(one.generation_id): False for one in placed if one.generation_id not in self.asked
                     }

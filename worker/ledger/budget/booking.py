@@ -25,7 +25,6 @@ from worker.ledger.schema import (
 )
 from worker.ledger.statements import IDS, Query, insert_into
 from worker.pricing import Prices, Quote
-from worker.secrets import SANDBOX_ACCOUNT
 
 
 class Priced(Protocol):
@@ -73,7 +72,7 @@ _SENT = Query(
     _Sent,
     select(_g.id, _g.provider, _g.batch_id, _a.number, _a.sent_at, *TIER, A_LABEL)
     .join(attempts, (_a.generation_id == _g.id) & (_a.number == _g.tries))
-    .where(_g.id.in_(IDS), _a.account != SANDBOX_ACCOUNT),
+    .where(_g.id.in_(IDS)),
 )
 _PRICED = update(generations).where(_g.id == bindparam("of", type_=CleanText())).values(price=bindparam("at"))
 
