@@ -275,8 +275,8 @@ class Settings(BaseSettings):
         """Where tests go. Raises ConfigurationError if that is not set."""
         if self.darkroom_sandbox_url is None:
             raise ConfigurationError(
-                "tests need the sandbox, and DARKROOM_SANDBOX_URL is not set: run `darkroom sandbox`, set "
-                "DARKROOM_SANDBOX_URL to the address that it prints, and restart the api and the workers"
+                "tests need the sandbox, and DARKROOM_SANDBOX_URL is not set: start `darkroom up`, which brings it; or "
+                "run `darkroom sandbox`, set DARKROOM_SANDBOX_URL to its address, and restart the api and the workers"
             )
         return self.darkroom_sandbox_url
 

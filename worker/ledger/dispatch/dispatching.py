@@ -20,7 +20,17 @@ from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import find_strays, line_up
 from worker.ledger.restore_guard import is_open
-from worker.ledger.schema import AWAKE, DISPATCHED, IN_FLIGHT, CleanText, flows, generations, in_states, provider_limits
+from worker.ledger.schema import (
+    AWAKE,
+    DISPATCHED,
+    IN_FLIGHT,
+    WAITING,
+    CleanText,
+    flows,
+    generations,
+    in_states,
+    provider_limits,
+)
 from worker.ledger.schema import accounts as accounts_table
 from worker.ledger.statements import IDS, NOW, Query, insert_ignoring, update_row
 from worker.pricing import Prices
@@ -72,9 +82,14 @@ _WITH_TESTS = (
     .where(flows.c.provider.in_(_PROVIDERS), flows.c.pinned == SANDBOX_ACCOUNT, text(AWAKE))
     .distinct()
 )
-_TESTS_IN_FLIGHT = (
-    select(_g.id).where(_g.provider.in_(_PROVIDERS), text(f"({IN_FLIGHT})"), _g.account == SANDBOX_ACCOUNT).limit(1)
-)
+# In words of the indexes, which are partial. Not by flows: what is dispatched leaves them for a while.
+_OPEN_TESTS = [
+    select(_g.id).where(_g.provider.in_(_PROVIDERS), *of_sandbox).limit(1)
+    for of_sandbox in (
+        (text(WAITING), _g.pinned == SANDBOX_ACCOUNT),
+        (text(f"({IN_FLIGHT})"), _g.account == SANDBOX_ACCOUNT),
+    )
+]
 _DISPATCH = (
     update(generations).where(_g.id.in_(IDS)).values(dispatched_at=NOW, not_before=None, account=bindparam("to"))
 )
@@ -129,7 +144,7 @@ class Dispatch(AccountStatus, Failover):
         """Return whether a test is queued for one of these providers, or in flight; a few index look-ups."""
         mine = {"providers": list(providers)}
         with self._database.read() as connection:
-            return any(connection.execute(query, mine).first() for query in (_WITH_TESTS, _TESTS_IN_FLIGHT))
+            return any(connection.execute(query, mine).first() for query in _OPEN_TESTS)
 
     def _run(self, provider: str, limits: Limits, prices: Prices | None, known: Mapping[str, str | None]) -> int:
         went = 0
