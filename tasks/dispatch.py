@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from tasks.failover import fail_over
 from tasks.restore_marker import keep_watch
@@ -46,25 +47,32 @@ def _fail_over(here: Services) -> None:
         log.exception("could not move generations to other providers; dispatching all the same")
 
 
-def _dispatch_tests(here: Services) -> int:
-    dispatch = here.ledger.dispatch
-    try:
-        names = dispatch.providers_with_tests(tuple(PROVIDERS))
-        return sum(dispatch.run_tests(name, SANDBOX_LIMITS, here.sandbox_mark) for name in names)
-    except LedgerUnavailable as error:
-        log.warning("could not dispatch tests: %s", error)
-    return 0
-
-
 def _dispatch(here: Services, name: str, prices: Prices | None) -> int:
-    try:
+    def run() -> int:
         marks = here.key_marks(name)
         return here.ledger.dispatch.run(name, here.limits(name), prices, marks.keys(), marks)
+
+    return _tried(name, run)
+
+
+def _dispatch_tests(here: Services) -> int:
+    dispatch = here.ledger.dispatch
+
+    def run() -> int:
+        names = dispatch.providers_with_tests(tuple(PROVIDERS))
+        return sum(dispatch.run_tests(name, SANDBOX_LIMITS, here.sandbox_mark) for name in names)
+
+    return _tried("the sandbox", run)
+
+
+def _tried(where: str, run: Callable[[], int]) -> int:
+    try:
+        return run()
     except LedgerUnavailable as error:
-        # Perhaps only this provider's rows are locked.
-        log.warning("could not dispatch to %s: %s", name, error)
+        # Perhaps only these rows are locked.
+        log.warning("could not dispatch to %s: %s", where, error)
     except LedgerUnfit:
         raise
     except Exception:
-        log.exception("could not dispatch to %s; continuing with the other providers", name)
+        log.exception("could not dispatch to %s; continuing with the others", where)
     return 0

@@ -34,6 +34,9 @@ UNKNOWN_AFTER = timedelta(hours=1)
 #: the outcomes to record, and the candidates without a reply
 Answered = tuple[list[News], list[Silent]]
 Question = Callable[[Services, str, str, list[Silent]], Answered]
+#: the sandbox keeps nothing over a restart; a minute is more than any of its providers hides a new task
+_RESTARTED_AFTER = timedelta(minutes=1)
+_RESTARTED = "the sandbox does not know it: it was restarted, and keeps nothing; a retry makes it anew"
 _UNKNOWN = "the provider has no such task, or no result for it, an hour after accepting it"
 
 
@@ -84,8 +87,11 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
     answers = ask(provider, list(by_task))
     outcomes = dict(answers.outcomes)
     for task_id in answers.unknown:
-        if here.clock() - by_task[task_id].sent_at > UNKNOWN_AFTER:
-            outcomes[task_id] = Outcome(status=Status.FAILED, task_id=task_id, reason="unknown_task", message=_UNKNOWN)
+        age = here.clock() - by_task[task_id].sent_at
+        if account == SANDBOX_ACCOUNT and age > _RESTARTED_AFTER:
+            outcomes[task_id] = _failed(task_id, "sandbox_restarted", _RESTARTED)
+        elif age > UNKNOWN_AFTER:
+            outcomes[task_id] = _failed(task_id, "unknown_task", _UNKNOWN)
     news = []
     answered = outcomes.keys() | answers.unknown
     for task_id in outcomes.keys() & by_task.keys():
@@ -95,6 +101,10 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
             log.exception("could not use the reply of %s about task %s", name, task_id)
             answered.discard(task_id)
     return news, [one for task_id, one in by_task.items() if task_id not in answered]
+
+
+def _failed(task_id: str, reason: str, message: str) -> Outcome:
+    return Outcome(status=Status.FAILED, task_id=task_id, reason=reason, message=message)
 
 
 def _news(here: Services, provider: Provider, one: Silent, outcome: Outcome) -> News:

@@ -1,6 +1,7 @@
 """Tests through the whole flow, beside generations that are paid for: neither server gets what is not its own."""
 
 from collections.abc import Iterator
+from urllib.request import Request, urlopen
 
 import pytest
 from sqlalchemy import update
@@ -121,6 +122,20 @@ def test_a_test_under_way_is_not_asked_for_at_the_provider_when_the_address_is_g
     pipeline.step("poll")
     assert pipeline.sandbox.log("query") == []
     assert pipeline.get(test).state is State.SUBMITTED
+
+
+def test_a_test_that_the_sandbox_has_forgotten_fails_and_is_made_anew(start: Start, ours: Sandbox) -> None:
+    pipeline = start(callbacks=False, DARKROOM_SANDBOX_URL=ours.url)
+    (test,) = submit_tests(pipeline, "free sandbox:delay")
+    pipeline.until(lambda: pipeline.get(test).state is State.SUBMITTED)
+    urlopen(Request(f"{ours.url}/sandbox/reset", method="POST"), timeout=5).close()
+    pipeline.clock.advance(seconds=61)
+    pipeline.until(lambda: pipeline.get(test).state is State.FAILED)
+    assert "the sandbox does not know it: it was restarted" in str(pipeline.get(test).message)
+    assert darkroom("retry", test).exit_code == 0
+    until_settled(pipeline)
+    assert pipeline.get(test).state is State.ARCHIVED
+    assert (pipeline.charges(), ours.bill()["charges"]) == (0, 1)
 
 
 def test_nothing_is_sent_where_row_and_account_do_not_agree(start: Start, ours: Sandbox) -> None:

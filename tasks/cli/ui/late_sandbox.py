@@ -12,7 +12,6 @@ from worker.embedded import LOOPBACK, Child, Embedded, StopSignals, http_answers
 from worker.errors import ConfigurationError, DarkroomError
 from worker.settings import Settings, receiver_environment
 
-
 #: seconds between two looks
 _PAUSE = 1.0
 

@@ -147,3 +147,13 @@ def test_doctor_says_what_tests_wait_for(
     ((verdict, message),) = findings(monkeypatch, None)
     assert verdict is Verdict.WARN
     assert "DARKROOM_SANDBOX_URL is not set" in message
+
+
+def test_a_batch_of_tests_cannot_be_moved_to_a_provider(
+    darkroom: Darkroom, with_sandbox: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIE_API_KEY", "a-key-of-the-tests")
+    documents(darkroom, "submit", "--test", "a fox", "a hen", "--batch", "farm")
+    (moved,) = documents(darkroom, "batch", "move", "farm (test)", "--to", "kie")
+    assert moved["left"] == {"tests, which only the sandbox makes": 2}
+    assert [one["provider"] for one in documents(darkroom, "list")] == ["acedata"] * 2
