@@ -107,13 +107,16 @@ def _in_batch(ledger: Ledger, name: str) -> str | None:
 
 
 def _one_of(ledger: Ledger, name: str, found: Sequence[Keyed]) -> str:
-    """The only one; of several versions of a row the newest."""
+    """The only one; of several versions of a row the newest, and before tests what is paid for."""
     newest: dict[str, Keyed] = {}
     for one in sorted(found, key=lambda one: one.row_version or 0):
         newest[one.id if one.row_version is None else str(one.batch_id)] = one
     if len(newest) == 1:
         return next(iter(newest.values())).id
     candidates = ledger.generations.get(sorted((one.id for one in newest.values()), reverse=True)[: _LISTED + 1])
+    paid = [one.id for one in candidates if not one.is_test]
+    if len(paid) == 1 and len(newest) <= _LISTED:
+        return paid[0]
     batches = ledger.assets.batch_names({one.batch_id for one in candidates if one.batch_id})
     now = ledger.database.clock()
     lines = (f"{_line(one, now)}  in {batches.get(one.batch_id or '', 'no batch')}" for one in candidates)

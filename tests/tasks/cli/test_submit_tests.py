@@ -59,6 +59,8 @@ def test_a_test_says_everywhere_that_it_is_one(darkroom: Darkroom, with_sandbox:
     shown = darkroom("show", str(test["id"])).stdout
     assert "made by the sandbox, costs nothing" in shown
     assert "sandbox" not in darkroom("show", str(paid["id"])).stdout
+    # By its key, what is paid for is found.
+    assert f"{paid['id']}" in darkroom("show", "sku-1").stdout
     # The same command again creates nothing.
     assert documents(darkroom, "submit", "--test", "a fox", "--key", "sku-1")[0]["id"] == test["id"]
     refused = darkroom("submit", "--test", "a hen", "--key", "sku-1")
