@@ -1,7 +1,7 @@
 """The façade for who may do what, and what was asked before."""
 
 from worker.ledger.access.long_requests import LongRequests
-from worker.ledger.access.test_tokens import OfTests
+from worker.ledger.access.sandbox_tokens import OfTests
 
 
 class Access(LongRequests, OfTests):
