@@ -141,7 +141,7 @@ class BatchSubmittedDocument(Document):
     test: IsTest = False
 
 
-class Cost(Document):
+class BatchCost(Document):
     amount: str
     follow_ups: Annotated[str, Field(description="Of what follows, at most.")]
     currency: str
@@ -192,7 +192,7 @@ class BatchCheckDocument(Document):
     rows: int
     invalid: int
     submissions: int
-    cost: Cost | None
+    cost: BatchCost | None
     budgets: list[NeededBudget]
     providers: list[CheckedProvider]
     errors: list[FaultDocument]
