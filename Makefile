@@ -64,7 +64,7 @@ lock: $(VENV)/.dev ## renew the hashed locks after a change of pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra embedded --extra build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra embedded --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra embedded --extra build --extra mcp --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## forget the virtual environments and all caches
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis

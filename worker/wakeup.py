@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from worker.ledger import Ledger
-from worker.steps import KEY_PREFIX, QUEUES, Step
+from worker.steps import KEY_PREFIX, QUEUES, REQUEST_QUEUE, Step
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,13 @@ def waiting() -> dict[str, Waiting]:
             # kombu's client puts the prefix before the key of this command, and of no other that is used here.
             found[queue] = Waiting(client.llen(queue), unserved)
     return found
+
+
+def requests_waiting() -> int:
+    """Return how many requests of other applications no worker has taken; raises the broker client's errors."""
+    with _app().connection_for_read() as connection:
+        # kombu's client puts the prefix before the key.
+        return int(connection.default_channel.client.llen(REQUEST_QUEUE))
 
 
 def _app() -> Any:

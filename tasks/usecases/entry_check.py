@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
-from tasks.usecases.inputs import InputFiles, UploadedFiles, refuse_references
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import choose_provider, read_providers
 from tasks.usecases.recipes import recipe_of, require_steps
@@ -27,8 +27,8 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 class Defaults:
     """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
 
-    `files`: where images are found that are no links; without it, options must not name any. `created_by`: who asks,
-    for the history of what is created.
+    `files`: where images are found that are no links; without it, options name links and stored images only.
+    `created_by`: who asks, for the history of what is created.
     """
 
     provider: str = DEFAULT_PROVIDER
@@ -38,7 +38,7 @@ class Defaults:
     recipe: str | None = None
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
-    files: InputFiles | UploadedFiles | None = None
+    files: InputFiles | None = None
     created_by: str | None = None
 
 
@@ -76,12 +76,10 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
     operation = entry.operation or defaults.operation
     options = {**defaults.options, **entry.options} if defaults.options else entry.options
     request = GenerationRequest(operation=operation, prompt=entry.prompt, options=options)
+    files = defaults.files or InputFiles(services)
     parts: tuple[str, ...] = ("prompt",)
     try:
-        if defaults.files is None:
-            refuse_references(options)
-        else:
-            request = replace(request, options=defaults.files.referenced(options))
+        request = replace(request, options=files.referenced(options))
         refuse_unusable(entry.key, priority)
         parts = ("provider",)
         names = read_providers(providers)
@@ -95,8 +93,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         provider = choice.first
         parts = ("provider", "operation")
         provider.translate(request)
-        if defaults.files is not None:
-            defaults.files.require_reachable(provider, request)
+        files.require_usable(provider, request)
         parts = ("prompt",)
         refuse_unused(provider, operation, entry.prompt)
         parts = ("provider", "follow_up")
@@ -111,7 +108,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         raise EntryInvalid(error, parts) from error
     return NewGeneration(
         provider=provider.name,
-        providers=choice.others,
+        providers=files.fitting(choice.others, request),
         request=request,
         key=entry.key,
         dedupe=dedupe_for(entry.key),

@@ -83,8 +83,9 @@ def recipe_of(settings: Settings, name: str | None) -> Recipe | None:
 def get_recipe(settings: Settings, name: str) -> Recipe:
     """Raises RequestInvalid if there is none of this name, and ConfigurationError if its file is invalid."""
     folder = _folder(settings)
-    if not (folder / f"{name}{SUFFIX}").is_file():
-        known = [path.stem for path in _paths(folder)]
+    # By the names that are there: one from outside may have slashes in it.
+    known = [path.stem for path in _paths(folder)]
+    if name not in known:
         close = get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}" if known else "it is empty"
         raise RequestInvalid(f"there is no recipe {name!r} in {folder}; {hint}")

@@ -22,7 +22,7 @@ from tasks.usecases.entry_check import (
     refuse_unusable,
     refuse_unused,
 )
-from tasks.usecases.inputs import InputFiles, UploadedFiles
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.labels import check_labels
 from tasks.usecases.names import find_generation
 from tasks.usecases.once import Once
@@ -30,6 +30,7 @@ from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
+from worker.providers import inputs_of
 from worker.services import Services
 
 #: providers list what can follow an image, but not always that a region of it can be repainted
@@ -72,7 +73,7 @@ class Checked:
     warnings: tuple[tuple[str, ...], ...]
     batch: str | None = None
     is_batch: bool = False
-    files: InputFiles | UploadedFiles | None = None
+    files: InputFiles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +107,12 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     NotFound for an unknown parent.
     """
     if isinstance(request, FollowUpRequest):
-        return Checked(wanted=(_on_parent(services, request),), warnings=((),))
+        files = InputFiles(services)
+        return Checked(wanted=(_on_parent(services, request, files),), warnings=((),), files=files)
     _refuse_repeated_keys(request.entries)
     options = frozenset(name for entry in request.entries for name in entry.options)
-    wanted = tuple(check_entry(services, entry, request.defaults, options) for entry in request.entries)
+    defaults = replace(request.defaults, files=request.defaults.files or InputFiles(services))
+    wanted = tuple(check_entry(services, entry, defaults, options) for entry in request.entries)
     odd = oddities_of(request.entries)
     warnings = tuple(
         (*said, *doubts_about(services, entry.place, new))
@@ -120,7 +123,7 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
         warnings=warnings,
         batch=request.batch,
         is_batch=request.is_batch,
-        files=request.defaults.files,
+        files=defaults.files,
     )
 
 
@@ -186,7 +189,7 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
         seen[entry.key] = entry.place
 
 
-def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
+def _on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) -> NewGeneration:
     refuse_unusable(wanted.key, wanted.priority)
     check_labels(wanted.labels)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
@@ -210,7 +213,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     if wanted.prompt is not None:
         refuse_unused(provider, operation, wanted.prompt)
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
-    request = replace(new.request, options=dict(wanted.options))
+    request = replace(new.request, options=dict(files.referenced(wanted.options)))
     provider.translate(request)
     return replace(
         new,
@@ -219,6 +222,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         request=request,
         labels=wanted.labels,
         created_by=wanted.created_by,
+        inputs=inputs_of(request.options),
     )
 
 

@@ -13,7 +13,7 @@ from werkzeug.exceptions import NotFound
 from tasks.usecases.clocks import broker_error
 from tasks.usecases.tokens import allows
 from webhook import health
-from webhook.api import batches, events, generations
+from webhook.api import assets, batches, events, generations, providers, spend, uploads
 from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.problems import problem_of
@@ -27,7 +27,7 @@ from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
-RESOURCES = (generations, batches, events)
+RESOURCES = (generations, batches, assets, events, providers, spend, uploads)
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)

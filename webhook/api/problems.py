@@ -12,14 +12,18 @@ from werkzeug.wrappers import Response
 from webhook.api.call import Refused
 from webhook.api.wording import for_programs
 from worker.errors import (
+    ArchiveError,
     CommitUnknown,
     ConfigurationError,
     DarkroomError,
+    DownloadError,
+    Gone,
     KeyInUse,
     KeyReused,
     LedgerUnavailable,
     NotFound,
     NotPossible,
+    NotYet,
     RequestInvalid,
 )
 from worker.secrets import redact, secrets_hidden
@@ -38,10 +42,15 @@ STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (KeyInUse, 409, "key_in_use"),
     (NotPossible, 409, "not_possible"),
     (RequestInvalid, 422, "invalid"),
+    (Gone, 410, "gone"),
     (NotFound, 404, "not_found"),
+    (NotYet, 409, "not_yet"),
     (CommitUnknown, 503, "outcome_unknown"),
     (LedgerUnavailable, 503, "ledger_unavailable"),
     (ConfigurationError, 503, "configuration"),
+    (ArchiveError, 503, "bucket_unavailable"),
+    # The process that decodes images was not available.
+    (DownloadError, 503, "busy"),
 )
 
 #: in the place of what Flask says, for people with a browser
