@@ -10,15 +10,18 @@ from datetime import datetime
 import click
 
 from tasks.cli.ui.context import data_folder, use_environment
+from tasks.cli.ui.late_sandbox import LateSandbox
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.usecases.doctor import check_before_start
 from tasks.usecases.one_machine import count_states, workers_of_host
 from tasks.waiting import CLOCK
 from worker.embedded import (
     BUCKET,
+    LOOPBACK,
     Embedded,
     StopSignals,
     embedded,
+    free_port,
     print_json_line,
     print_line,
     procfile_commands,
@@ -51,9 +54,10 @@ def up(as_json: bool) -> None:
     for sentence in misspelt_settings(given):
         note(f"warning: {sentence}")
     on_output = without_noise(print_json_line if log_format == "json" else print_line)
+    port, others = _sandbox_of(given)
     with (
         StopSignals() as signals,
-        embedded(data, given, say=note, on_output=on_output, interrupted=signals.received) as running,
+        embedded(data, given, say=note, on_output=on_output, interrupted=signals.received, others=others) as running,
     ):
         use_environment(running.env)
         settings = load_settings()
@@ -61,8 +65,17 @@ def up(as_json: bool) -> None:
         running.start_procfile(procfile_commands())
         _wait_for_workers(settings, known, signals)
         _tell(running, settings, given, as_json=as_json)
-        _tell_changes(settings, signals)
+        with closing(LateSandbox(running, settings, port, signals)) as sandbox:
+            _tell_changes(settings, sandbox)
         note("stopping")
+
+
+def _sandbox_of(given: Mapping[str, str]) -> tuple[int | None, Mapping[str, str]]:
+    """Return the port of the sandbox, and what tells others of it; nothing if the environment names one."""
+    if given.get("DARKROOM_SANDBOX_URL"):
+        return None, {}
+    port = free_port()
+    return port, {"DARKROOM_SANDBOX_URL": f"http://{LOOPBACK}:{port}"}
 
 
 def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: StopSignals) -> None:
@@ -75,7 +88,7 @@ def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: Sto
         signals.wait(0.2)
 
 
-def _tell_changes(settings: Settings, signals: StopSignals) -> None:
+def _tell_changes(settings: Settings, signals: StopSignals | LateSandbox) -> None:
     """Once a minute, until a signal arrives, print what was archived or failed, if anything."""
     before = count_states(settings)
     while not signals.wait(_TELL_SECONDS):

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.system, pytest.mark.processes]
 RECORD = {
     "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
     "batch_id", "root_key", "follow_up", "priority", "progress", "reason", "message", "actions", "created_at",
-    "updated_at", "submitted_at", "finished_at", "providers", "provider_changes",
+    "updated_at", "submitted_at", "finished_at", "providers", "provider_changes", "test",
 }  # fmt: skip
 ASSET = {"index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height", "content"} | {
     "reason",

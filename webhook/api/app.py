@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
 
 from tasks.usecases.clocks import broker_error
+from tasks.usecases.sandbox import require_test_batch, require_test_generation
 from tasks.usecases.tokens import allows
 from webhook import health
 from webhook.api import assets, batches, events, generations, providers, spend, uploads
@@ -99,6 +100,8 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
             request_id=_request_id(),
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
+        if caller.is_test and operation.method != "GET":
+            _require_tests(here, operation.path, parts)
         models: dict[str, Any] = {}
         if operation.method != "GET":
             require_media(request, operation)
@@ -114,6 +117,13 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
         return reply.response() if isinstance(reply, Reply) else reply
 
     return view
+
+
+def _require_tests(here: Services, path: str, parts: Mapping[str, str]) -> None:
+    """A token for tests changes nothing that is paid for. Raises NotFound."""
+    if (name := parts.get("id")) is not None:
+        require = require_test_batch if path.startswith("/v1/batches/") else require_test_generation
+        require(here.ledger, name)
 
 
 def _begin() -> None:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from worker.embedded.data_folder import (
     SECRETS,
@@ -72,8 +73,11 @@ def embedded(
     say: Callable[[str], None],
     on_output: OnOutput = print_line,
     interrupted: Callable[[], bool] = lambda: False,
+    others: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Embedded]:
     """Start the servers that `env` does not set (REDIS_URL, S3_BUCKET), and stop every child at the end.
+
+    `others`: further variables for all children, and for other commands on this machine unless they set them.
 
     Raises ConfigurationError if the folder, the port or a server cannot be used; KeyboardInterrupt if `interrupted`
     returns True during the start.
@@ -102,7 +106,7 @@ def embedded(
         supervisor.start(*(server.child for server in servers))
         for server in servers:
             say(f"{server.child.name} is running; its files are in {server.folder}")
-        found = {name: value for server in servers for name, value in server.found_by.items()}
+        found = {name: value for server in servers for name, value in server.found_by.items()} | dict(others)
         with folder_errors(data):
             cleanup.callback((data / RUNNING).unlink, missing_ok=True)
             write_private(data / RUNNING, json.dumps(found | api, indent=1))
@@ -120,6 +124,8 @@ def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
         found.pop("REDIS_URL", None)
     if _is_given(env, "S3_BUCKET"):
         found = {name: value for name, value in found.items() if not name.startswith(("AWS_", "S3_"))}
+    if _is_given(env, "DARKROOM_SANDBOX_URL"):
+        found.pop("DARKROOM_SANDBOX_URL", None)
     if found:
         # A company's proxy cannot reach this machine's servers.
         direct = ",".join(filter(None, (env.get("no_proxy") or env.get("NO_PROXY"), LOOPBACK)))

@@ -138,7 +138,7 @@ class BatchSubmittedDocument(Document):
     warnings: list[str]
     waits: Annotated[list[str], Field(description="Why some of it is not submitted yet.")]
     dry_run: bool
-    test: IsTest = False
+    test: IsTest
 
 
 class BatchCost(Document):
@@ -219,7 +219,7 @@ class BatchDocument(Document):
 
     id: str
     name: str
-    test: IsTest = False
+    test: IsTest
     state: BatchState
     source: str | None
     source_sha256: str | None

@@ -230,6 +230,7 @@ class GenerationDocument(Document):
     follow_up: list[str]
     recipe: Annotated[str | None, Field(description="Name of the recipe that it follows.")]
     step: Annotated[str | None, Field(description="Step of the recipe that made it.")]
+    test: Annotated[bool, Field(description="Whether it is a test, which the sandbox makes at no cost.")]
     priority: int
     progress: int | None
     reason: str | None
