@@ -17,6 +17,8 @@ NOBODY = "timeout"
 
 def pick(here: Services, approval: Approval, numbers: Sequence[int], *, by: str, why: str = "") -> Decided:
     """Pick these images and create what follows. Raises RequestInvalid for images that are not there."""
+    if unknown := [number for number in numbers if number not in approval.images]:
+        raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, approval.images))}")
     asked = _Asked(here, approval)
     return asked.decide(ApprovalState.DECIDED, numbers, asked.planned(numbers), by=by, why=why)
 
@@ -54,12 +56,24 @@ class _Asked:
     def end(self) -> Decided:
         otherwise = self._step.otherwise
         if otherwise is None or self._parent.state is State.DELETED:
-            return self.decide(ApprovalState.EXPIRED, (), Planned(), by=NOBODY, why="")
+            return self._end(ApprovalState.EXPIRED, (), Planned())
         seed = f"{self._recipe.sha256}/{self._step.id}/{self._parent.id}"
         numbers = otherwise.of(tuple(self._approval.images), seed=seed)
-        return self.decide(ApprovalState.DECIDED, numbers, self.planned(numbers), by=NOBODY, why="")
+        return self._end(ApprovalState.DECIDED, numbers, self.planned(numbers))
 
-    def decide(self, to: ApprovalState, numbers: Sequence[int], planned: Planned, *, by: str, why: str) -> Decided:
+    def _end(self, to: ApprovalState, numbers: Sequence[int], planned: Planned) -> Decided:
+        return self.decide(to, numbers, planned, by=NOBODY, why="", is_overdue=True)
+
+    def decide(
+        self,
+        to: ApprovalState,
+        numbers: Sequence[int],
+        planned: Planned,
+        *,
+        by: str,
+        why: str,
+        is_overdue: bool = False,
+    ) -> Decided:
         return self._here.ledger.approvals.decide(
             self._approval,
             to,
@@ -70,4 +84,5 @@ class _Asked:
             children=planned.children,
             refused=planned.refused,
             most=min(self._recipe.max_fan_out, self._here.settings.darkroom_max_follow_ups),
+            is_overdue=is_overdue,
         )

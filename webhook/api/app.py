@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from tasks.usecases.tokens import allows
-from webhook.api import generations
+from webhook.api import approvals, generations
 from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.openapi import document_of
@@ -23,7 +23,7 @@ from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
-RESOURCES = (generations,)
+RESOURCES = (approvals, generations)
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)

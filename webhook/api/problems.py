@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from webhook.api.call import Refused
 from worker.errors import (
+    AlreadyDecided,
     CommitUnknown,
     ConfigurationError,
     DarkroomError,
@@ -20,6 +21,7 @@ from worker.errors import (
     NotFound,
     NotPossible,
     RequestInvalid,
+    TooLate,
 )
 from worker.secrets import redact, secrets_hidden
 
@@ -37,6 +39,8 @@ STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (KeyInUse, 409, "key_in_use"),
     (NotPossible, 409, "not_possible"),
     (RequestInvalid, 422, "invalid"),
+    (TooLate, 409, "expired"),
+    (AlreadyDecided, 409, "already_decided"),
     (NotFound, 404, "not_found"),
     (CommitUnknown, 503, "outcome_unknown"),
     (LedgerUnavailable, 503, "ledger_unavailable"),

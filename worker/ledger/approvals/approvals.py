@@ -40,7 +40,10 @@ class Approval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """`is_new`: whether this call has decided it; otherwise somebody else was first. `created`: follow-ups."""
+    """`is_new`: whether this call has decided it; otherwise somebody else was first, or its time is over.
+
+    `created`: follow-ups.
+    """
 
     approval: Approval
     is_new: bool
@@ -112,10 +115,11 @@ class Approvals(Part):
         children: Sequence[NewGeneration] = (),
         refused: Sequence[str] = (),
         most: int | None = None,
+        is_overdue: bool = False,
     ) -> Decided:
         """Decide it and create what follows, unless somebody else was first. `refused`: why others are missing.
 
-        `most`: as in `create_follow_ups`.
+        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided.
         """
         now = self._database.clock()
         created = 0
@@ -123,7 +127,8 @@ class Approvals(Part):
             changes = Changes(connection, now)
             changes.lock([parent.id])
             facts = {"picked": list(picked), "decided_at": now, "decided_by": by, "why": why or None}
-            is_new = _MACHINE.move(connection, {"id": approval.id}, to, **facts) == 1
+            is_allowed = is_overdue or now < approval.expires_at
+            is_new = is_allowed and _MACHINE.move(connection, {"id": approval.id}, to, **facts) == 1
             if is_new:
                 created, more = create_within(changes, parent, children, most)
                 for reason in (*refused, *more):
