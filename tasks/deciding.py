@@ -1,12 +1,13 @@
 """Carries out the decisions that steps of recipes wait for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from tasks.recipe_steps import Planned, plan_picked
+from tasks.recipe_steps import Planned, cost_of, plan_picked
 from worker.errors import RequestInvalid
 from worker.generation import State
 from worker.ledger.approvals import Approval, ApprovalState, Decided
-from worker.recipes import walk
+from worker.recipes import Recipe, Step, walk
 from worker.services import Services
 
 #: approvals that are ended at once
@@ -36,6 +37,20 @@ def end_overdue(here: Services) -> int:
     return created
 
 
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What a decision leads to. `costs`: of the step's follow-up of each image, in millionths; None without prices."""
+
+    recipe: Recipe
+    step: Step
+    costs: Mapping[int, int] | None
+
+
+def consequences(here: Services, approval: Approval) -> Consequences:
+    asked = _Asked(here, approval)
+    return Consequences(asked.recipe, asked.step, asked.costs())
+
+
 class _Asked:
     """An approval with its generation and its step."""
 
@@ -44,20 +59,27 @@ class _Asked:
         self._approval = approval
         (self._parent,) = here.ledger.generations.get([approval.generation_id])
         sha256 = str(self._parent.recipe)
-        self._recipe = here.ledger.generations.recipes([sha256])[sha256]
-        self._step = next(step for step in walk(self._recipe.steps) if step.id == approval.step)
+        self.recipe = here.ledger.generations.recipes([sha256])[sha256]
+        self.step = next(step for step in walk(self.recipe.steps) if step.id == approval.step)
+
+    def costs(self) -> Mapping[int, int] | None:
+        prices = self._here.prices
+        if prices is None or self._parent.state is State.DELETED:
+            return None
+        planned = {one: self.planned([one]).children for one in self._approval.images}
+        return {one: cost_of(prices, children[0]) for one, children in planned.items() if children}
 
     def planned(self, numbers: Sequence[int]) -> Planned:
         """Raises RequestInvalid as `pick` does."""
         if self._parent.state is State.DELETED:
             raise RequestInvalid(f"{self._parent.id} was deleted: nothing can follow it")
-        return plan_picked(self._here, self._parent, self._recipe, self._step, numbers)
+        return plan_picked(self._here, self._parent, self.recipe, self.step, numbers)
 
     def end(self) -> Decided:
-        otherwise = self._step.otherwise
+        otherwise = self.step.otherwise
         if otherwise is None or self._parent.state is State.DELETED:
             return self._end(ApprovalState.EXPIRED, (), Planned())
-        seed = f"{self._recipe.sha256}/{self._step.id}/{self._parent.id}"
+        seed = f"{self.recipe.sha256}/{self.step.id}/{self._parent.id}"
         numbers = otherwise.of(tuple(self._approval.images), seed=seed)
         return self._end(ApprovalState.DECIDED, numbers, self.planned(numbers))
 
@@ -83,6 +105,6 @@ class _Asked:
             why=why,
             children=planned.children,
             refused=planned.refused,
-            most=min(self._recipe.max_fan_out, self._here.settings.darkroom_max_follow_ups),
+            most=min(self.recipe.max_fan_out, self._here.settings.darkroom_max_follow_ups),
             is_overdue=is_overdue,
         )

@@ -64,7 +64,7 @@ class Services:
     def signer(self) -> Signer:
         if self.settings.darkroom_signing_keys is None:
             raise ConfigurationError(
-                "DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated; "
+                "DARKROOM_SIGNING_KEYS is not set: it signs callback URLs and the links of approvals; "
                 "set it to `k1:` and at least 32 random characters"
             )
         return Signer(self.settings.darkroom_signing_keys.get_secret_value())
@@ -115,6 +115,14 @@ class Services:
         if self.settings.public_url is None:
             return None
         return self.signer.callback_url(self.settings.public_url, provider, attempt_id)
+
+    def approval_link(self, approval_id: str) -> str | None:
+        """Return the link under which anybody may decide, a secret that is never stored or logged.
+
+        None without CONSOLE_URL: then nobody but this machine reaches it.
+        """
+        console = self.settings.console_url
+        return None if console is None else f"{console}/approvals/{self.signer.approval_token(approval_id)}"
 
     def close(self) -> None:
         """Close the connections of all services."""

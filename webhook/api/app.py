@@ -18,6 +18,7 @@ from webhook.api.reading import read_json, read_query, require_media
 from webhook.api.routes import Operation
 from webhook.api.shared import Shared
 from webhook.api.written import Written
+from webhook.approvals import approval_pages
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
@@ -60,6 +61,7 @@ def _build(here: Services, shared: Shared) -> Flask:
         view = _view(one, here, access, shared)
         # Nobody answers a preflight: pages of others get nothing.
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
+    app.register_blueprint(approval_pages(here, shared.ring))
     described = document_of(OPERATIONS)
     app.add_url_rule("/v1/openapi.json", "openapi", lambda: described)
     return app
