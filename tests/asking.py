@@ -30,7 +30,7 @@ def asked(ledger: Ledger, recipe: Recipe, count: int = 1, **facts: Any) -> list[
     ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(count, LEASE)])
     found = []
     for parent in ledger.generations.get([claim.generation.id for claim in claims]):
-        waiting = [_of(step) for step in walk(recipe.steps)]
+        waiting = [_of(step) for step in walk(recipe.steps) if step.pick.waits]
         ledger.generations.create_follow_ups(parent, [], [], waiting, moment=After.ARCHIVED)
         found += ledger.approvals.of_generation(parent.id)
     return found

@@ -130,5 +130,6 @@ def _in_words(otherwise: Pick | None) -> str:
         case Chooser.ALL:
             return "all images are picked"
         case Chooser.RANDOM:
-            return f"{otherwise.count} picked at random"
-    return f"picked: {', '.join(map(str, otherwise.numbers))}"
+            return f"{'1 image is' if otherwise.count == 1 else f'{otherwise.count} images are'} picked at random"
+    which = ", ".join(map(str, otherwise.numbers))
+    return f"image {which} is picked" if len(otherwise.numbers) == 1 else f"images {which} are picked"
