@@ -1,23 +1,68 @@
 """Reads a request's body to its end, up to a limit."""
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, BinaryIO
 
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wsgi import get_content_length
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed import WriteableBuffer
+    from _typeshed.wsgi import InputStream, WSGIEnvironment
+
+#: bytes that are in memory at a time
+_PIECE = 64 * 1024
 
 
 def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
     """Raises RequestEntityTooLarge, and ClientDisconnected for a body that is not complete."""
-    length = get_content_length(environ)  # None when it is sent in chunks
-    if length is not None and length > largest:
-        raise RequestEntityTooLarge
+    length = _length(environ, largest)
     body: bytes = environ["wsgi.input"].read(largest + 1 if length is None else length)
     if len(body) > largest:
-        raise RequestEntityTooLarge
+        raise _too_large(largest)
     if length is not None and len(body) < length:
         # If the sender hangs up, granian passes on what came before, without an error.
         raise ClientDisconnected
     return body
+
+
+def open_body(environ: "WSGIEnvironment", largest: int) -> BinaryIO:
+    """Return the body to be read in pieces; opening and reading it raise as `read_body` does."""
+    return io.BufferedReader(_Body(environ["wsgi.input"], _length(environ, largest), largest), _PIECE)
+
+
+def _length(environ: "WSGIEnvironment", largest: int) -> int | None:
+    """Return the length that is declared; None for a body in chunks."""
+    length = get_content_length(environ)
+    if length is not None and length > largest:
+        raise _too_large(largest)
+    return length
+
+
+def _too_large(largest: int) -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"the body is larger than the limit of {largest:,} bytes: send it in several parts")
+
+
+class _Body(io.RawIOBase):
+    def __init__(self, stream: "InputStream", length: int | None, largest: int) -> None:
+        self._stream = stream
+        self._length = length
+        self._largest = largest
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer)
+        wanted = min(len(view), _PIECE)
+        if self._length is not None:
+            wanted = min(wanted, self._length - self._read)
+        piece = self._stream.read(wanted) if wanted else b""
+        self._read += len(piece)
+        if self._read > self._largest:
+            raise _too_large(self._largest)
+        if not piece and self._length is not None and self._read < self._length:
+            raise ClientDisconnected
+        view[: len(piece)] = piece
+        return len(piece)

@@ -50,6 +50,10 @@ class Signer:
         """Return what lets somebody decide this approval, and nothing else; its row says until when, and how often."""
         return self._approvals.sign(approval_id).decode()
 
+    def approval_url(self, console_url: str, approval_id: str) -> str:
+        """Return the link under which anybody may decide: a secret that is never stored or logged."""
+        return f"{console_url}/approvals/{self.approval_token(approval_id)}"
+
     def approval_of(self, token: str) -> str | None:
         """Return the id of the approval that a token is for; None for one that no key has signed."""
         from itsdangerous import BadSignature  # noqa: PLC0415  as below

@@ -117,12 +117,9 @@ class Services:
         return self.signer.callback_url(self.settings.public_url, provider, attempt_id)
 
     def approval_link(self, approval_id: str) -> str | None:
-        """Return the link under which anybody may decide, a secret that is never stored or logged.
-
-        None without CONSOLE_URL: then nobody but this machine reaches it.
-        """
+        """Return the link under which anybody may decide; None without CONSOLE_URL: only this machine reaches it."""
         console = self.settings.console_url
-        return None if console is None else f"{console}/approvals/{self.signer.approval_token(approval_id)}"
+        return None if console is None else self.signer.approval_url(console, approval_id)
 
     def close(self) -> None:
         """Close the connections of all services."""

@@ -29,6 +29,7 @@ COMMANDS: Commands = {
     "resolve": ("tasks.cli.resolve:resolve", "Record what happened to unconfirmed generations"),
     "cancel": ("tasks.cli.decide:cancel", "Cancel generations that are not submitted yet"),
     "resume": ("tasks.cli.decide:resume", "Resume a paused provider"),
+    "events": ("tasks.cli.events:events", "List, follow, resend and try out events"),
     "dead": ("tasks.cli.dead:dead", "List what was abandoned, and why"),
     "accept": ("tasks.cli.accept:accept", "Archive refused files unchanged, after a review"),
     "rescue": ("tasks.cli.rescue:rescue", "Import tasks that exist only at the provider"),

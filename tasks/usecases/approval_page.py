@@ -95,7 +95,7 @@ def link_of(here: Services, approval_id: str) -> str:
     settings = here.settings
     host = _EVERYWHERE.get(settings.api_host, settings.api_host)
     name = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"http://{name}:{settings.api_port or _PORT}/approvals/{here.signer.approval_token(approval_id)}"
+    return here.signer.approval_url(f"http://{name}:{settings.api_port or _PORT}", approval_id)
 
 
 def _images(here: Services, generation_id: str) -> list[Asset]:

@@ -41,6 +41,7 @@ _MAY_COME = (
     "submits it again now"
 )
 _REPLACED = "replaced by a new version"
+_SINCE = "failed again since this was asked for"
 _UNDER_WAY = "it is still under way"
 #: what a retry is for
 OVER = (State.FAILED, State.EXPIRED)
@@ -51,12 +52,14 @@ _AFTER_RETRY = (Step.DISPATCH, Step.ARCHIVE)
 class RetryRequest:
     """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver.
 
-    `only`: those that failed for such reasons; empty: all.
+    `only`: those that failed for such reasons; empty: all. `failed_before`: what failed later is left alone, such as
+    what a request that is repeated has submitted again already.
     """
 
     selection: Selection
     may_pay_twice: bool = False
     only: frozenset[Category] = frozenset()
+    failed_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,8 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
         category = category_of(one.state, one.reason, one.message)
         if request.only and category not in request.only:
             left[category or one.state] += 1
+        elif request.failed_before and one.finished_at and one.finished_at > request.failed_before:
+            left[_SINCE] += 1
         elif one.state is State.FAILED and one.id in replaced:
             left[_REPLACED] += 1
         else:

@@ -33,6 +33,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By, Dimension
 from worker.ledger.dispatch import Limits
+from worker.ledger.events import EventFilter
 from worker.ledger.migrations import upgrade
 from worker.ledger.submission import Submitted
 from worker.pricing.prices import Caps, Prices, Rule
@@ -291,6 +292,12 @@ class Questions:
             "archive: claim": lambda: ledger.assets.claim(10, _MINUTE),
             "follow_up: due": lambda: ledger.generations.due_follow_ups(50),
             "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
+            "events list": lambda: list(ledger.events.newest_events(EventFilter(), 50)),
+            "events list --generation": lambda: list(
+                ledger.events.newest_events(EventFilter(generation_id=self._old[0].id), 50)
+            ),
+            "events: a page": lambda: ledger.events.events_after(0, 2**62, EventFilter(), 200),
+            "events: how far": ledger.events.horizon,
             "notify: claim": lambda: ledger.events.claim(["shop"], 8, _MINUTE),
             "cancel one": lambda: ledger.generations.cancel([next(self._cancelled).id]),
             "delete: obstacles": lambda: ledger.generations.obstacles_to_delete([one.id for one in self._old]),

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from tasks.usecases.tokens import allows
-from webhook.api import approvals, generations
+from webhook.api import approvals, batches, events, generations
 from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.openapi import document_of
@@ -24,7 +24,7 @@ from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
-RESOURCES = (approvals, generations)
+RESOURCES = (generations, batches, events, approvals)
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
@@ -91,7 +91,8 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
         if operation.query is not None:
             models["query"] = read_query(request, operation.query)
         if operation.body is not None:
-            models["body"] = read_json(request, operation.body)
+            is_other = request.mimetype in operation.media
+            models["body"] = None if is_other else read_json(request, operation.body, operation.media)
         if operation.method != "GET" and not any(getattr(one, "dry_run", False) for one in models.values()):
             g.written = Written(call, operation, parts.get("id"))
         reply = operation.handle(call, **parts, **models)

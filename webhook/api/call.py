@@ -62,7 +62,10 @@ class Reply:
 
 
 class Refused(DarkroomError):
-    """A request that HTTP refuses with `status`. `code`: for programs; `errors`: where the mistakes are."""
+    """A request that HTTP refuses with `status`. `code`: for programs; `errors`: where the mistakes are.
+
+    `more_errors`: how many of these are left out.
+    """
 
     def __init__(
         self,
@@ -71,10 +74,12 @@ class Refused(DarkroomError):
         status: int,
         code: str,
         headers: Mapping[str, str] | None = None,
-        errors: tuple[Mapping[str, str], ...] = (),
+        errors: tuple[Mapping[str, Any], ...] = (),
+        more_errors: int = 0,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.headers = headers or {}
         self.errors = errors
+        self.more_errors = more_errors

@@ -145,6 +145,7 @@ def create_follow_up(call: Call, id: str, body: ActionRequest, query: WaitQuery)
     _see(call, id)
     request = FollowUpRequest(
         parent_id=id,
+        created_by=call.caller.by,
         action=body.action,
         prompt=body.prompt,
         key=body.key,

@@ -14,18 +14,22 @@ _HOW = (
 )
 
 
-def once_of(call: Call, body: BaseModel | None, *, is_needed: bool) -> Once | None:
-    """Return what the request is known by; None without a key.
+def once_of(call: Call, body: BaseModel | None, *, is_needed: bool, file_sha256: str | None = None) -> Once | None:
+    """Return what the request is known by; None without a key. `file_sha256`: of a file in its body.
 
     Raises Refused for a key that is invalid, or missing where it `is_needed`.
     """
     key = call.idempotency_key
     if key is None and is_needed:
-        raise Refused(f"this request has no Idempotency-Key: {_HOW}", status=400, code="idempotency_key_missing")
+        raise key_missing("this request has no Idempotency-Key")
     if key is None:
         return None
     if not _KEY.fullmatch(key):
         told = "the Idempotency-Key has to be 1 to 255 printable ASCII characters"
         raise Refused(told, status=400, code="idempotency_key_invalid")
     asked = [call.request.method, call.request.path, None if body is None else body.model_dump(mode="json")]
-    return once_for(call.caller.owner, key, asked)
+    return once_for(call.caller.owner, key, asked if file_sha256 is None else [*asked, file_sha256])
+
+
+def key_missing(told: str) -> Refused:
+    return Refused(f"{told}: {_HOW}", status=400, code="idempotency_key_missing")

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from tasks.usecases.events.published import EVENTS, description_of
 from webhook.api.models.problem import Problem
 from webhook.api.problems import MEDIA_TYPE
 from webhook.api.reading import is_needed
@@ -34,7 +35,9 @@ _IDEMPOTENCY_KEY = {
 
 
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
-    models = sorted({model for one in operations for model in _models(one)} | {Problem}, key=lambda one: one.__name__)
+    found: set[type[BaseModel]] = {model for one in operations for model in _models(one)}
+    found |= {Problem, *EVENTS.values()}
+    models = sorted(found, key=lambda one: one.__name__)
     inputs = {one.body for one in operations if one.body} | {one.query for one in operations if one.query}
     schemas, definitions = models_json_schema(
         [(model, "validation" if model in inputs else "serialization") for model in models],
@@ -55,12 +58,34 @@ def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{"token": []}, {}],
         "paths": paths,
+        "webhooks": {name: {"post": _webhook(name, references[model])} for name, model in EVENTS.items()},
         "components": {
             "schemas": definitions.get("$defs", {}),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "A token of `darkroom token create`."}
             },
         },
+    }
+
+
+def _webhook(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """How a subscriber gets an event, by Standard Webhooks 1.0."""
+    headers = {
+        "webhook-id": "The id of the event, the same for each try.",
+        "webhook-timestamp": "Unix time of this try.",
+        "webhook-signature": "v1 and the base64 of the HMAC-SHA256, for each secret.",
+    }
+    return {
+        "operationId": f"on_{name.replace('.', '_')}",
+        "tags": ["events"],
+        "summary": description_of(name),
+        "security": [],
+        "parameters": [
+            {"name": header, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+            for header, text in headers.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"2XX": {"description": "Accepted."}, "410": {"description": "Never send this event again."}},
     }
 
 
@@ -106,11 +131,11 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
 
 def _response(status: int, answer: Answer, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if isinstance(answer, str):
-        return described | {"content": {answer: {}}}
-    return (
-        described if answer is None else described | {"content": {"application/json": {"schema": references[answer]}}}
-    )
+    if answer is None:
+        return described
+    if isinstance(answer, type):
+        return described | {"content": {"application/json": {"schema": references[answer]}}}
+    return described | {"content": {media: {} for media in ([answer] if isinstance(answer, str) else answer)}}
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from webhook.api.call import Refused
+from webhook.api.wording import for_programs
 from worker.errors import (
     AlreadyDecided,
     CommitUnknown,
@@ -51,7 +52,10 @@ STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
 def problem_of(error: Exception, request_id: str) -> Response:
     """Turn `error` into a problem; internal errors are logged, and told only by their request id."""
     if isinstance(error, Refused):
-        return problem(error.status, error.code, str(error), request_id, headers=error.headers, errors=error.errors)
+        return problem(
+            error.status, error.code, str(error), request_id, headers=error.headers, errors=error.errors,
+            more_errors=error.more_errors,
+        )  # fmt: skip
     if isinstance(error, HTTPException) and error.code is not None:
         kept = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
         code = HTTPStatus(error.code).name.lower()
@@ -74,17 +78,23 @@ def problem(
     request_id: str,
     *,
     headers: Mapping[str, str] | None = None,
-    errors: tuple[Mapping[str, str], ...] = (),
+    errors: tuple[Mapping[str, Any], ...] = (),
+    more_errors: int = 0,
 ) -> Response:
     document: dict[str, Any] = {
         "type": f"urn:darkroom:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
-        "detail": redact(detail),
+        "detail": for_programs(redact(detail)),
         "request_id": request_id,
     }
     if errors:
-        document["errors"] = [secrets_hidden(one) for one in errors]
+        document["errors"] = [_redacted(one) for one in errors]
+        document["more_errors"] = more_errors
     body = json.dumps(document, ensure_ascii=False)
     return Response(body, status=status, headers=dict(headers or {}), content_type=MEDIA_TYPE)
+
+
+def _redacted(mistake: Mapping[str, Any]) -> dict[str, Any]:
+    return {**secrets_hidden(mistake), "detail": for_programs(redact(mistake["detail"]))}

@@ -38,17 +38,19 @@ def read_query(request: Request, model: type[M]) -> M:
         raise _refused(error, "parameter", "the query string is invalid") from None
 
 
-def read_json(request: Request, model: type[M]) -> M:
+def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M:
     """Raises Refused for anything but JSON that the model takes; each mistake with its JSON pointer.
 
-    No body at all is an empty one, if the model needs nothing.
+    No body at all is an empty one, if the model needs nothing. `others`: the content types that the operation takes
+    besides.
     """
     is_empty = request.content_length is None and "Transfer-Encoding" not in request.headers
     if (is_empty or request.content_length == 0) and not is_needed(model):
         return model()
     if request.mimetype != JSON:
+        besides = f", or a body of one of the types {', '.join(others)}" if others else ""
         raise Refused(
-            f"the body is {request.mimetype or 'of no type'}: send JSON with Content-Type: {JSON}",
+            f"the body is {request.mimetype or 'of no type'}: send JSON with Content-Type: {JSON}{besides}",
             status=415,
             code="unsupported_media_type",
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from flask import Response
 from pydantic import BaseModel
@@ -12,8 +12,8 @@ from webhook.api.models.base import RequestModel
 from webhook.api.scopes import Scope
 
 Handler = TypeVar("Handler", bound=Callable[..., Reply | Response])
-#: of one answer: its model, its media type where it is no JSON, or None where it has no body
-Answer = type[BaseModel] | str | None
+#: of one answer: its model, its media types where it is no JSON, or None where it has no body
+Answer = type[BaseModel] | Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class Operation:
     """One method of one path. `path`: like `/v1/generations/{id}`; `name`: its operationId.
 
     `query`, `body`: the models that `handle` takes under these names. `media`: other content types of the body, which
-    `handle` reads itself. `may_cost`: a request that is repeated without a key could be paid for twice.
+    `handle` reads itself; its `body` is None then. `may_cost`: a request that is repeated without a key could be paid
+    for twice.
     """
 
     method: str
@@ -91,7 +92,7 @@ class Routes:
                     handle=handle,
                     scope=scope,
                     query=hints.get("query"),
-                    body=hints.get("body"),
+                    body=_model_of(hints.get("body")),
                     media=media,
                     answers=answers,
                     problems=problems,
@@ -101,3 +102,9 @@ class Routes:
             return handle
 
         return keep
+
+
+def _model_of(hint: Any) -> type[BaseModel] | None:
+    """The model in `Model` or `Model | None`."""
+    classes = (one for one in (hint, *get_args(hint)) if isinstance(one, type))
+    return next((one for one in classes if issubclass(one, BaseModel)), None)

@@ -81,7 +81,7 @@ def _checked(call: Call, asked: Asked) -> Checked:
         raise refused_at(_INVALID, differing)
     request = SubmitRequest(
         entries=[_entry(place, one) for place, one in asked.items],
-        defaults=Defaults(files=UploadedFiles(call.here)),
+        defaults=Defaults(files=UploadedFiles(call.here), created_by=call.caller.by),
         batch=body.batch if isinstance(body, NewGenerations) else None,
         is_batch=len(asked.items) > 1,
     )
@@ -104,6 +104,7 @@ def _entry(place: str, one: NewGeneration) -> Entry:
         key=one.custom_id if one.key is None else one.key,
         options=one.options,
         follow_up=names(one.follow_up),
+        recipe=one.recipe,
         priority=one.priority,
         provider=names(one.provider),
         operation=one.operation,

@@ -173,6 +173,8 @@ class Settings(BaseSettings):
     darkroom_notify_tasks: Annotated[str, _read_by(celery_tasks)] = ""
     #: which kinds of events subscribers get
     darkroom_notify_events: Annotated[str, _read_by(patterns)] = "*"
+    #: record `generation.progress` too, which providers report several times for each generation
+    darkroom_progress_events: bool = False
 
     # --- providers: the key of each, or those of several accounts; rate and room hold for each account ---
     acedatacloud_api_token: AccountKeys | None = None

@@ -98,6 +98,4 @@ def _costs(found: BatchCheck) -> Iterator[str]:
     if estimate.assumed:
         yield f"  {many(estimate.assumed, 'submission')} at the highest known factor, as the price file has none"
     for budget in estimate.budgets:
-        standing = budget.standing
-        room = f"{text(budget.needed)} needed, {text(standing.left)} of {text(standing.cap)} left"
-        yield f"  budget {standing.name}: {room}{'' if budget.is_enough else '; the rest waits until there is room'}"
+        yield f"  {estimate.room(budget)}"

@@ -40,6 +40,7 @@ def results(
            object_key_1, object_key_2, …; a text that a spreadsheet would take for a
            formula gets a ' in front; your own column `state` is called input.state
     jsonl  one object per generation, for programs
+    json   the same in one array
     xlsx   as csv, for Excel; needs --output
     html   a contact sheet that opens from disk: small images are inside (up to 50 MB)
 

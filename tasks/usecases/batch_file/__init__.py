@@ -11,12 +11,14 @@ from tasks.usecases.batch_file.batch_file import (
 from tasks.usecases.batch_file.columns import misspelt
 from tasks.usecases.batch_file.entries import CHOICE, expand_entry
 from tasks.usecases.batch_file.fault import Fault, shown
+from tasks.usecases.batch_file.formats import MEDIA_TYPES
 from tasks.usecases.batch_file.odd_prompts import oddities_of
 
 __all__ = [
     "CHOICE",
     "EXPAND_LIMIT",
     "MAX_SUBMISSIONS",
+    "MEDIA_TYPES",
     "BatchFile",
     "Counted",
     "Fault",

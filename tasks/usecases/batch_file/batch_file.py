@@ -179,8 +179,12 @@ class BatchFile:
         return found
 
 
-def open_batch_file(name: str, stream: BinaryIO, sheet: str | None = None) -> BatchFile:
+def open_batch_file(
+    name: str, stream: BinaryIO, sheet: str | None = None, *, media_type: str | None = None
+) -> BatchFile:
     """Copy the stream and find out its format. `sheet`: of a spreadsheet, the first one by default.
+
+    `media_type`: one of MEDIA_TYPES that declares the format; otherwise the name does.
 
     Raises RequestInvalid, with the place, for what is no batch file, and DarkroomError if it cannot be copied.
     """
@@ -188,7 +192,7 @@ def open_batch_file(name: str, stream: BinaryIO, sheet: str | None = None) -> Ba
         with ExitStack() as cleanup:
             spool = Spool(name, stream)
             cleanup.callback(spool.close)
-            found = format_of(spool)
+            found = format_of(spool, media_type)
             if sheet is not None and found is not Format.XLSX:
                 refuse(name, None, None, f"this is no spreadsheet, so it has no sheet {sheet!r}")
             book = Spreadsheet(spool, sheet) if found is Format.XLSX else None

@@ -19,6 +19,8 @@ from worker.generation import Operation
 
 #: the name in `Entry.input` of the alternatives that were chosen from the template
 CHOICE = "_choice"
+#: characters, which databases have an index of
+_LONGEST_KEY = 512
 #: what no database stores: a NUL, and half of a character that JSON writes as two
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -158,7 +160,9 @@ class _Cells:
             self._note(name, "a key must be a text that is not empty")
             return None
         key = str(value).strip()
-        if what := damage_in_key(key) or zeros.lost_in(key) or self._control(key):
+        if len(key) > _LONGEST_KEY:
+            self._note(name, f"a key has at most {_LONGEST_KEY} characters")
+        elif what := damage_in_key(key) or zeros.lost_in(key) or self._control(key):
             self._note(name, what)
         return key
 

@@ -35,6 +35,14 @@ _FORMATS: Mapping[str, Format] = {
     "json": Format.JSON,
     **dict.fromkeys(("txt", "text"), Format.TEXT),
 }
+#: how a caller over HTTP names the format
+MEDIA_TYPES: Mapping[str, Format] = {
+    "text/csv": Format.CSV,
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Format.XLSX,
+    "application/jsonl": Format.JSON_LINES,
+    "application/x-ndjson": Format.JSON_LINES,
+    "text/plain": Format.TEXT,
+}
 _TITLES = {
     Format.CSV: "a table",
     Format.XLSX: "a spreadsheet",
@@ -44,8 +52,13 @@ _TITLES = {
 }
 
 
-def format_of(spool: Spool) -> Format:
-    """Return the format. Raises RequestInvalid where name and content disagree, or if it is no batch file."""
+def format_of(spool: Spool, media_type: str | None = None) -> Format:
+    """Return the format. Raises RequestInvalid if it is no batch file, or another one than its name says.
+
+    `media_type`: it says so instead of the name.
+    """
+    if media_type is not None:
+        return _declared(spool, media_type)
     suffix = PurePath(spool.name).suffix.lower().removeprefix(".")
     named = _FORMATS.get(suffix)
     if spool.is_zip:
@@ -59,6 +72,27 @@ def format_of(spool: Spool) -> Format:
     if what := _contradiction(suffix, named, content, lines):
         refuse(spool.name, lines[0].number, lines[0].start, what)
     found = named or content or Format.TEXT
+    _refuse_misfit(spool, found, lines)
+    return found
+
+
+def _declared(spool: Spool, media_type: str) -> Format:
+    declared = MEDIA_TYPES[media_type]
+    lines = [] if spool.is_zip else first_lines(spool)
+    if not lines and not spool.is_zip:
+        raise RequestInvalid(f"{spool.name} is empty: {ADVICE}")
+    content = Format.XLSX if spool.is_zip else _content(lines)
+    if content not in {None, declared} or (declared is Format.XLSX and not spool.is_zip):
+        what = f"this is {_TITLES[content]}" if content else f"this is not {_TITLES[declared]}"
+        proper = next((name for name, one in MEDIA_TYPES.items() if one is content), None)
+        advice = f"send it as {proper}" if proper else f"send {_TITLES[declared]}"
+        line, column = (lines[0].number, lines[0].start) if lines else (1, 1)
+        refuse(spool.name, line, column, f"the content type is {media_type}, but {what}: {advice}")
+    _refuse_misfit(spool, declared, lines)
+    return declared
+
+
+def _refuse_misfit(spool: Spool, found: Format, lines: Sequence[Line]) -> None:
     misfit = None
     if found is Format.TEXT:
         misfit = misfit_of_text(lines)
@@ -66,7 +100,6 @@ def format_of(spool: Spool) -> Format:
         misfit = object_on_lines(lines)
     if misfit is not None:
         refuse(spool.name, misfit.line, misfit.column, misfit.what)
-    return found
 
 
 def _contradiction(suffix: str, named: Format | None, content: Format | None, lines: Sequence[Line]) -> str | None:

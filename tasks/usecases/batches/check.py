@@ -37,17 +37,27 @@ class ProviderCheck:
 class BatchCheck:
     """`rows`: of the file, `invalid` of them have errors; `submissions`: that the other rows make.
 
-    `errors` are in the order of the file; `more_warnings`: how many were not kept. `estimate`: None without prices.
+    `unkeyed`: how many of these have no key of their own. `errors` are in the order of the file; `more_warnings`: how
+    many were not kept. `estimate`: None without prices.
     """
 
     rows: int
     invalid: int
     submissions: int
+    unkeyed: int
     errors: tuple[Fault, ...]
     warnings: tuple[str, ...]
     more_warnings: int
     providers: tuple[ProviderCheck, ...]
     estimate: Estimate | None
+
+
+class RowsInvalid(RequestInvalid):
+    """Rows of the file are invalid, so nothing was written; `found` has all that is wrong."""
+
+    def __init__(self, message: str, found: BatchCheck) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 def check_batch(
@@ -97,7 +107,7 @@ class _Checking:
         self._providers = providers
         self._errors: list[Fault] = []
         self._warnings: list[str] = []
-        self._left_out = 0
+        self._left_out = self._unkeyed = 0
         self._tallies = {name: _Tally() for name in providers}
         prices = services.prices
         self._estimator = Estimator(services, prices) if prices else None
@@ -123,6 +133,7 @@ class _Checking:
             rows=counted.rows,
             invalid=len({error.row for error in self._errors}),
             submissions=submissions,
+            unkeyed=self._unkeyed,
             errors=tuple(sorted(self._errors, key=lambda error: error.line or 0)),
             warnings=tuple(self._warnings),
             more_warnings=self._left_out,
@@ -165,6 +176,7 @@ class _Checking:
     def _note(self, entry: Entry, new: NewGeneration) -> None:
         for sentence in (*oddities_of([entry])[0], *doubts_about(self._services, entry.place, new)):
             self._warn(sentence)
+        self._unkeyed += new.key is None
         self._tally(new.provider).submissions += 1
         for name in new.providers:
             self._tally(name).alternative += 1

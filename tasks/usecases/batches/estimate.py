@@ -47,6 +47,17 @@ class Estimate:
     assumed: int
     budgets: tuple[Budget, ...]
 
+    def room(self, budget: Budget) -> str:
+        """How much of it is needed, and how much there is."""
+        standing, text = budget.standing, self.prices.text
+        room = f"{text(budget.needed)} needed, {text(standing.left)} of {text(standing.cap)} left"
+        return f"budget {standing.name}: {room}{'' if budget.is_enough else '; the rest waits until there is room'}"
+
+    @property
+    def shortages(self) -> tuple[str, ...]:
+        """Budgets that do not have room for all of it."""
+        return tuple(self.room(one) for one in self.budgets if not one.is_enough)
+
 
 class Estimator:
     def __init__(self, services: Services, prices: Prices) -> None:

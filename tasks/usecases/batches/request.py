@@ -20,7 +20,8 @@ class BatchRequest:
     `name`: of the batch; None for the file's stem. `template`: a prompt for all rows, filled in from their columns.
     `providers`: in order of preference; the first replaces the provider of `defaults`.
     `start_at`: before it nothing is dispatched. `max_cost`: in millionths of the currency of the price file.
-    `new_version`: changed rows become new versions. `skip_invalid`: submit the other rows.
+    `new_version`: changed rows become new versions. `skip_invalid`: submit the other rows. `is_test`: the sandbox makes
+    them, and they cost nothing; the name of their batch says so.
     """
 
     file: "BatchFile"
@@ -34,3 +35,4 @@ class BatchRequest:
     new_version: bool = False
     skip_invalid: bool = False
     expand_limit: int = EXPAND_LIMIT
+    is_test: bool = False

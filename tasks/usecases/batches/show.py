@@ -68,10 +68,10 @@ class BatchDetails:
     waits: Sequence[Wait]
 
 
-def list_batches(here: LedgerServices, limit: int | None = None) -> Iterator[ListedBatch]:
-    """The newest first, read a page at a time."""
+def list_batches(here: LedgerServices, limit: int | None = None, *, before: str | None = None) -> Iterator[ListedBatch]:
+    """The newest first, read a page at a time; `before`: only those that are older than the one with this id."""
     prices = _prices(here)
-    before, left = None, limit
+    left = limit
     while left is None or left > 0:
         page = here.ledger.generations.newest_batches(_PAGE if left is None else min(_PAGE, left), before)
         if not page:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted
-from tasks.usecases.batches.check import BatchCheck, check_batch
+from tasks.usecases.batches.check import BatchCheck, RowsInvalid, check_batch
 from tasks.usecases.batches.plan import Plan, plan
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.submission import Patience, waits_of_new
@@ -16,6 +16,8 @@ from worker.services import Services
 
 #: earlier batches of the same file, and mistakes, that are named
 _NAMED, _SHOWN = 3, 10
+#: characters of a name, which databases have an index of
+_LONGEST = 255
 #: control characters, and how Python passes on bytes that are not UTF-8; the ledger would store another name
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -26,7 +28,8 @@ class BatchSubmitted:
 
     `batch_id`: None if nothing was written for want of a valid row, or in a dry run. `ids`: of the generations, in the
     order of the file. `versions`: how many of the new are new versions of rows. `unapplied`: options that existing rows
-    do not have. `same_file`: other batches of the same file. `waits`: why nothing of it is submitted yet.
+    do not have. `same_file`: other batches of the same file. `warnings`: about the rows. `waits`: why some of it is not
+    submitted yet.
     """
 
     name: str
@@ -40,6 +43,7 @@ class BatchSubmitted:
     new_ids: frozenset[str] = frozenset()
     unapplied: tuple[str, ...] = ()
     same_file: tuple[BatchFacts, ...] = ()
+    warnings: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
     is_dry_run: bool = False
 
@@ -57,17 +61,17 @@ def submit_file(
     """Check the whole file, then write what is new of it.
 
     `counted` gets the number of rows before they are checked; `checked` what was found, before anything is written.
-    Raises as `check_batch` and `submit_batch` do, and RequestInvalid if rows are invalid, unless the request says that
-    the others are submitted all the same.
+    Raises as `check_batch` and `submit_batch` do, and RowsInvalid if rows are, unless the request says that the others
+    are submitted all the same.
     """
     name_of(request)
     wanted: list[NewGeneration] = []
     found = check_batch(services, request, max_submissions=max_submissions, counted=counted, take=wanted.append)
     checked(found)
     if found.errors and not request.skip_invalid:
-        raise RequestInvalid(_refusal(request, found))
+        raise RowsInvalid(_refusal(request, found), found)
     invalid = {fault.row for fault in found.errors}
-    return submit_batch(
+    result = submit_batch(
         services,
         request,
         # A row may be invalid in one of those that a template makes of it.
@@ -77,6 +81,8 @@ def submit_file(
         dry_run=dry_run,
         tell=tell,
     )
+    short = found.estimate.shortages if found.estimate and result.created else ()
+    return replace(result, warnings=found.warnings, waits=(*result.waits, *short))
 
 
 def _refusal(request: BatchRequest, found: BatchCheck) -> str:
@@ -95,6 +101,8 @@ def name_of(request: BatchRequest) -> str:
     name = PurePath(request.file.name).stem if request.name is None else request.name
     if not name.strip():
         raise RequestInvalid("the name of the batch is empty: give one with --name")
+    if len(name) > _LONGEST:
+        raise RequestInvalid(f"the name of the batch has more than {_LONGEST} characters: give another with --name")
     if _UNUSABLE.search(name):
         raise RequestInvalid(
             f"the name of the batch, {name!r}, contains control characters or is not valid UTF-8: give another with "
@@ -160,7 +168,7 @@ def submit_batch(
     return replace(result, waits=waits_of_new(services, wanted))
 
 
-_GO_ON = "it may have been written in part: repeat the command to complete it; no row is submitted twice"
+_GO_ON = "it may have been written in part: repeat this to complete it; no row is submitted twice"
 
 
 def _counted(submitted: BatchSubmitted, found: Plan) -> BatchSubmitted:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from tasks.usecases.batches.estimate import Budget, Estimate
 
 
-def of_batch_check(file: "BatchFile", check: "BatchCheck") -> dict[str, Any]:
+def of_batch_check(file: "BatchFile", check: "BatchCheck", most_errors: int | None = None) -> dict[str, Any]:
+    """`most_errors`: how many are listed at the most; `more_errors`: how many are left out."""
+    errors = check.errors[:most_errors]
     return {
         "file": file.name,
         "format": file.format.value,
@@ -24,7 +26,8 @@ def of_batch_check(file: "BatchFile", check: "BatchCheck") -> dict[str, Any]:
         "cost": _cost(check.estimate) if check.estimate else None,
         "budgets": [_budget(one) for one in check.estimate.budgets] if check.estimate else [],
         "providers": [_provider(one) for one in check.providers],
-        "errors": [of_fault(one) for one in check.errors],
+        "errors": [of_fault(one) for one in errors],
+        "more_errors": len(check.errors) - len(errors),
         "warnings": list(map(redact, check.warnings)),
         "more_warnings": check.more_warnings,
     }

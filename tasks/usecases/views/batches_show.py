@@ -22,6 +22,8 @@ def of_batch_submitted(submitted: "BatchSubmitted") -> dict[str, Any]:
         "new_versions": submitted.versions,
         "not_applied": [redact(one) for one in submitted.unapplied],
         "same_file_as": [{"batch": one.id, "name": one.name} for one in submitted.same_file],
+        "warnings": [redact(one) for one in submitted.warnings],
+        "waits": [redact(one) for one in submitted.waits],
         "dry_run": submitted.is_dry_run,
     }
 

@@ -118,12 +118,18 @@ def of_story(story: "Story") -> dict[str, Any]:
             for callback in story.callbacks
         ],
         "events": [
-            {"at": iso(event.at), "type": event.type, "payload": secrets_hidden(event.payload)}
+            {
+                "id": event.public_id,
+                "at": iso(event.at),
+                "type": event.type,
+                "payload": secrets_hidden(event.payload),
+            }
             for event in story.events
         ],
         "undelivered": [
             {
                 "event": one.event_id,
+                "event_id": one.public_id,
                 "type": one.type,
                 "subscriber": one.subscriber,
                 "state": one.state,

@@ -68,7 +68,7 @@ def test_a_contact_sheet_with_links_says_when_they_end(
         (["--format", "xlsx"], "--format xlsx needs --output FILE"),
         (
             ["--output", "out.txt"],
-            "--output out.txt: give --format, or end the name with one of .csv, .jsonl, .xlsx, .html",
+            "--output out.txt: give --format, or end the name with one of .csv, .jsonl, .json, .xlsx, .html",
         ),
         (["--errors", "errors.html"], "--errors errors.html: end the name with one of .csv, .jsonl, .xlsx"),
         (["--links", "8d"], "links work for at most 7 days: S3 signs none for longer"),

@@ -206,7 +206,7 @@ def test_a_ledger_that_goes_away_in_the_middle_is_told_with_what_to_do(
         result = darkroom("batch", "submit", str(sheet))
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "darkroom: the ledger cannot be reached; it may have been written in part: repeat the command to complete it; "
+        "darkroom: the ledger cannot be reached; it may have been written in part: repeat this to complete it; "
         "no row is submitted twice"
     )
     assert submitted(darkroom, str(sheet))["created"] == 2

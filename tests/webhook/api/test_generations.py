@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from tests.clock import FakeClock
 from tests.factories import (
     PLENTY,
     PROVIDER,
@@ -140,6 +141,19 @@ def test_a_replay_is_answered_whatever_has_become_impossible_since(
     again = post(without_provider, {"generations": [FOX]}, headers=KEY)
     assert again.status_code == 200
     assert [one["state"] for one in again.json["data"]] == ["cancelled"]
+
+
+def test_a_request_that_is_repeated_after_its_key_was_pruned_creates_nothing(
+    client: FlaskClient, ledger: Ledger, clock: FakeClock
+):
+    body = {"generations": [FOX, FOX | {"key": "mine"}]}
+    first = post(client, body, headers=KEY)
+    clock.advance(days=8)
+    assert ledger.maintenance.prune_idempotency_keys(clock()).gone == {"idempotency_keys": 1}
+    again = post(client, body, headers=KEY)
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
+    assert [one["id"] for one in again.json["data"]] == [one["id"] for one in first.json["data"]]
+    assert count(ledger) == 2
 
 
 def test_another_request_with_the_same_key_is_refused(client: FlaskClient, ledger: Ledger):

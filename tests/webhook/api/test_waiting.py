@@ -70,7 +70,7 @@ def test_only_so_many_wait_and_the_others_are_answered_at_once() -> None:
     assert MOST_WAITING == THREADS // 4
     waiting = Waiting(Asked(), most=2)
     pool, found = started(waiting, ["gen_1", "gen_2"])
-    assert not waiting.wait("gen_3", LONG)
+    assert not waiting.wait("gen_3", 3)
     waiting.close()
     assert all(one.result(patient(10)) for one in found)
     pool.shutdown()

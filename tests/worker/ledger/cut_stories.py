@@ -324,6 +324,7 @@ def people_decide(process: Process) -> None:
     while not (dead := process.ledger.events.dead(9)):
         process.notify(error="410")
     process.command("events.replay", dead[0].event_id, SHOP)
+    process.command("events.resend", SHOP, [dead[0].event_id])
     process.notify()
 
 
@@ -447,6 +448,9 @@ def a_program_asks(process: Process) -> None:
     process.repeat("access.give_up_request", long)
     process.come_again("access.claim_request", long, LEASE)
     process.repeat("access.keep_request", long, {"batches": ["batch_1"]})
+    refused = Once(owner="tok_1", key="refused", request_sha256="d" * 64)
+    process.come_again("access.claim_request", refused, LEASE)
+    process.repeat("access.forget_request", refused)
     process.clock.advance(days=40)
     process.repeat("maintenance.prune_idempotency_keys", process.clock() - timedelta(days=30))
 

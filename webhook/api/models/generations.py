@@ -67,6 +67,10 @@ class NewGeneration(RequestModel):
     custom_id: Annotated[Key | None, Field(description="Read as `key`.")] = None
     labels: Annotated[dict[str, str], Field(examples=[{"client": "acme"}])] = {}  # noqa: RUF012
     priority: Annotated[int, Field(ge=-(2**31), lt=2**31, description="Higher goes first.")] = 0
+    recipe: Annotated[
+        str | None,
+        Field(min_length=1, max_length=63, description="Name of a recipe; not with `follow_up`.", examples=["shop"]),
+    ] = None
     follow_up: Annotated[
         str | _Names | None,
         Field(description="What follows its success.", examples=["upscale1,upscale3", "upscale:all"]),
@@ -218,6 +222,8 @@ class GenerationDocument(Document):
     batch: Annotated[str | None, Field(description="Its name.")]
     batch_id: str | None
     follow_up: list[str]
+    recipe: Annotated[str | None, Field(description="Name of the recipe that it follows.")]
+    step: Annotated[str | None, Field(description="Step of the recipe that made it.")]
     priority: int
     progress: int | None
     reason: str | None

@@ -28,3 +28,4 @@ class Problem(Document):
     detail: Annotated[str, Field(description="For people: what is wrong, and what to do.")]
     request_id: str
     errors: list[Mistake] | None = None
+    more_errors: Annotated[int | None, Field(description="How many mistakes are left out of `errors`.")] = None

@@ -1,11 +1,30 @@
-"""Requests of several transactions: claimed with a lease, renewed while they are carried out, kept at their end."""
+"""Requests of several transactions: claimed with a lease, renewed while they are carried out, kept at their end.
 
-from datetime import timedelta
+A lease only keeps others from doing the same work meanwhile: whoever carries a request out writes nothing twice.
+"""
 
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, delete, select, update
+
+from worker.errors import NotFound
 from worker.ledger.access.once import Once, Result, claim, keep
 from worker.ledger.database import Part
-from worker.ledger.schema import idempotency_keys
-from worker.ledger.statements import update_row
+from worker.ledger.schema import CleanText, UtcDateTime, idempotency_keys
+from worker.ledger.statements import Query, columns_of
+
+
+class _Begun(NamedTuple):
+    created_at: datetime
+
+
+_k = idempotency_keys.c
+_THIS = (_k.owner == bindparam("of", type_=CleanText()), _k.key == bindparam("named", type_=CleanText()))
+_BEGUN = Query(_Begun, select(*columns_of(idempotency_keys, _Begun)).where(*_THIS))
+_OPEN = (*_THIS, _k.result.is_(None))
+_SET_LEASE = update(idempotency_keys).where(*_OPEN).values(lease_until=bindparam("until", type_=UtcDateTime()))
+_FORGET = delete(idempotency_keys).where(*_OPEN)
 
 
 class LongRequests(Part):
@@ -15,18 +34,35 @@ class LongRequests(Part):
         with self._database.write() as connection:
             return claim(connection, once, now, now + lease)
 
+    def begun_at(self, once: Once) -> datetime:
+        """When it was claimed for the first time. Raises NotFound."""
+        with self._database.read() as connection:
+            found = _BEGUN.first(connection, **_named(once))
+        if found is None:
+            raise NotFound(f"no request has the idempotency key {once.key!r}")
+        return found.created_at
+
     def renew_request(self, once: Once, lease: timedelta) -> None:
-        until = self._database.clock() + lease
-        with self._database.write() as connection:
-            mine = {"owner": once.owner, "key": once.key}
-            update_row(connection, idempotency_keys, mine, lease_until=until)
+        self._set_lease(once, self._database.clock() + lease)
 
     def keep_request(self, once: Once, result: Result) -> None:
-        with self._database.write() as connection:
+        """It is done: whoever repeats it gets `result`."""
+        with self._database.write(under_way=True) as connection:
             keep(connection, once, result)
 
     def give_up_request(self, once: Once) -> None:
-        """End the lease of a request that came to nothing: whoever repeats it carries it out."""
-        with self._database.write() as connection:
-            mine = {"owner": once.owner, "key": once.key}
-            update_row(connection, idempotency_keys, mine, lease_until=None)
+        """End the lease of one that was broken off: whoever repeats it completes it."""
+        self._set_lease(once, None)
+
+    def forget_request(self, once: Once) -> None:
+        """It came to nothing, or its key is to be used again: the next request may be another one."""
+        with self._database.write(under_way=True) as connection:
+            connection.execute(_FORGET, _named(once))
+
+    def _set_lease(self, once: Once, until: datetime | None) -> None:
+        with self._database.write(under_way=True) as connection:
+            connection.execute(_SET_LEASE, {**_named(once), "until": until})
+
+
+def _named(once: Once) -> dict[str, object]:
+    return {"of": once.owner, "named": once.key}

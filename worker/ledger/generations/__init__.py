@@ -1,7 +1,8 @@
 """Generations: creation, control, follow-ups, import, deletion, queries."""
 
+from worker.ledger.batch_sums import BatchMoney
 from worker.ledger.generations.asking import NewApproval
-from worker.ledger.generations.batch_facts import BatchFacts, BatchMoney, Failure
+from worker.ledger.generations.batch_facts import BatchFacts, Failure
 from worker.ledger.generations.control import Retried
 from worker.ledger.generations.counting import Counting
 from worker.ledger.generations.create import Created

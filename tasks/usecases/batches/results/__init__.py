@@ -1,4 +1,4 @@
-"""The results of a batch as CSV, JSON lines, XLSX and HTML, and its failing rows."""
+"""The results of a batch as CSV, JSON lines, JSON, XLSX and HTML, and its failing rows."""
 
 from tasks.usecases.batches.results.export import (
     LONGEST_LINKS,

@@ -12,7 +12,7 @@ from tasks.usecases.batches.results.document import document_of
 from tasks.usecases.batches.results.failing_rows import FailingRows
 from tasks.usecases.batches.results.tables import Column, columns_of
 from tasks.usecases.batches.results.thumbnails import Thumbnails
-from tasks.usecases.batches.results.writers import CsvTable, Format, JsonLines, TableWriter, XlsxTable
+from tasks.usecases.batches.results.writers import CsvTable, Format, JsonArray, JsonLines, TableWriter, XlsxTable
 from tasks.usecases.names import find_batch
 from worker.errors import RequestInvalid
 from worker.failures import REMEDIES, category_of
@@ -82,15 +82,13 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
-class _Lines:
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._lines = JsonLines(stream)
+class _Documents:
+    def __init__(self, writer: JsonLines | JsonArray) -> None:
+        self._writer = writer
+        self.close = writer.close
 
     def add(self, document: Mapping[str, Any], one: BatchResult) -> None:  # noqa: ARG002 - the document says all
-        self._lines.add(document)
-
-    def close(self) -> None:
-        """Nothing is left."""
+        self._writer.add(document)
 
 
 class _Rows:
@@ -162,7 +160,9 @@ def _sinks(here: Services, request: ResultsRequest, batch: _Batch, thumbnails: T
             links = [column.is_link for column in columns]
             sinks.append(_Rows(XlsxTable(output.stream, titles, links), columns))
         elif output.format is Format.JSONL:
-            sinks.append(_Lines(output.stream))
+            sinks.append(_Documents(JsonLines(output.stream)))
+        elif output.format is Format.JSON:
+            sinks.append(_Documents(JsonArray(output.stream)))
         elif thumbnails is not None:
             about, counts = _about(here, request, batch), here.ledger.generations.counts(batch.id)
             sinks.append(ContactSheet(output.stream, batch.name, about, counts, thumbnails))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Format(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
+    JSON = "json"
     XLSX = "xlsx"
     HTML = "html"
 
@@ -36,6 +37,7 @@ class Format(StrEnum):
 _CONTENT_TYPES = {
     Format.CSV: "text/csv; charset=utf-8",
     Format.JSONL: "application/jsonl",
+    Format.JSON: "application/json",
     Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     Format.HTML: "text/html; charset=utf-8",
 }
@@ -138,6 +140,27 @@ class JsonLines:
         self._stream = stream
 
     def add(self, document: Mapping[str, Any]) -> None:
-        # A lone surrogate cannot be UTF-8, but its escape is valid JSON.
-        line = f"{json.dumps(document, ensure_ascii=False)}\n".encode(errors="backslashreplace")
-        self._stream.write(line)
+        self._stream.write(_json(document) + b"\n")
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
+class JsonArray:
+    """One array, an element on each line."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._before = b"[\n"
+
+    def add(self, document: Mapping[str, Any]) -> None:
+        self._stream.write(self._before + _json(document))
+        self._before = b",\n"
+
+    def close(self) -> None:
+        self._stream.write(b"[]\n" if self._before.startswith(b"[") else b"\n]\n")
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    # A lone surrogate cannot be UTF-8, but its escape is valid JSON.
+    return json.dumps(document, ensure_ascii=False).encode(errors="backslashreplace")

@@ -1,0 +1,289 @@
+"""/v1/batches"""
+
+import logging
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import PurePath
+from tempfile import TemporaryFile
+from typing import IO, Any
+from urllib.parse import quote
+
+from flask import Response
+from werkzeug.datastructures import Headers
+from werkzeug.wsgi import FileWrapper
+
+from tasks.usecases import views
+from tasks.usecases.batch_file import MEDIA_TYPES
+from tasks.usecases.batches import steer
+from tasks.usecases.batches.check import BatchCheck, RowsInvalid, check_batch
+from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.batches.results import Format, Output, ResultsRequest, export_results
+from tasks.usecases.batches.retry import BatchRetryRequest, retry_batch
+from tasks.usecases.batches.show import list_batches, show_batch
+from tasks.usecases.batches.steer import NewSteering, Steered
+from tasks.usecases.batches.submit import name_of, submit_file
+from tasks.usecases.once import Once
+from tasks.usecases.once_only import Answered, carry_out
+from webhook.api.batch_files import MOST_ERRORS, batch_request, millionths, rows_refused
+from webhook.api.call import Call, Reply
+from webhook.api.idempotency import key_missing, once_of
+from webhook.api.models.batches import (
+    BatchAnswer,
+    BatchDetailsDocument,
+    BatchesQuery,
+    BatchPage,
+    BatchRetriedDocument,
+    BatchRetry,
+    BatchSubmittedDocument,
+    NewBatch,
+    NewBatchFile,
+    NewLimits,
+    NewPriority,
+    ResultsQuery,
+    SteeredDocument,
+)
+from webhook.api.reading import refused_at
+from webhook.api.routes import Routes
+from webhook.api.scopes import Scope
+from webhook.api.wording import for_programs
+from worker.errors import ConfigurationError, KeyInUse
+from worker.steps import Step
+
+log = logging.getLogger(__name__)
+
+routes = Routes("batches")
+
+#: the owner of the lease on a name, by which batches of all tokens are found
+_NAMES = "batch"
+#: lists of sentences in documents
+_SENTENCES = ("not_applied", "warnings", "waits")
+#: bytes of results that are sent at a time
+_PIECE = 256 * 1024
+
+
+@routes.post(
+    "/batches",
+    scope=Scope.BATCHES_WRITE,
+    answers={201: BatchSubmittedDocument, 200: BatchAnswer},
+    problems=(409, 413, 415, 422),
+    media=tuple(MEDIA_TYPES),
+    may_cost=True,
+)
+def create_batch(call: Call, query: NewBatchFile, body: NewBatch | None) -> Reply:
+    """Submit a batch: rows in JSON, or a file.
+
+    A file is the body itself, and its options are in the query string. Each row is submitted once, however often the
+    request is repeated: rows that the batch has already are left alone. Without an Idempotency-Key each row needs a key
+    of its own. Images are links, or references to stored ones.
+    """
+    options = query if body is None else body
+    with batch_request(call, query, body) as request:
+        if options.dry_run:
+            found = check_batch(call.here, request, max_submissions=options.max_submissions)
+            return Reply(document=_for_programs(views.of_batch_check(request.file, found, MOST_ERRORS)))
+        name = name_of(request)
+        # The name may be that of the file.
+        asked = options.model_copy(update={"name": name})
+        once = once_of(call, asked, is_needed=False, file_sha256=request.file.sha256)
+        answered = _once(call, once, name, lambda _: _submit(call, request, body, options.max_submissions))
+    document = answered.document
+    headers = {"Location": f"/v1/batches/{document['batch']}"} if document["batch"] else {}
+    is_new = document["created"] and not answered.is_replayed
+    return _reply(answered, 201 if is_new else 200, headers)
+
+
+@routes.get("/batches", scope=Scope.BATCHES_READ, answers={200: BatchPage}, problems=(422,))
+def get_batches(call: Call, query: BatchesQuery) -> Reply:
+    """List batches, the newest first."""
+    found = list(list_batches(call.here, query.limit + 1, before=query.after))
+    page = found[: query.limit]
+    following = page[-1].facts.id if len(found) > len(page) else None
+    return Reply(document={"data": [views.of_listed_batch(one) for one in page], "next": following})
+
+
+@routes.get(
+    "/batches/{id}", scope=Scope.BATCHES_READ, answers={200: BatchDetailsDocument}, problems=(404, 422)
+)  # fmt: skip
+def get_batch(call: Call, id: str) -> Reply:  # noqa: A002  the name of the path's parameter
+    """Get one batch with its counts, its spend and why it waits."""
+    return Reply(document=views.of_batch_details(show_batch(call.here, id)))
+
+
+@routes.get(
+    "/batches/{id}/results",
+    scope=Scope.BATCHES_READ,
+    answers={200: tuple(one.content_type for one in Format if one is not Format.HTML)},
+    problems=(404, 422),
+)
+def get_batch_results(call: Call, id: str, query: ResultsQuery) -> Response:  # noqa: A002
+    """Get every row back, in the order of the file, with its results, costs and reasons."""
+    wanted = Format(query.format)
+    # Written as a whole before it is sent: an error is still a problem, and a slow reader holds no connection.
+    out: IO[bytes] = TemporaryFile(prefix="darkroom-results-")  # noqa: SIM115 - closed with the response
+    try:
+        output = Output(wanted, out, mark=False)
+        exported = export_results(
+            call.here,
+            ResultsRequest(
+                batch=id,
+                outputs=() if query.errors else (output,),
+                errors=output if query.errors else None,
+                links=None if query.links is None else timedelta(seconds=query.links),
+            ),
+        )
+        size = out.tell()
+        out.seek(0)
+    except OSError as error:
+        out.close()
+        raise ConfigurationError(f"the results cannot be written to a temporary file: {error.strerror}") from error
+    except BaseException:
+        out.close()
+        raise
+    name = f"{PurePath(exported.batch).name or 'batch'}{'.errors' if query.errors else ''}.{wanted}"
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    names = {"filename": plain} if plain == name else {"filename": plain, "filename*": f"UTF-8''{quote(name, safe='')}"}
+    headers = Headers()
+    headers.set("Content-Disposition", "attachment", **names)
+    response = Response(FileWrapper(out, _PIECE), headers=headers, content_type=wanted.content_type)
+    response.content_length = size
+    return response
+
+
+@routes.post(
+    "/batches/{id}/retry",
+    scope=Scope.BATCHES_WRITE,
+    answers={200: BatchRetriedDocument},
+    problems=(404, 409, 415, 422),
+    may_cost=True,
+)
+def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A002
+    """Retry what failed or expired of a batch.
+
+    Failed generations are submitted and paid for again; for expired ones only new links are requested. It needs an
+    Idempotency-Key: the same request with the same key retries nothing twice.
+    """
+    once = once_of(call, body, is_needed=True)
+
+    def retry(asked_at: datetime) -> Mapping[str, Any]:
+        only = frozenset(body.only)
+        retried = retry_batch(
+            call.here,
+            BatchRetryRequest(batch=id, only=only, may_pay_twice=body.may_pay_twice, failed_before=asked_at),
+        )
+        if retried.decisions.wakes:
+            call.shared.ring(*retried.decisions.wakes)
+        number = sum(retried.done.values())
+        log.info(
+            "batch %s: %d retried; asked for by %s in request %s",
+            retried.batch_id, number, call.caller.name, call.request_id,
+        )  # fmt: skip
+        return _for_programs(views.of_batch_retried(retried))
+
+    return _reply(_once(call, once, id, retry), 200)
+
+
+@routes.post(
+    "/batches/{id}/pause", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 422)
+)  # fmt: skip
+def pause_batch(call: Call, id: str) -> Reply:  # noqa: A002
+    """Submit nothing more of a batch for now."""
+    return _steered(call, steer.pause(call.here, id))
+
+
+@routes.post(
+    "/batches/{id}/resume", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 422)
+)  # fmt: skip
+def resume_batch(call: Call, id: str) -> Reply:  # noqa: A002
+    """Continue a paused batch."""
+    return _steered(call, steer.resume(call.here, id))
+
+
+@routes.post(
+    "/batches/{id}/cancel", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 422)
+)  # fmt: skip
+def cancel_batch(call: Call, id: str) -> Reply:  # noqa: A002
+    """Cancel what is queued of a batch, and create no follow-ups of what is under way."""
+    return _steered(call, steer.cancel(call.here, id))
+
+
+@routes.post(
+    "/batches/{id}/reprioritize", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 415, 422)
+)
+def reprioritize_batch(call: Call, id: str, body: NewPriority) -> Reply:  # noqa: A002
+    """Give what is queued of a batch another priority."""
+    return _steered(call, steer.reprioritize(call.here, id, body.priority))
+
+
+@routes.post("/batches/{id}/limit", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 415, 422))
+def limit_batch(call: Call, id: str, body: NewLimits) -> Reply:  # noqa: A002
+    """Set the start, the cost and the concurrency of a batch; null removes a limit."""
+    changes: NewSteering = {}
+    if "start_at" in body.model_fields_set:
+        changes["start_at"] = body.start_at
+    if "max_cost" in body.model_fields_set:
+        changes["max_cost"] = millionths(body.max_cost)
+    if "max_in_flight" in body.model_fields_set:
+        changes["max_in_flight"] = body.max_in_flight
+    if not changes:
+        nothing = "nothing is to be changed: give start_at, max_cost or max_in_flight, or null to remove one"
+        raise refused_at("the body is invalid", [{"pointer": "", "detail": nothing}])
+    return _steered(call, steer.limit(call.here, id, changes))
+
+
+def _submit(call: Call, request: BatchRequest, body: NewBatch | None, most: int) -> Mapping[str, Any]:
+    def checked(found: BatchCheck) -> None:
+        if found.unkeyed and call.idempotency_key is None:
+            raise key_missing(f"{found.unkeyed:,} of the rows have no key of their own, and this request has none")
+
+    def tell(sentence: str) -> None:
+        log.info("request %s: %s", call.request_id, sentence)
+
+    try:
+        result = submit_file(call.here, request, max_submissions=most, checked=checked, tell=tell)
+    except RowsInvalid as error:
+        raise rows_refused(error.found, body) from error
+    if result.created:
+        call.shared.ring(Step.DISPATCH)
+    log.info(
+        "batch %s: %d created, %d existing; asked for by %s in request %s",
+        result.batch_id, result.created, result.existing, call.caller.name, call.request_id,
+    )  # fmt: skip
+    return _for_programs(views.of_batch_submitted(result))
+
+
+def _steered(call: Call, steered: Steered) -> Reply:
+    if steered.wakes:
+        call.shared.ring(*steered.wakes)
+    log.info(
+        "batch %s: %s; asked for by %s in request %s",
+        steered.after.id, steered.action, call.caller.name, call.request_id,
+    )  # fmt: skip
+    return Reply(document=views.of_steered(steered))
+
+
+def _once(call: Call, once: Once | None, name: str, work: Callable[[datetime], Mapping[str, Any]]) -> Answered:
+    """`name`: of the batch, which its rows with keys are found by; without `once`, one at a time writes to it."""
+    if once is not None:
+        return carry_out(call.here, once, work, passing=_SENTENCES)
+    try:
+        return carry_out(call.here, Once(owner=_NAMES, key=name, request_sha256=""), work, is_kept=False)
+    except KeyInUse:
+        raise KeyInUse(f"the batch {name!r} is being submitted by another request: repeat this later") from None
+
+
+def _reply(answered: Answered, status: int, headers: Mapping[str, str] | None = None) -> Reply:
+    replayed = {"Idempotent-Replayed": "true"} if answered.is_replayed else {}
+    return Reply(document=answered.document, status=status, headers={**(headers or {}), **replayed})
+
+
+def _for_programs(document: dict[str, Any]) -> dict[str, Any]:
+    """Return it with the API's words in its sentences."""
+    named: dict[str, Any] = {
+        name: [for_programs(one) for one in document[name]] for name in _SENTENCES if name in document
+    }
+    if "left" in document:
+        named["left"] = {for_programs(why): number for why, number in document["left"].items()}
+    if "errors" in document:
+        named["errors"] = [{**one, "message": for_programs(one["message"])} for one in document["errors"]]
+    return {**document, **named}

@@ -1,0 +1,333 @@
+"""Batches as the API takes and gives them."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, RootModel
+
+from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS
+from tasks.usecases.batches.results import LONGEST_LINKS
+from tasks.usecases.batches.show import BatchState
+from tasks.usecases.entry import FIRST, PRIORITIES
+from tasks.usecases.entry_check import DEFAULT_PROVIDER
+from webhook.api.models.base import Document, Page, RequestModel
+from worker.failures import Category
+from worker.generation import State
+
+
+def _operation(word: str) -> str:
+    if word not in FIRST:
+        raise ValueError(f"expected one of {', '.join(FIRST)}")
+    return word
+
+
+def _only(category: Category) -> Category:
+    if category is Category.UNCONFIRMED:
+        raise ValueError("unconfirmed generations may be paid for: a person decides with `darkroom resolve`")
+    return category
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a time that has a date in UTC as well") from None
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+FirstOperation = Annotated[str, AfterValidator(_operation), Field(json_schema_extra={"enum": list(FIRST)})]
+Amount = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, examples=["12.50"])]
+Start = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-12-01T18:00:00Z"])]
+Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])]
+InFlight = Annotated[int, Field(ge=1, le=1_000_000)]
+IsTest = Annotated[bool, Field(description="Whether the sandbox makes its generations, at no cost.")]
+#: a parameter that may be given several times
+Repeated = Annotated[list[str], BeforeValidator(_as_list)]
+
+
+class BatchOptions(RequestModel):
+    """What is asked of all rows, and of the batch; as `darkroom batch submit` has it."""
+
+    template: Annotated[
+        str | None, Field(description="Prompt of all rows: {column} is filled in, {red, blue} makes a prompt of each.")
+    ] = None
+    provider: Annotated[
+        str, Field(description="Providers in order of preference, separated by commas.", examples=["kie,acedata"])
+    ] = DEFAULT_PROVIDER
+    operation: Annotated[FirstOperation, Field(description="Of rows without one.")] = "imagine"
+    recipe: Annotated[
+        str | None, Field(min_length=1, max_length=63, description="Recipe of rows without one.", examples=["shop"])
+    ] = None
+    follow_up: Annotated[str, Field(description="Follow-up actions.", examples=["upscale1,upscale3"])] = ""
+    priority: Annotated[Priority, Field(description="Higher goes first.")] = 0
+    expand_limit: Annotated[int, Field(ge=1, description="Generations that one row may make.")] = EXPAND_LIMIT
+    max_submissions: Annotated[int, Field(ge=1, description="Generations that all rows may make.")] = MAX_SUBMISSIONS
+    start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
+    max_cost: Annotated[
+        Annotated[Amount, Field(gt=0)] | None,
+        Field(description="What the batch may cost at most, in the currency of the price file."),
+    ] = None
+    max_in_flight: Annotated[InFlight | None, Field(description="How many may be at providers at once.")] = None
+    new_version: Annotated[bool, Field(description="Submit rows that were changed since as new versions.")] = False
+    skip_invalid: Annotated[bool, Field(description="Submit the other rows if some are invalid.")] = False
+    dry_run: Annotated[bool, Field(description="Check all rows, and write nothing.")] = False
+
+
+class NewBatch(BatchOptions):
+    """A batch in JSON."""
+
+    name: Annotated[str, Field(min_length=1, description="The batch is found by it; its keys are unique within it.")]
+    generations: Annotated[
+        list[dict[str, Any]],
+        Field(
+            min_length=1,
+            description="Rows as in a batch file: flat, or with `custom_id` and `body` as OpenAI's batches have them.",
+            examples=[[{"key": "sku-1", "prompt": "a lighthouse", "aspect_ratio": "16:9"}]],
+        ),
+    ]
+    options: Annotated[dict[str, Any], Field(default_factory=dict, description="Of rows without a value of their own.")]
+    labels: Annotated[dict[str, str], Field(default_factory=dict, examples=[{"client": "acme"}])]
+
+
+class NewBatchFile(BatchOptions):
+    """What is asked of a file."""
+
+    name: Annotated[
+        str | None,
+        Field(description="Of the batch. Without it, the filename in Content-Disposition, without its ending."),
+    ] = None
+    sheet: Annotated[str | None, Field(description="Sheet of a spreadsheet; without it, the first one.")] = None
+    option: Annotated[
+        Repeated,
+        Field(
+            default_factory=list,
+            description="As `name:value`, for rows without a value of their own; may be repeated.",
+            examples=[["version:8.1"]],
+        ),
+    ]
+    label: Annotated[
+        Repeated,
+        Field(default_factory=list, description="As `name:value`; may be repeated.", examples=[["client:acme"]]),
+    ]
+
+
+class SameFile(Document):
+    batch: str
+    name: str
+
+
+class BatchSubmittedDocument(Document):
+    """What became of a batch that was submitted."""
+
+    batch: Annotated[str | None, Field(description="Its id; null if nothing was written.")]
+    name: str
+    rows: int
+    created: Annotated[int, Field(description="Generations that are new; a row may make several.")]
+    existing: Annotated[int, Field(description="Generations that were there already.")]
+    invalid: Annotated[int, Field(description="Rows that were not submitted.")]
+    new_versions: int
+    not_applied: Annotated[list[str], Field(description="Options that existing rows do not have.")]
+    same_file_as: list[SameFile]
+    warnings: list[str]
+    waits: Annotated[list[str], Field(description="Why some of it is not submitted yet.")]
+    dry_run: bool
+    test: IsTest = False
+
+
+class Cost(Document):
+    amount: str
+    follow_ups: Annotated[str, Field(description="Of what follows, at most.")]
+    currency: str
+    providers: dict[str, str]
+    unpriced: int
+    assumed: int
+
+
+class NeededBudget(Document):
+    budget: str
+    name: str | None
+    cap: str
+    left: str
+    needed: str
+    enough: bool
+
+
+class Reason(Document):
+    message: str
+    rows: int
+
+
+class CheckedProvider(Document):
+    provider: str
+    submissions: int
+    alternative: int
+    cannot: list[Reason]
+
+
+class FaultDocument(Document):
+    """What is wrong with a row. `line` and `row` count from 1."""
+
+    line: int | None
+    column: str | int | None
+    value: str | None
+    message: str
+    row: int | None
+
+
+class BatchCheckDocument(Document):
+    """What `dry_run` says: all that is wrong with the rows, and what they cost."""
+
+    file: str
+    format: str
+    sheet: str | None
+    sha256: str
+    columns: list[str]
+    rows: int
+    invalid: int
+    submissions: int
+    cost: Cost | None
+    budgets: list[NeededBudget]
+    providers: list[CheckedProvider]
+    errors: list[FaultDocument]
+    more_errors: int
+    warnings: list[str]
+    more_warnings: int
+
+
+class BatchAnswer(RootModel[BatchSubmittedDocument | BatchCheckDocument]):
+    """With `dry_run` a check, otherwise a batch to which nothing was added, or the answer to an earlier request."""
+
+
+class Spend(Document):
+    known: str
+    possible: str
+    reserved: str
+    total: str
+
+
+class BatchDocument(Document):
+    """One batch in a list."""
+
+    id: str
+    name: str
+    test: IsTest = False
+    state: BatchState
+    source: str | None
+    source_sha256: str | None
+    created_at: str
+    completed_at: str | None
+    total: int
+    done: int
+    counts: dict[State, int]
+    spend: Spend
+    paused_at: str | None
+    start_at: str | None
+    max_cost: str | None
+    max_in_flight: int | None
+
+
+class FailureDocument(Document):
+    state: State
+    reason: str | None
+    number: int
+
+
+class WaitDocument(Document):
+    cause: str
+    subject: str
+    told: str
+    remedy: str
+
+
+class BatchDetailsDocument(BatchDocument):
+    """One batch in detail."""
+
+    currency: str | None
+    cap: str | None
+    per_minute: float
+    eta_seconds: int | None
+    at_risk: Annotated[int, Field(description="Results whose links may end before they are stored.")]
+    failures: list[FailureDocument]
+    waits_for: list[WaitDocument]
+
+
+class BatchPage(Document):
+    """A page of batches, the newest first."""
+
+    data: list[BatchDocument]
+    next: Annotated[str | None, Field(description="`after` of the next page; null on the last one.")]
+
+
+class BatchesQuery(Page):
+    """Which page."""
+
+
+class ResultsQuery(RequestModel):
+    """How the results are written."""
+
+    format: Literal["csv", "jsonl", "json", "xlsx"] = "jsonl"
+    errors: Annotated[
+        bool, Field(description="Only failing rows, as a file to correct and submit again; not as json.")
+    ] = False
+    links: Annotated[
+        int | None,
+        Field(
+            ge=60,
+            le=int(LONGEST_LINKS.total_seconds()),
+            description="Seconds for which links work; none without it.",
+        ),
+    ] = None
+
+
+class BatchRetry(RequestModel):
+    """Which failures are retried."""
+
+    only: Annotated[
+        list[Annotated[Category, AfterValidator(_only)]],
+        Field(default_factory=list, description="Only for these reasons; all without any."),
+    ]
+    may_pay_twice: Annotated[bool, Field(description="Also those that the provider may still deliver.")] = False
+
+
+class BatchRetriedDocument(Document):
+    """What a retry did. `left`: how many were left alone, by why."""
+
+    batch: str
+    retried: int
+    done: dict[State, int]
+    left: dict[str, int]
+
+
+class NewPriority(RequestModel):
+    """The priority of what is queued."""
+
+    priority: Priority
+
+
+class NewLimits(RequestModel):
+    """Limits that change; what is not named stays, and null removes a limit."""
+
+    start_at: Start | None = None
+    max_cost: Amount | None = None
+    max_in_flight: InFlight | None = None
+
+
+class SteeredDocument(Document):
+    """How a batch is steered now. `done`: generations that were changed; `left`: those that were not, by why."""
+
+    batch: str
+    name: str
+    action: str
+    changed: bool
+    done: dict[str, int]
+    left: dict[str, int]
+    under_way: int
+    paused_at: str | None
+    start_at: str | None
+    max_cost: str | None
+    max_in_flight: int | None
+    notes: list[str]
