@@ -116,11 +116,6 @@ class Services:
             return None
         return self.signer.callback_url(self.settings.public_url, provider, attempt_id)
 
-    def approval_link(self, approval_id: str) -> str | None:
-        """Return the link under which anybody may decide; None without CONSOLE_URL: only this machine reaches it."""
-        console = self.settings.console_url
-        return None if console is None else self.signer.approval_url(console, approval_id)
-
     def close(self) -> None:
         """Close the connections of all services."""
         for built in (self.__dict__.get(name) for name in ("ledger", "archive", "downloader")):

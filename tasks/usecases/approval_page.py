@@ -1,4 +1,4 @@
-"""What a person who follows the link of an approval sees, and the link itself."""
+"""What a person who follows the link of an approval sees."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +12,12 @@ from worker.recipes import Chooser, Pick
 from worker.secrets import links_hidden
 from worker.services import Services
 
-#: where the private process listens unless API_PORT says otherwise
-_PORT = 8001
 #: of a grid, as its provider numbers them
 _QUADRANTS = (1, 2, 3, 4)
-#: addresses that mean every address of this machine
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  nothing is bound here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalPicture:
+class ShownImage:
     """`index`: of the asset; `numbers`: of the images in it, four in a grid."""
 
     index: int
@@ -34,7 +30,7 @@ class ApprovalPicture:
 class ApprovalPage:
     """`do`: what follows; `costs`: of each image, as text with its currency; `otherwise`: if nobody decides.
 
-    `unseen`: numbers that can be picked, and are in no picture. `has_more_steps`: whether the recipe goes on after
+    `unseen`: numbers that can be picked, and are in no image. `has_more_steps`: whether the recipe continues after
     that, which costs more.
     """
 
@@ -44,7 +40,7 @@ class ApprovalPage:
     key: str | None
     recipe: str
     do: str
-    pictures: tuple[ApprovalPicture, ...]
+    images: tuple[ShownImage, ...]
     unseen: tuple[int, ...]
     costs: Mapping[int, str]
     has_more_steps: bool
@@ -59,8 +55,8 @@ def page_of(here: Services, approval_id: str) -> ApprovalPage:
     after = consequences(here, approval)
     prices = here.prices
     costs = {} if prices is None or after.costs is None else after.costs
-    pictures = _pictures(here, approval)
-    shown = {number for picture in pictures for number in picture.numbers}
+    images = _shown_images(here, approval)
+    shown = {number for image in images for number in image.numbers}
     return ApprovalPage(
         approval=approval,
         prompt=links_hidden(generation.prompt),
@@ -68,7 +64,7 @@ def page_of(here: Services, approval_id: str) -> ApprovalPage:
         key=generation.key or lineage.root_key,
         recipe=after.recipe.name,
         do=after.step.do,
-        pictures=pictures,
+        images=images,
         unseen=tuple(number for number in approval.images if number not in shown),
         costs={number: f"{as_text(cost)} {prices.currency}" for number, cost in costs.items()} if prices else {},
         has_more_steps=bool(after.step.then),
@@ -76,26 +72,13 @@ def page_of(here: Services, approval_id: str) -> ApprovalPage:
     )
 
 
-def picture_of(here: Services, approval_id: str, index: int) -> Asset:
+def image_of(here: Services, approval_id: str, index: int) -> Asset:
     """Return a stored image of the generation that an approval is about. Raises NotFound."""
     approval = here.ledger.approvals.get(approval_id)
     for asset in _images(here, approval.generation_id):
         if asset.index == index:
             return asset
     raise NotFound(f"{approval.generation_id} has no image {index}")
-
-
-def link_of(here: Services, approval_id: str) -> str:
-    """Return the link under which anybody may decide, a secret; without CONSOLE_URL, one that works on this machine.
-
-    Raises ConfigurationError without keys to sign it.
-    """
-    if (link := here.approval_link(approval_id)) is not None:
-        return link
-    settings = here.settings
-    host = _EVERYWHERE.get(settings.api_host, settings.api_host)
-    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return here.signer.approval_url(f"http://{name}:{settings.api_port or _PORT}", approval_id)
 
 
 def _images(here: Services, generation_id: str) -> list[Asset]:
@@ -107,12 +90,12 @@ def _images(here: Services, generation_id: str) -> list[Asset]:
     ]
 
 
-def _pictures(here: Services, approval: Approval) -> tuple[ApprovalPicture, ...]:
+def _shown_images(here: Services, approval: Approval) -> tuple[ShownImage, ...]:
     images = _images(here, approval.generation_id)
     # One image with several numbers is a grid, whatever its provider offers for it.
     is_one_grid = len(images) == 1 and len(approval.images) > 1 and set(approval.images) <= set(_QUADRANTS)
     return tuple(
-        ApprovalPicture(
+        ShownImage(
             index=asset.index,
             numbers=_QUADRANTS if is_one_grid else (asset.index + 1,),
             width=asset.width,

@@ -38,7 +38,7 @@ def get_approval(call: Call, id: str) -> Reply:  # noqa: A002  the name of the p
     "/approvals/{id}", scope=Scope.APPROVALS_WRITE, answers={200: DecidedApproval}, problems=(404, 409, 415, 422)
 )
 def decide_approval(call: Call, id: str, body: Decision) -> Reply:  # noqa: A002  likewise
-    """Decide: pick images, with which the recipe goes on, or reject all of them.
+    """Decide: pick images, with which the recipe continues, or reject all of them.
 
     The same decision again changes nothing and is answered with `repeated`. 409: `already_decided` otherwise, its
     detail says by whom and when; or `expired`, nobody decided in time.

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 from tasks.usecases import action_log
 from tasks.usecases import approvals as usecase
 from tasks.usecases.action_log import NewAction
-from tasks.usecases.approval_page import page_of, picture_of
+from tasks.usecases.approval_page import page_of, image_of
 from tasks.usecases.approvals import ApprovalState, Approved
 from tasks.usecases.person import Person, person
 from webhook.approvals.same_site import is_foreign
@@ -95,7 +95,7 @@ class _Views:
 
     def image(self, token: str, index: int) -> Response:
         """The bytes themselves: a link to the bucket would have to reach it, and would outlive the decision."""
-        asset = picture_of(self._here, self._approval(token), index)
+        asset = image_of(self._here, self._approval(token), index)
         headers = {"Cache-Control": "private, max-age=3600", "Content-Disposition": "inline"}
         if asset.bytes is not None:
             headers["Content-Length"] = str(asset.bytes)

@@ -1,5 +1,6 @@
 """`darkroom events list`: the newest events, or those that match."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import click
@@ -12,7 +13,6 @@ from tasks.cli.ui.selecting import batch_option
 from tasks.usecases import views
 from tasks.usecases.events import log
 from tasks.usecases.events.log import EventSelection
-from worker.secrets import secrets_hidden
 
 
 @click.command("list")
@@ -34,14 +34,14 @@ def list_events(
     selection = EventSelection(types=types, batch=batch, generation=generation, since=since)
     number = 0
     with open_ledger() as here:
-        place = log.place_of(here)
+        # Lists are passed on: without the links under which anybody may decide.
+        place = replace(log.place_of(here), approval_link=None)
         for event in log.list_events(here, selection, None if everything else limit + 1):
             if not everything and number == limit:
                 note(f"{number:,} shown; there are more: --all or --limit N")
                 break
             number += 1
-            # Here nobody decides, and lists are passed on.
-            document = secrets_hidden(views.of_event(event, place))
+            document = views.of_event(event, place)
             if as_json:
                 print_json(document)
             else:

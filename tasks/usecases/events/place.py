@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
+from tasks.usecases.approval_links import approval_links
 from worker.archive import Keys
-from worker.correlation import Signer
 from worker.errors import ConfigurationError
 from worker.pricing import Prices
 from worker.settings import Settings
@@ -37,5 +36,4 @@ def event_place(settings: Settings, read_prices: Callable[[], Prices | None]) ->
 def _approval_link(settings: Settings) -> Callable[[str], str] | None:
     if settings.console_url is None or settings.darkroom_signing_keys is None:
         return None
-    signer = Signer(settings.darkroom_signing_keys.get_secret_value())
-    return partial(signer.approval_url, settings.console_url)
+    return approval_links(settings)

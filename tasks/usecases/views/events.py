@@ -40,9 +40,9 @@ def of_event(event: "RecordedEvent", place: "EventPlace") -> dict[str, Any]:
         if (category := category_of(_ENDS[event.type], data["reason"], said)) is not None:
             data["failure"] = {"category": category, "remedy": REMEDIES[category]}
     shown = secrets_hidden(_without_null(data))
-    if event.type == "generation.needs_approval" and place.approval_link is not None:
-        # Made when it is sent, because it is a secret; and shown to whoever is to decide.
-        shown["link"] = place.approval_link(str(data["approval"]))
+    if event.type == "generation.needs_approval" and "approval" in data and place.approval_link is not None:
+        # Made whenever it is shown: it is a secret, and never stored.
+        shown["link"] = place.approval_link(data["approval"])
     return {
         "id": event.public_id,
         "type": event.type,

@@ -9,7 +9,7 @@ from webhook.api.models.base import Document, RequestModel
 
 
 class Decision(RequestModel):
-    """Which images to go on with, or that none is good enough: one of `pick` and `reject`."""
+    """Which images to continue with, or that none is good enough: one of `pick` and `reject`."""
 
     pick: Annotated[
         list[Annotated[int, Field(strict=True, ge=1, le=1000)]] | None,

@@ -14,12 +14,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tasks.usecases.approval_page import link_of
+from tasks.usecases.approval_links import approval_links
 from tests.clock import FakeClock
 from tests.factories import at_once
 from tests.webhook.api.approvals.conftest import Ask
 from webhook.api.app import create_app
-from worker.errors import ArchiveError, CommitUnknown
+from worker.errors import ArchiveError, CommitUnknown, ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.approvals import Approval, Approvals, ApprovalState
 from worker.secrets import redact
@@ -44,7 +44,7 @@ def pages(here: Services, rung: list[str]) -> FlaskClient:
 
 @pytest.fixture
 def path_of(here: Services) -> Callable[[Approval], str]:
-    return lambda approval: link_of(here, approval.id).removeprefix(CONSOLE)
+    return lambda approval: approval_links(here.settings)(approval.id).removeprefix(CONSOLE)
 
 
 def children(ledger: Ledger, approval: Approval) -> int:
@@ -333,7 +333,7 @@ def test_a_link_is_redacted_wherever_it_is_logged(
     here: Services, pages: FlaskClient, ask: Ask, path_of: Callable[..., str], caplog: pytest.LogCaptureFixture
 ):
     approval = ask()
-    link = link_of(here, approval.id)
+    link = approval_links(here.settings)(approval.id)
     assert redact(f"see {link}?x") == f"see {CONSOLE}/approvals/{approval.id}.[redacted]?x"
     with caplog.at_level(logging.DEBUG):
         pages.post(path_of(approval), data={"decision": "approve", "pick": "1"})
@@ -341,9 +341,11 @@ def test_a_link_is_redacted_wherever_it_is_logged(
     assert link.rsplit(".", 1)[1] not in caplog.text
 
 
-def test_without_an_address_for_people_a_link_leads_to_this_machine(services_for: Callable[..., Services], ask: Ask):
-    here = services_for(darkroom_signing_keys=OLD, api_host="0.0.0.0", api_port=9001)
-    approval = ask()
-    assert here.approval_link(approval.id) is None
-    assert link_of(here, approval.id).startswith(f"http://127.0.0.1:9001/approvals/{approval.id}.")
-    assert link_of(services_for(darkroom_signing_keys=OLD, api_host="::1"), "apr_1").startswith("http://[::1]:8001/")
+def test_without_an_address_for_people_a_link_leads_to_this_machine(services_for: Callable[..., Services]):
+    def link(**settings: object) -> str:
+        return approval_links(services_for(darkroom_signing_keys=OLD, **settings).settings)("apr_1")
+
+    assert link(api_host="0.0.0.0", api_port=9001).startswith("http://127.0.0.1:9001/approvals/apr_1.")
+    assert link(api_host="::1").startswith("http://[::1]:8001/approvals/apr_1.")
+    with pytest.raises(ConfigurationError, match="DARKROOM_SIGNING_KEYS is not set"):
+        approval_links(services_for().settings)
