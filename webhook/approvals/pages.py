@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 from tasks.usecases import action_log
 from tasks.usecases import approvals as usecase
 from tasks.usecases.action_log import NewAction
-from tasks.usecases.approval_page import page_of, image_of
+from tasks.usecases.approval_page import image_of, page_of
 from tasks.usecases.approvals import ApprovalState, Approved
 from tasks.usecases.person import Person, person
 from webhook.approvals.same_site import is_foreign
