@@ -15,7 +15,7 @@ from worker.ledger.budget import By
 from worker.ledger.dispatch import Slowed
 from worker.pricing import Prices, as_text
 from worker.providers import PROVIDERS, account_keys, provider_class
-from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
+from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT, redact, title_of
 from worker.settings import Settings
 
 #: several times the longest pause between an idle worker's heartbeats (`ping` reaches one worker every 10 seconds)
@@ -78,6 +78,8 @@ class Wait:
     #: such as `client=acme`, whose budget it is
     label: str | None = None
     ids: frozenset[str] | None = field(default=None, repr=False)
+    #: whether tests wait for it, or all others; None: both
+    is_test: bool | None = None
 
     @property
     def name(self) -> tuple[Cause, str]:
@@ -86,6 +88,8 @@ class Wait:
 
     def concerns(self, one: Generation) -> bool:
         if one.state not in self.states or self.provider not in {None, one.provider}:
+            return False
+        if self.is_test not in {None, one.is_test}:
             return False
         if self.batch_id not in {None, one.batch_id} or (self.ids is not None and one.id not in self.ids):
             return False
@@ -205,18 +209,22 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
     stopped = {(one.provider, one.account) for one in slowed if _is_stopped(one)}
     for one in slowed:
         key_setting, accounts = _known(one.provider, settings)
+        is_sandbox = one.account == SANDBOX_ACCOUNT
         command = f"darkroom resume {one.provider}"
         if one.account != DEFAULT_ACCOUNT:
             command += f" --account {one.account}"
         remedy = f"it is retried automatically; `{command}` retries now"
-        if one.paused_key is not None:
+        if is_sandbox:
+            remedy = f"check that DARKROOM_SANDBOX_URL is the address of `darkroom sandbox`; {remedy}"
+        elif one.paused_key is not None:
             remedy = (
                 f"check {key_setting} and the account's balance; after a restart a changed key ends the pause, "
                 f"`{command}` ends it now"
             )
         is_paused = one.paused_until is not None
         # While another account works, nothing has to wait for this one.
-        all_stopped = all((one.provider, account) in stopped for account in accounts or (one.account,))
+        waiting_for = (one.account,) if is_sandbox or not accounts else accounts
+        all_stopped = all((one.provider, account) in stopped for account in waiting_for)
         yield Wait(
             cause=Cause.PAUSE if is_paused else Cause.BREAKER if one.is_open else Cause.SLOWED,
             subject=title_of(one.provider, one.account),
@@ -227,6 +235,7 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
             fails=one.paused_key is not None,
             states=_QUEUED if all_stopped and _is_stopped(one) else frozenset(),
             provider=one.provider,
+            is_test=is_sandbox,
         )
 
 

@@ -36,6 +36,8 @@ HOMES = {
     "requests": ["worker/providers/*"],
     "click": ["tasks/cli/*"],
     "rich": ["tasks/cli/*"],
+    "mcp": ["tasks/mcp/server.py"],
+    "anyio": ["tasks/mcp/server.py"],
     "PIL": ["worker/media/decoding_child.py", "worker/providers/acedata/mask.py"],
     "yaml": ["worker/yaml_files/*", "worker/pricing/price_file.py", "worker/recipes/recipe_file.py"],
     "pydantic_settings": ["worker/settings/settings.py"],

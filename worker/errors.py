@@ -68,6 +68,14 @@ class NotFound(DarkroomError):
     """No object has that id."""
 
 
+class Gone(NotFound):
+    """It was there, and was deleted."""
+
+
+class NotYet(DarkroomError):
+    """It is not there yet; asking again later may help."""
+
+
 class LedgerUnfit(ConfigurationError):
     """The database answers but is not usable: missing or old tables, a missing privilege.
 

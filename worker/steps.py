@@ -38,3 +38,8 @@ class Step(StrEnum):
 
 
 QUEUES = tuple(dict.fromkeys(step.queue for step in Step))
+#: the prefix of their names in the broker
+KEY_PREFIX = "darkroom:"
+
+#: what other applications on the same broker call: a task and its queue, for them `darkroom:generations`
+REQUEST_TASK, REQUEST_QUEUE = "generation.create", "generations"

@@ -281,6 +281,8 @@ class Questions:
             "sweep: note_risks": lambda: ledger.assets.note_risks(timedelta(hours=2)),
             "sweep: abandoned batches": ledger.generations.remove_abandoned,
             "sweep: fold": ledger.maintenance.fold_counts,
+            "tests: who has some": lambda: ledger.dispatch.providers_with_tests(["acedata", "kie"]),
+            "tests: any open": lambda: ledger.dispatch.has_open_tests(["acedata", "kie"]),
             "failover: who may": ledger.dispatch.providers_failing_over,
             "failover: 500": lambda: ledger.dispatch.movable("kie", "", 500),
             "failover: 500 held": lambda: ledger.dispatch.movable("kie", "", 500, held=True),

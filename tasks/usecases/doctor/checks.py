@@ -24,6 +24,7 @@ from tasks.usecases.doctor.hosts import examine_hosts
 from tasks.usecases.doctor.parallel import Check, run
 from tasks.usecases.doctor.proxies import examine_proxies
 from tasks.usecases.doctor.queues import examine_queues
+from tasks.usecases.doctor.sandbox import examine_sandbox
 from tasks.usecases.doctor.stopped import examine_stopped
 from tasks.usecases.services import require_ledger
 from tasks.waiting import CLOCK, OF_BATCHES, SILENCE, Cause, waits_of
@@ -110,6 +111,7 @@ def _checks(here: Services) -> Iterator[Check]:
     yield from key_checks(here)
     yield Check("notices", partial(examine_notices, here))
     yield Check("result hosts", partial(examine_hosts, here))
+    yield Check("", partial(examine_sandbox, here))
     yield Check("budgets", partial(_budgets, here))
     for check in (_clocks, _workers, _waits, examine_others, _states, _overdue, _subscribers, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.

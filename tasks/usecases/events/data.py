@@ -49,6 +49,9 @@ class OfBatch(Part):
         str | None, Field(pattern="^batch_"), _text("Id of its batch.", "batch_01a22359182c000000000e5d3a90c2b1")
     ] = None
     batch: Annotated[str | None, _text("Name of its batch.", "spring")] = None
+    test: Annotated[
+        Literal[True] | None, Field(description="For a test, which the sandbox makes at no cost.", examples=[True])
+    ] = None
 
 
 class MayHaveGeneration(OfBatch):

@@ -25,6 +25,7 @@ def of_batch_submitted(submitted: "BatchSubmitted") -> dict[str, Any]:
         "warnings": [redact(one) for one in submitted.warnings],
         "waits": [redact(one) for one in submitted.waits],
         "dry_run": submitted.is_dry_run,
+        "test": submitted.is_test,
     }
 
 
@@ -33,6 +34,7 @@ def of_listed_batch(batch: "ListedBatch") -> dict[str, Any]:
     return {
         "id": facts.id,
         "name": facts.name,
+        "test": facts.is_test,
         "state": batch.state,
         "source": facts.source,
         "source_sha256": facts.source_sha256,

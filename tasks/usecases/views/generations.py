@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _GENERATION = (
     *("id", "state", "provider", "providers", "provider_changes", "operation", "action", "prompt", "options", "key"),
-    *("task_id", "parent", "depth", "root_key", "batch", "batch_id", "follow_up", "recipe", "step", "priority"),
+    *("task_id", "parent", "depth", "root_key", "batch", "batch_id", "follow_up", "recipe", "step", "priority", "test"),
     *("progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at", "finished_at"),
 )
 #: states of charges

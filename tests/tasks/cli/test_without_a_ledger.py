@@ -59,6 +59,8 @@ ARGUMENTS = {
 WORK_WITHOUT = {"providers", "doctor"}
 #: has nothing of ours, and serves until it is stopped
 SANDBOX = {"sandbox"}
+#: speaks a protocol of its own
+PROTOCOL = {"mcp"}
 #: asks a person, and makes a ledger for the test that it offers
 DIALOGUE = {"init"}
 
@@ -97,7 +99,7 @@ def darkroom(place: Path, monkeypatch: pytest.MonkeyPatch) -> Darkroom:
 
 
 def test_every_command_has_its_place_here() -> None:
-    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT | SANDBOX | DIALOGUE
+    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT | SANDBOX | PROTOCOL | DIALOGUE
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

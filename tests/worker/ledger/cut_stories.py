@@ -123,6 +123,7 @@ class Process:
         claims: list[Claim] = []
         while self.ledger.maintenance.is_due("dispatch") or self.ledger.maintenance.is_due("submit"):
             self.repeat("dispatch.run", PROVIDER, PLENTY, NO_CAP)
+            self.repeat("dispatch.run_tests", PROVIDER, PLENTY)
             try:
                 claims += self.do("submissions.claim", 9, LEASE)
             except LedgerUnavailable:
@@ -389,6 +390,17 @@ def files_are_handed_in(process: Process) -> None:
     process.repeat("inputs.prune", process.clock() - timedelta(days=30))
 
 
+def a_test_goes_its_way(process: Process) -> None:
+    """It is sent once, like all that is paid for, and costs nothing."""
+    process.repeat("events.register_subscribers", [SHOP])
+    process.repeat("generations.create", [new("fox", key="a", is_test=True), new("owl", key="a")])
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.archive()
+    process.notify()
+
+
 def a_batch_is_steered(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
     wanted = [new("fox", key="a"), new("owl", key="b", follow_up=("upscale1",))]
@@ -464,4 +476,5 @@ STORIES = (
     files_are_handed_in,
     a_batch_is_steered,
     a_program_asks,
+    a_test_goes_its_way,
 )

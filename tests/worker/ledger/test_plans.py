@@ -38,6 +38,15 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.dispatch.run(PROVIDER, PLENTY),
         {"ix_generations_in_flight", "ix_flows_awake", "ix_generations_waiting"},
     ),
+    "tests": (
+        lambda ledger: (
+            # The first look is at all.
+            ledger.dispatch.providers_with_tests([PROVIDER]),
+            ledger.dispatch.providers_with_tests([PROVIDER, "kie"]),
+            ledger.dispatch.has_open_tests([PROVIDER, "kie"]),
+        ),
+        {"ix_flows_awake", "ix_generations_waiting", "ix_generations_in_flight"},
+    ),
     "failing over": (
         lambda ledger: (
             ledger.dispatch.providers_failing_over(),

@@ -90,7 +90,10 @@ class NewBatch(BatchOptions):
         ),
     ]
     options: Annotated[dict[str, Any], Field(default_factory=dict, description="Of rows without a value of their own.")]
-    labels: Annotated[dict[str, str], Field(default_factory=dict, examples=[{"client": "acme"}])]
+    labels: Annotated[
+        dict[str, str],
+        Field(default_factory=dict, description="Your own names and values.", examples=[{"client": "acme"}]),
+    ]
 
 
 class NewBatchFile(BatchOptions):
@@ -135,7 +138,7 @@ class BatchSubmittedDocument(Document):
     warnings: list[str]
     waits: Annotated[list[str], Field(description="Why some of it is not submitted yet.")]
     dry_run: bool
-    test: IsTest = False
+    test: IsTest
 
 
 class Cost(Document):
@@ -214,7 +217,7 @@ class BatchDocument(Document):
 
     id: str
     name: str
-    test: IsTest = False
+    test: IsTest
     state: BatchState
     source: str | None
     source_sha256: str | None
@@ -269,7 +272,9 @@ class BatchesQuery(Page):
 class ResultsQuery(RequestModel):
     """How the results are written."""
 
-    format: Literal["csv", "jsonl", "json", "xlsx"] = "jsonl"
+    format: Annotated[
+        Literal["csv", "jsonl", "json", "xlsx"], Field(description="Failing rows are never written as json.")
+    ] = "jsonl"
     errors: Annotated[
         bool, Field(description="Only failing rows, as a file to correct and submit again; not as json.")
     ] = False
@@ -305,15 +310,15 @@ class BatchRetriedDocument(Document):
 class NewPriority(RequestModel):
     """The priority of what is queued."""
 
-    priority: Priority
+    priority: Annotated[Priority, Field(description="Higher goes first.")]
 
 
 class NewLimits(RequestModel):
     """Limits that change; what is not named stays, and null removes a limit."""
 
-    start_at: Start | None = None
-    max_cost: Amount | None = None
-    max_in_flight: InFlight | None = None
+    start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
+    max_cost: Annotated[Amount | None, Field(description="What the batch may cost at most.")] = None
+    max_in_flight: Annotated[InFlight | None, Field(description="How many may be at providers at once.")] = None
 
 
 class SteeredDocument(Document):
