@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.recipe_steps import Planned, cost_of, plan_picked
-from worker.errors import RequestInvalid
+from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import State
 from worker.ledger.approvals import Approval, ApprovalState, Decided
 from worker.recipes import Recipe, Step, walk
@@ -17,7 +17,11 @@ NOBODY = "timeout"
 
 
 def pick(here: Services, approval: Approval, numbers: Sequence[int], *, by: str, why: str = "") -> Decided:
-    """Pick these images and create what follows. Raises RequestInvalid for images that are not there."""
+    """Pick these images and create what follows.
+
+    Raises RequestInvalid for images that are not there and for what cannot follow, ConfigurationError where the
+    provider is not set up here: then nothing is decided.
+    """
     if unknown := [number for number in numbers if number not in approval.images]:
         raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, approval.images))}")
     asked = _Asked(here, approval)
@@ -66,7 +70,10 @@ class _Asked:
         prices = self._here.prices
         if prices is None or self._parent.state is State.DELETED:
             return None
-        planned = {one: self.planned([one]).children for one in self._approval.images}
+        try:
+            planned = {one: self.planned([one]).children for one in self._approval.images}
+        except (RequestInvalid, ConfigurationError):
+            return None
         return {one: cost_of(prices, children[0]) for one, children in planned.items() if children}
 
     def planned(self, numbers: Sequence[int]) -> Planned:
@@ -81,7 +88,12 @@ class _Asked:
             return self._end(ApprovalState.EXPIRED, (), Planned())
         seed = f"{self.recipe.sha256}/{self.step.id}/{self._parent.id}"
         numbers = otherwise.of(tuple(self._approval.images), seed=seed)
-        return self._end(ApprovalState.DECIDED, numbers, self.planned(numbers))
+        try:
+            planned = self.planned(numbers)
+        except (RequestInvalid, ConfigurationError) as error:
+            # Nobody is there to hear it, and waiting longer is not what the recipe says.
+            planned = Planned(refused=[f"step {self.step.id}: {error}"])
+        return self._end(ApprovalState.DECIDED, numbers, planned)
 
     def _end(self, to: ApprovalState, numbers: Sequence[int], planned: Planned) -> Decided:
         return self.decide(to, numbers, planned, by=NOBODY, why="", is_overdue=True)

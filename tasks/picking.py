@@ -19,7 +19,7 @@ from kombu.entity import Queue
 from tasks.create import AGAIN_SECONDS, try_again
 from tasks.deciding import pick, reject
 from worker.celery import RequestTask, app
-from worker.errors import LedgerUnavailable, LedgerUnfit, NotFound, RequestInvalid
+from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit, NotFound, RequestInvalid
 from worker.generation import iso
 from worker.ledger.approvals import Approval, ApprovalState, Decided
 from worker.runtime import shutdown
@@ -107,7 +107,7 @@ def _take(task: Any, args: Any, facts: Any, decide: Callable[[Services, Approval
         here = services()
         approval = _asked_task(here, facts.get("approval"))
         decided = decide(here, approval)
-    except (LedgerUnavailable, LedgerUnfit, SoftTimeLimitExceeded) as error:
+    except (LedgerUnavailable, ConfigurationError, SoftTimeLimitExceeded) as error:
         log.warning("%s: %s waits %d s: %s", task.name, who, AGAIN_SECONDS, redact(str(error) or "it took too long"))
         try_again(task, facts, args)
     except (NotFound, RequestInvalid) as error:

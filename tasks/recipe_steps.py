@@ -53,14 +53,14 @@ def plan_short_form(here: Services, parent: Generation) -> Planned:
 
 
 def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, picked: Sequence[int]) -> Planned:
-    """Return what a step creates of the picked images. Raises RequestInvalid for images that are not there."""
+    """Return what a step creates of the picked images.
+
+    Raises RequestInvalid for images that are not there and for what the provider does not offer, ConfigurationError
+    where the provider is not set up.
+    """
     planned = Planned()
     assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
-    try:
-        found = _candidates(here, parent, step, assets, _of_recipe(parent, recipe))
-    except (RequestInvalid, ConfigurationError) as error:
-        planned.refused.append(f"step {step.id}: {error}")
-        return planned
+    found = _candidates(here, parent, step, assets, _of_recipe(parent, recipe))
     if unknown := [number for number in picked if number not in found]:
         raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, found))}")
     _add(here, planned, step, [found[number] for number in picked])

@@ -13,6 +13,7 @@ from tasks.usecases.tokens import Scope, TokenRequest, create_token
 from tests.clock import FakeClock
 from tests.factories import at_once
 from tests.webhook.api.approvals.conftest import Ask
+from webhook.api.app import create_app
 from webhook.api.models.approvals import ApprovalPage, ApprovalWithGeneration, DecidedApproval
 from webhook.api.models.problem import Problem
 from worker.ledger import Ledger
@@ -112,6 +113,14 @@ def test_nobody_decides_after_its_time_also_before_the_sweep(
     refused = client.post(paths[1], json={"pick": [2]}).json
     assert (refused["code"], refused["detail"].rpartition("by ")[2]) == ("already_decided", "timeout: images 1")
     assert children(ledger, other.generation_id) == ["upscale1"]
+
+
+def test_nothing_is_decided_where_the_provider_is_not_set_up(services_for, ledger: Ledger, ask: Ask):
+    approval = ask()
+    lacking = create_app(services_for(acedatacloud_api_token=None)).test_client()
+    refused = lacking.post(f"/v1/approvals/{approval.id}", json={"pick": [2]})
+    assert (refused.status_code, refused.json["code"]) == (503, "configuration")
+    assert ledger.approvals.get(approval.id) == approval
 
 
 def test_of_two_people_at_once_one_decides(app: Flask, ledger: Ledger, ask: Ask):
