@@ -36,7 +36,7 @@ Answered = tuple[list[News], list[Silent]]
 Question = Callable[[Services, str, str, list[Silent]], Answered]
 #: the sandbox keeps nothing over a restart; a minute is more than any of its providers hides a new task
 _RESTARTED_AFTER = timedelta(minutes=1)
-_RESTARTED = "the sandbox does not know it: it was restarted, and keeps nothing; a retry makes it anew"
+_RESTARTED = "the sandbox does not know it: it was restarted, and keeps nothing; a retry makes it again"
 _UNKNOWN = "the provider has no such task, or no result for it, an hour after accepting it"
 
 

@@ -15,8 +15,8 @@ from tasks.cli.ui.labels import label_option
 from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.progress import follow
+from tasks.cli.ui.sandbox_option import test_option
 from tasks.cli.ui.submitted import tell_submitted
-from tasks.cli.ui.test_option import test_option
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.batch_file import EXPAND_LIMIT, expand_entry, open_batch_file, read_entries

@@ -86,7 +86,11 @@ def ended(here: LedgerServices, ids: Sequence[str]) -> set[str]:
 
 def _held(here: Services, found: Sequence[Snapshot]) -> Mapping[str, Held]:
     """By id. Of several, each counts on what those before it leave."""
-    queued = [one for one in found if one.generation.state is State.QUEUED and one.generation.account is None]
+    queued = [
+        one
+        for one in found
+        if one.generation.state is State.QUEUED and one.generation.account is None and not one.generation.is_test
+    ]
     try:
         prices = here.prices if queued else None
     except ConfigurationError:

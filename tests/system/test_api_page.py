@@ -17,8 +17,7 @@ pytestmark = pytest.mark.system
 
 PAGE = Path(__file__).parents[2] / "deploy" / "API.md"
 ADDRESS = "http://127.0.0.1:8001"
-_PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SHELL = re.compile(r"^```\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def computer(tmp_path: Path) -> Computer:
 
 
 def test_the_examples_in_python_run_as_one_program(computer: Computer) -> None:
-    program = "\n".join(_PYTHON.findall(PAGE.read_text("utf-8"))).replace(ADDRESS, computer.api)
+    program = "\n".join(blocks("python")).replace(ADDRESS, computer.api)
     with sandbox.running(delay=0.3, size=64) as provider:
         computer.env |= {"ACEDATACLOUD_BASE_URL": provider.url, "PUBLIC_URL": computer.url}
         with computer.up():
@@ -48,12 +47,12 @@ def test_the_examples_in_python_run_as_one_program(computer: Computer) -> None:
 def test_the_examples_with_curl_are_answered_and_none_is_an_error(computer: Computer) -> None:
     (computer.home / "products.csv").write_text("sku,prompt\n0042,a mug\n")
     (computer.home / "sketch.png").write_bytes(_png())
-    blocks = [block for block in _SHELL.findall(PAGE.read_text("utf-8")) if ADDRESS in block]
-    assert blocks
+    shell = [block for block in blocks("") if ADDRESS in block]
+    assert shell
     with sandbox.running(delay=0.3, size=64) as provider:
         computer.env |= {"ACEDATACLOUD_BASE_URL": provider.url, "PUBLIC_URL": computer.url}
         with computer.up():
-            for block in blocks:
+            for block in shell:
                 commands = block.replace(ADDRESS, computer.api).replace("curl ", "curl --fail-with-body ")
                 done = subprocess.run(
                     ["/bin/sh", "-e", "-c", commands],
@@ -67,6 +66,10 @@ def test_the_examples_with_curl_are_answered_and_none_is_an_error(computer: Comp
                 if done.stdout:
                     json.loads(done.stdout)
     assert "0042" in (computer.home / "results.csv").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return [text for name, text in _FENCED.findall(PAGE.read_text("utf-8")) if name == language]
 
 
 def _png() -> bytes:

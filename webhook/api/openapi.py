@@ -200,7 +200,11 @@ class _Document:
         if isinstance(answer, type):
             return described | {"content": {"application/json": self._content(answer)}}
         media = [answer] if isinstance(answer, str) else answer
-        return described | {"content": {one: {"schema": {"type": "string"}} for one in media}}
+        # JSON of no fixed shape, or text.
+        shapes: dict[str, dict[str, str]] = {
+            one: {} if one == "application/json" else {"type": "string"} for one in media
+        }
+        return described | {"content": {one: {"schema": shape} for one, shape in shapes.items()}}
 
     def _content(self, model: type[BaseModel]) -> dict[str, Any]:
         schema = self._references[model]

@@ -121,7 +121,8 @@ class Settings(BaseSettings):
 
     # --- Darkroom's own ---
     #: requests that each token of the API may send, unless it has a rate of its own
-    darkroom_api_rate: Annotated[str, _read_by(read_rate)] = "300/second"
+    #: the default is right, and its parser would take 2 MB of every process
+    darkroom_api_rate: Annotated[str, _read_by(read_rate)] = Field(default="300/second", validate_default=False)
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""

@@ -10,9 +10,9 @@ from tasks.cli.ui.batch_options import STDIN_NAME, file_options, folder_of, open
 from tasks.cli.ui.batch_progress import follow_batch
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.output import json_option, many, note, one_line, print_json
+from tasks.cli.ui.sandbox_option import test_option
 from tasks.cli.ui.steered import read_cost, read_start
 from tasks.cli.ui.submitted import tell_submitted
-from tasks.cli.ui.test_option import test_option
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.batch_file import BatchFile

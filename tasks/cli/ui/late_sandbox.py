@@ -48,6 +48,9 @@ class LateSandbox:
         answers = partial(http_answers, LOOPBACK, port, "/livez")
         try:
             self._running.supervisor.start(Child(name="sandbox", argv=command, env=env, ready=answers))
+        except KeyboardInterrupt:
+            # The signals say so, too.
+            return
         except ConfigurationError as error:
             # Everything else goes on.
             note(f"the sandbox is not running, so tests wait: {error}")

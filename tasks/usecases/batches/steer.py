@@ -10,7 +10,7 @@ from tasks.usecases.entry import PRIORITIES
 from tasks.usecases.names import find_batch
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
-from worker.errors import ConfigurationError, RequestInvalid
+from worker.errors import RequestInvalid
 from worker.generation import OPEN, State
 from worker.ledger.batches import NewSteering, Steering
 from worker.pricing import Prices, as_text
@@ -102,11 +102,11 @@ def reprioritize(here: LedgerServices, batch: str, priority: int) -> Steered:
 def limit(here: LedgerServices, batch: str, changes: NewSteering) -> Steered:
     """Set its start, its cost and its concurrency; what `changes` does not name stays.
 
-    Raises NotFound; ConfigurationError for a cost without prices.
+    Raises NotFound; RequestInvalid for a cost without prices.
     """
     prices = here.settings.read_prices(PROVIDERS)
     if changes.get("max_cost") is not None and prices is None:
-        raise ConfigurationError("a maximum cost needs prices: set DARKROOM_PRICES to a price file, then repeat this")
+        raise RequestInvalid("a maximum cost needs prices: set DARKROOM_PRICES to a price file, then repeat this")
     batch_id = find_batch(here.ledger, batch)
     before = here.ledger.batches.limit(batch_id, **changes)
     after = here.ledger.batches.steering(batch_id)

@@ -22,7 +22,7 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 class Event(BaseModel, Generic[Name, Data]):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_describe)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, json_schema_extra=_describe)
 
     id: Annotated[
         str,

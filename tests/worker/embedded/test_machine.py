@@ -453,6 +453,15 @@ def test_other_commands_keep_what_their_user_has_set(data: Path, env: dict[str, 
         }
 
 
+def test_other_commands_know_the_sandbox_unless_they_have_their_own(data: Path, env: dict[str, str]) -> None:
+    env |= {"REDIS_URL": "redis://elsewhere", "S3_BUCKET": "bucket"}
+    url = "http://127.0.0.1:9000"
+    with up(data, env, others={"DARKROOM_SANDBOX_URL": url}) as running:
+        assert running.env["DARKROOM_SANDBOX_URL"] == attach({}, data)["DARKROOM_SANDBOX_URL"] == url
+        assert "DARKROOM_SANDBOX_URL" not in attach({"DARKROOM_SANDBOX_URL": "http://sandbox"}, data)
+    assert "DARKROOM_SANDBOX_URL" not in attach({}, data)
+
+
 def test_where_nothing_was_ever_started_there_is_nothing_to_find(tmp_path: Path) -> None:
     assert attach({}, tmp_path / "nowhere") == {}
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, RootModel
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, RootModel
 
 from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS
 from tasks.usecases.batches.results import LONGEST_LINKS
@@ -141,7 +141,7 @@ class BatchSubmittedDocument(Document):
     test: IsTest
 
 
-class Cost(Document):
+class BatchCost(Document):
     amount: str
     follow_ups: Annotated[str, Field(description="Of what follows, at most.")]
     currency: str
@@ -192,7 +192,7 @@ class BatchCheckDocument(Document):
     rows: int
     invalid: int
     submissions: int
-    cost: Cost | None
+    cost: BatchCost | None
     budgets: list[NeededBudget]
     providers: list[CheckedProvider]
     errors: list[FaultDocument]
@@ -203,6 +203,8 @@ class BatchCheckDocument(Document):
 
 class BatchAnswer(RootModel[BatchSubmittedDocument | BatchCheckDocument]):
     """With `dry_run` a check, otherwise a batch to which nothing was added, or the answer to an earlier request."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class Spend(Document):

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, RootModel, StringConstraints, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, RootModel, StringConstraints, Tag
 
 from webhook.api.models.base import Document, Page, RequestModel, Value
 from worker.generation import AssetKind, AssetState, Operation, State
@@ -269,3 +269,5 @@ class CreatedGenerations(Document):
 
 class Created(RootModel[CreatedGenerations | CreatedGeneration]):
     """As it was asked: one generation, or a list."""
+
+    model_config = ConfigDict(defer_build=True)

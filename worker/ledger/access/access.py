@@ -3,7 +3,7 @@
 from worker.ledger.access.actions import Actions
 from worker.ledger.access.long_requests import LongRequests
 from worker.ledger.access.replays import Replays
-from worker.ledger.access.test_tokens import OfTests
+from worker.ledger.access.sandbox_tokens import OfTests
 from worker.ledger.access.tokens import Tokens
 
 
