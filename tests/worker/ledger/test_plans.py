@@ -144,6 +144,14 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda it: (it.dispatch.open_at_others([PROVIDER]), it.dispatch.unreachable({PROVIDER: ["default"]})),
         {"ix_generations_waiting", "ix_generations_held", "ix_generations_in_flight"},
     ),
+    "approvals": (
+        lambda it: (it.approvals.overdue(9), it.approvals.waiting(9), it.approvals.pending(9), it.approvals.unsent(9)),
+        {"ix_approvals_asked", "ix_approvals_unsent"},
+    ),
+    "approvals of a batch": (
+        lambda it: (it.approvals.count_pending(batch_of(it)), it.approvals.withdraw(batch_of(it), "a")),
+        {"ix_approvals_batch"},
+    ),
     "spending": (lambda ledger: [
         ledger.budgets.totals([Dimension(by, "client" * (by is By.LABEL))], NOON.date()) for by in By
     ], {"ix_charges_day"}),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypedDict, Unpack
 
-from sqlalchemy import Connection, bindparam, or_, select, text, update
+from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, text, update
 
 from worker.errors import LedgerUnavailable, NotFound
 from worker.generation import OPEN, State
@@ -21,6 +21,7 @@ from worker.ledger.rows import Id
 from worker.ledger.schema import (
     DISPATCHED,
     INCOMPLETE,
+    RECIPE_DUE,
     STARTING,
     STOPPED,
     CleanText,
@@ -118,15 +119,33 @@ _OTHERWISE = Query(
     .with_for_update(key_share=True),
 )
 # Of what is queued nothing can succeed that is not dispatched first.
+_UNDER_WAY = in_states("state", sorted(OPEN - {State.QUEUED}))
 _FOLLOWED = Query(
     Id,
     select(_g.id).where(
         _g.batch_id == _BATCH,
-        text(in_states("state", sorted((OPEN - {State.QUEUED}) | {State.ARCHIVED}))),
-        _g.followed_up_at.is_(None),
+        or_(
+            and_(
+                _g.recipe.is_(None),
+                text(in_states("state", sorted((OPEN - {State.QUEUED}) | {State.ARCHIVED}))),
+                _g.followed_up_at.is_(None),
+            ),
+            and_(_g.recipe.is_not(None), text(_UNDER_WAY), _g.followed_archive_at.is_(None)),
+            text(f"({RECIPE_DUE})"),
+        ),
     ),
 )
-_DROP = update(generations).where(_g.id.in_(IDS), _g.followed_up_at.is_(None)).values(followed_up_at=NOW)
+_MARKS = (_g.followed_failure_at, _g.followed_success_at, _g.followed_archive_at)
+_DROP = (
+    update(generations)
+    .where(_g.id.in_(IDS))
+    .values(
+        {
+            _g.followed_up_at: func.coalesce(_g.followed_up_at, NOW),
+            **{mark: case((_g.recipe.is_(None), mark), else_=func.coalesce(mark, NOW)) for mark in _MARKS},
+        }
+    )
+)
 _REPRIORITIZE = update(generations).where(_g.id.in_(IDS)).values(priority=bindparam("to"))
 
 
