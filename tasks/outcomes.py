@@ -52,7 +52,9 @@ def apply(here: Services, news: list[News]) -> None:
 def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, Verdict]]:
     """Record all in one transaction; if that fails, each in its own."""
     try:
-        return list(zip(news, here.ledger.generations.apply_outcomes(news), strict=True))
+        tells_progress = here.settings.darkroom_progress_events
+        verdicts = here.ledger.generations.apply_outcomes(news, tells_progress=tells_progress)
+        return list(zip(news, verdicts, strict=True))
     except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:

@@ -19,7 +19,7 @@ from botocore.hooks import EventAliaser
 from botocore.loaders import create_loader
 from werkzeug.routing import Rule
 
-from tests import examples, left_open, s3, signals
+from tests import examples, left_open, published_events, s3, signals
 from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
 from tests.patience import FACTOR
@@ -193,6 +193,20 @@ def all_is_closed() -> Iterator[None]:
     yield
     found = left_open.left_open()
     assert not found, "not closed:\n" + "\n".join(found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def events_are_compared() -> Iterator[None]:
+    with published_events.checked():
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def events_are_as_published() -> Iterator[None]:
+    """Whatever a test is about, the events that it causes are as subscribers may expect them."""
+    yield
+    found = published_events.found_wrong()
+    assert not found, "events that are not as published:\n" + "\n".join(found)
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,11 @@
-"""`deploy/EVENTS.md` has every event that the code records, with its fields.
+"""Events are published once: models, JSON Schema, documentation and what the code records are the same.
 
-Those of its own are read from the calls of `Changes.event`, those of any event from events that are delivered.
+`GOLDEN=write` writes the schema, and the part of `deploy/EVENTS.md` that is made from the models.
 """
 
 import ast
+import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,28 +13,55 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from tasks.notify import envelope
+import jsonschema
+import pytest
+from pydantic import ValidationError
+
+from tasks.usecases import views
+from tasks.usecases.events.data import OfGeneration
+from tasks.usecases.events.place import EventPlace
+from tasks.usecases.events.published import EVENTS, description_of, example_of, own_fields_of, schema_document
 from tests.clock import FakeClock
-from tests.factories import archived, failure, submitted
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, archived, failure, new, submitted
+from tests.golden.golden import SWITCH
+from tests.published_events import check_recorded, check_shown, schema
+from worker.archive import Keys
 from worker.ledger import Ledger
 from worker.ledger.changes import _EVENT_OF_STATE
 from worker.ledger.events import EventDelivery, Handed
+from worker.ledger.submission import Submitted
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "deploy" / "EVENTS.md").read_text(encoding="utf-8")
+PAGE = ROOT / "deploy" / "EVENTS.md"
+SCHEMA = ROOT / "deploy" / "events.schema.json"
+#: between them the page is made from the models
+MARKS = ("<!-- made from tasks/usecases/events/data.py -->\n", "<!-- end -->\n")
 #: arguments of `Changes.event` that any event may have
 OF_ANY = {"generation_id", "batch_id"}
 
 
-def documented() -> dict[str, set[str]]:
-    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|.*\|([^|]*)\|$", PAGE, re.MULTILINE)
-    return {name: set(re.findall(r"`(\w+)`", fields)) for name, fields in rows}
+def made_from_the_models() -> str:
+    fields = OfGeneration.model_fields.items()
+    common = [
+        "Fields of every event about a generation or a batch:\n",
+        "| field | meaning |\n|---|---|",
+        *(f"| `{name}` | {field.description} |" for name, field in fields),
+        "",
+    ]
+    return "\n".join([*common, *(section(name) for name in EVENTS)])
 
 
-def documented_of_any() -> set[str]:
-    table = PAGE.partition("| field |")[2].partition("\n\n")[0]
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", table, re.MULTILINE)
-    return {field for row in rows for field in re.findall(r"`(\w+)`", row)}
+def section(name: str) -> str:
+    body = json.dumps(example_of(name), indent=2, ensure_ascii=False)
+    lines = [f"### `{name}`\n", f"{description_of(name)}\n", f"```json\n{body}\n```\n"]
+    own = [f"| `{field}` | {one.description or ''} |" for field, one in own_fields_of(name).items()]
+    return "\n".join([*lines, *(["| its own fields | |\n|---|---|", *own, ""] if own else [])])
+
+
+def compare(path: Path, text: str) -> None:
+    if os.environ.get(SWITCH) == "write":
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, f"{path.name} is not as the models say: run with {SWITCH}=write"
 
 
 def recorded() -> dict[str, set[str]]:
@@ -65,7 +94,9 @@ def names(argument: ast.expr, function: ast.FunctionDef) -> list[str]:
 def fields(call: ast.Call, function: ast.FunctionDef, tree: ast.Module) -> Iterator[str]:
     for keyword in call.keywords:
         if keyword.arg is None:
-            yield from keys(keyword.value, function, tree)
+            # `told`: the reason of a state, which `test_the_reason…` looks at.
+            if ast.unparse(keyword.value) != "told" or function.name != "record":
+                yield from keys(keyword.value, function, tree)
         elif keyword.arg not in OF_ANY:
             yield keyword.arg
 
@@ -97,19 +128,55 @@ def assigned(target: ast.expr, within: ast.AST) -> list[ast.expr]:
     return found
 
 
-def test_every_event_is_documented_and_no_other():
-    assert documented().keys() == recorded().keys()
+def test_every_event_that_the_code_records_is_published_and_no_other():
+    assert recorded().keys() == EVENTS.keys()
 
 
-def test_every_field_is_documented_and_no_other():
-    page, code = documented(), recorded()
+def test_every_field_that_the_code_records_is_published():
     # One call records both.
-    shared = {"asset.archived", "asset.expired"}
-    both = page["asset.archived"] | page["asset.expired"]
-    assert code["asset.archived"] == code["asset.expired"] == both
-    assert {name: page[name] for name in page if name not in shared} == {
-        name: code[name] for name in code if name not in shared
+    shared = {"asset.archived": {"reason", "error"}, "asset.expired": {"object_key", "sha256", "remark"}}
+    unpublished = {
+        name: own - EVENTS[name].model_fields["data"].annotation.model_fields.keys() - shared.get(name, set())
+        for name, own in recorded().items()
     }
+    assert not any(unpublished.values()), unpublished
+
+
+def test_the_schema_is_the_one_that_the_models_give():
+    document = schema_document()
+    compare(SCHEMA, f"{json.dumps(document, indent=2, ensure_ascii=False)}\n")
+    jsonschema.Draft202012Validator.check_schema(document)
+
+
+def test_the_page_shows_every_event_as_the_models_describe_it():
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    compare(PAGE, f"{before}{MARKS[0]}\n{made_from_the_models()}\n{MARKS[1]}{after}")
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_example_is_valid(name: str):
+    example = example_of(name)
+    schema().validate(example)
+    check_shown(name, example)
+
+
+def test_the_schema_allows_no_null_and_no_wrong_value_but_fields_that_are_added_later():
+    example = example_of("generation.failed")
+    for wrong in ({"key": None}, {"generation_id": "task-1"}, {"operation": "paint"}):
+        with pytest.raises(jsonschema.ValidationError):
+            schema().validate({**example, "data": {**example["data"], **wrong}})
+    schema().validate({**example, "data": {**example["data"], "new": 1}})
+
+
+def test_a_field_that_is_not_published_is_found():
+    with pytest.raises(KeyError):
+        check_recorded("generation.failed", {"prompt": "a fox"})
+    example = example_of("generation.failed")
+    for wrong in ({"prompt": "a fox"}, {"key": None}):
+        with pytest.raises((ValidationError, KeyError)):
+            check_shown("generation.failed", {**example, "data": {**example["data"], **wrong}})
 
 
 def delivered(ledger: Ledger) -> Iterator[EventDelivery]:
@@ -121,13 +188,20 @@ def delivered(ledger: Ledger) -> Iterator[EventDelivery]:
         delivery = ledger.events.record_and_claim_next(claim, timedelta(minutes=1), Handed(delivery))
 
 
-def test_the_fields_that_any_event_has_are_documented_and_no_others(sqlite_url: str, clock: FakeClock):
+def test_what_is_delivered_has_all_that_is_documented_of_a_generation(sqlite_url: str, clock: FakeClock):
+    place = EventPlace("acme-images", Keys(), None)
     with closing(Ledger(sqlite_url, clock=clock)) as ledger:
         ledger.events.register_subscribers(["shop"])
-        (parent,) = archived(ledger, key="sku-0042", batch="spring")
+        (parent,) = archived(ledger, key="sku-0042", batch="spring", labels={"client": "acme"})
         (child,) = submitted(ledger, action="upscale1", parent_id=parent, depth=1)
         ledger.generations.apply_outcomes([failure(child)])
-        documents = [envelope(delivery) for delivery in delivered(ledger)]
-    own = documented()
-    found = {field for one in documents for field in one["data"].keys() - own[one["type"]]}
-    assert found == documented_of_any()
+        ledger.generations.create([new(is_test=True)])
+        ledger.dispatch.run_tests(PROVIDER, PLENTY)
+        (test,) = ledger.submissions.claim(1, LEASE)
+        ledger.submissions.record([Submitted(test.attempt_id, accepted(test))], POLL_AFTER)
+        documents = [views.of_event(delivery, place) for delivery in delivered(ledger)]
+    for document in documents:
+        schema().validate(document)
+    found = {field for one in documents for field in one["data"]} & OfGeneration.model_fields.keys()
+    assert found == OfGeneration.model_fields.keys()
+    assert re.fullmatch(r"evt_\d+_[0-9a-f]+", documents[0]["id"])

@@ -29,6 +29,7 @@ COMMANDS: Commands = {
     "resolve": ("tasks.cli.resolve:resolve", "Record what happened to unconfirmed generations"),
     "cancel": ("tasks.cli.decide:cancel", "Cancel generations that are not submitted yet"),
     "resume": ("tasks.cli.decide:resume", "Resume a paused provider"),
+    "events": ("tasks.cli.events:events", "List, follow, resend and try out events"),
     "dead": ("tasks.cli.dead:dead", "List what was abandoned, and why"),
     "accept": ("tasks.cli.accept:accept", "Archive refused files unchanged, after a review"),
     "rescue": ("tasks.cli.rescue:rescue", "Import tasks that exist only at the provider"),
@@ -40,6 +41,7 @@ COMMANDS: Commands = {
     "db": ("tasks.cli.db:db", "Manage the ledger's tables"),
     # By its name alone: no module of tasks imports one of webhook, and the sandbox imports nothing of ours.
     "sandbox": ("webhook.sandbox.command:sandbox", "Serve sandbox providers, to test any webhook receiver"),
+    "mcp": ("tasks.cli.mcp:mcp", "Serve tools for AI agents (Model Context Protocol)"),
     "doctor": ("tasks.cli.doctor:doctor", "Check everything Darkroom needs, and say how to fix it"),
 }
 

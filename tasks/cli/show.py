@@ -67,6 +67,8 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
     screen.print(heading)
     screen.print(Text(one_line(links_hidden(generation.prompt)), style="italic"))
     facts = [("provider", f"{generation.provider} · {what(generation)}")]
+    if generation.is_test:
+        facts.append(("test", "made by the sandbox, costs nothing"))
     options = links_hidden(generation.options)
     facts += [
         (name, one_line(str(value)))

@@ -158,7 +158,8 @@ def _assets(ledger: Ledger) -> Iterator[Letter]:
 
 def _events(ledger: Ledger) -> Iterator[Letter]:
     for one in ledger.events.dead(_MOST):
-        facts = {"type": one.type, "generation": one.generation_id, "subscriber": one.subscriber, "tries": one.tries}
+        about = {"event_id": one.public_id, "type": one.type, "generation": one.generation_id}
+        facts = {**about, "subscriber": one.subscriber, "tries": one.tries}
         yield Letter(
             id=f"event:{one.event_id}/{one.subscriber}",
             kind=LetterKind.EVENTS,

@@ -80,13 +80,14 @@ def recipe_of(settings: Settings, name: str | None) -> Recipe | None:
 
 
 def get_recipe(settings: Settings, name: str) -> Recipe:
-    """Raises ConfigurationError if there is none of this name, or its file is invalid."""
+    """Raises RequestInvalid if there is none of this name, and ConfigurationError if its file is invalid."""
     folder = _folder(settings)
-    if not (folder / f"{name}{SUFFIX}").is_file():
-        known = [path.stem for path in _paths(folder)]
+    # By the names that are there: one from outside may have slashes in it.
+    known = [path.stem for path in _paths(folder)]
+    if name not in known:
         close = get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}" if known else "it is empty"
-        raise ConfigurationError(f"there is no recipe {name!r} in {folder}; {hint}")
+        raise RequestInvalid(f"there is no recipe {name!r} in {folder}; {hint}")
     return _loaded(folder / f"{name}{SUFFIX}", (folder / f"{name}{SUFFIX}").stat().st_mtime_ns)
 
 
@@ -128,7 +129,7 @@ def worst_cost(provider: str, recipe: Recipe, prices: Prices, request: Generatio
 
 def _folder(settings: Settings) -> Path:
     if settings.darkroom_recipes is None:
-        raise ConfigurationError("DARKROOM_RECIPES is not set: name the folder of your recipes, NAME.yaml each")
+        raise RequestInvalid("DARKROOM_RECIPES is not set: name the folder of your recipes, NAME.yaml each")
     if not settings.darkroom_recipes.is_dir():
         raise ConfigurationError(f"DARKROOM_RECIPES: {settings.darkroom_recipes} is not a folder")
     return settings.darkroom_recipes

@@ -33,6 +33,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By, Dimension
 from worker.ledger.dispatch import Limits
+from worker.ledger.events import EventFilter
 from worker.ledger.migrations import upgrade
 from worker.ledger.submission import Submitted
 from worker.pricing.prices import Caps, Prices, Rule
@@ -280,6 +281,8 @@ class Questions:
             "sweep: note_risks": lambda: ledger.assets.note_risks(timedelta(hours=2)),
             "sweep: abandoned batches": ledger.generations.remove_abandoned,
             "sweep: fold": ledger.maintenance.fold_counts,
+            "tests: who has some": lambda: ledger.dispatch.providers_with_tests(["acedata", "kie"]),
+            "tests: any open": lambda: ledger.dispatch.has_open_tests(["acedata", "kie"]),
             "failover: who may": ledger.dispatch.providers_failing_over,
             "failover: 500": lambda: ledger.dispatch.movable("kie", "", 500),
             "failover: 500 held": lambda: ledger.dispatch.movable("kie", "", 500, held=True),
@@ -293,6 +296,12 @@ class Questions:
             "recipes: due": lambda: ledger.generations.due_steps(50),
             "approvals: overdue": lambda: ledger.approvals.overdue(50),
             "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
+            "events list": lambda: list(ledger.events.newest_events(EventFilter(), 50)),
+            "events list --generation": lambda: list(
+                ledger.events.newest_events(EventFilter(generation_id=self._old[0].id), 50)
+            ),
+            "events: a page": lambda: ledger.events.events_after(0, 2**62, EventFilter(), 200),
+            "events: how far": ledger.events.horizon,
             "notify: claim": lambda: ledger.events.claim(["shop"], 8, _MINUTE),
             "cancel one": lambda: ledger.generations.cancel([next(self._cancelled).id]),
             "delete: obstacles": lambda: ledger.generations.obstacles_to_delete([one.id for one in self._old]),

@@ -83,6 +83,7 @@ def test_every_document_of_the_story_is_as_it_was(
     others_wait(story)
     callbacks_come(story)
     subscribers_are_told(story)
+    events_are_read(story, monkeypatch)
     questions_about_all(story, monkeypatch)
     persons_decide(story)
     a_ledger_seems_old(story)
@@ -286,6 +287,20 @@ def persons_decide(story: Story) -> None:
     ingest()
     notify()
     story.run("dead-dismiss", "dead", "dismiss", "--all", "--why", "nobody can mend it")
+
+
+def events_are_read(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    listed = story.run("events-list", "events", "list", "--type", "generation.*,batch.completed", "--limit", "5")
+    with monkeypatch.context() as patch:
+        # Ctrl-C, once there is nothing new.
+        patch.setattr("tasks.usecases.events.log.time.sleep", interrupt)
+        story.run("events-listen", "events", "listen", "--after", listed[1]["id"])
+    story.run("events-resend", "events", "resend", listed[1]["id"])
+    story.run("events-trigger", "events", "trigger", "generation.failed")
+    notify()
 
 
 def a_ledger_seems_old(story: Story) -> None:

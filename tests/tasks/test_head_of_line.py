@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import select, text
 
-from tasks import archive, follow_up, manifest, notify, poll
+from tasks import archive, delivering, follow_up, manifest, poll
 from tests.commands import darkroom
 from tests.pipeline import Pipeline, Start
 from tests.tasks.subscribing import subscriber
@@ -91,7 +91,7 @@ def writing_down_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     patch.setattr(
         outcomes,
         "apply_outcomes",
-        breaks(lambda news: attempt in {one.attempt_id for one in news}, outcomes.apply_outcomes),
+        breaks(lambda news, **_: attempt in {one.attempt_id for one in news}, outcomes.apply_outcomes),
     )
     pipeline.step("ingest")
     assert pipeline.get(second).state is State.SUCCEEDED
@@ -214,7 +214,7 @@ def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
     with subscriber() as first, subscriber() as second:
         pipeline = start(DARKROOM_NOTIFY_URLS=f"{first.url},{second.url}", DARKROOM_NOTIFY_SECRET=SECRET)
         port = urlsplit(first.url).port
-        monkeypatch.setattr(notify, "_post", breaks(lambda _, line, *__: line._target.port == port, notify._post))
+        monkeypatch.setattr(delivering, "_post", breaks(lambda line, *_: line._target.port == port, delivering._post))
         pipeline.submit("a fox")
         pipeline.until(lambda: "generation.archived" in second.types)
     assert first.types == []

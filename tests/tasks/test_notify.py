@@ -23,6 +23,7 @@ from tests.patience import patient
 from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.subscribers.test_standard_webhooks import SECRET
 from worker.celery import app
+from worker.failures import REMEDIES, Category
 from worker.ledger.database import system_clock
 from worker.runtime import shutdown
 from worker.services import Services, services
@@ -117,7 +118,9 @@ def test_an_event_says_what_when_and_about_which_generation(here: Services, subs
     (claim,) = submitted(here.ledger, key="fox-1")
     here.ledger.generations.apply_outcomes([failure(claim)])
     notify()
-    assert one.received[-1].event == {
+    received = one.received[-1]
+    assert received.event == {
+        "id": received.id,
         "type": "generation.failed",
         "timestamp": "2026-11-21T12:00:00.000000Z",
         "data": {
@@ -128,9 +131,10 @@ def test_an_event_says_what_when_and_about_which_generation(here: Services, subs
             "operation": "imagine",
             "reason": "forbidden",
             "message": "the prompt is forbidden",
+            "failure": {"category": "moderation", "remedy": REMEDIES[Category.MODERATION]},
         },
     }
-    assert one.received[-1].headers["webhook-timestamp"] == str(int(NOON.timestamp()))
+    assert received.headers["webhook-timestamp"] == str(int(NOON.timestamp()))
 
 
 def test_only_wanted_events_arrive(

@@ -146,6 +146,7 @@ def create_follow_up(call: Call, id: str, body: ActionRequest, query: WaitQuery)
     request = FollowUpRequest(
         parent_id=id,
         created_by=call.caller.by,
+        is_test=call.caller.is_test,
         action=body.action,
         prompt=body.prompt,
         key=body.key,

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import IO, Protocol
 
-from worker.archive.documents import KEPT, SHOWN, of_asset, of_event, of_generation
+from worker.archive.documents import KEPT, SHOWN, of_asset, of_generation
 from worker.archive.escapes import bytes_of, cut_escaped, first_words, marked_digest
 from worker.archive.keeping import Addressing, Keeping
 from worker.archive.key_template import DEFAULT_TEMPLATE, KeyTemplate
@@ -36,7 +36,6 @@ __all__ = [
     "manifest_line",
     "marked_digest",
     "of_asset",
-    "of_event",
     "of_generation",
     "open_archive",
     "readable_name",

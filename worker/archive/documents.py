@@ -1,11 +1,10 @@
-"""Generations, assets and events as JSON: one definition per field; each document lists its fields.
+"""Generations and assets as JSON: one definition per field; each document lists its fields.
 
-Sidecars and manifests stay in the bucket for good; the command line and events use the same fields.
+Sidecars and manifests stay in the bucket for good; the command line and the API use the same fields.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,6 +37,7 @@ _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     "parent": attrgetter("parent_id"),
     "recipe": attrgetter("recipe_name"),
     "step": attrgetter("step"),
+    "test": attrgetter("is_test"),
     "batch_id": attrgetter("batch_id"),
     "reason": lambda one: secrets_hidden(one.reason),
     "message": lambda one: secrets_hidden(one.message),
@@ -85,25 +85,3 @@ def of_generation(generation: Generation, lineage: Lineage, fields: Sequence[str
 def of_asset(asset: Asset, fields: Sequence[str]) -> dict[str, Any]:
     """Return these fields, in this order; never the link, which is a secret while it works and useless afterwards."""
     return {name: _ASSET[name](asset) for name in fields}
-
-
-def of_event(
-    *,
-    type: str,  # noqa: A002  what it is called in the document
-    at: datetime,
-    generation_id: str | None,
-    batch_id: str | None,
-    about: Mapping[str, Any],
-    payload: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the event for subscribers: `type`, `timestamp` (when it happened), `data`, without secrets.
-
-    `about`: facts about its generation.
-    """
-    if not type.startswith("generation."):
-        # The reason belongs to the events that report the generation's state.
-        about = {name: value for name, value in about.items() if name not in {"reason", "message"}}
-    ids = {"generation_id": generation_id, "batch_id": batch_id}
-    known = {name: value for name, value in ids.items() if value is not None}
-    timestamp = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return {"type": type, "timestamp": timestamp, "data": secrets_hidden({**known, **about, **payload})}

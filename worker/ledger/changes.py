@@ -13,6 +13,7 @@ from sqlalchemy import Connection, literal, select, text, update
 from worker import telemetry
 from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
+from worker.ledger.batch_sums import counts_of_batches, money_of_batches
 from worker.ledger.charges import settle
 from worker.ledger.database import after_commit
 from worker.ledger.flows import Flow, flow_of, line_up
@@ -30,6 +31,7 @@ from worker.ledger.schema import (
 )
 from worker.ledger.statements import IDS, NOW, Query, Updates, Values, columns_of, insert_rows
 from worker.pricing import as_text
+from worker.secrets import SANDBOX_ACCOUNT
 
 _EVENT_OF_STATE: Mapping[State, str] = {
     State.SUBMITTED: "generation.submitted",
@@ -40,6 +42,11 @@ _EVENT_OF_STATE: Mapping[State, str] = {
     State.EXPIRED: "generation.expired",
     State.DELETED: "generation.deleted",
 }
+
+#: states whose reason is told with their event: later the generation may have another, or none
+_TOLD_WITH_REASON = frozenset({State.FAILED, State.UNCONFIRMED, State.EXPIRED})
+#: seconds for which a generation's further progress is not told
+_PROGRESS_EVERY = 5
 
 #: a deleted one keeps the time at which it finished
 _FINISHING = (FINAL | {State.SUCCEEDED}) - {State.DELETED}
@@ -54,6 +61,11 @@ class _Locked(NamedTuple):
     priority: int
     pinned: str
     progress: int | None
+
+
+class _Updated(NamedTuple):
+    id: str
+    updated_at: datetime
 
 
 class _Batch(NamedTuple):
@@ -71,6 +83,7 @@ _LOCK = Query(
     .order_by(_g.id)
     .with_for_update(key_share=True),
 )
+_UPDATED = Query(_Updated, select(*columns_of(generations, _Updated)).where(_g.id.in_(IDS)))
 _LOCK_BATCHES = Query(
     _Batch,
     select(*columns_of(batches, _Batch)).where(_b.id.in_(IDS)).order_by(_b.id).with_for_update(key_share=True),
@@ -123,16 +136,19 @@ class Changes:
     """State changes within one transaction, decided on rows that it holds and written together when `flush` is called.
 
     Whatever else changes these rows holds the row of their generation first; what was read must still be so when it is
-    written.
+    written. `tells_progress`: a provider's progress is an event.
     """
 
-    def __init__(self, connection: Connection, at: datetime) -> None:
+    def __init__(self, connection: Connection, at: datetime, *, tells_progress: bool = False) -> None:
         self.connection = connection
         self.at = at
         #: also of rows of other tables that belong to these generations
         self.updates = Updates()
         self._states: dict[str, tuple[State, str | None]] = {}
+        self._tells_progress = tells_progress
         self._progress: dict[str, int | None] = {}
+        #: when they changed last; only if progress is told
+        self._updated: dict[str, datetime] = {}
         self._transitions: list[Values] = []
         self._events: list[Values] = []
         self._perhaps_complete: set[str] = set()
@@ -149,6 +165,8 @@ class Changes:
         found = {row.id: (State(row.state), row.batch_id) for row in rows}
         self._states.update(found)
         self._progress.update((row.id, row.progress) for row in rows)
+        if self._tells_progress:
+            self._updated.update(_UPDATED.each(self.connection, list(found)))
         self._priced.update(row.id for row in rows if row.price is not None)
         self._flows.update((row.id, flow_of(row)) for row in rows)
         return set(found)
@@ -161,6 +179,10 @@ class Changes:
         """Ids that its moves are logged with: attempt, account."""
         self._ids[generation_id] = ids
 
+    def is_test(self, generation_id: str) -> bool:
+        """Whether this one, which was locked, is made by the sandbox."""
+        return self._flows[generation_id].pinned == SANDBOX_ACCOUNT
+
     def state(self, generation_id: str) -> State:
         return self._states[generation_id][0]
 
@@ -172,7 +194,8 @@ class Changes:
         if to in _FINISHING:
             values.setdefault("finished_at", self.at)
         self._set(generation_id, state=to, **values)
-        self.record(generation_id, batch_id, source, to, cause)
+        why = {name: values[name] for name in ("reason", "message") if to in _TOLD_WITH_REASON and values.get(name)}
+        self.record(generation_id, batch_id, source, to, cause, **why)
         return True
 
     def advance(self, generation_id: str, progress: int) -> bool:
@@ -180,6 +203,9 @@ class Changes:
         if (before := self._progress[generation_id]) is not None and before >= progress:
             return False
         self._progress[generation_id] = progress
+        if self._tells_progress and _span_of(self._updated[generation_id]) != _span_of(self.at):
+            self._updated[generation_id] = self.at
+            self.event("generation.progress", generation_id=generation_id, progress=progress)
         self._set(generation_id, progress=progress)
         return True
 
@@ -187,8 +213,10 @@ class Changes:
         read = {"state": self._states[generation_id][0]}
         self.updates.set(generations, generation_id, read, {"updated_at": self.at, **values})
 
-    def record(self, generation_id: str, batch_id: str | None, source: State | None, to: State, cause: str) -> None:
-        """Note a move that somebody else has written, or will."""
+    def record(
+        self, generation_id: str, batch_id: str | None, source: State | None, to: State, cause: str, **told: object
+    ) -> None:
+        """Note a move that somebody else has written, or will. `told`: of it in its event."""
         self._states[generation_id] = (to, batch_id)
         self._transitions.append(
             {"generation_id": generation_id, "from": source, "to": to, "at": self.at, "cause": cause}
@@ -199,7 +227,7 @@ class Changes:
             moved = {"from": source, "to": to, "reason": cause}
             self._told.append({"generation": generation_id, "batch": batch_id, **ids, **moved})
         if to in _EVENT_OF_STATE:
-            self.event(_EVENT_OF_STATE[to], generation_id=generation_id, batch_id=batch_id)
+            self.event(_EVENT_OF_STATE[to], generation_id=generation_id, batch_id=batch_id, **told)
         if to in FINAL:
             self.look_at_batch(batch_id)
         if to is State.QUEUED and source is not None:
@@ -247,8 +275,9 @@ class Changes:
         """Raises RowsChanged."""
         self.write()
         line_up(self.connection, self._lined_up)
-        self._settle_batches()
+        completed = self._settle_batches()
         self._settle()
+        self._tell_completed(completed)
         insert_rows(self.connection, transitions, self._transitions)
         insert_rows(self.connection, events, self._events)
         for told in self._told:
@@ -261,11 +290,11 @@ class Changes:
             of = {"generation_id": late.generation_id, "batch_id": late.batch_id}
             self.event("budget.late_charge", **of, amount=as_text(late.price), day=late.day)
 
-    def _settle_batches(self) -> None:
+    def _settle_batches(self) -> Sequence[str]:
         """Note which batches are complete: all their generations are final and no follow-up is still to be created."""
         touched = sorted(self._reopened | self._perhaps_complete)
         if not touched:
-            return
+            return ()
         # In order of id, like the generations before them. Before anything is counted: of two transactions that end
         # the last two generations of a batch, each would still see the other's as open, and it would never be complete.
         rows = _LOCK_BATCHES.each(self.connection, touched)
@@ -275,10 +304,23 @@ class Changes:
         if late := sorted(self._perhaps_complete & complete):
             # A late success: their manifests tell of a failure.
             self.connection.execute(_OUTDATE_MANIFEST, {"ids": late})
-        if perhaps := sorted(self._perhaps_complete - complete):
-            completed = self.connection.execute(_COMPLETE, {"ids": perhaps, "now": self.at}).scalars()
-            for batch_id in sorted(completed):
-                self.event("batch.completed", batch_id=batch_id)
+        perhaps = sorted(self._perhaps_complete - complete)
+        if not perhaps:
+            return ()
+        return sorted(self.connection.execute(_COMPLETE, {"ids": perhaps, "now": self.at}).scalars())
+
+    def _tell_completed(self, batch_ids: Sequence[str]) -> None:
+        """After their money is settled. A batch that a person reopens comes to something else later."""
+        counts = counts_of_batches(self.connection, batch_ids) if batch_ids else {}
+        money = money_of_batches(self.connection, batch_ids) if batch_ids else {}
+        for batch_id in batch_ids:
+            spent = money.get(batch_id)
+            cost = {"known": as_text(spent.known), "possible": as_text(spent.possible)} if spent else None
+            self.event("batch.completed", batch_id=batch_id, counts=counts[batch_id], cost=cost)
+
+
+def _span_of(at: datetime) -> int:
+    return int(at.timestamp()) // _PROGRESS_EVERY
 
 
 def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Subscribers to events, and the delivery of events to them."""
 
 from worker.subscribers.posting import Line, Refusal
-from worker.subscribers.standard_webhooks import FORM, WebhookSigner
+from worker.subscribers.standard_webhooks import FORM, WebhookSigner, signed_request
 from worker.subscribers.subscribers import CeleryTask, Subscriber, Webhook, celery_tasks, is_wanted, patterns, webhooks
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "celery_tasks",
     "is_wanted",
     "patterns",
+    "signed_request",
     "webhooks",
 ]

@@ -54,10 +54,9 @@ class Line:
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Refusal | None:
         """Deliver a body; return None on success (2xx), else the reason, without the address."""
-        try:
-            status = self._answer(body, headers)
-        except (OSError, http.client.HTTPException) as error:
-            return Refusal(_in_words(error))
+        status = self.status(body, headers)
+        if isinstance(status, Refusal):
+            return status
         if 200 <= status < 300:
             return None
         if 300 <= status < 400:
@@ -66,6 +65,13 @@ class Line:
         if status == 410:
             return Refusal("it accepts no more events (HTTP 410)", final=True)
         return Refusal(f"HTTP {status}")
+
+    def status(self, body: bytes, headers: Mapping[str, str]) -> int | Refusal:
+        """Send a body; return the status of the response, or why there is none, without the address."""
+        try:
+            return self._answer(body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            return Refusal(_in_words(error))
 
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> int:
         kept, self._kept = self._kept, None

@@ -4,6 +4,9 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
+from collections.abc import Mapping
+from datetime import datetime
 
 FORM = (
     "expected whsec_ and the base64 of 24 to 64 random bytes, several separated by commas while one replaces another; "
@@ -30,6 +33,13 @@ class WebhookSigner:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(f"v1,{mac}" for mac in macs),
         }
+
+
+def signed_request(signer: WebhookSigner, event: Mapping[str, object], now: datetime) -> tuple[bytes, dict[str, str]]:
+    """Return body and headers of one try to deliver an event."""
+    body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "Darkroom"}
+    return body, headers | signer.headers(str(event["id"]), int(now.timestamp()), body)
 
 
 def _key(secret: str) -> bytes:

@@ -46,7 +46,7 @@ from worker.embedded import (
 from worker.errors import DarkroomError
 from worker.secrets import make_private_folder
 from worker.services import Services
-from worker.settings import load_settings, provider_prefixes, use_env_file
+from worker.settings import load_settings, provider_prefixes, url_of, use_env_file
 from worker.steps import Step
 
 #: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
@@ -80,7 +80,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     use_env_file()
     given = dict(os.environ)
     data = _new_folder(data_folder(given))
-    sandbox, port = free_port(), given.get("PORT") or str(free_port())
+    sandbox = free_port()
+    port, api_port = (given.get(name) or str(free_port()) for name in ("PORT", "API_PORT"))
     sandbox_url, receiver = f"http://{LOOPBACK}:{sandbox}", Receiver()
     own = {
         **{f"{prefix}_BASE_URL": sandbox_url for prefix in provider_prefixes()},
@@ -96,7 +97,15 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     }
     write_recipe(data / "recipes")
     write_private(data / DEMO, json.dumps(own, indent=1))
-    env = {**_without_services(given), **own, "DARKROOM_DATA": str(data), "HOST": LOOPBACK, "PORT": port}
+    env = {
+        **_without_services(given),
+        **own,
+        "DARKROOM_DATA": str(data),
+        "HOST": LOOPBACK,
+        "PORT": port,
+        "API_HOST": LOOPBACK,
+        "API_PORT": api_port,
+    }
     with (
         StopSignals() as signals,
         receiver,
@@ -104,6 +113,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
         embedded(data, env, say=note, on_output=log.write, interrupted=signals.received) as running,
     ):
         _start(running, sandbox, delay)
+        api = f"{url_of(LOOPBACK, api_port)}/v1"
+        note(f"HTTP API: {api}")
         limit = _PATIENCE_SECONDS + _ROUNDS * delay if leave else None
         result = _run(sandbox_url, signals, log, limit, receiver)
         if as_json:
@@ -114,7 +125,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
         if not result.all_archived:
             note(f"the last lines of {log.path}:\n{log.last_lines()}")
         if not leave:
-            note(f"Everything keeps running, including the sandbox providers ({sandbox_url}); stop it with Ctrl-C")
+            note(f"Everything keeps running, with the sandbox providers ({sandbox_url}) and the HTTP API ({api});")
+            note("stop it with Ctrl-C")
             signals.wait()
             note("stopping")
     ctx.exit(0 if result.all_archived else 1)

@@ -69,6 +69,8 @@ class Estimator:
         self._later = self._unpriced = self._assumed = 0
 
     def add(self, new: NewGeneration) -> None:
+        if new.is_test:
+            return
         key = (new.provider, new.request.operation, tier_of(new.request))
         if (quote := self._quotes.get(key)) is None:
             quote = self._quotes[key] = self._prices.quote(*key)

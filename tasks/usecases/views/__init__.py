@@ -24,6 +24,7 @@ from tasks.usecases.views.decisions import (
     of_resolved,
     of_resumed,
 )
+from tasks.usecases.views.events import of_answer, of_event, of_resent
 from tasks.usecases.views.generations import (
     of_details,
     of_generation,
@@ -34,6 +35,7 @@ from tasks.usecases.views.generations import (
     of_submitted,
     with_results,
 )
+from tasks.usecases.views.inputs import of_uploaded
 from tasks.usecases.views.recipes import of_drawing, of_recipe, of_recipe_file
 from tasks.usecases.views.reports import (
     of_diagnosis,
@@ -52,6 +54,7 @@ from tasks.usecases.views.reports import (
 
 __all__ = [
     "of_action",
+    "of_answer",
     "of_approval",
     "of_approved",
     "of_batch_check",
@@ -66,6 +69,7 @@ __all__ = [
     "of_dismissed",
     "of_download",
     "of_drawing",
+    "of_event",
     "of_fault",
     "of_found_task",
     "of_generation",
@@ -85,6 +89,7 @@ __all__ = [
     "of_reconciliation",
     "of_refused",
     "of_replayed",
+    "of_resent",
     "of_resolved",
     "of_resumed",
     "of_risky_asset",
@@ -97,6 +102,7 @@ __all__ = [
     "of_unconfirmed",
     "of_unread_callback",
     "of_upgraded",
+    "of_uploaded",
     "of_verification",
     "with_results",
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _GENERATION = (
     *("id", "state", "provider", "providers", "provider_changes", "operation", "action", "prompt", "options", "key"),
-    *("task_id", "parent", "depth", "root_key", "batch", "batch_id", "follow_up", "recipe", "step", "priority"),
+    *("task_id", "parent", "depth", "root_key", "batch", "batch_id", "follow_up", "recipe", "step", "priority", "test"),
     *("progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at", "finished_at"),
 )
 #: states of charges
@@ -118,12 +118,18 @@ def of_story(story: "Story") -> dict[str, Any]:
             for callback in story.callbacks
         ],
         "events": [
-            {"at": iso(event.at), "type": event.type, "payload": secrets_hidden(event.payload)}
+            {
+                "id": event.public_id,
+                "at": iso(event.at),
+                "type": event.type,
+                "payload": secrets_hidden(event.payload),
+            }
             for event in story.events
         ],
         "undelivered": [
             {
                 "event": one.event_id,
+                "event_id": one.public_id,
                 "type": one.type,
                 "subscriber": one.subscriber,
                 "state": one.state,

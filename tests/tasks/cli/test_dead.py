@@ -118,7 +118,7 @@ def test_programs_get_what_each_kind_has_besides(darkroom: Darkroom, ledger: Led
     common = {"id", "kind", "at", "error"}
     assert set(callback) == common | {"attempt", "generation", "verdict", "bytes"}
     assert set(asset) == common | {"generation", "index", "type"}
-    assert set(event) == common | {"type", "generation", "subscriber", "tries"}
+    assert set(event) == common | {"event_id", "type", "generation", "subscriber", "tries"}
     assert [one["kind"] for one in (callback, asset, event)] == ["callbacks", "assets", "events"]
     assert (event["type"], event["subscriber"], event["tries"]) == ("generation.submitted", "billing.on_event", 1)
     assert all(datetime.fromisoformat(one["at"]).tzinfo for one in (callback, asset, event))

@@ -23,6 +23,7 @@ from tasks.usecases.submit import check
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.embedded import StopSignals, without_noise
+from worker.embedded.servers import free_port
 from worker.ledger import Ledger
 from worker.ledger.maintenance import STOPPED
 from worker.providers import PROVIDERS
@@ -66,6 +67,8 @@ def test_up_names_the_missing_key_before_it_starts_anything(
     ("name", "value", "sentence"),
     [
         ("PORT", "http", "PORT: "),
+        ("API_PORT", "http", "API_PORT: 'http' is not a port number from 1 to 65535; write for example API_PORT=8001"),
+        ("API_HOST", "localhost", "API_HOST: 'localhost' does not appear to be an IPv4 or IPv6 address"),
         ("PUBLIC_URL", "example.com", "'example.com' is not an http:// or https:// address"),
         ("ACEDATACLOUD_BASE_URL", "api", "'api' is not an http:// or https:// address"),
         ("KIE_API_KEY", "two words", "KIE_API_KEY contains a space or an invalid character"),
@@ -82,13 +85,17 @@ def test_up_names_the_setting_that_is_wrong(
     assert sentence in result.stderr
 
 
-def test_up_refuses_a_port_that_is_taken(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "who"), [("PORT", "the receiver"), ("API_PORT", "the API")])
+def test_up_refuses_a_port_that_is_taken(
+    darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, name: str, who: str
+) -> None:
+    monkeypatch.setenv("PORT", str(free_port()))
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv(name, str(taken.getsockname()[1]))
         for command in ("up", "demo"):
             result = darkroom(command)
             assert result.exit_code == 1
-            assert f"the receiver cannot listen on PORT {taken.getsockname()[1]}" in result.stderr
+            assert f"{who} cannot listen on {name} {taken.getsockname()[1]}" in result.stderr
 
 
 def test_up_refuses_a_folder_that_cannot_be_written(

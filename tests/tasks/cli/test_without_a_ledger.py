@@ -26,7 +26,14 @@ ARGUMENTS = {
     "resolve": ("gen_1", "--not-charged"),
     "cancel": ("gen_1",),
     "resume": ("acedata",),
+    "events list": (),
+    "events listen": (),
+    "events resend": ("evt_1_1",),
+    "events trigger": ("generation.failed",),
     "dead": (),
+    "approvals": (),
+    "approve": ("gen_1", "2,4"),
+    "reject": ("gen_1",),
     "dead replay": ("--all",),
     "dead dismiss": ("--all",),
     "accept": ("gen_1",),
@@ -52,6 +59,8 @@ ARGUMENTS = {
 WORK_WITHOUT = {"providers", "doctor"}
 #: has nothing of ours, and serves until it is stopped
 SANDBOX = {"sandbox"}
+#: speaks a protocol of its own
+PROTOCOL = {"mcp"}
 #: asks a person, and makes a ledger for the test that it offers
 DIALOGUE = {"init"}
 
@@ -90,7 +99,7 @@ def darkroom(place: Path, monkeypatch: pytest.MonkeyPatch) -> Darkroom:
 
 
 def test_every_command_has_its_place_here() -> None:
-    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT | SANDBOX | DIALOGUE
+    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT | SANDBOX | PROTOCOL | DIALOGUE
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
 from tests.worker.archive.test_sidecar import ASSET, GENERATION, LINEAGE
 from worker.archive import documents
-from worker.archive.documents import KEPT, SHOWN, of_asset, of_event, of_generation
+from worker.archive.documents import KEPT, SHOWN, of_asset, of_generation
 
 LINK = "https://cdn.discordapp.com/a/fox.png?ex=66aa&hm=0123456789abcdef"
 SECRET = "0123456789abcdef"
@@ -47,20 +46,3 @@ def test_no_field_of_a_generation_or_an_asset_tells_a_secret() -> None:
         of_asset(asset, tuple(documents._ASSET)),
     ]
     assert SECRET not in json.dumps(everything)
-
-
-@pytest.mark.parametrize(("kind", "tells"), [("generation.failed", True), ("asset.archived", False)])
-def test_only_an_event_about_a_generation_tells_why_it_is_as_it_is(kind: str, tells: bool) -> None:
-    event = of_event(
-        type=kind,
-        at=datetime(2026, 11, 29, 3, 4, 5, 678901, tzinfo=UTC),
-        generation_id="gen_1",
-        batch_id=None,
-        about={"key": "sku-1", "provider": "kie", "reason": "moderated", "message": f"no: {LINK}"},
-        payload={"index": 0},
-    )
-    assert event["timestamp"] == "2026-11-29T03:04:05.678901Z"
-    assert event["data"].items() >= {"generation_id": "gen_1", "key": "sku-1", "index": 0}.items()
-    assert "batch_id" not in event["data"]
-    assert (event["data"].keys() >= {"reason", "message"}) is tells
-    assert SECRET not in json.dumps(event)

@@ -72,31 +72,32 @@ class RowByRow(Changes):
         at_source = {"id": generation_id, "state": source}
         if update_row(self.connection, generations, at_source, state=to, updated_at=self.at, **values) != 1:
             return False
-        self.record(generation_id, batch_id, source, to, cause)
+        is_told = to in {State.FAILED, State.UNCONFIRMED, State.EXPIRED}
+        why = {name: values[name] for name in ("reason", "message") if is_told and values.get(name)}
+        self.record(generation_id, batch_id, source, to, cause, **why)
         return True
 
     def flush(self) -> None:
         line_up(self.connection, self._lined_up)
-        for batch_id in sorted(self._perhaps_complete):
-            self._complete_batch(batch_id)
+        completed = [batch_id for batch_id in sorted(self._perhaps_complete) if self._complete_batch(batch_id)]
         for generation_id in sorted(self._priced):
             for late in settle(self.connection, [generation_id]):
                 of = {"generation_id": late.generation_id, "batch_id": late.batch_id}
                 self.event("budget.late_charge", **of, amount=as_text(late.price), day=late.day)
+        self._tell_completed(completed)
         for table, rows in ((transitions, self._transitions), (events, self._events)):
             for row in rows:
                 self.connection.execute(table.insert().values(dict(row)))
 
-    def _complete_batch(self, batch_id: str) -> None:
+    def _complete_batch(self, batch_id: str) -> bool:
         mine = update(batches).where(_b.id == batch_id)
         if self.connection.execute(select(_b.completed_at).where(_b.id == batch_id)).scalar_one() is not None:
             self.connection.execute(mine.values(_NO_MANIFEST))
-            return
+            return False
         in_batch = select(_g.id).where(_g.batch_id == batch_id)
         is_over = (~in_batch.where(_g.state.in_(OPEN)).exists(), ~in_batch.where(text(FOLLOW_UP_DUE)).exists())
         completed = mine.where(_b.unfinished.is_(None), *is_over).values(completed_at=self.at)
-        if self.connection.execute(completed).rowcount == 1:
-            self.event("batch.completed", batch_id=batch_id)
+        return self.connection.execute(completed).rowcount == 1
 
 
 def _move_attempt(connection: Connection, attempt_id: str, to: AttemptState, **values: Any) -> bool:

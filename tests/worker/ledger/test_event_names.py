@@ -8,12 +8,24 @@ import worker.ledger
 
 #: a new one needs a sentence in `CHANGELOG.md`
 NAMES = {
-    *("generation.submitted", "generation.succeeded", "generation.failed", "generation.unconfirmed"),
-    *("generation.archived", "generation.expired", "generation.deleted", "generation.paid_twice"),
+    *(
+        "generation.submitted",
+        "generation.progress",
+        "generation.succeeded",
+        "generation.failed",
+        "generation.unconfirmed",
+    ),
+    *(
+        "generation.archived",
+        "generation.expired",
+        "generation.deleted",
+        "generation.paid_twice",
+        "generation.needs_approval",
+    ),
     *("generation.resolved", "generation.imported", "follow_up.refused", "follow_up.dismissed"),
     *("asset.archived", "asset.at_risk", "asset.expired", "asset.accepted", "asset.repaired"),
     *("batch.completed", "budget.exceeded", "budget.late_charge"),
-    *("provider.paused", "provider.circuit_opened", "submissions.paused", "submissions.resumed"),
+    *("provider.paused", "provider.resumed", "provider.circuit_opened", "submissions.paused", "submissions.resumed"),
 }
 _NAME = re.compile(rf"(?:{'|'.join({name.partition('.')[0] for name in NAMES} | {'gate', 'subscriber'})})\.[a-z_]+")
 

@@ -141,7 +141,12 @@ def test_an_attempt_is_asked_for_as_long_as_it_is_live(ledger: Ledger):
 
 
 #: words that are no states where they stand: reasons and causes of a generation's move
-OTHER_WORDS = {"control.py: cancelled", "outcomes.py: failed", "submissions.py: rejected"}
+OTHER_WORDS = {
+    "changes.py: possible",
+    "control.py: cancelled",
+    "outcomes.py: failed",
+    "submissions.py: rejected",
+}
 #: who sets states without an UPDATE of a `Machine`: that of generations that are claimed, and what `KEPT` writes
 OTHER_MACHINES = {"attempts.py": 1, "submissions.py": 1}
 #: who writes changes of many rows at once, and asks a table of moves before; but charges follow their attempts

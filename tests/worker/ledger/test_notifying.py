@@ -25,8 +25,8 @@ def happen(ledger: Ledger, *types: str) -> None:
     """Record events as the steps of the flow do."""
     with ledger.database.write() as connection:
         changes = Changes(connection, ledger.database.clock())
-        for number, kind in enumerate(types):
-            changes.event(kind, number=number)
+        for kind in types:
+            changes.event(kind)
         changes.flush()
 
 
@@ -91,6 +91,15 @@ def test_a_delivery_tells_the_event_and_its_generation(ledger: Ledger):
         "root_key": "fox-1",
         "provider": "acedata",
         "operation": "imagine",
+        "assets": [
+            {
+                "index": 0,
+                "kind": "image",
+                "object_key": "pictures/0.png",
+                "content_type": "image/png",
+                "bytes": 1234,
+            }
+        ],
     }
 
 

@@ -38,6 +38,15 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.dispatch.run(PROVIDER, PLENTY),
         {"ix_generations_in_flight", "ix_flows_awake", "ix_generations_waiting"},
     ),
+    "tests": (
+        lambda ledger: (
+            # The first look is at all.
+            ledger.dispatch.providers_with_tests([PROVIDER]),
+            ledger.dispatch.providers_with_tests([PROVIDER, "kie"]),
+            ledger.dispatch.has_open_tests([PROVIDER, "kie"]),
+        ),
+        {"ix_flows_awake", "ix_generations_waiting", "ix_generations_in_flight"},
+    ),
     "failing over": (
         lambda ledger: (
             ledger.dispatch.providers_failing_over(),
@@ -137,6 +146,14 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "other providers": (
         lambda it: (it.dispatch.open_at_others([PROVIDER]), it.dispatch.unreachable({PROVIDER: ["default"]})),
         {"ix_generations_waiting", "ix_generations_held", "ix_generations_in_flight"},
+    ),
+    "approvals": (
+        lambda it: (it.approvals.overdue(9), it.approvals.waiting(9), it.approvals.pending(9), it.approvals.unsent(9)),
+        {"ix_approvals_asked", "ix_approvals_unsent"},
+    ),
+    "approvals of a batch": (
+        lambda it: (it.approvals.count_pending(batch_of(it)), it.approvals.withdraw(batch_of(it), "a")),
+        {"ix_approvals_batch"},
     ),
     "spending": (lambda ledger: [
         ledger.budgets.totals([Dimension(by, "client" * (by is By.LABEL))], NOON.date()) for by in By

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, RootModel
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, RootModel
 
 from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS
 from tasks.usecases.batches.results import LONGEST_LINKS
@@ -90,7 +90,10 @@ class NewBatch(BatchOptions):
         ),
     ]
     options: Annotated[dict[str, Any], Field(default_factory=dict, description="Of rows without a value of their own.")]
-    labels: Annotated[dict[str, str], Field(default_factory=dict, examples=[{"client": "acme"}])]
+    labels: Annotated[
+        dict[str, str],
+        Field(default_factory=dict, description="Your own names and values.", examples=[{"client": "acme"}]),
+    ]
 
 
 class NewBatchFile(BatchOptions):
@@ -135,10 +138,10 @@ class BatchSubmittedDocument(Document):
     warnings: list[str]
     waits: Annotated[list[str], Field(description="Why some of it is not submitted yet.")]
     dry_run: bool
-    test: IsTest = False
+    test: IsTest
 
 
-class Cost(Document):
+class BatchCost(Document):
     amount: str
     follow_ups: Annotated[str, Field(description="Of what follows, at most.")]
     currency: str
@@ -189,7 +192,7 @@ class BatchCheckDocument(Document):
     rows: int
     invalid: int
     submissions: int
-    cost: Cost | None
+    cost: BatchCost | None
     budgets: list[NeededBudget]
     providers: list[CheckedProvider]
     errors: list[FaultDocument]
@@ -200,6 +203,8 @@ class BatchCheckDocument(Document):
 
 class BatchAnswer(RootModel[BatchSubmittedDocument | BatchCheckDocument]):
     """With `dry_run` a check, otherwise a batch to which nothing was added, or the answer to an earlier request."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class Spend(Document):
@@ -214,7 +219,7 @@ class BatchDocument(Document):
 
     id: str
     name: str
-    test: IsTest = False
+    test: IsTest
     state: BatchState
     source: str | None
     source_sha256: str | None
@@ -251,6 +256,7 @@ class BatchDetailsDocument(BatchDocument):
     per_minute: float
     eta_seconds: int | None
     at_risk: Annotated[int, Field(description="Results whose links may end before they are stored.")]
+    decisions: Annotated[int, Field(description="Approvals that wait: `GET /v1/approvals` lists them.")]
     failures: list[FailureDocument]
     waits_for: list[WaitDocument]
 
@@ -269,7 +275,9 @@ class BatchesQuery(Page):
 class ResultsQuery(RequestModel):
     """How the results are written."""
 
-    format: Literal["csv", "jsonl", "json", "xlsx"] = "jsonl"
+    format: Annotated[
+        Literal["csv", "jsonl", "json", "xlsx"], Field(description="Failing rows are never written as json.")
+    ] = "jsonl"
     errors: Annotated[
         bool, Field(description="Only failing rows, as a file to correct and submit again; not as json.")
     ] = False
@@ -305,15 +313,15 @@ class BatchRetriedDocument(Document):
 class NewPriority(RequestModel):
     """The priority of what is queued."""
 
-    priority: Priority
+    priority: Annotated[Priority, Field(description="Higher goes first.")]
 
 
 class NewLimits(RequestModel):
     """Limits that change; what is not named stays, and null removes a limit."""
 
-    start_at: Start | None = None
-    max_cost: Amount | None = None
-    max_in_flight: InFlight | None = None
+    start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
+    max_cost: Annotated[Amount | None, Field(description="What the batch may cost at most.")] = None
+    max_in_flight: Annotated[InFlight | None, Field(description="How many may be at providers at once.")] = None
 
 
 class SteeredDocument(Document):

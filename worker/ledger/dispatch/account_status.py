@@ -12,7 +12,7 @@ from worker.errors import CallbackUnreadable
 from worker.generation import Outcome
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, note_answers
+from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, is_stopped, note_answers
 from worker.ledger.dispatch.pacing import Account, factor_of, is_slowed, put_right
 from worker.ledger.schema import ANY_ACCOUNT, HELD, IN_FLIGHT, WAITING, CleanText, accounts, attempts, generations
 from worker.ledger.statements import IDS, Query, columns_of, update_row
@@ -184,12 +184,16 @@ class AccountStatus(Part):
             if account is not None:
                 mine = mine.where(_a.account == account)
             resumed: dict[str, datetime | None] = {}
+            changes = Changes(connection, now)
             for row in Query(Account, mine.with_for_update()).all(connection):
                 wrong = put_right(row, now)
                 if wrong or is_slowed(row, now):
                     free = wrong | NOT_PAUSED | FULL_RATE | CLOSED
                     update_row(connection, accounts, {"provider": provider, "account": row.account}, **free)
                     resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
+                    if is_stopped(row, now):
+                        changes.event("provider.resumed", provider=provider, account=row.account, reason="person")
+            changes.flush()
         return resumed
 
 

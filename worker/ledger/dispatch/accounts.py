@@ -126,7 +126,23 @@ def locked_accounts(
     }
     for account, values in wrong.items():
         update_row(connection, accounts, {"provider": provider, "account": account}, **values)
-    return _LOCKED.all(connection, provider=provider, ids=ids) if wrong else rows
+    if not wrong:
+        return rows
+    changes = Changes(connection, now)
+    for row in rows:
+        if is_paused(row, now) and is_lifted(row, names[row.account], now):
+            changes.event("provider.resumed", provider=provider, account=row.account, reason="another_key")
+    changes.flush()
+    return _LOCKED.all(connection, provider=provider, ids=ids)
+
+
+def is_paused(row: Account, now: datetime) -> bool:
+    return row.paused_until is not None and row.paused_until > now
+
+
+def is_stopped(row: Account, now: datetime) -> bool:
+    """Return whether it is paused or its circuit is open."""
+    return is_paused(row, now) or row.open_until is not None
 
 
 def is_lifted(row: Account, mark: str | None, now: datetime) -> bool:
@@ -171,9 +187,9 @@ class _Pace:
         for attempt, result in answers:
             match answer_of(result):
                 case Answer.CLEAR:
-                    self._set(**CLOSED)
+                    self._close()
                 case Answer.TOO_MANY:
-                    self._set(**CLOSED)
+                    self._close()
                     self._slow_down(attempt, result)
                 case Answer.BLOCKED:
                     self._block(attempt, result)
@@ -184,6 +200,11 @@ class _Pace:
         now = self._changes.at
         if any(until is not None and until > now for until in (self._row.paused_until, self._row.open_until)):
             self._recall()
+
+    def _close(self) -> None:
+        if self._row.open_until is not None and not is_paused(self._row, self._changes.at):
+            self._changes.event("provider.resumed", **self._mine, reason="probe")
+        self._set(**CLOSED)
 
     def _set(self, **values: Unpack[NewPace]) -> None:
         if any(getattr(self._row, name) != value for name, value in values.items()):

@@ -12,7 +12,8 @@ from worker.errors import NotFound
 from worker.generation import Verdict
 from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
-from worker.ledger.events.states import DELIVERIES
+from worker.ledger.events.public_ids import public_id
+from worker.ledger.events.states import DELIVERIES, anew
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.schema import (
     FOLLOW_UP_REFUSED,
@@ -24,6 +25,7 @@ from worker.ledger.schema import (
     deliveries,
     events,
     generations,
+    in_states,
     subscribers,
 )
 from worker.ledger.statements import IDS, LIMIT, Query, update_row
@@ -43,6 +45,10 @@ class Undelivered:
     tries: int
     error: str | None
     state: DeliveryState
+
+    @property
+    def public_id(self) -> str:
+        return public_id(self.event_id, self.at)
 
     @property
     def is_dismissed(self) -> bool:
@@ -88,6 +94,11 @@ _DEAD = Query(
 )
 _SET_ASIDE = Query(_CallbackId, select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update())
 _OF_SUBSCRIBER = (_d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id.in_(IDS))
+#: dead or dismissed, not what was delivered
+_ABANDONED = text(in_states("state", [DeliveryState.DEAD, DeliveryState.DISMISSED]))
+_REPLAY = DELIVERIES.update_to(DeliveryState.WAITING).where(
+    _d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id == bindparam("event"), _ABANDONED
+)
 _UNDELIVERABLE = Query(
     _EventId,
     select(_d.event_id).where(*_OF_SUBSCRIBER, text(UNDELIVERABLE)).order_by(_d.event_id).with_for_update(),
@@ -103,10 +114,9 @@ class DeadLetters(Part):
     def replay(self, event_id: int, subscriber: str) -> bool:
         """Deliver an event again, from the first try; False if it is not dead."""
         now = self._database.clock()
-        mine = {"subscriber": subscriber, "event_id": event_id}
-        again = {"tries": 0, "not_before": now, "delivered_at": None, "error": None}
         with self._database.write() as connection:
-            if not DELIVERIES.move(connection, mine, DeliveryState.WAITING, **again):
+            again = _REPLAY.values(anew(now))
+            if not connection.execute(again, {"whose": subscriber, "event": event_id}).rowcount:
                 return False
             # Who replays has mended something: no waiting for the end of a pause.
             update_row(connection, subscribers, {"name": subscriber}, failures=0, not_before=None)

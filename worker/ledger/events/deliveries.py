@@ -1,27 +1,25 @@
 """Delivery of events to subscribers: at least once, oldest first, one worker per subscriber at a time."""
 
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, update
 
 from worker.ledger.database import Part
+from worker.ledger.events.contents import RecordedEvent, contents
 from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.order import NEWEST, last_settled
 from worker.ledger.events.states import DELIVERIES
-from worker.ledger.lineage import lineages_of
 from worker.ledger.schema import (
     IS_UNDELIVERED,
     SUBSCRIBED,
     CleanText,
     DeliveryState,
-    batches,
     deliveries,
     events,
-    generations,
     subscribers,
 )
 from worker.ledger.statements import LIMIT, NOW, Query, insert_ignoring, update_row
@@ -45,17 +43,23 @@ class NotifyClaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventDelivery:
-    """One event to deliver. `about`: facts about its generation; `tries`: including this one."""
+class EventDelivery(RecordedEvent):
+    """One event to deliver. `tries`: including this one."""
 
-    event_id: int
-    at: datetime
-    type: str
-    payload: Mapping[str, object]
-    generation_id: str | None
-    batch_id: str | None
-    about: Mapping[str, object]
     tries: int
+
+    @classmethod
+    def of(cls, event: RecordedEvent, tries: int) -> Self:
+        return cls(
+            event_id=event.event_id,
+            at=event.at,
+            type=event.type,
+            payload=event.payload,
+            generation_id=event.generation_id,
+            batch_id=event.batch_id,
+            about=event.about,
+            tries=tries,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +76,12 @@ class _Next(NamedTuple):
     tries: int
 
 
-class _Content(NamedTuple):
-    at: datetime
-    type: str
-    payload: Mapping[str, object]
-    generation_id: str | None
-    key: str | None
-    provider: str | None
-    operation: str | None
-    action: str | None
-    reason: str | None
-    message: str | None
-    batch_id: str | None
-    batch: str | None
-    parent: str | None
-
-
 class _News(NamedTuple):
     id: int
     type: str
 
 
-_s, _d, _e, _g = subscribers.c, deliveries.c, events.c, generations.c
+_s, _d, _e = subscribers.c, deliveries.c, events.c
 _NAME = bindparam("name", type_=CleanText())
 _HAS_NEWS = or_(
     exists().where(_e.id > _s.cursor),
@@ -113,17 +101,11 @@ _NEXT = Query(
     .order_by(_d.event_id)
     .limit(1),
 )
-_ABOUT = ("key", "provider", "operation", "action", "reason", "message")
-#: an event may leave it to its generation
-_BATCH_ID = func.coalesce(_e.batch_id, _g.batch_id)
-_CONTENT = Query(
-    _Content,
-    select(_e.at, _e.type, _e.payload, _e.generation_id, *(_g[name] for name in _ABOUT))
-    .add_columns(_BATCH_ID.label("batch_id"), batches.c.name.label("batch"), _g.parent_id.label("parent"))
-    .select_from(events)
-    .outerjoin(generations, _g.id == _e.generation_id)
-    .outerjoin(batches, batches.c.id == _BATCH_ID)
-    .where(_e.id == bindparam("event_id")),
+# Only what was sent since it became due: a worker that comes back late must not answer for what a person sends again.
+_DELIVERED = (
+    DELIVERIES.update_to(DeliveryState.DELIVERED)
+    .where(_d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id == bindparam("event"), _d.tries > 0)
+    .values(delivered_at=NOW, error=None)
 )
 _CURSOR = select(_s.cursor).where(_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
 _NEWS = Query(
@@ -219,7 +201,8 @@ class Deliveries(Part):
             mine = {"name": claim.subscriber, "lease": claim.lease}
             if handed is not None and handed.error is None:
                 # A fact, whoever holds the lease by now.
-                DELIVERIES.move(connection, _of(claim, handed), DeliveryState.DELIVERED, delivered_at=now, error=None)
+                which = {"whose": claim.subscriber, "event": handed.delivery.event_id}
+                connection.execute(_DELIVERED, {**which, "now": now})
             values = {"failures": 0} if handed is not None and handed.error is None else {}
             if update_row(connection, subscribers, mine, lease_until=now + lease, **values) != 1:
                 return None
@@ -229,21 +212,9 @@ class Deliveries(Part):
             row = _take(connection, claim, now) if more and not self._database.objection(connection) else None
             if row is None:
                 return None
-            content = _CONTENT.first(connection, event_id=row.event_id)
-            if content is None:
-                # A delivery has its event: a foreign key says so.
-                raise AssertionError
-            about = _about(connection, content)
-        return EventDelivery(
-            event_id=row.event_id,
-            at=content.at,
-            type=content.type,
-            payload=content.payload,
-            generation_id=content.generation_id,
-            batch_id=content.batch_id,
-            about=about,
-            tries=row.tries + 1,
-        )
+            # A delivery has its event: a foreign key says so.
+            (event,) = contents(connection, [row.event_id])
+        return EventDelivery.of(event, row.tries + 1)
 
     def release(self, claim: NotifyClaim) -> None:
         """Release the subscriber to other workers."""
@@ -262,15 +233,6 @@ def _start(connection: Connection, now: datetime) -> int:
     oldest = (connection.execute(NEWEST).scalar() or 0) - _MOST_AT_FIRST
     before = select(func.max(_e.id)).where(_e.id > oldest, _e.at < now - FIRST_LOOK)
     return connection.execute(before).scalar() or max(oldest, 0)
-
-
-def _about(connection: Connection, content: _Content) -> dict[str, str]:
-    """What is known of the generation and the batch of an event."""
-    about: dict[str, str | None] = {name: getattr(content, name) for name in (*_ABOUT, "parent", "batch")}
-    about["root_key"] = content.key
-    if content.parent is not None and content.generation_id is not None:
-        about["root_key"] = lineages_of(connection, [content.generation_id])[content.generation_id].root_key
-    return {name: value for name, value in about.items() if value is not None}
 
 
 def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | None:

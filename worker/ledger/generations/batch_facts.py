@@ -1,32 +1,18 @@
 """What is known of a batch as a whole, without reading its generations."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, SupportsInt
+from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select, text, union_all
+from sqlalchemy import bindparam, func, select, text
 
 from worker.errors import NotFound
-from worker.generation import State
+from worker.generation import TEST_BATCH, State
+from worker.ledger.batch_sums import BatchMoney, counts_of_batches, money_of_batches
 from worker.ledger.database import Part
-from worker.ledger.schema import (
-    LATE,
-    POSSIBLE,
-    RESERVED,
-    SPENT,
-    WITH_RESULTS,
-    BudgetKind,
-    CleanText,
-    UtcDateTime,
-    batches,
-    budgets,
-    generation_counts,
-    generation_deltas,
-    generations,
-)
-from worker.ledger.statements import IDS, LIMIT, Query, columns_of
+from worker.ledger.schema import WITH_RESULTS, CleanText, UtcDateTime, batches, generations
+from worker.ledger.statements import LIMIT, Query, columns_of
 
 
 class BatchFacts(NamedTuple):
@@ -45,18 +31,10 @@ class BatchFacts(NamedTuple):
     max_cost: int | None
     max_in_flight: int | None
 
-
-@dataclass(frozen=True, slots=True)
-class BatchMoney:
-    """In millionths. Known: paid, including late charges. Possible: outcome unknown. Reserved: in progress."""
-
-    known: int = 0
-    possible: int = 0
-    reserved: int = 0
-
     @property
-    def total(self) -> int:
-        return self.known + self.possible + self.reserved
+    def is_test(self) -> bool:
+        """Return whether the sandbox makes all of it."""
+        return self.name.endswith(TEST_BATCH)
 
 
 class Failure(NamedTuple):
@@ -67,46 +45,13 @@ class Failure(NamedTuple):
     number: int
 
 
-class _Count(NamedTuple):
-    batch_id: str
-    state: str
-    #: PostgreSQL's sums are decimals
-    total: SupportsInt
-
-
-class _Budget(NamedTuple):
-    batch_id: str
-    spent: int
-    late: int
-    possible: int
-    reserved: int
-
-
-_b, _g, _n, _d, _u = batches.c, generations.c, generation_counts.c, generation_deltas.c, budgets.c
+_b, _g = batches.c, generations.c
 _BATCH, _SINCE = bindparam("batch", type_=CleanText()), bindparam("since", type_=UtcDateTime())
 _FACTS = select(*columns_of(batches, BatchFacts)).where(_b.unfinished_at.is_(None))
 _THIS = Query(BatchFacts, _FACTS.where(_b.id == _BATCH))
 _NEWEST = Query(BatchFacts, _FACTS.order_by(_b.id.desc()).limit(LIMIT))
 _NEXT = Query(
     BatchFacts, _FACTS.where(_b.id < bindparam("before", type_=CleanText())).order_by(_b.id.desc()).limit(LIMIT)
-)
-# One statement, so that nothing is folded between two looks.
-_both = union_all(
-    select(_n.batch_id, _n.state, _n.number).where(_n.batch_id.in_(IDS)),
-    select(_d.batch_id, _d.state, _d.number).where(_d.batch_id.in_(IDS)),
-).subquery()
-_total = func.sum(_both.c.number)
-_COUNTS = Query(
-    _Count,
-    select(_both.c.batch_id, _both.c.state, _total.label("total"))
-    .group_by(_both.c.batch_id, _both.c.state)
-    .having(_total != 0),
-)
-_MONEY = Query(
-    _Budget,
-    select(_u.batch_id, *(_u[state] for state in (SPENT, LATE, POSSIBLE, RESERVED))).where(
-        _u.kind == BudgetKind.BATCH, _u.day == "", _u.provider == "", _u.batch_id.in_(IDS)
-    ),
 )
 # By the times at which results came, of which there are few in a few minutes; what failed has no such index.
 _ARCHIVED_SINCE = select(func.count()).where(
@@ -139,17 +84,13 @@ class BatchReports(Part):
 
     def counts_of_batches(self, batch_ids: Sequence[str]) -> Mapping[str, Mapping[State, int]]:
         """Generations per state, by batch."""
-        found: defaultdict[str, dict[State, int]] = defaultdict(dict)
         with self._database.read() as connection:
-            for row in _COUNTS.each(connection, batch_ids):
-                found[row.batch_id][State(row.state)] = int(row.total)
-        return found
+            return counts_of_batches(connection, batch_ids)
 
     def money_of_batches(self, batch_ids: Sequence[str]) -> Mapping[str, BatchMoney]:
         """By batch; one without any charge is left out."""
         with self._database.read() as connection:
-            rows = _MONEY.each(connection, batch_ids)
-        return {row.batch_id: BatchMoney(row.spent + row.late, row.possible, row.reserved) for row in rows}
+            return money_of_batches(connection, batch_ids)
 
     def ended_since(self, batch_id: str, since: datetime) -> int:
         """How many of its generations were archived, expired or failed since then."""

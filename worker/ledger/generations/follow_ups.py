@@ -11,7 +11,8 @@ from worker.generation import Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations.asking import NewApproval, ask
-from worker.ledger.generations.creation import NewGeneration, insert_generations
+from worker.ledger.generations.creation import insert_generations
+from worker.ledger.generations.new_generation import NewGeneration
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, RECIPE_DUE, CleanText, generations
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_colum
 
 from worker.errors import NotFound
 from worker.generation import Asset, AttemptState, Generation, Lineage, State, Transition, Verdict
-from worker.ledger.events import Undelivered, last_settled, undelivered_of
+from worker.ledger.events import Undelivered, last_settled, public_id, undelivered_of
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.label_pages import (
@@ -55,6 +55,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Event:
+    public_id: str
     at: datetime
     type: str
     payload: Mapping[str, object]
@@ -143,6 +144,7 @@ class _Came(NamedTuple):
 
 
 class _EventRow(NamedTuple):
+    id: int
     at: datetime
     type: str
     payload: Mapping[str, object]
@@ -318,7 +320,8 @@ class Queries(Totals):
                 for row in _CAME.all(connection, ids=[attempt.id for attempt in tried])
             ]
             told = [
-                Event(row.at, row.type, row.payload) for row in _HAPPENED.all(connection, generation_id=generation_id)
+                Event(public_id(row.id, row.at), row.at, row.type, row.payload)
+                for row in _HAPPENED.all(connection, generation_id=generation_id)
             ]
             refused = undelivered_of(connection, generation_id)
             pruned = {kind: at for kind, at in pruned_before(connection).items() if generation.created_at < at}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -62,13 +63,16 @@ _Decision = tuple[Verdict, str | None]
 
 
 class Outcomes(Part):
-    def apply_outcomes(self, news: Sequence[News]) -> list[Verdict]:
-        """Apply them in one transaction; the verdict on each: applied, ignored, mismatch, unreadable or orphan."""
-        return together(self._apply_outcomes, news)
+    def apply_outcomes(self, news: Sequence[News], *, tells_progress: bool = False) -> list[Verdict]:
+        """Apply them in one transaction; the verdict on each: applied, ignored, mismatch, unreadable or orphan.
 
-    def _apply_outcomes(self, news: Sequence[News]) -> list[Verdict]:
+        `tells_progress`: record an event when one advances.
+        """
+        return together(partial(self._apply_outcomes, tells_progress=tells_progress), news)
+
+    def _apply_outcomes(self, news: Sequence[News], *, tells_progress: bool) -> list[Verdict]:
         with self._database.write(under_way=True) as connection:
-            changes = Changes(connection, self._database.clock())
+            changes = Changes(connection, self._database.clock(), tells_progress=tells_progress)
             tries = Attempts(changes, [item.attempt_id for item in news])
             tries.look_up(_new_task_ids(tries, news))
             decisions = [_decision(tries, item) for item in news]

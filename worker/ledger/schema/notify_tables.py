@@ -20,10 +20,10 @@ class DeliveryState(StrEnum):
 
 DELIVERY_MOVES: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.WAITING: frozenset({DeliveryState.DELIVERED, DeliveryState.DEAD}),
-    # Back by a person. What was taken is not sent again.
+    # Back to WAITING only by a person.
     DeliveryState.DEAD: frozenset({DeliveryState.WAITING, DeliveryState.DISMISSED}),
     DeliveryState.DISMISSED: frozenset({DeliveryState.WAITING}),
-    DeliveryState.DELIVERED: frozenset(),
+    DeliveryState.DELIVERED: frozenset({DeliveryState.WAITING}),
 }
 
 # The conditions of the partial indexes, as text (see `tables.py`).

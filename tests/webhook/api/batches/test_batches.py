@@ -66,7 +66,7 @@ def test_batches_are_listed_in_pages_the_newest_first(api: FlaskClient, ledger: 
     assert problem.errors[0].parameter == "limit"
 
 
-@pytest.mark.parametrize("after", ["%00", "zzz", "%F0%9F%92%A9", ""])
+@pytest.mark.parametrize("after", ["zzz", "%F0%9F%92%A9", ""])
 def test_a_cursor_that_nobody_gave_out_is_no_error(api: FlaskClient, ledger: Ledger, after: str) -> None:
     a_shop(ledger, None)
     assert api.get(f"/v1/batches?after={after}").status_code == 200

@@ -1,0 +1,1 @@
+"""Events: their models, and what people and programs do with them."""

@@ -1,0 +1,62 @@
+"""Examples of events, sent to try out a receiver; nothing of them is recorded."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+from tasks.delivering import sending_to
+from tasks.usecases.events.forward import Answer, Forwarder
+from tasks.usecases.events.published import EVENTS, example_of
+from tasks.usecases.events.resend import subscriber_names
+from tasks.usecases.services import LedgerServices
+from worker.errors import RequestInvalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerRequest:
+    """An example of this type, to an address (`to`), to one subscriber, or to all of them. Raises RequestInvalid."""
+
+    type: str
+    to: str | None = None
+    subscriber: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.to is not None and self.subscriber is not None:
+            raise RequestInvalid("give either --to or --subscriber")
+        if self.type not in EVENTS:
+            raise RequestInvalid(f"there is no event {self.type!r}; there are: {', '.join(EVENTS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """`secret`: that the signature was made with, if it is not DARKROOM_NOTIFY_SECRET."""
+
+    to: str
+    event: dict[str, Any]
+    answer: Answer
+    secret: str | None = None
+
+
+def trigger(here: LedgerServices, request: TriggerRequest) -> Iterator[Triggered]:
+    """Send the example to one after the other, at once; it is marked `"test": true`.
+
+    Raises NotFound for an unknown subscriber, RequestInvalid for an unusable address.
+    """
+    event = _example(here, request.type)
+    if request.to is not None:
+        with Forwarder(here, request.to) as forwarder:
+            yield Triggered("the address", event, forwarder.send(event), forwarder.secret)
+        return
+    names = subscriber_names(here, request.subscriber)
+    for subscriber in (one for one in here.settings.subscribers if one.name in names):
+        with ExitStack() as stack:
+            refusal = stack.enter_context(sending_to(subscriber, here.settings, here.clock))(event)
+        yield Triggered(subscriber.name, event, Answer(None, refusal.reason if refusal else None))
+
+
+def _example(here: LedgerServices, event_type: str) -> dict[str, Any]:
+    timestamp = here.clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
+    example = {**example_of(event_type), "id": f"evt_test_{token_hex(8)}", "timestamp": timestamp}
+    return {"test": True, **example}

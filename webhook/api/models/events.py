@@ -1,0 +1,35 @@
+"""Events as the API gives them."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.usecases.events.models import AnyEvent
+from webhook.api.models.base import Document, RequestModel
+
+
+class EventsQuery(RequestModel):
+    """Which events, after which, and how long to wait for one."""
+
+    after: Annotated[
+        str | None, Field(description="`next` of the page before; without it, from the oldest event that is kept.")
+    ] = None
+    wait: Annotated[float, Field(ge=0, le=60, description="Seconds to hold the answer until there is an event.")] = 0
+    type: Annotated[
+        str | None, Field(description="Patterns separated by commas, such as `generation.*,asset.expired`.")
+    ] = None
+    batch: Annotated[str | None, Field(description="Only of this batch, by name or id.")] = None
+    limit: Annotated[int, Field(ge=1, le=200, description="How many at the most.")] = 50
+
+
+class EventsDocument(Document):
+    """Events, oldest first."""
+
+    data: list[AnyEvent]
+    next: Annotated[
+        str | None,
+        Field(
+            description="Pass it as `after`, also when `data` is empty: events that were not selected move it on. "
+            "Null only in an empty ledger."
+        ),
+    ]

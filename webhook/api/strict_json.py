@@ -1,0 +1,93 @@
+"""JSON as programs mean it: what parsers read differently, or no database can keep, is refused where it stands."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import NoReturn
+
+#: levels of arrays and objects; a generation's options have three
+DEEPEST = 32
+
+
+class NotJson(ValueError):
+    """Text that is no JSON, in one sentence."""
+
+
+class BadText(ValueError):
+    """A string that cannot be kept. `place`: names and numbers from the root to it."""
+
+    def __init__(self, place: tuple[int | str, ...], message: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+def check(body: bytes) -> None:
+    """Raise NotJson for a body that is no JSON in UTF-8, or ambiguous; BadText for a string that cannot be kept."""
+    try:
+        document = _DECODER.decode(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise NotJson(f"byte {error.start + 1} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise NotJson(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise NotJson(_TOO_DEEP) from None
+    for place, value in _walk(document):
+        if len(place) > DEEPEST:
+            raise NotJson(_TOO_DEEP)
+        for text in (value, place[-1] if place else None):
+            if isinstance(text, str) and (wrong := unusable(text)):
+                raise BadText(place, wrong)
+
+
+def unusable(text: str) -> str | None:
+    """Say why no database can keep this text; None for any other."""
+    if "\0" in text:
+        return "it contains the character NUL, which a database cannot store"
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        return "it contains half of a surrogate pair, which is no character"
+    return None
+
+
+_TOO_DEEP = f"arrays and objects are nested more than {DEEPEST} levels deep"
+
+
+def _walk(document: object) -> Iterator[tuple[tuple[int | str, ...], object]]:
+    # Not by recursion: what is nested too deeply must not end this program.
+    left: list[tuple[tuple[int | str, ...], object]] = [((), document)]
+    while left:
+        place, value = left.pop()
+        yield place, value
+        if isinstance(value, dict):
+            left.extend(((*place, name), inner) for name, inner in value.items())
+        elif isinstance(value, list):
+            left.extend(((*place, number), inner) for number, inner in enumerate(value))
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise NotJson(f"the name {twice!r} stands twice in one object: keep one")
+    return found
+
+
+def _constant(word: str) -> NoReturn:
+    raise NotJson(f"{word} is no number in JSON: write null, or leave the field out")
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise NotJson(f"the number {digits[:40]} is too large")
+    return number
+
+
+def _int(digits: str) -> int:
+    # More digits than Python converts, and than any field takes.
+    if len(digits) > 1000:
+        raise NotJson(f"a number has {len(digits):,} digits, which is too many")
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_constant, parse_float=_float, parse_int=_int)
