@@ -118,7 +118,6 @@ class Deletion(Part):
                 own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})
                 connection.execute(_FORGET_CALLBACKS, {"ids": own})
-                withdraw(changes, gone, person.name)
             changes.flush()
         return obstacles
 
