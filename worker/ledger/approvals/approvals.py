@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text
 
-from worker.errors import LedgerUnavailable, NotFound
-from worker.generation import Generation
+from worker.errors import LedgerUnavailable, NotFound, RequestInvalid
+from worker.generation import Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part, in_bites, incomplete
 from worker.ledger.generations import APPROVALS, NewGeneration, create_within, withdraw
@@ -164,13 +164,16 @@ class Approvals(Part):
     ) -> Decided:
         """Decide it and create what follows, unless somebody else was first. `refused`: why others are missing.
 
-        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided.
+        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided. Raises RequestInvalid
+        if something is to follow what was deleted meanwhile.
         """
         now = self._database.clock()
         created = 0
         with self._database.write() as connection:
             changes = Changes(connection, now)
             changes.lock([parent.id])
+            if children and changes.state(parent.id) is State.DELETED:
+                raise RequestInvalid(f"{parent.id} was deleted: nothing can follow it")
             facts = {"picked": list(picked), "decided_at": now, "decided_by": by, "why": why or None}
             is_allowed = is_overdue or now < approval.expires_at
             is_new = is_allowed and APPROVALS.move(connection, {"id": approval.id}, to, **facts) == 1
