@@ -18,7 +18,8 @@ prune       prune.py       the clock, every hour         - (deletes rows past th
 ping        ping.py        the clock, every 10 seconds   - (shows that a worker executes tasks)        -
 sweep       sweep.py       the clock, every second        submitting → unconfirmed                      any
 
-The task `create` (`create.py`) is no step: its messages are requests of other applications on the same broker.
+The tasks of `create.py` and `picking.py` are no steps: their messages are requests and answers of other applications
+on the same broker.
 
 Before it dispatches, dispatch moves what was never sent away from providers that take nothing now (`failover.py`).
 

@@ -10,6 +10,7 @@ Nothing is sent back: events tell what comes of it (`DARKROOM_NOTIFY_TASKS`), an
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from celery.exceptions import Reject, SoftTimeLimitExceeded
@@ -39,7 +40,7 @@ def generation_create(self: Any, /, *args: object, **asked: object) -> None:
         created = create(services(), asked)
     except (LedgerUnavailable, LedgerUnfit, SoftTimeLimitExceeded) as error:
         log.warning("%s: %s waits %d s: %s", REQUEST_TASK, who, AGAIN_SECONDS, redact(str(error) or "it took too long"))
-        _try_again(self, asked)
+        try_again(self, asked)
     except (RequestInvalid, ConfigurationError) as error:
         key = asked.get("key")
         log.error(  # noqa: TRY400  somebody else's mistake needs no traceback
@@ -59,10 +60,10 @@ def _require_names(args: tuple[object, ...]) -> None:
         raise RequestInvalid('it has arguments without names: send them as kwargs={"key": …, "prompt": …}')
 
 
-def _try_again(task: Any, asked: dict[str, object]) -> None:
+def try_again(task: Any, asked: dict[str, object], args: Sequence[object] = ()) -> None:
     """Send it once more, to be read later; this message is then acknowledged."""
     try:
-        task.apply_async(kwargs=asked, task_id=task.request.id, countdown=AGAIN_SECONDS)
+        task.apply_async(args, asked, task_id=task.request.id, countdown=AGAIN_SECONDS)
     except Exception as error:
         # The broker is away as well: it still has the message, and hands it to a worker again.
         raise Reject(error, requeue=True) from error

@@ -10,7 +10,7 @@ from tasks.splitting import is_grid
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Asset, AssetKind, Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.generations import NewApproval, NewGeneration, dedupe_of_follow_up, dedupe_of_step
-from worker.pricing import MILLION, as_text, tier_of
+from worker.pricing import MILLION, Prices, as_text, tier_of
 from worker.providers import Provider, input_reference
 from worker.recipes import After, Chooser, Facts, Recipe, Step, as_recipe
 from worker.services import Services
@@ -53,14 +53,13 @@ def plan_short_form(here: Services, parent: Generation) -> Planned:
 
 
 def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, picked: Sequence[int]) -> Planned:
-    """Return what a step creates of the picked images. Raises RequestInvalid for images that are not there."""
+    """Return what a step creates of the picked images.
+
+    Raises RequestInvalid for images that are not there, or of which nothing can be made; ConfigurationError.
+    """
     planned = Planned()
     assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
-    try:
-        found = _candidates(here, parent, step, assets, _of_recipe(parent, recipe))
-    except (RequestInvalid, ConfigurationError) as error:
-        planned.refused.append(f"step {step.id}: {error}")
-        return planned
+    found = _candidates(here, parent, step, assets, _of_recipe(parent, recipe))
     if unknown := [number for number in picked if number not in found]:
         raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, found))}")
     _add(here, planned, step, [found[number] for number in picked])
@@ -132,16 +131,21 @@ def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGen
         return
     left = int(step.max_cost * MILLION)
     for number, child in enumerate(children):
-        request = child.request
-        amount = 0
-        if request.operation is not Operation.SPLIT:
-            amount = prices.quote(child.provider, request.operation, tier_of(request)).amount
+        amount = cost_of(prices, child)
         if amount > left:
             more, limit = len(children) - number, as_text(int(step.max_cost * MILLION))
             planned.refused.append(f"step {step.id}: {more} more would exceed its max_cost of {limit}")
             return
         left -= amount
         planned.children.append(child)
+
+
+def cost_of(prices: Prices, child: NewGeneration) -> int:
+    """Return what it costs, in millionths."""
+    request = child.request
+    if request.operation is Operation.SPLIT:
+        return 0
+    return prices.quote(child.provider, request.operation, tier_of(request)).amount
 
 
 def _candidates(

@@ -32,6 +32,7 @@ _MANY = 5000
 _SENT = frozenset({State.SUBMITTED, State.UNCONFIRMED})
 _QUEUED = frozenset({State.QUEUED})
 _SUCCEEDED = frozenset({State.SUCCEEDED})
+_FINISHED = frozenset({State.SUCCEEDED, State.ARCHIVED, State.EXPIRED, State.FAILED})
 
 
 class Cause(StrEnum):
@@ -49,6 +50,8 @@ class Cause(StrEnum):
     #: it continues at a reduced rate
     SLOWED = "slowed"
     DOWNLOAD = "download"
+    #: of somebody, about a step of a recipe
+    APPROVAL = "approval"
 
 
 #: a person has decided it, or it is how a batch is meant to go
@@ -118,6 +121,7 @@ def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
         *_accounts(ledger, settings),
         *(_budgets(ledger, prices, settings, now) if prices is not None else ()),
         *_downloads(ledger.assets.waiting(_MANY)),
+        *_approvals(ledger),
     )
 
 
@@ -292,6 +296,26 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
             batch_id=cap.key if is_of_batch else None,
             label=cap.key if cap.budget is By.LABEL else None,
         )
+
+
+def _approvals(ledger: Ledger) -> Iterator[Wait]:
+    waiting = ledger.approvals.waiting(_MANY)
+    for subject, remedy, those in (
+        ("", "`darkroom approve ID 2,4` or `darkroom reject ID`", [one for one in waiting if one.task is None]),
+        ("task", "the worker of that application picks", [one for one in waiting if one.task is not None]),
+    ):
+        if those:
+            whom = ", ".join(sorted({str(one.task) for one in those})) if subject else "a person"
+            yield Wait(
+                cause=Cause.APPROVAL,
+                subject=subject,
+                told=f"a step of the recipe waits for a decision of {whom}: {remedy}",
+                remedy=remedy,
+                since=min(one.asked_at for one in those),
+                count=len(those),
+                states=_FINISHED,
+                ids=frozenset(one.generation_id for one in those),
+            )
 
 
 #: the address guard's error for a host that no setting or provider lists, also as older versions recorded it

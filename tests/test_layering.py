@@ -24,6 +24,7 @@ HOMES = {
     "flask": ["webhook/*"],
     "werkzeug": ["webhook/*"],
     "granian": ["webhook/*"],
+    "itsdangerous": ["worker/correlation.py"],
     "limits": ["webhook/api/rates.py", "worker/settings/rates.py"],
     "celery": ["worker/celery.py", "worker/wakeup.py", "tasks/*"],
     "sqlalchemy": ["worker/ledger/*"],

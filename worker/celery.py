@@ -37,7 +37,7 @@ from worker.runtime import give_back_late, shutdown, watchdog
 from worker.secrets import configure_logging
 from worker.services import Services, secret_values, services
 from worker.settings import CeleryBroker, celery_broker, load_settings, misspelt_settings
-from worker.steps import KEY_PREFIX, QUEUES, REQUEST_QUEUE, REQUEST_TASK, Step
+from worker.steps import FOREIGN_TASKS, KEY_PREFIX, QUEUES, REQUEST_QUEUE, Step
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,10 @@ def _configuration(broker: CeleryBroker) -> dict[str, Any]:
             Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
             for name in (*QUEUES, REQUEST_QUEUE, _REQUESTS_PUT_BACK)
         ],
-        "task_routes": {**{step.value: {"queue": step.queue} for step in Step}, REQUEST_TASK: {"queue": REQUEST_QUEUE}},
+        "task_routes": {
+            **{step.value: {"queue": step.queue} for step in Step},
+            **{name: {"queue": REQUEST_QUEUE} for name in FOREIGN_TASKS},
+        },
         "task_default_queue": Step.DISPATCH.queue,
         "task_create_missing_queues": False,
         # The sweep replaces a wake-up lost with its worker, so late acknowledgement gains nothing.
@@ -190,7 +193,7 @@ app = Celery(
     "darkroom",
     loader=EnvironmentLoader,
     task_cls=DrainingTask,
-    include=[*(step.module for step in Step), "tasks.create"],
+    include=[*(step.module for step in Step), "tasks.create", "tasks.picking"],
 )
 
 

@@ -60,6 +60,10 @@ class AlreadyDecided(DarkroomError):
     """Somebody else has decided otherwise; the text says who and when."""
 
 
+class TooLate(AlreadyDecided):
+    """Nobody decided in time; the text says what the step does then."""
+
+
 class NotFound(DarkroomError):
     """No object has that id."""
 

@@ -78,7 +78,7 @@ class Services:
     def signer(self) -> Signer:
         if self.settings.darkroom_signing_keys is None:
             raise ConfigurationError(
-                "DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated; "
+                "DARKROOM_SIGNING_KEYS is not set: it signs callback URLs and the links of approvals; "
                 "set it to `k1:` and at least 32 random characters"
             )
         return Signer(self.settings.darkroom_signing_keys.get_secret_value())

@@ -75,7 +75,7 @@ def see(here: Services, ids: Sequence[str], waits: Waits) -> list[Seen]:
         missing = next(one for one in ids if one not in known)
         raise NotFound(f"there is no generation {missing}")
     held = _held(here, found)
-    why = waits.now() if any(one.generation.state in OPEN for one in found) else ()
+    why = waits.now() if any(one.generation.state in OPEN or one.generation.recipe for one in found) else ()
     return [Seen(one, held.get(one.generation.id), wait_of(one.generation, why)) for one in found]
 
 

@@ -6,17 +6,18 @@ from pathlib import Path
 import tasks
 from worker.celery import app
 from worker.ledger.maintenance.due_work import _DUE
-from worker.steps import QUEUES, REQUEST_QUEUE, REQUEST_TASK, Step
+from worker.steps import FOREIGN_TASKS, PICK_FAILED_TASK, PICKED_TASK, QUEUES, REQUEST_QUEUE, REQUEST_TASK, Step
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_each_step_has_its_task_in_its_own_module_and_beside_them_there_is_that_of_requests():
+def test_each_step_has_its_task_in_its_own_module_and_beside_them_there_are_those_of_others():
     app.loader.import_default_modules()
     # Other tests add theirs.
     ours = {name: task for name, task in app.tasks.items() if not name.startswith(("celery.", "tests."))}
     assert {name: task.__module__ for name, task in ours.items()} == {
-        **{step: step.module for step in Step}, REQUEST_TASK: "tasks.create"
+        **{step: step.module for step in Step}, REQUEST_TASK: "tasks.create",
+        PICKED_TASK: "tasks.picking", PICK_FAILED_TASK: "tasks.picking",
     }  # fmt: skip
 
 
@@ -29,6 +30,7 @@ def test_the_names_in_messages_are_those_of_every_version():
 
 def test_celery_carries_each_step_in_its_queue():
     assert {step: app.amqp.router.route({}, step)["queue"].name for step in Step} == {s: s.queue for s in Step}
+    assert {app.amqp.router.route({}, name)["queue"].name for name in FOREIGN_TASKS} == {REQUEST_QUEUE}
 
 
 def test_the_procfile_starts_workers_for_all_queues():

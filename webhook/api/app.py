@@ -10,11 +10,12 @@ from typing import Any
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
 
+from tasks.usecases.approvals import find_approval
 from tasks.usecases.clocks import broker_error
 from tasks.usecases.sandbox import require_test_batch, require_test_generation
 from tasks.usecases.tokens import allows
 from webhook import health
-from webhook.api import assets, batches, events, generations, providers, spend, uploads
+from webhook.api import approvals, assets, batches, events, generations, providers, spend, uploads
 from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.problems import problem_of
@@ -23,12 +24,13 @@ from webhook.api.routes import Operation
 from webhook.api.shared import Shared
 from webhook.api.strict_json import unusable
 from webhook.api.written import Written
+from webhook.approvals import approval_pages
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
-RESOURCES = (generations, batches, assets, events, providers, spend, uploads)
+RESOURCES = (generations, batches, assets, events, providers, spend, uploads, approvals)
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
@@ -67,6 +69,7 @@ def _build(here: Services, shared: Shared) -> Flask:
         view = _view(one, here, access, shared)
         # Nobody answers a preflight: pages of others get nothing.
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
+    app.register_blueprint(approval_pages(here, shared.ring))
     app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
     app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
     return app
@@ -123,7 +126,8 @@ def _require_tests(here: Services, path: str, parts: Mapping[str, str]) -> None:
     """A token for tests changes nothing that is paid for. Raises NotFound."""
     if (name := parts.get("id")) is not None:
         require = require_test_batch if path.startswith("/v1/batches/") else require_test_generation
-        require(here.ledger, name)
+        is_approval = path.startswith("/v1/approvals/")
+        require(here.ledger, find_approval(here, name).generation_id if is_approval else name)
 
 
 def _begin() -> None:

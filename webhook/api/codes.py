@@ -17,6 +17,8 @@ CODES: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The path takes other methods: see the header `Allow`."),
     "key_in_use": (409, "The first request with this key is still running: repeat it after `Retry-After` seconds."),
     "not_possible": (409, "Its state does not allow this; `detail` says what it is."),
+    "already_decided": (409, "Somebody decided otherwise; `detail` says who, when, and what."),
+    "expired": (409, "Nobody decided in time; `detail` says until when."),
     "not_yet": (409, "It is not stored yet; `detail` says why."),
     "gone": (410, "It was deleted."),
     "events_pruned": (410, "The event of `after` is not kept any more; `detail` names the oldest one."),

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from webhook.api.call import Refused
 from webhook.api.wording import for_programs
 from worker.errors import (
+    AlreadyDecided,
     ArchiveError,
     CommitUnknown,
     ConfigurationError,
@@ -25,6 +26,7 @@ from worker.errors import (
     NotPossible,
     NotYet,
     RequestInvalid,
+    TooLate,
 )
 from worker.secrets import redact, secrets_hidden
 
@@ -42,6 +44,8 @@ STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (KeyInUse, 409, "key_in_use"),
     (NotPossible, 409, "not_possible"),
     (RequestInvalid, 422, "invalid"),
+    (TooLate, 409, "expired"),
+    (AlreadyDecided, 409, "already_decided"),
     (Gone, 410, "gone"),
     (NotFound, 404, "not_found"),
     (NotYet, 409, "not_yet"),

@@ -7,7 +7,8 @@ from worker.errors import ConfigurationError
 from worker.secrets import DEFAULT_ACCOUNT, read_keys, read_setting_file
 from worker.settings.settings import account_key_names, secret_names
 
-#: the secret settings that the receiver uses; the ledger's and the broker's addresses contain one, too
+#: the secret setting that both use, for callbacks and for links to approvals; the ledger's and the broker's addresses
+#: contain one, too
 _NEEDED = {"DARKROOM_SIGNING_KEYS"}
 #: with a password in them, sometimes
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
@@ -21,12 +22,12 @@ def receiver_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def api_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the keys of providers, callbacks and subscribers, and their `NAME_FILE`.
+    """Return the environment without the keys of providers and subscribers, and their `NAME_FILE`.
 
     Of the accounts it has the names, so that it accepts and refuses what the command line does.
     """
     upper = {name.upper(): value for name, value in env.items()}
-    kept = {name: value for name, value in env.items() if _setting(name) not in secret_names()}
+    kept = {name: value for name, value in env.items() if _setting(name) not in secret_names() - _NEEDED}
     return {**kept, **dict(_withheld(upper))}
 
 
@@ -44,9 +45,6 @@ def _withheld(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         elif accounts:
             # Each with a key of its own, or the settings would refuse it.
             yield name, ",".join(f"{account}:{_WITHHELD}-{account}" for account in accounts)
-    # The settings demand it beside PUBLIC_URL.
-    if env.get("DARKROOM_SIGNING_KEYS") or env.get("DARKROOM_SIGNING_KEYS_FILE"):
-        yield "DARKROOM_SIGNING_KEYS", _WITHHELD
 
 
 def _text_of(env: Mapping[str, str], variable: str) -> str:

@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     )
     s3_tags: bool = True
     public_url: HttpUrl | None = None
+    #: where people reach the private process
+    console_url: HttpUrl | None = None
     port: int = Field(default=8000, ge=1, le=65535)
     #: of the private process; without a port, 8001 or the next one that is free
     api_host: Annotated[str, _read_by(ip_address)] = "127.0.0.1"
@@ -263,6 +265,11 @@ class Settings(BaseSettings):
         if self.public_url and not self.darkroom_signing_keys:
             yield (
                 "PUBLIC_URL is set, so providers will call back, but DARKROOM_SIGNING_KEYS is not: "
+                "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which makes its own"
+            )
+        if self.console_url and not self.darkroom_signing_keys:
+            yield (
+                "CONSOLE_URL is set, so links to approvals are sent, but DARKROOM_SIGNING_KEYS is not: "
                 "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which makes its own"
             )
         if self.darkroom_notify_urls and not self.darkroom_notify_secret:

@@ -65,21 +65,28 @@ def resume(here: LedgerServices, batch: str) -> Steered:
 
 
 def cancel(here: LedgerServices, batch: str) -> Steered:
-    """Cancel what is queued, and create no follow-ups of what is under way; end its pause and its wait for a start.
+    """Cancel what is queued, and create no follow-ups of what is under way or waits for a decision.
+
+    It ends its pause and its wait for a start.
 
     Raises as `pause` does; LedgerUnavailable states how many were done before.
     """
     batch_id = _open(here, batch)
     # Nothing of it is sent, and nothing is added to it, while it is cancelled a few at a time.
     here.ledger.batches.pause(batch_id)
+    withdrawn = here.ledger.approvals.withdraw(batch_id, "batch cancel")
     dropped = here.ledger.batches.drop_follow_ups(batch_id)
     decisions = control.cancel(here, Selection(batch=batch_id))
     here.ledger.batches.limit(batch_id, paused_at=None, start_at=None)
     cancelled = sum(one.is_done for one in decisions.generations)
     left = decisions.all_left
-    notes = (f"{dropped:,} under way get no follow-ups",) if dropped else ()
+    notes = (
+        *((f"{dropped:,} under way get no follow-ups",) if dropped else ()),
+        *((f"{'1 decision is' if withdrawn == 1 else f'{withdrawn:,} decisions are'} not waited for any more",)
+          if withdrawn else ()),
+    )  # fmt: skip
     return _steered(
-        here, "cancel", batch_id, is_changed=bool(cancelled or dropped), told="cancelled",
+        here, "cancel", batch_id, is_changed=bool(cancelled or dropped or withdrawn), told="cancelled",
         done={"cancelled": cancelled}, left=left, notes=notes,
     )  # fmt: skip
 

@@ -60,6 +60,7 @@ _CHECKS = {
     **dict.fromkeys(OF_BATCHES, "batches"),
     Cause.BUDGET: "budgets",
     Cause.DOWNLOAD: "downloads",
+    Cause.APPROVAL: "approvals",
 }
 
 
@@ -268,7 +269,7 @@ def _waits(here: Services) -> Iterator[Finding]:
             continue
         numbers = {"waiting": wait.count} if wait.count is not None else {}
         verdict = Verdict.FAIL if wait.fails else Verdict.WARN
-        if wait.cause in {Cause.BATCH_START, Cause.BATCH_LIMIT}:
+        if wait.cause in {Cause.BATCH_START, Cause.BATCH_LIMIT, Cause.APPROVAL}:
             verdict = Verdict.OK
         yield Finding(_CHECKS.get(wait.cause, "pauses"), verdict, wait.told, numbers)
 

@@ -129,6 +129,26 @@ class GenerationUnconfirmed(_Failed):
     message: Annotated[str | None, _text("Why, as a sentence.", "no answer came in time")] = None
 
 
+class GenerationNeedsApproval(OfGeneration):
+    """A step of its recipe waits until somebody picks images (`darkroom approve`, the API, or `link`)."""
+
+    approval: Annotated[
+        str | None, Field(pattern="^apr_"), _text("Id of the approval.", "apr_01a22359182c000000000f2b6c1e4a77")
+    ] = None
+    step: Annotated[str | None, _text("The step of the recipe.", "best")] = None
+    images: Annotated[list[int] | None, Field(description="Numbers to choose from.", examples=[[1, 2, 3, 4]])] = None
+    expires_at: Annotated[
+        datetime | None, _text("Then the step does what it does otherwise.", "2026-11-24T12:00:00.000Z")
+    ] = None
+    link: Annotated[
+        str | None,
+        _text(
+            "Where anybody who has the link may decide, once: a secret. Only with CONSOLE_URL; never stored.",
+            "https://darkroom.example.com/approvals/apr_01a22359182c000000000f2b6c1e4a77.SIGNATURE",
+        ),
+    ] = None
+
+
 class GenerationExpired(_Failed):
     """A link expired before the result was stored."""
 

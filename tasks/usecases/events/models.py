@@ -63,6 +63,9 @@ class GenerationUnconfirmedEvent(Event[Literal["generation.unconfirmed"], of.Gen
 class GenerationExpiredEvent(Event[Literal["generation.expired"], of.GenerationExpired]): ...
 
 
+class GenerationNeedsApprovalEvent(Event[Literal["generation.needs_approval"], of.GenerationNeedsApproval]): ...
+
+
 class GenerationDeletedEvent(Event[Literal["generation.deleted"], of.GenerationDeleted]): ...
 
 
@@ -128,6 +131,7 @@ AnyEvent = Annotated[
     | GenerationFailedEvent
     | GenerationUnconfirmedEvent
     | GenerationExpiredEvent
+    | GenerationNeedsApprovalEvent
     | GenerationDeletedEvent
     | GenerationResolvedEvent
     | GenerationPaidTwiceEvent

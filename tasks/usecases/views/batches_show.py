@@ -59,6 +59,7 @@ def of_batch_details(details: "BatchDetails") -> dict[str, Any]:
         "per_minute": round(details.per_minute, 1),
         "eta_seconds": None if details.left is None else round(details.left.total_seconds()),
         "at_risk": details.at_risk,
+        "decisions": details.decisions,
         "failures": [{"state": one.state, "reason": one.reason, "number": one.number} for one in details.failures],
         "waits_for": [
             {"cause": one.cause, "subject": one.subject, "told": redact(one.told), "remedy": one.remedy}

@@ -256,6 +256,7 @@ class BatchDetailsDocument(BatchDocument):
     per_minute: float
     eta_seconds: int | None
     at_risk: Annotated[int, Field(description="Results whose links may end before they are stored.")]
+    decisions: Annotated[int, Field(description="Approvals that wait: `GET /v1/approvals` lists them.")]
     failures: list[FailureDocument]
     waits_for: list[WaitDocument]
 

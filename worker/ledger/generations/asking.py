@@ -1,4 +1,4 @@
-"""Asks for the decisions that steps of recipes wait for."""
+"""Asks for the decisions that steps of recipes wait for, and ends them where nothing can follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,13 @@ from datetime import timedelta
 
 from worker.generation import Generation, iso
 from worker.ledger.changes import Changes, new_id
-from worker.ledger.schema import ApprovalState, approvals
-from worker.ledger.statements import insert_ignoring
+from worker.ledger.moves import Machine
+from worker.ledger.schema import APPROVAL_MOVES, ApprovalState, approvals
+from worker.ledger.statements import IDS, insert_ignoring
+
+APPROVALS = Machine(approvals.c.state, APPROVAL_MOVES)
+
+_WITHDRAW = APPROVALS.update_to(ApprovalState.REJECTED).where(approvals.c.generation_id.in_(IDS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +52,9 @@ def ask(changes: Changes, parent: Generation, wanted: Sequence[NewApproval]) -> 
                 images=list(one.images),
                 expires_at=iso(changes.at + one.timeout),
             )
+
+
+def withdraw(changes: Changes, generation_ids: Sequence[str], *, by: str, why: str) -> int:
+    """Reject what waits for a decision about these, which the caller holds; return how many there were."""
+    values = _WITHDRAW.values(picked=[], decided_at=changes.at, decided_by=by, why=why)
+    return changes.connection.execute(values, {"ids": list(generation_ids)}).rowcount

@@ -31,6 +31,7 @@ from worker.ledger.events import LONGEST_PAUSE as LONGEST_REST
 from worker.ledger.events import WAITS
 from worker.ledger.generations import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
 from worker.ledger.schema import (
+    ASKED,
     FOLLOW_UP_DUE,
     IN_FLIGHT,
     POLLED,
@@ -43,6 +44,7 @@ from worker.ledger.schema import (
     UNSTORED,
     WAITING,
     UtcDateTime,
+    approvals,
     assets,
     attempts,
     batches,
@@ -51,6 +53,7 @@ from worker.ledger.schema import (
     generations,
     subscribers,
 )
+from worker.ledger.statements import update_row
 from worker.ledger.submission import LONGEST as LONGEST_SILENCE
 from worker.ledger.submission import LOOKS
 
@@ -104,15 +107,27 @@ _KINDS = (
     _kind(WAITS[-1], deliveries.c.not_before, text(UNDELIVERED)),
     _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == AttemptState.FAILED),
 )
+#: each with a time of its own to be decided in, which begins anew
+_ASKED_AHEAD = select(approvals.c.id, approvals.c.asked_at, approvals.c.expires_at).where(
+    text(ASKED), approvals.c.asked_at > bindparam("soon", type_=UtcDateTime())
+)
 _SILENT = _kind(LONGEST_SILENCE, attempts.c.poll_at, text(POLLED), attempts.c.state != AttemptState.FAILED)
 
 
 def pull_back(database: Database, now: datetime, poll_after: timedelta) -> int:
     """Correct the rows and return their number. `poll_after`: the setting, which may exceed all learned durations."""
     kinds = (*_KINDS, replace(_SILENT, longest=max(LONGEST_SILENCE, poll_after)))
+    soon = {"soon": now + SLACK}
     with database.read() as connection:
         found = [kind for kind in kinds if connection.execute(kind.search, kind.times(now)).first()]
-    if not found:
+        asked = connection.execute(_ASKED_AHEAD, soon).all()
+    if not found and not asked:
         return 0
     with database.write() as connection:
-        return sum(connection.execute(kind.pull, kind.times(now)).rowcount for kind in found)
+        pulled = sum(connection.execute(kind.pull, kind.times(now)).rowcount for kind in found)
+        for row in asked:
+            mine = {"id": row.id, "asked_at": row.asked_at}
+            pulled += update_row(
+                connection, approvals, mine, asked_at=now, expires_at=now + (row.expires_at - row.asked_at)
+            )
+        return pulled
