@@ -55,8 +55,7 @@ def plan_short_form(here: Services, parent: Generation) -> Planned:
 def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, picked: Sequence[int]) -> Planned:
     """Return what a step creates of the picked images.
 
-    Raises RequestInvalid for images that are not there and for what the provider does not offer, ConfigurationError
-    where the provider is not set up.
+    Raises RequestInvalid for images that are not there, or of which nothing can be made; ConfigurationError.
     """
     planned = Planned()
     assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])

@@ -293,6 +293,8 @@ class Questions:
             "poll: silent": lambda: ledger.submissions.claim_polls(100, _MINUTE, _MINUTE),
             "archive: claim": lambda: ledger.assets.claim(10, _MINUTE),
             "follow_up: due": lambda: ledger.generations.due_follow_ups(50),
+            "recipes: due": lambda: ledger.generations.due_steps(50),
+            "approvals: overdue": lambda: ledger.approvals.overdue(50),
             "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
             "events list": lambda: list(ledger.events.newest_events(EventFilter(), 50)),
             "events list --generation": lambda: list(

@@ -114,10 +114,10 @@ class Deletion(Part):
             if gone:
                 for forget in (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS, _FORGET_LABELS):
                     connection.execute(forget, {"ids": gone})
-                withdraw(changes, gone, by=person.name, why="its generation was deleted")
                 own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})
                 connection.execute(_FORGET_CALLBACKS, {"ids": own})
+                withdraw(changes, gone, person.name)
             changes.flush()
         return obstacles
 
