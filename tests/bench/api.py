@@ -1,4 +1,4 @@
-"""P14: how long the HTTP API takes for one generation while many wait, many ask, and callbacks arrive.
+"""P12: how long the HTTP API takes for one generation while many wait, many ask, and callbacks arrive.
 
     python -m tests.bench.api [--database sqlite|postgresql] [--seconds N] [--json]
 
@@ -150,7 +150,7 @@ def run(database: str, seconds: float) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="P14: the HTTP API beside callbacks.")
+    parser = argparse.ArgumentParser(description="P12: the HTTP API beside callbacks.")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")

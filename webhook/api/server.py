@@ -1,4 +1,4 @@
-"""granian in one process: its own way has a parent that serves nothing and takes 25 MB (decision 100)."""
+"""granian in one process: its own way has a parent that serves nothing and takes 25 MB (decision 60)."""
 
 import os
 import sys
