@@ -149,7 +149,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     ),
     "approvals": (
         lambda ledger: (ledger.approvals.waiting(9), ledger.approvals.pending(9)),
-        {"ix_approvals_asked"},
+        {"ix_approvals_pending"},
     ),
     "approvals of a batch": (
         lambda ledger: ledger.approvals.count_pending(batch_of(ledger)),

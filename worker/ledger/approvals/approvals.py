@@ -9,9 +9,10 @@ from sqlalchemy import bindparam, select, text
 
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation, State
+from worker.ledger.asking import APPROVALS
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.generations import APPROVALS, NewGeneration, create_within
+from worker.ledger.generations import NewGeneration, create_within
 from worker.ledger.schema import ASKED, UNSENT, ApprovalState, CleanText, approvals
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of, update_row
 

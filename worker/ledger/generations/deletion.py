@@ -7,10 +7,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from worker.generation import LIVE_ATTEMPTS, OPEN, Asset, AssetState, State, Verdict
+from worker.ledger.asking import withdraw
 from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
-from worker.ledger.generations.asking import withdraw
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.rows import ASSET, AssetRow, Id, to_asset
 from worker.ledger.schema import (
