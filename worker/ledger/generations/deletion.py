@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from worker.generation import LIVE_ATTEMPTS, OPEN, Asset, AssetState, State, Verdict
+from worker.ledger.asking import withdraw
 from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
@@ -116,6 +117,7 @@ class Deletion(Part):
                 own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})
                 connection.execute(_FORGET_CALLBACKS, {"ids": own})
+                withdraw(changes, gone, person.name)
             changes.flush()
         return obstacles
 
