@@ -136,7 +136,10 @@ def _folder(settings: Settings) -> Path:
 
 
 def _paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and path.is_file())
+    except OSError as error:
+        raise ConfigurationError(f"DARKROOM_RECIPES: cannot read {folder}: {error.strerror}") from error
 
 
 @cache
