@@ -306,7 +306,7 @@ class World:
             here.close()
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(160))
 @given(recipe=recipes(), history=HISTORY)
 def test_what_follows_is_what_the_recipe_says(world: World, recipe: Recipe, history: list[tuple[str, int]]) -> None:
     world.play(recipe, history)
