@@ -7,6 +7,7 @@ from flask import Request
 from pydantic import BaseModel, RootModel, ValidationError
 
 from webhook.api import strict_json
+from webhook.api.bodies import parsing, reading
 from webhook.api.call import Refused
 from webhook.api.routes import Operation
 from webhook.body import read_body
@@ -63,11 +64,11 @@ def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M
             status=415,
             code="unsupported_media_type",
         )
-    body = read_body(request.environ, LARGEST_JSON)
     try:
-        strict_json.check(body)
-        # A number is no date, and 0 is not false.
-        return model.model_validate_json(body, strict=True)
+        with reading(request.environ), parsing(body := read_body(request.environ, LARGEST_JSON)):
+            strict_json.check(body)
+            # A number is no date, and 0 is not false.
+            return model.model_validate_json(body, strict=True)
     except strict_json.NotJson as error:
         raise Refused(f"the body is not valid JSON: {error}", status=400, code="not_json") from None
     except strict_json.BadText as error:

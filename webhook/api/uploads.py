@@ -12,6 +12,7 @@ from werkzeug.wsgi import get_content_length
 
 from tasks.usecases import views
 from tasks.usecases.uploads import LARGEST_UPLOAD, UPLOAD_TYPES, upload
+from webhook.api.bodies import reading
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.models.uploads import UploadDocument
 from webhook.api.routes import Routes
@@ -56,11 +57,12 @@ def _spooled(request: Request) -> Iterator[IO[bytes]]:
         raise _too_large()
     body, size = request.environ["wsgi.input"], 0
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
-        while piece := body.read(_PIECE if length is None else min(_PIECE, length - size)):
-            size += len(piece)
-            if size > LARGEST_UPLOAD:
-                raise _too_large()
-            file.write(piece)
+        with reading(request.environ):
+            while piece := body.read(_PIECE if length is None else min(_PIECE, length - size)):
+                size += len(piece)
+                if size > LARGEST_UPLOAD:
+                    raise _too_large()
+                file.write(piece)
         if length is not None and size < length:
             # If the sender hangs up, granian passes on what came before, without an error.
             raise ClientDisconnected

@@ -148,11 +148,11 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_generations_waiting", "ix_generations_held", "ix_generations_in_flight"},
     ),
     "approvals": (
-        lambda it: (it.approvals.overdue(9), it.approvals.waiting(9), it.approvals.pending(9), it.approvals.unsent(9)),
-        {"ix_approvals_asked", "ix_approvals_unsent"},
+        lambda ledger: (ledger.approvals.waiting(9), ledger.approvals.pending(9)),
+        {"ix_approvals_pending"},
     ),
     "approvals of a batch": (
-        lambda it: (it.approvals.count_pending(batch_of(it)), it.approvals.withdraw(batch_of(it), "a")),
+        lambda ledger: ledger.approvals.count_pending(batch_of(ledger)),
         {"ix_approvals_batch"},
     ),
     "spending": (lambda ledger: [

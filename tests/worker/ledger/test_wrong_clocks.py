@@ -296,18 +296,19 @@ def test_the_steps_of_a_recipe_that_could_not_be_created_are_tried_again_within_
 
 #: when something was, or when it ends whatever the clock says; what dispatch or the gate puts right itself
 NOT_WAITED_FOR = {
-    "accounts.open_until", "accounts.opened_at", "accounts.paused_at", "accounts.paused_until",
-    "accounts.refilled_at", "accounts.shrunk_at", "actions.at", "api_tokens.created_at", "api_tokens.expires_at",
-    "api_tokens.revoked_at", "api_tokens.used_at", "approvals.asked_at", "approvals.decided_at",
-    "approvals.sent_at", "assets.accepted_at", "assets.at_risk_at", "assets.deadline",
-    "attempts.sent_at", "attempts.settled_at", "batches.completed_at", "batches.created_at", "batches.manifest_at",
-    "batches.paused_at", "batches.start_at", "batches.unfinished_at", "callbacks.applied_at", "callbacks.received_at",
-    "deliveries.delivered_at", "events.at", "flows.asleep_since", "gate.closed_at", "gate.compared_at",
-    "gate.idle_since", "gate.opened_at", "gate.tried_at", "generations.created_at", "generations.finished_at",
-    "generations.followed_archive_at", "generations.followed_failure_at", "generations.followed_success_at",
-    "generations.followed_up_at", "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at",
+    "actions.at", "api_tokens.created_at", "api_tokens.expires_at", "api_tokens.revoked_at", "api_tokens.used_at",
+    "accounts.open_until", "accounts.opened_at", "accounts.paused_at", "accounts.paused_until", "accounts.refilled_at",
+    "accounts.shrunk_at", "approvals.asked_at", "approvals.decided_at", "approvals.sent_at",
+    "generations.followed_failure_at", "generations.followed_success_at", "generations.followed_archive_at",
+    "recipes.created_at", "assets.accepted_at", "assets.at_risk_at",
+    "assets.deadline", "attempts.sent_at", "attempts.settled_at", "batches.completed_at", "batches.created_at",
+    "batches.paused_at", "batches.start_at", "batches.unfinished_at",
+    "batches.manifest_at", "callbacks.applied_at", "callbacks.received_at", "deliveries.delivered_at", "events.at",
+    "flows.asleep_since", "generations.created_at", "generations.finished_at", "generations.followed_up_at",
     "idempotency_keys.created_at", "idempotency_keys.lease_until", "inputs.created_at", "inputs.used_at",
-    "prunes.before", "recipes.created_at", "subscribers.left_at", "transitions.at",
+    "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at", "gate.closed_at",
+    "gate.compared_at", "gate.idle_since", "gate.opened_at", "gate.tried_at",
+    "prunes.before", "subscribers.left_at", "transitions.at",
 }  # fmt: skip
 
 

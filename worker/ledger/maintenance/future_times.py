@@ -7,6 +7,7 @@ reduced to the latest plausible value; a worker's claims stay for one lease.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -53,12 +54,19 @@ from worker.ledger.schema import (
     generations,
     subscribers,
 )
-from worker.ledger.statements import update_row
+from worker.ledger.statements import Query, columns_of, update_row
 from worker.ledger.submission import LONGEST as LONGEST_SILENCE
 from worker.ledger.submission import LOOKS
 
 #: nobody takes work for longer than this at once
 LONGEST_LEASE = timedelta(minutes=2)
+
+
+class _Asked(NamedTuple):
+    id: str
+    asked_at: datetime
+    expires_at: datetime
+
 
 _LATEST = bindparam("latest", type_=UtcDateTime())
 _g, _a = generations.c, assets.c
@@ -108,8 +116,11 @@ _KINDS = (
     _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == AttemptState.FAILED),
 )
 #: each with a time of its own to be decided in, which begins anew
-_ASKED_AHEAD = select(approvals.c.id, approvals.c.asked_at, approvals.c.expires_at).where(
-    text(ASKED), approvals.c.asked_at > bindparam("soon", type_=UtcDateTime())
+_ASKED_AHEAD = Query(
+    _Asked,
+    select(*columns_of(approvals, _Asked)).where(
+        text(ASKED), approvals.c.asked_at > bindparam("soon", type_=UtcDateTime())
+    ),
 )
 _SILENT = _kind(LONGEST_SILENCE, attempts.c.poll_at, text(POLLED), attempts.c.state != AttemptState.FAILED)
 
@@ -120,7 +131,7 @@ def pull_back(database: Database, now: datetime, poll_after: timedelta) -> int:
     soon = {"soon": now + SLACK}
     with database.read() as connection:
         found = [kind for kind in kinds if connection.execute(kind.search, kind.times(now)).first()]
-        asked = connection.execute(_ASKED_AHEAD, soon).all()
+        asked = _ASKED_AHEAD.all(connection, **soon)
     if not found and not asked:
         return 0
     with database.write() as connection:
