@@ -22,6 +22,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "not_yet": (409, "It is not stored yet; `detail` says why."),
     "gone": (410, "It was deleted."),
     "events_pruned": (410, "The event of `after` is not kept any more; `detail` names the oldest one."),
+    "length_required": (411, "Send the file with its `Content-Length`, and not in chunks."),
     "request_entity_too_large": (413, "The body is larger than the limit in `detail`."),
     "unsupported_media_type": (415, "Send one of the content types of the operation."),
     "unsupported_content_encoding": (415, "Send the body without `Content-Encoding`."),

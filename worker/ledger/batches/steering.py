@@ -251,7 +251,7 @@ class Batches(Part):
                     changes = Changes(connection, self._database.clock())
                     changes.lock(some)
                     connection.execute(_DROP, {"ids": some, "now": changes.at})
-                    withdraw(changes, some, _CANCELLED)
+                    withdraw(changes, some, by=_CANCELLED)
                     changes.look_at_batch(batch_id)
                     changes.flush()
             except LedgerUnavailable as error:
