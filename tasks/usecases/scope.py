@@ -1,11 +1,11 @@
 """What is being watched: a batch, or some generations with the follow-ups that grow out of them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, Self
 
 from tasks.usecases.names import batches_called, find_batch, find_generations, newest_batch
 from tasks.usecases.selection import pages_of
@@ -128,22 +128,20 @@ class _Many(_OfLedger):
 
 
 class BatchScope(_Many):
-    """Raises NotFound for an unknown batch; a name stands for the newest batch of that name.
+    """Raises NotFound for an unknown batch; a name stands for the newest batch of that name."""
 
-    `is_over`: whether nothing of it begins any more besides what the ledger knows.
-    """
-
-    def __init__(self, ledger: Ledger, batch: str, is_over: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, ledger: Ledger, batch: str) -> None:
         super().__init__(ledger)
-        self._is_over = is_over
         found = newest_batch(ledger, batch)
         #: how many batches have this name, if it was given by its name
         self.namesakes = len(batches_called(ledger, batch)) if found.name == batch else 1
         self.id, self.name, self._began = found.id, found.name, found.created_at
         self.batch = found.id
 
-    def is_done(self) -> bool:
-        return self._is_over() and super().is_done()
+    @classmethod
+    def of(cls, here: LedgerServices, batch: str) -> Self:
+        """Return the scope of a batch in the ledger of these services."""
+        return cls(here.ledger, batch)
 
     def lasted(self) -> timedelta:
         end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()
@@ -296,9 +294,9 @@ def summarize(here: LedgerServices, scope: Scope) -> Summary:
     )
 
 
-def batch_scope(here: LedgerServices, batch: str, is_over: Callable[[], bool] = lambda: True) -> BatchScope:
+def batch_scope(here: LedgerServices, batch: str) -> BatchScope:
     """The batch of this name or id. Raises NotFound; RequestInvalid where several may be meant."""
-    return BatchScope(here.ledger, find_batch(here.ledger, batch), is_over)
+    return BatchScope(here.ledger, find_batch(here.ledger, batch))
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:
