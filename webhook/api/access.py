@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: how long this process relies on what it has read of a token; a revocation takes effect after that
 REMEMBERED = timedelta(seconds=5)
 _MOST_REMEMBERED = 1000
-_HOW = "send `Authorization: Bearer dk_…` with a token of `darkroom token create`"
+# Not as the header is written: what follows the word Bearer is hidden wherever it is told.
+_HOW = "send the header Authorization with `Bearer` and a token, which `darkroom token create` makes on the server"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="darkroom"'}
 _CHALLENGE_INVALID = {"WWW-Authenticate": 'Bearer realm="darkroom", error="invalid_token"'}
 
@@ -55,7 +56,7 @@ class Access:
 
     def identify(self, request: Request) -> Identified:
         """Raises Refused: 401 for a missing or wrong token, 429 for too many requests."""
-        if "access_token" in request.args:
+        if "access_token" in request.args or any(is_well_formed(one) for _, one in request.args.items(multi=True)):
             raise Refused(
                 f"a token in a URL ends up in logs: revoke this one, and {_HOW}",
                 status=401,
