@@ -1,14 +1,18 @@
 """Carries out the decisions that steps of recipes wait for."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.recipe_steps import Planned, cost_of, plan_picked
-from worker.errors import ConfigurationError, RequestInvalid
+from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit, RequestInvalid
 from worker.generation import State
 from worker.ledger.approvals import Approval, ApprovalState, Decided
 from worker.recipes import Recipe, Step, walk
+from worker.secrets import described
 from worker.services import Services
+
+log = logging.getLogger(__name__)
 
 #: approvals that are ended at once
 _BATCH = 50
@@ -37,8 +41,21 @@ def end_overdue(here: Services) -> int:
     """Do for those that nobody has decided in time what their step does otherwise; return how many were created."""
     created = 0
     while overdue := here.ledger.approvals.overdue(_BATCH):
-        created += sum(_Asked(here, approval).end().created for approval in overdue)
+        created += sum(_end(here, approval).created for approval in overdue)
     return created
+
+
+def _end(here: Services, approval: Approval) -> Decided:
+    """One that cannot be carried out does not keep the others waiting."""
+    asked = _Asked(here, approval)
+    try:
+        return asked.end()
+    except (LedgerUnavailable, LedgerUnfit):
+        raise
+    except Exception as error:
+        log.exception("could not do what step %s does otherwise for %s", approval.step, approval.generation_id)
+        refused = Planned(refused=[f"step {approval.step}: {described(error)}"])
+        return asked.decide(ApprovalState.EXPIRED, (), refused, by=NOBODY, why="", is_overdue=True)
 
 
 @dataclass(frozen=True, slots=True)

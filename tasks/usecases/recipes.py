@@ -1,6 +1,6 @@
 """Recipes of this installation: found by name, checked against providers, and counted in the worst case."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.usecases.providers import require_provider
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation, operation_of
-from worker.pricing import MILLION, Prices, Tier
+from worker.pricing import MILLION, Prices, tier_of
 from worker.providers import PROVIDERS, Provider, provider_class
 from worker.recipes import SUFFIX, After, Chooser, Facts, Pick, Recipe, Step, load_recipe
 from worker.settings import Settings
@@ -18,7 +18,6 @@ from worker.settings import Settings
 _GRID, _NO_IMAGES = 4, frozenset({Operation.VIDEO, Operation.VIDEO_EXTEND})
 _TEXTS = frozenset({Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE, Operation.SEED})
 _SINGLE = frozenset({Operation.UPSCALE})
-_PLAIN = Tier(None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +122,14 @@ def draw_recipe(settings: Settings, name: str, provider: str, operation: Operati
     """Return what a recipe makes of one generation in the worst case. Raises ConfigurationError."""
     require_provider(provider)
     recipe, prices = get_recipe(settings, name), settings.read_prices(PROVIDERS)
-    branches = _WorstCase(provider_class(provider), recipe, prices).of(operation)
+    request = GenerationRequest(operation=operation, prompt="")
+    branches = _WorstCase(provider_class(provider), recipe, prices).of(request)
     return Drawing(recipe=recipe, provider=provider, operation=operation, prices=prices, branches=branches)
 
 
-def worst_cost(provider: str, recipe: Recipe, prices: Prices, operation: Operation) -> int:
+def worst_cost(provider: str, recipe: Recipe, prices: Prices, request: GenerationRequest) -> int:
     """Return what follows one generation at most, in millionths."""
-    branches = _WorstCase(provider_class(provider), recipe, prices).of(operation)
+    branches = _WorstCase(provider_class(provider), recipe, prices).of(request)
     return sum(branch.total_amount for branch in branches)
 
 
@@ -142,7 +142,10 @@ def _folder(settings: Settings) -> Path:
 
 
 def _paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and path.is_file())
+    except OSError as error:
+        raise ConfigurationError(f"DARKROOM_RECIPES: cannot read {folder}: {error.strerror}") from error
 
 
 @cache
@@ -206,17 +209,19 @@ class _WorstCase:
     def __init__(self, provider: "type[Provider]", recipe: Recipe, prices: Prices | None) -> None:
         self._provider, self._recipe, self._prices = provider, recipe, prices
 
-    def of(self, operation: Operation) -> tuple[Branch, ...]:
-        """Return what follows one generation of this operation."""
-        return self._after(self._recipe.steps, operation, 1)
+    def of(self, request: GenerationRequest) -> tuple[Branch, ...]:
+        """Return what follows one generation of this request."""
+        return self._after(self._recipe.steps, request, 1)
 
-    def _after(self, steps: Sequence[Step], operation: Operation, parents: int) -> tuple[Branch, ...]:
-        facts = _facts(self._provider.name, operation, {})
+    def _after(self, steps: Sequence[Step], parent: GenerationRequest, parents: int) -> tuple[Branch, ...]:
+        facts = _facts(self._provider.name, parent.operation, {})
         room, branches = self._recipe.max_fan_out, []
         for step in _possible(steps, facts):
             why, each, cost, made = _refusal(self._provider, step), 0, 0, _operation(step)
+            child = parent
             if why is None and made is not None:
-                cost = 0 if made is Operation.SPLIT or not self._prices else self._price(made)
+                child = _child_of(parent, step, made)
+                cost = self._price(child)
                 each = min(room, _most(self._provider, step, made, facts))
                 if step.max_cost is not None and cost:
                     each = min(each, int(step.max_cost * MILLION) // cost)
@@ -228,13 +233,22 @@ class _WorstCase:
                     number=number,
                     amount=number * cost if self._prices else None,
                     why=why,
-                    then=self._after(step.then, made, number) if made is not None and number else (),
+                    then=self._after(step.then, child, number) if number else (),
                 )
             )
         return tuple(branches)
 
-    def _price(self, operation: Operation) -> int:
-        return 0 if self._prices is None else self._prices.price(self._provider.name, operation, _PLAIN)
+    def _price(self, request: GenerationRequest) -> int:
+        if self._prices is None or request.operation is Operation.SPLIT:
+            return 0
+        return self._prices.price(self._provider.name, request.operation, tier_of(request))
+
+
+def _child_of(parent: GenerationRequest, step: Step, operation: Operation) -> GenerationRequest:
+    """Return what its price depends on: parameters in a prompt that it may inherit count, too."""
+    kept = parent.options if step.after is After.FAILED and operation is parent.operation else {}
+    prompt = parent.prompt if step.prompt is None else step.prompt
+    return GenerationRequest(operation=operation, prompt=prompt, options={**kept, **step.options})
 
 
 def _most(provider: "Provider | type[Provider]", step: Step, operation: Operation, facts: Facts) -> int:
@@ -243,11 +257,17 @@ def _most(provider: "Provider | type[Provider]", step: Step, operation: Operatio
         return 1
     capability = provider.capabilities[operation]
     if capability.actions:
-        available = 1 if step.do not in set(Operation) else min(_GRID, len(capability.actions))
+        available = 1 if step.do not in set(Operation) else _offered(capability.actions, facts.images)
     else:
         available = max(1, facts.images) if "images" in capability.options else 1
     picks = [step.pick, *([step.otherwise] if step.otherwise else [])]
     return max(_number(pick, available) for pick in picks)
+
+
+def _offered(actions: Collection[str], images: int) -> int:
+    """Return how many of these actions one result offers at most: one for each image of several, or any of one."""
+    of_one = [action for action in actions if not action[-1:].isdecimal()]
+    return len(of_one) if images == 1 and of_one else min(_GRID, len(actions))
 
 
 def _number(pick: Pick, available: int) -> int:

@@ -183,6 +183,12 @@ class FamilyScope(_OfLedger):
         for one in list(self._known.values()):
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
+        # A recipe makes children at several moments, and when somebody decides.
+        while more := self._ledger.generations.children([one.id for one in self._known.values() if one.recipe]):
+            new = [child for child in more if child not in self._known]
+            self._known.update((one.id, one) for one in self._ledger.generations.get(new))
+            if not new:
+                break
         return list(self._known.values())
 
     def failures(self) -> Mapping[Category, int]:
@@ -210,6 +216,8 @@ class FamilyScope(_OfLedger):
         return sorted(told, key=lambda pair: pair[1].at)
 
     def is_done(self) -> bool:
+        if any(one.recipe for one in self._known.values()) and Step.FOLLOW_UP in self._ledger.maintenance.due():
+            return False
         return all(
             one.state in FINAL and (one.state is not State.ARCHIVED or one.id in self._followed) for one in self.all()
         )

@@ -259,7 +259,7 @@ class Questions:
             "doctor: other providers": lambda: ledger.dispatch.open_at_others(["kie"]),
             "doctor: stranded": lambda: ledger.dispatch.unreachable({"kie": ["default"]}),
             "doctor: overdue": lambda: queries.page(state=State.SUBMITTED, limit=1000),
-            "doctor: subscribers": lambda: ledger.events.failing_subscribers(lambda _: True),
+            "doctor: subscribers": lambda: ledger.events.failing_subscribers(lambda *_: True),
             "doctor: budgets": lambda: ledger.budgets.standings(_PRICES),
             "doctor: heartbeats": ledger.maintenance.heartbeats,
             "doctor: gate": ledger.restore.state,
@@ -293,6 +293,8 @@ class Questions:
             "poll: silent": lambda: ledger.submissions.claim_polls(100, _MINUTE, _MINUTE),
             "archive: claim": lambda: ledger.assets.claim(10, _MINUTE),
             "follow_up: due": lambda: ledger.generations.due_follow_ups(50),
+            "recipes: due": lambda: ledger.generations.due_steps(50),
+            "approvals: overdue": lambda: ledger.approvals.overdue(50),
             "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
             "events list": lambda: list(ledger.events.newest_events(EventFilter(), 50)),
             "events list --generation": lambda: list(

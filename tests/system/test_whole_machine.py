@@ -73,7 +73,9 @@ def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(comput
     assert done.returncode == 0, done.stderr
     (result,) = map(json.loads, done.stdout.splitlines())
     compare_shape("demo", "darkroom demo --exit --json", result)
-    assert result["submitted"] == result["archived"] == result["charges"] > 12
+    # The split costs nothing.
+    assert result["submitted"] == result["archived"] == result["charges"] + 1 > 12
+    assert (result["split"], result["approved"], result["events"]) == (1, 1, 1)
     assert result["failed"] == 0
     assert set(result["providers"]) == set(PROVIDERS)
     for count in ("submitted", "archived", "charges"):

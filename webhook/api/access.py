@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: how long this process relies on what it has read of a token; a revocation takes effect after that
 REMEMBERED = timedelta(seconds=5)
 _MOST_REMEMBERED = 1000
-# Not as the header is written: what follows the word Bearer is hidden wherever it is told.
-_HOW = "send the header Authorization with `Bearer` and a token, which `darkroom token create` makes on the server"
+# Whatever follows the last word is redacted.
+_HOW = "send a token of `darkroom token create` in the header Authorization, after the word Bearer"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="darkroom"'}
 _CHALLENGE_INVALID = {"WWW-Authenticate": 'Bearer realm="darkroom", error="invalid_token"'}
 

@@ -66,7 +66,7 @@ _PIECE = 256 * 1024
     "/batches",
     scope=Scope.BATCHES_WRITE,
     answers={201: BatchSubmittedDocument, 200: BatchAnswer},
-    problems=(409, 413, 415, 422),
+    problems=(409, 411, 413, 415, 422),
     media=tuple(MEDIA_TYPES),
     may_cost=True,
 )

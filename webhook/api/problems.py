@@ -82,7 +82,7 @@ def problem_of(error: Exception, request_id: str) -> Response:
             if status == 503:
                 log.warning("answered 503 to request %s: %s", request_id, error)
             told = f"{error}: {_SAFE}" if isinstance(error, CommitUnknown) else str(error)
-            again = {"Retry-After": str(RETRY_AFTER)} if status == 503 or kind is KeyInUse else {}
+            again = {"Retry-After": str(RETRY_AFTER)} if status == 503 or kind in (KeyInUse, NotYet) else {}
             # Programs rely on `errors` of what is invalid, also where the mistake has no place of its own.
             errors = ({"detail": told},) if code == "invalid" else ()
             return problem(status, code, told, request_id, headers=again, errors=errors)

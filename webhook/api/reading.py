@@ -7,6 +7,7 @@ from flask import Request
 from pydantic import BaseModel, RootModel, ValidationError
 
 from webhook.api import strict_json
+from webhook.api.bodies import parsing, reading
 from webhook.api.call import Refused
 from webhook.api.mistakes import sentence_of
 from webhook.api.routes import Operation
@@ -24,13 +25,15 @@ M = TypeVar("M", bound=BaseModel)
 def require_media(request: Request, operation: Operation) -> None:
     """Raises Refused (415) for a body of another type than the operation takes: no form of a web page gets in.
 
-    Without a type there may be no body; whoever reads one refuses it.
+    Where JSON is taken, a request without a type may have no body; whoever reads one refuses it.
     """
     taken = ((JSON,) if operation.body is not None else ()) + tuple(operation.media)
     # Many clients name JSON even where they send no body.
-    if request.mimetype and request.mimetype not in (taken or (JSON,)):
+    is_file = operation.body is None and bool(operation.media)
+    if request.mimetype not in (taken or (JSON,)) and (request.mimetype or is_file):
         advice = f"send it as {' or '.join(taken)}" if taken else "send none"
-        raise Refused(f"the body is {request.mimetype}: {advice}", status=415, code="unsupported_media_type")
+        what = request.mimetype or "of no type"
+        raise Refused(f"the body is {what}: {advice}", status=415, code="unsupported_media_type")
 
 
 def read_query(request: Request, model: type[M]) -> M:
@@ -62,11 +65,11 @@ def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M
             status=415,
             code="unsupported_media_type",
         )
-    body = read_body(request.environ, LARGEST_JSON)
     try:
-        strict_json.check(body)
-        # A number is no date, and 0 is not false.
-        return model.model_validate_json(body, strict=True)
+        with reading(request.environ), parsing(body := read_body(request.environ, LARGEST_JSON)):
+            strict_json.check(body)
+            # A number is no date, and 0 is not false.
+            return model.model_validate_json(body, strict=True)
     except strict_json.NotJson as error:
         raise Refused(f"the body is not valid JSON: {error}", status=400, code="not_json") from None
     except strict_json.BadText as error:

@@ -12,6 +12,7 @@ from werkzeug.wsgi import get_content_length
 
 from tasks.usecases import views
 from tasks.usecases.uploads import LARGEST_UPLOAD, UPLOAD_TYPES, upload
+from webhook.api.bodies import reading
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.models.uploads import UploadDocument
 from webhook.api.routes import Routes
@@ -39,13 +40,6 @@ def upload_image(call: Call) -> Reply:
     names those that take a file of this size. The same file again is the same upload; one that no generation uses is
     deleted after the time that DARKROOM_KEEP_DAYS gives.
     """
-    if call.request.mimetype not in UPLOAD_TYPES:
-        raise Refused(
-            f"the body is {call.request.mimetype or 'of no type'}: send the file itself, with the Content-Type "
-            f"{', '.join(UPLOAD_TYPES[:-1])} or {UPLOAD_TYPES[-1]}",
-            status=415,
-            code="unsupported_media_type",
-        )
     with _spooled(call.request) as file:
         uploaded = upload(call.here, file, call.request.mimetype)
     log.info("%s uploaded the image %s (%d bytes)", call.caller.name, uploaded.reference, uploaded.file.bytes)
@@ -63,11 +57,12 @@ def _spooled(request: Request) -> Iterator[IO[bytes]]:
         raise _too_large()
     body, size = request.environ["wsgi.input"], 0
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
-        while piece := body.read(_PIECE if length is None else min(_PIECE, length - size)):
-            size += len(piece)
-            if size > LARGEST_UPLOAD:
-                raise _too_large()
-            file.write(piece)
+        with reading(request.environ):
+            while piece := body.read(_PIECE if length is None else min(_PIECE, length - size)):
+                size += len(piece)
+                if size > LARGEST_UPLOAD:
+                    raise _too_large()
+                file.write(piece)
         if length is not None and size < length:
             # If the sender hangs up, granian passes on what came before, without an error.
             raise ClientDisconnected

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text
 
-from worker.errors import LedgerUnavailable, NotFound
-from worker.generation import Generation
+from worker.errors import NotFound, RequestInvalid
+from worker.generation import Generation, State
+from worker.ledger.asking import APPROVALS
 from worker.ledger.changes import Changes
-from worker.ledger.database import Part, in_bites, incomplete
-from worker.ledger.generations import APPROVALS, NewGeneration, create_within, withdraw
+from worker.ledger.database import Part
+from worker.ledger.generations import NewGeneration, create_within
 from worker.ledger.schema import ASKED, UNSENT, ApprovalState, CleanText, approvals
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of, update_row
 
@@ -111,27 +112,6 @@ class Approvals(Part):
         with self._database.read() as connection:
             return len(_ASKED_OF_BATCH.all(connection, batch=batch_id))
 
-    def withdraw(self, batch_id: str, by: str) -> int:
-        """Reject what waits for a decision in a batch; return how many there were.
-
-        Raises LedgerUnavailable, which states how many were done before.
-        """
-        with self._database.read() as connection:
-            ids = sorted({row.generation_id for row in _ASKED_OF_BATCH.all(connection, batch=batch_id)})
-        done = withdrawn = 0
-        for some, _ in in_bites(self._database, ids):
-            try:
-                with self._database.write() as connection:
-                    changes = Changes(connection, self._database.clock())
-                    changes.lock(some)
-                    withdrawn += withdraw(changes, some, by=by, why="its batch was cancelled")
-                    changes.look_at_batch(batch_id)
-                    changes.flush()
-            except LedgerUnavailable as error:
-                raise incomplete(error, done, len(ids)) from error
-            done += len(some)
-        return withdrawn
-
     def overdue(self, limit: int) -> list[Approval]:
         """Return those that nobody has decided in time."""
         with self._database.read() as connection:
@@ -164,13 +144,16 @@ class Approvals(Part):
     ) -> Decided:
         """Decide it and create what follows, unless somebody else was first. `refused`: why others are missing.
 
-        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided.
+        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided. Raises RequestInvalid
+        if something is to follow what was deleted meanwhile.
         """
         now = self._database.clock()
         created = 0
         with self._database.write() as connection:
             changes = Changes(connection, now)
             changes.lock([parent.id])
+            if children and changes.state(parent.id) is State.DELETED:
+                raise RequestInvalid(f"{parent.id} was deleted: nothing can follow it")
             facts = {"picked": list(picked), "decided_at": now, "decided_by": by, "why": why or None}
             is_allowed = is_overdue or now < approval.expires_at
             is_new = is_allowed and APPROVALS.move(connection, {"id": approval.id}, to, **facts) == 1
