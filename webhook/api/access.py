@@ -56,7 +56,7 @@ class Access:
 
     def identify(self, request: Request) -> Identified:
         """Raises Refused: 401 for a missing or wrong token, 429 for too many requests."""
-        if "access_token" in request.args:
+        if "access_token" in request.args or any(is_well_formed(one) for _, one in request.args.items(multi=True)):
             raise Refused(
                 f"a token in a URL ends up in logs: revoke this one, and {_HOW}",
                 status=401,

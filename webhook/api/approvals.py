@@ -6,8 +6,7 @@ from tasks.usecases import approvals as usecase
 from tasks.usecases import views
 from tasks.usecases.person import person
 from webhook.api.call import Call, Reply
-from webhook.api.models.approvals import ApprovalPage, ApprovalWithGeneration, DecidedApproval, Decision
-from webhook.api.models.base import Page
+from webhook.api.models.approvals import ApprovalPage, ApprovalsQuery, ApprovalWithGeneration, DecidedApproval, Decision
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 
@@ -17,7 +16,7 @@ routes = Routes("approvals")
 
 
 @routes.get("/approvals", scope=Scope.APPROVALS_READ, answers={200: ApprovalPage}, problems=(422,))
-def list_approvals(call: Call, query: Page) -> Reply:
+def list_approvals(call: Call, query: ApprovalsQuery) -> Reply:
     """List what waits for a decision, oldest first."""
     page = usecase.pending_page(call.here, query.after, query.limit)
     return Reply(document={"data": [views.of_pending_approval(one) for one in page.approvals], "next": page.next})

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 
 from tasks.usecases import control, views
-from tasks.usecases.labels import check_labels
 from tasks.usecases.listing import list_page
 from tasks.usecases.once import replay_of
 from tasks.usecases.queries import ListRequest
@@ -13,6 +12,7 @@ from tasks.usecases.snapshots import Seen, see
 from tasks.usecases.submit import FollowUpRequest, SubmitResult, check, submit_once
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.idempotency import after_the_commit, once_of
+from webhook.api.labels import labels_of
 from webhook.api.models.generations import (
     ActionRequest,
     Created,
@@ -63,19 +63,13 @@ def create_generations(call: Call, body: Submission, query: WaitQuery) -> Reply:
 @routes.get("/generations", scope=Scope.GENERATIONS_READ, answers={200: GenerationPage}, problems=(404, 422))
 def list_generations(call: Call, query: GenerationsQuery) -> Reply:
     """List generations, newest first."""
-    labels = dict(one.partition(":")[::2] for one in query.label)
-    try:
-        check_labels(labels)
-    except RequestInvalid as error:
-        mistake = {"parameter": "label", "detail": f"{error}; give it as name:value, such as client:acme"}
-        raise Refused(mistake["detail"], status=422, code="invalid", errors=(mistake,)) from error
     request = ListRequest(
         state=query.state,
         batch=query.batch,
         provider=query.provider,
         key=query.key,
         search=query.search,
-        labels=labels,
+        labels=labels_of(query.label),
     )
     page = list_page(call.here, request, query.after, query.limit)
     data = [views.of_seen(one) for one in see(call.here, page.ids, call.shared.waits)]

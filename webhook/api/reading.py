@@ -9,6 +9,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 from webhook.api import strict_json
 from webhook.api.bodies import parsing, reading
 from webhook.api.call import Refused
+from webhook.api.mistakes import sentence_of
 from webhook.api.routes import Operation
 from webhook.body import read_body
 
@@ -45,7 +46,7 @@ def read_query(request: Request, model: type[M]) -> M:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise _refused(error, "parameter", "the query string is invalid") from None
+        raise _refused(error, "parameter", "the query string is invalid", model) from None
 
 
 def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M:
@@ -74,7 +75,7 @@ def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M
     except strict_json.BadText as error:
         raise refused_at("the body is invalid", [{"pointer": pointer(error.place), "detail": str(error)}]) from None
     except ValidationError as error:
-        raise _refused(error, "pointer", "the body is invalid", is_choice=issubclass(model, RootModel)) from None
+        raise _refused(error, "pointer", "the body is invalid", model) from None
 
 
 def is_needed(model: type[BaseModel]) -> bool:
@@ -93,8 +94,9 @@ def require_plain(request: Request) -> None:
         )
 
 
-def _refused(error: ValidationError, where: str, title: str, *, is_choice: bool = False) -> Refused:
-    """`is_choice`: the model is one of several, whose names pydantic puts before each place."""
+def _refused(error: ValidationError, where: str, title: str, model: type[BaseModel]) -> Refused:
+    # One of several models: pydantic puts its name before each place.
+    is_choice = issubclass(model, RootModel)
     mistakes = error.errors(include_url=False, include_input=False, include_context=False)
     places = [one["loc"][is_choice:] for one in mistakes]
     return refused_at(
@@ -102,7 +104,7 @@ def _refused(error: ValidationError, where: str, title: str, *, is_choice: bool 
         [
             {
                 where: pointer(place) if where == "pointer" else ".".join(map(str, place)),
-                "detail": one["msg"].removeprefix("Value error, "),
+                "detail": sentence_of(one, model, place),
             }
             for place, one in zip(places, mistakes, strict=True)
         ],

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from tasks.usecases import views
-from tasks.usecases.labels import read_labels
 from tasks.usecases.spend import SpendRequest, read_dimensions, spend
 from webhook.api.call import Call, Reply
+from webhook.api.labels import labels_of
 from webhook.api.models.spend import SpendDocument, SpendQuery
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
@@ -20,8 +20,7 @@ def get_spend(call: Call, query: SpendQuery) -> Reply:
     known: paid. possible: the outcome is unknown, and the provider may have charged. reserved: in progress. All three
     count against a cap. Amounts are decimal numbers as texts, in `currency`.
     """
-    labels = [query.label] if isinstance(query.label, str) else query.label
     request = SpendRequest(
-        read_dimensions(query.by), query.first or timedelta(days=30), read_labels(labels), query.last
+        read_dimensions(query.by), query.first or timedelta(days=30), labels_of(query.label), query.last
     )
     return Reply(document=views.of_spending(spend(call.here, request)))

@@ -5,7 +5,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.usecases.approvals import ApprovalState
-from webhook.api.models.base import Document, RequestModel
+from webhook.api.models.base import Document, Page, RequestModel
+
+
+class ApprovalsQuery(Page):
+    """Which page."""
+
+    ids = "apr"
 
 
 class Decision(RequestModel):

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, RootModel
 
 from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS
 from tasks.usecases.batches.results import LONGEST_LINKS
 from tasks.usecases.batches.show import BatchState
 from tasks.usecases.entry import FIRST, PRIORITIES
 from tasks.usecases.entry_check import DEFAULT_PROVIDER
-from webhook.api.models.base import Document, Page, RequestModel
+from webhook.api.models.base import Document, Page, Repeated, RequestModel
 from worker.failures import Category
 from worker.generation import State
 
@@ -35,18 +35,12 @@ def _in_utc(at: datetime) -> datetime:
         raise ValueError("expected a time that has a date in UTC as well") from None
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 FirstOperation = Annotated[str, AfterValidator(_operation), Field(json_schema_extra={"enum": list(FIRST)})]
 Amount = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, examples=["12.50"])]
 Start = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-12-01T18:00:00Z"])]
 Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])]
 InFlight = Annotated[int, Field(ge=1, le=1_000_000)]
 IsTest = Annotated[bool, Field(description="Whether the sandbox makes its generations, at no cost.")]
-#: a parameter that may be given several times
-Repeated = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 class BatchOptions(RequestModel):
@@ -270,6 +264,8 @@ class BatchPage(Document):
 
 class BatchesQuery(Page):
     """Which page."""
+
+    ids = "batch"
 
 
 class ResultsQuery(RequestModel):

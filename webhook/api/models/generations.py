@@ -3,9 +3,9 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, RootModel, StringConstraints, Tag
+from pydantic import ConfigDict, Discriminator, Field, RootModel, StringConstraints, Tag
 
-from webhook.api.models.base import Document, Page, RequestModel, Value
+from webhook.api.models.base import Document, Page, Repeated, RequestModel, Value
 from worker.generation import AssetKind, AssetState, Operation, State
 
 #: generations of one request
@@ -126,20 +126,17 @@ class ActionRequest(RequestModel):
     follow_up: Annotated[str | _Names | None, Field(description="What follows its success.")] = None
 
 
-def _as_list(given: object) -> object:
-    return [given] if isinstance(given, str) else given
-
-
 class GenerationsQuery(Page):
     """Which generations; all conditions must hold. A page may have fewer than `limit`: `next` says whether it ends."""
+
+    ids = "gen"
 
     key: Annotated[str | None, Field(description="A key, or a pattern such as `B-*`.")] = None
     batch: Annotated[str | None, Field(description="Its name or id.")] = None
     state: Annotated[State | None, Field(description="What they are now.")] = None
     provider: Annotated[str | None, Field(description="Where they are, or wait to go.")] = None
     label: Annotated[
-        list[str],
-        BeforeValidator(_as_list),
+        Repeated,
         Field(max_length=16, description="As `name:value`; may be repeated.", examples=[["client:acme"]]),
     ] = []  # noqa: RUF012
     search: Annotated[str | None, Field(max_length=500, description="Words in the prompt.")] = None

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from webhook.api.models.base import Document, RequestModel
+from webhook.api.models.base import Document, Repeated, RequestModel
 
 Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(9000, 12, 31))]
 Amount = Annotated[str, Field(description="A decimal number.", examples=["12.5"])]
@@ -26,8 +26,12 @@ class SpendQuery(RequestModel):
     ] = None
     last: Annotated[Day | None, Field(alias="to", description="The last day, included; without it, today.")] = None
     label: Annotated[
-        str | list[str],
-        Field(default_factory=list, description="Only what has this label: NAME=VALUE. Several must all be there."),
+        Repeated,
+        Field(
+            default_factory=list,
+            description="Only what has this label, as `name:value`; may be repeated: all must be there.",
+            examples=[["client:acme"]],
+        ),
     ]
 
 
