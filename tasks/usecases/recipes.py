@@ -111,8 +111,8 @@ def require_steps(provider: Provider, recipe: Recipe, request: GenerationRequest
         if prices is None and (limited := next(_with_max_cost([step]), None)) is not None:
             # Said before anything is paid for: later it would only be an event, after a person has picked images.
             raise RequestInvalid(
-                f"recipe {recipe.name}, step {limited.id}: max_cost needs prices: name a price file in DARKROOM_PRICES, "
-                "or leave max_cost out of the recipe"
+                f"recipe {recipe.name}, step {limited.id}: max_cost needs prices: name a price file in "
+                "DARKROOM_PRICES, or leave max_cost out of the recipe"
             )
         if (why := _refusal(provider, step)) is not None:
             raise RequestInvalid(f"recipe {recipe.name}, step {step.id}: {why}")

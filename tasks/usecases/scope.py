@@ -1,7 +1,7 @@
 """What is being watched: a batch, or some generations with the follow-ups that grow out of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -141,6 +141,17 @@ class BatchScope(_Many):
     def lasted(self) -> timedelta:
         end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()
         return end - self._began
+
+
+class DecidedScope(BatchScope):
+    """Done when a decision about the batch was made as well, and what follows it."""
+
+    def __init__(self, here: LedgerServices, batch: str, is_decided: Callable[[], bool]) -> None:
+        super().__init__(here.ledger, batch)
+        self._is_decided = is_decided
+
+    def is_done(self) -> bool:
+        return self._is_decided() and super().is_done()
 
 
 class LabelScope(_Many):
