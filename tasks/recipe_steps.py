@@ -124,8 +124,8 @@ def _of_short_form(parent: Generation, step: Step, _: int | None, request: Gener
 
 
 def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGeneration]) -> None:
-    """As many as its cost allows."""
-    if step.max_cost is None:
+    """As many as its cost allows; tests cost nothing."""
+    if step.max_cost is None or all(child.is_test for child in children):
         planned.children.extend(children)
         return
     prices = here.prices
@@ -146,7 +146,7 @@ def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGen
 def cost_of(prices: Prices, child: NewGeneration) -> int:
     """Return what it costs, in millionths."""
     request = child.request
-    if request.operation is Operation.SPLIT:
+    if child.is_test or request.operation is Operation.SPLIT:
         return 0
     return prices.quote(child.provider, request.operation, tier_of(request)).amount
 
@@ -155,7 +155,7 @@ def _candidates(
     here: Services, parent: Generation, step: Step, assets: Sequence[Asset], child: Child
 ) -> dict[int, NewGeneration]:
     """Return the follow-up of each image that can be picked, by its number; the only one has the number 1."""
-    provider = here.provider(parent.provider)
+    provider = here.provider_for(parent.provider, is_test=parent.is_test)
     if parent.depth >= here.settings.darkroom_max_depth:
         raise RequestInvalid(f"follow-ups may not be deeper than {parent.depth}")
     operation = Operation(step.do) if step.do in set(Operation) else operation_of(step.do)

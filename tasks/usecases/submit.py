@@ -252,7 +252,7 @@ def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:
     if wanted.follow_up:
         raise RequestInvalid("nothing can follow split: providers know nothing of the images that are cut here")
     new = child_of(parent, wanted.action, (), dedupe=dedupe_for(wanted.key))
-    return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels)
+    return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels, created_by=wanted.created_by)
 
 
 def _batches(services: Services, made: Sequence[Generation], existing: Collection[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Tests through the whole flow, beside generations that are paid for: neither server gets what is not its own."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
@@ -15,6 +16,7 @@ from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.generations import NewGeneration
 from worker.ledger.schema import generations
 from worker.providers import PROVIDERS
+from worker.recipes import Recipe, load_recipe
 from worker.secrets import SANDBOX_ACCOUNT
 from worker.services import services
 
@@ -27,13 +29,18 @@ def ours() -> Iterator[Sandbox]:
 
 
 def submit_tests(
-    pipeline: Pipeline, *prompts: str, provider: str = "acedata", follow_up: tuple[str, ...] = ()
+    pipeline: Pipeline,
+    *prompts: str,
+    provider: str = "acedata",
+    follow_up: tuple[str, ...] = (),
+    recipe: Recipe | None = None,
 ) -> list[str]:
     wanted = [
         NewGeneration(
             provider=provider,
             request=GenerationRequest(operation=Operation.IMAGINE, prompt=prompt),
             follow_up=follow_up,
+            recipe=recipe,
             is_test=True,
         )
         for prompt in prompts
@@ -82,6 +89,22 @@ def test_each_goes_where_it_belongs(start: Start, ours: Sandbox, provider: str, 
     # It may not reach the receiver, so it is polled.
     assert [line["callback_url"] for line in ours.bill()["lines"]] == [None, None]
     assert {entry["status"] for entry in ours.log("download")} == {200}
+
+
+def test_a_test_follows_its_recipe_without_a_key_of_the_provider_and_without_prices(
+    start: Start, ours: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "shop.yaml"
+    step = "{id: best, after: archived, when: {operation: imagine}, pick: '1,2', do: upscale, max_cost: 0.01}"
+    path.write_text(f"name: shop\nsteps: [{step}]\n")
+    pipeline = start(callbacks=False, DARKROOM_SANDBOX_URL=ours.url)
+    monkeypatch.delenv("ACEDATACLOUD_API_TOKEN")
+    begin_anew(pipeline)
+    (test,) = submit_tests(pipeline, "free", recipe=load_recipe(path))
+    until_settled(pipeline)
+    children = [one for one in pipeline.all() if one.parent_id == test]
+    assert [(one.is_test, one.step, one.state) for one in children] == [(True, "best", State.ARCHIVED)] * 2
+    assert (pipeline.charges(), ours.bill()["charges"]) == (0, 3)
 
 
 def test_links_of_the_sandbox_are_only_for_tests(start: Start, ours: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "key_reused": (422, "This `Idempotency-Key` belongs to another request: use a new one."),
     "too_many_requests": (429, "The token's rate is used up: repeat it after `Retry-After` seconds."),
     "internal": (500, "A fault of ours. Its log has the traceback under `request_id`."),
-    "outcome_unknown": (503, "The connection to the ledger was lost at the commit: repeat it with the same key."),
+    "outcome_unknown": (503, "The ledger was lost at the commit, or after it: repeat it with the same key."),
     "ledger_unavailable": (503, "The ledger does not answer: repeat it after `Retry-After` seconds."),
     "bucket_unavailable": (503, "The bucket does not answer, or refuses: repeat it after `Retry-After` seconds."),
     "busy": (503, "No process is free for it: repeat it after `Retry-After` seconds."),

@@ -12,7 +12,7 @@ from tasks.usecases.selection import Selection
 from tasks.usecases.snapshots import Seen, see
 from tasks.usecases.submit import FollowUpRequest, SubmitResult, check, submit_once
 from webhook.api.call import Call, Refused, Reply
-from webhook.api.idempotency import once_of
+from webhook.api.idempotency import after_the_commit, once_of
 from webhook.api.models.generations import (
     ActionRequest,
     Created,
@@ -114,7 +114,8 @@ def retry_generation(call: Call, id: str, body: RetryRequest) -> Reply:  # noqa:
         raise Refused(told, status=409, code="not_possible")
     call.shared.ring(*retried.wakes)
     _log(call, "retried", [id], is_repeated=retried.is_replayed)
-    return Reply(document=views.of_seen(_see(call, id)), headers=_replayed(is_repeated=retried.is_replayed))
+    with after_the_commit():
+        return Reply(document=views.of_seen(_see(call, id)), headers=_replayed(is_repeated=retried.is_replayed))
 
 
 @routes.post(
@@ -162,6 +163,7 @@ def create_follow_up(call: Call, id: str, body: ActionRequest, query: WaitQuery)
     return _created(call, [one.id for one in result.generations], result, is_one=True, query=query)
 
 
+@after_the_commit()
 def _created(call: Call, ids: Sequence[str], result: SubmitResult | None, *, is_one: bool, query: WaitQuery) -> Reply:
     """Answer a submission; without a `result`, one that was carried out before."""
     is_repeated = result is None or result.is_repeated

@@ -25,7 +25,7 @@ from tests.patience import wait_for
 from webhook.api.app import create_app
 from webhook.api.models.generations import Created, CreatedGeneration, GenerationDocument, GenerationPage
 from webhook.api.models.problem import Problem
-from worker.errors import CommitUnknown
+from worker.errors import CommitUnknown, LedgerUnavailable
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.pricing import Prices
@@ -262,6 +262,30 @@ def test_a_commit_that_may_have_happened_says_that_the_same_key_is_safe(
     told = problem(answer, 503, "outcome_unknown")["detail"]
     assert "with the same Idempotency-Key" in told
     assert answer.headers["Retry-After"]
+
+
+def test_an_answer_that_cannot_be_read_after_the_commit_says_that_the_same_key_is_safe(
+    client: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    """Who took `ledger_unavailable` for "nothing happened" would send it with a new key, and pay twice."""
+    (claim,) = submitted(ledger)
+    ledger.generations.apply_outcomes([failure(claim)])
+    asked = (("", FOX), (f"/{claim.generation.id}/retry", None))
+    with monkeypatch.context() as patch:
+
+        def cut(*_: object, **__: object) -> None:
+            raise LedgerUnavailable("the ledger is away")
+
+        patch.setattr("webhook.api.generations.views.of_seen", cut)
+        for path, body in asked:
+            told = problem(post(client, body, path, KEY | {"Idempotency-Key": f"k{path}"}), 503, "outcome_unknown")
+            assert "with the same Idempotency-Key" in told["detail"]
+    assert count(ledger) == 2
+    assert state_of(ledger, claim) is State.QUEUED
+    for path, body in asked:
+        again = post(client, body, path, KEY | {"Idempotency-Key": f"k{path}"})
+        assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
+    assert count(ledger) == 2
 
 
 def test_each_write_is_one_line_of_the_log(client: FlaskClient, caplog: pytest.LogCaptureFixture):
