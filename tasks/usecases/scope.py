@@ -1,11 +1,11 @@
 """What is being watched: a batch, or some generations with the follow-ups that grow out of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Protocol, Self
+from typing import Protocol
 
 from tasks.usecases.names import batches_called, find_batch, find_generations, newest_batch
 from tasks.usecases.selection import pages_of
@@ -138,14 +138,20 @@ class BatchScope(_Many):
         self.id, self.name, self._began = found.id, found.name, found.created_at
         self.batch = found.id
 
-    @classmethod
-    def of(cls, here: LedgerServices, batch: str) -> Self:
-        """Return the scope of a batch in the ledger of these services."""
-        return cls(here.ledger, batch)
-
     def lasted(self) -> timedelta:
         end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()
         return end - self._began
+
+
+class DecidedScope(BatchScope):
+    """Done when a decision about the batch was made as well, and what follows it."""
+
+    def __init__(self, here: LedgerServices, batch: str, is_decided: Callable[[], bool]) -> None:
+        super().__init__(here.ledger, batch)
+        self._is_decided = is_decided
+
+    def is_done(self) -> bool:
+        return self._is_decided() and super().is_done()
 
 
 class LabelScope(_Many):

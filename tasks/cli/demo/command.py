@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from tasks.cli.demo.ending import EVENT, Decision, DemoScope, Receiver, write_recipe
+from tasks.cli.demo.ending import EVENT, Decision, Receiver, write_recipe
 from tasks.cli.demo.outage import CREDIT, KEY, Outage, give_credit
 from tasks.cli.demo.process_log import ProcessLog
 from tasks.cli.demo.requests import BATCH, request
@@ -28,7 +28,7 @@ from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases.providers import key_settings
 from tasks.usecases.queries import ListRequest, list_generations
-from tasks.usecases.scope import Scope
+from tasks.usecases.scope import DecidedScope, Scope
 from tasks.usecases.submit import check, submit
 from worker.embedded import (
     BUCKET,
@@ -173,8 +173,7 @@ def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | Non
         note(f"{len(made)} generations submitted to {len({one.provider for one in made})} providers")
         ring(Step.DISPATCH)
         with Outage(here, sandbox), Decision(here) as decision:
-            scope = DemoScope.of(here, BATCH)
-            scope.decision = decision
+            scope = DecidedScope(here, BATCH, decision.is_made.is_set)
             _follow(scope, signals, log, limit)
         receiver.wait()
         everything = ListRequest(batch=BATCH, limit=sum(scope.counts().values()), with_results=True)

@@ -11,7 +11,6 @@ from tasks.cli.ui.output import note
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases.approvals import approve, pending
 from tasks.usecases.person import person
-from tasks.usecases.scope import BatchScope
 from worker.embedded import LOOPBACK, write_private
 from worker.errors import DarkroomError
 from worker.secrets import make_private_folder
@@ -114,12 +113,3 @@ class Decision:
         except DarkroomError as error:
             note(f"the demo could not decide: {error}")
         self.is_made.set()
-
-
-class DemoScope(BatchScope):
-    """Done when the decision was made as well, and what follows it."""
-
-    decision: Decision
-
-    def is_done(self) -> bool:
-        return self.decision.is_made.is_set() and super().is_done()
