@@ -22,6 +22,7 @@ _CONSTANT = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
     (re.compile(r"\bdk_(live|test)_\w{40,}"), "<secret>"),
     (re.compile(r"\bdk_(live|test)_\w{4}\b"), "<hint>"),
+    (re.compile(r"\bwhsec_[\w+/=]{40,}"), "<secret>"),
     # of a link that works for an hour
     (re.compile(r"\bX-Amz-[\w&%=.-]+"), "<signature>"),
 )

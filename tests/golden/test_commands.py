@@ -95,6 +95,7 @@ def test_every_document_of_the_story_is_as_it_was(
     a_batch_changes_its_provider(story)
     a_program_gets_in(story)
     a_recipe_asks(story, tmp_path, monkeypatch)
+    others_are_notified(story)
     story.golden.compare()
 
 
@@ -371,6 +372,19 @@ def a_batch_changes_its_provider(story: Story) -> None:
     # Kie.ai has no seed.
     story.run("submit-seeds", "submit", "a seed", "another seed", "--option", "seed=7", "--batch", "seeds")
     story.run("batch-move-impossible", "batch", "move", "seeds", "--to", "kie", exit_code=1)
+
+
+def others_are_notified(story: Story) -> None:
+    url = "https://shop.example.com/hooks/token-of-the-shop"
+    story.run(
+        "subscriber-add", "subscriber", "add", url, "--name", "shop", "--types", "batch.*", "--label", "client=acme"
+    )
+    story.run("subscriber-add-task", "subscriber", "add", "--task", "billing.on_event@its-queue")
+    story.run("subscriber-list", "subscriber", "list")
+    story.run("subscriber-show", "subscriber", "show", "shop")
+    story.run("subscriber-rotate", "subscriber", "rotate", "shop")
+    story.run("subscriber-enable", "subscriber", "enable", "shop")
+    story.run("subscriber-remove", "subscriber", "remove", "shop")
 
 
 def a_program_gets_in(story: Story) -> None:

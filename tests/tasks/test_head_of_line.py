@@ -219,7 +219,7 @@ def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
         pipeline.until(lambda: "generation.archived" in second.types)
     assert first.types == []
     assert "what nobody has thought of" in caplog.text
-    (troubled,) = pipeline.ledger.events.failing_subscribers(lambda _: True)
+    (troubled,) = pipeline.ledger.events.failing_subscribers(lambda *_: True)
     assert (troubled.failures, troubled.error) == (
         1, "could not send it: KeyError: 'what nobody has thought of'",
     )  # fmt: skip

@@ -34,7 +34,7 @@ from worker.ledger.approvals import ApprovalState
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
-from worker.ledger.events import Handed, NotifyClaim
+from worker.ledger.events import DeliveryFilter, Handed, NewSubscriber, NotifyClaim
 from worker.ledger.generations import FileBatch, NewApproval, NewGeneration, Orphan, dedupe_of_step
 from worker.ledger.inputs import InputFile
 from worker.ledger.outcome import News, StoredCallback
@@ -215,7 +215,7 @@ class Process:
             if event is not None:
                 handed = Handed(event, error, final=error is not None)
                 self.told |= set() if error else {event.event_id}
-            elif not self.do("events.enqueue_new", claim, lambda _: True):
+            elif not self.do("events.enqueue_new", claim, DeliveryFilter()):
                 break
         self.do("events.release", claim)
 
@@ -326,6 +326,7 @@ def people_decide(process: Process) -> None:
     while not (dead := process.ledger.events.dead(9)):
         process.notify(error="410")
     process.command("events.replay", dead[0].event_id, SHOP)
+    process.command("events.resend", SHOP, [dead[0].event_id], DeliveryFilter())
     process.notify()
 
 
@@ -410,6 +411,23 @@ def a_batch_is_steered(process: Process) -> None:
     process.archive()
     process.describe()
     process.notify()
+
+
+def subscribers_come_and_go(process: Process) -> None:
+    new_one = NewSubscriber(
+        name=SHOP, kind="webhook", address="https://shop.test/", secrets=["whsec_old"], created_by="me"
+    )
+    process.command("events.add_subscriber", new_one)
+    process.repeat("events.register_subscribers", [])
+    process.repeat("generations.create", [new("fox", key="a")])
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.command("events.change_secrets", SHOP, ["whsec_new", "whsec_old"])
+    process.archive()
+    process.notify()
+    process.command("events.enable_subscriber", SHOP)
+    process.command("events.remove_subscriber", SHOP)
 
 
 def a_program_uses_the_api(process: Process) -> None:
@@ -518,6 +536,7 @@ def a_recipe_is_followed(process: Process) -> None:
 STORIES = (
     a_recipe_is_followed,
     a_program_uses_the_api,
+    subscribers_come_and_go,
     a_batch_goes_its_way,
     people_decide,
     a_ledger_is_restored,

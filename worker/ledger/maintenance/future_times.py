@@ -28,8 +28,7 @@ from worker.generation import AttemptState, Trouble
 from worker.ledger.assets import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
 from worker.ledger.database import Database
 from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
-from worker.ledger.events import LONGEST_PAUSE as LONGEST_REST
-from worker.ledger.events import WAITS
+from worker.ledger.events import LONGEST_RETRY_AFTER, WAITS
 from worker.ledger.generations import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
 from worker.ledger.schema import (
     ASKED,
@@ -110,7 +109,7 @@ _KINDS = (
     _kind(LATER_WAIT, _a.not_before, text(UNSTORED), _a.tries < PATIENT_TRIES, _waits_briefly),
     _kind(LONGEST_LEASE, batches.c.manifest_not_before, text(UNDESCRIBED)),
     _kind(LONGEST_LEASE, subscribers.c.lease_until, text(SUBSCRIBED)),
-    _kind(LONGEST_REST, subscribers.c.not_before, text(SUBSCRIBED)),
+    _kind(LONGEST_RETRY_AFTER, subscribers.c.not_before, text(SUBSCRIBED)),
     _kind(SLACK, deliveries.c.not_before, text(UNDELIVERED), deliveries.c.tries == 0),
     _kind(WAITS[-1], deliveries.c.not_before, text(UNDELIVERED)),
     _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == AttemptState.FAILED),
