@@ -11,11 +11,9 @@ import pytest
 from celery import Celery
 from celery.exceptions import Reject
 from celery.signals import celeryd_after_setup
-from kombu import pools
 from redis import Redis
 
 from tests import process_services
-from tests.broker import running_broker
 from worker.celery import app
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
@@ -27,22 +25,6 @@ QUEUE = "darkroom:generations"
 OURS = ("generations", "darkroom:generations")
 
 Send = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_broker(tmp_path_factory.mktemp("broker")) as url:
-        yield url
-
-
-@pytest.fixture
-def broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    monkeypatch.setattr(app.conf, "broker_url", broker_url)
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    with Redis.from_url(broker_url) as client:
-        client.flushall()
-        yield client
-    pools.reset()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from redis import Redis
 from tasks.follow_up import follow_up
 from tests import process_services
 from tests.asking import a_recipe, asked
-from tests.broker import running_broker
 from tests.tasks.test_create import QUEUE, taken, worked_off
 from worker.celery import app
 from worker.errors import LedgerUnavailable
@@ -26,25 +25,9 @@ TASK = "task shop.pick@search"
 Answer = Callable[..., None]
 
 
-@pytest.fixture(scope="module")
-def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_broker(tmp_path_factory.mktemp("broker")) as url:
-        yield url
-
-
-@pytest.fixture
-def broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    app.loader.import_default_modules()
-    monkeypatch.setattr(app.conf, "broker_url", broker_url)
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    with Redis.from_url(broker_url) as client:
-        client.flushall()
-        yield client
-    pools.reset()
-
-
 @pytest.fixture
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    app.loader.import_default_modules()
     found: list[str] = []
     for module in ("picking", "follow_up"):
         monkeypatch.setattr(f"tasks.{module}.ring", lambda *steps: found.extend(steps))

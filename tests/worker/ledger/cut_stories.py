@@ -125,6 +125,7 @@ class Process:
         claims: list[Claim] = []
         while self.ledger.maintenance.is_due("dispatch") or self.ledger.maintenance.is_due("submit"):
             self.repeat("dispatch.run", PROVIDER, PLENTY, NO_CAP)
+            self.repeat("dispatch.run_tests", PROVIDER, PLENTY)
             try:
                 claims += self.do("submissions.claim", 9, LEASE)
             except LedgerUnavailable:
@@ -533,7 +534,19 @@ def a_recipe_is_followed(process: Process) -> None:
     process.notify()
 
 
+def a_test_goes_its_way(process: Process) -> None:
+    """It is sent once, like all that is paid for, and costs nothing."""
+    process.repeat("events.register_subscribers", [SHOP])
+    process.repeat("generations.create", [new("fox", key="a", is_test=True), new("owl", key="a")])
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.archive()
+    process.notify()
+
+
 STORIES = (
+    a_test_goes_its_way,
     a_recipe_is_followed,
     a_program_uses_the_api,
     subscribers_come_and_go,
