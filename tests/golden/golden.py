@@ -23,6 +23,7 @@ _CONSTANT = (
     (re.compile(r"\bdk_(live|test)_\w{40,}"), "<secret>"),
     (re.compile(r"\bdk_(live|test)_\w{4}\b"), "<hint>"),
     (re.compile(r"\bwhsec_[\w+/=]{40,}"), "<secret>"),
+    (re.compile(r'"seconds": \d+\.\d+'), '"seconds": "<seconds>"'),
     # of a link that works for an hour
     (re.compile(r"\bX-Amz-[\w&%=.-]+"), "<signature>"),
 )

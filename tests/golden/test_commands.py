@@ -225,9 +225,12 @@ def callbacks_come(story: Story) -> None:
 def subscribers_are_told(story: Story) -> None:
     story.ledger.assets.note_risks(timedelta(days=2))
     story.listening.answer = lambda number: 410 if number == 3 else 204
-    for _ in range(2):
-        notify()
-        story.clock.advance(60)
+    notify()
+    story.clock.advance(60)
+    (subscribed,) = story.here.settings.subscribers
+    story.run("subscriber-enable", "subscriber", "enable", subscribed.name)
+    notify()
+    story.clock.advance(60)
 
 
 def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +386,8 @@ def others_are_notified(story: Story) -> None:
     story.run("subscriber-list", "subscriber", "list")
     story.run("subscriber-show", "subscriber", "show", "shop")
     story.run("subscriber-rotate", "subscriber", "rotate", "shop")
-    story.run("subscriber-enable", "subscriber", "enable", "shop")
+    story.run("subscriber-add-closed", "subscriber", "add", "http://127.0.0.1:1/hooks", "--name", "closed")
+    story.run("subscriber-test", "subscriber", "test", "closed", exit_code=1)
     story.run("subscriber-remove", "subscriber", "remove", "shop")
 
 
