@@ -45,6 +45,19 @@ def end_overdue(here: Services) -> int:
     return created
 
 
+def _end(here: Services, approval: Approval) -> Decided:
+    """One that cannot be carried out does not keep the others waiting."""
+    asked = _Asked(here, approval)
+    try:
+        return asked.end()
+    except (LedgerUnavailable, LedgerUnfit):
+        raise
+    except Exception as error:
+        log.exception("could not do what step %s does otherwise for %s", approval.step, approval.generation_id)
+        refused = Planned(refused=[f"step {approval.step}: {described(error)}"])
+        return asked.decide(ApprovalState.EXPIRED, (), refused, by=NOBODY, why="", is_overdue=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Consequences:
     """What a decision leads to. `costs`: of the step's follow-up of each image, in millionths; None without prices."""
@@ -57,19 +70,6 @@ class Consequences:
 def consequences(here: Services, approval: Approval) -> Consequences:
     asked = _Asked(here, approval)
     return Consequences(asked.recipe, asked.step, asked.costs())
-
-
-def _end(here: Services, approval: Approval) -> Decided:
-    """One that cannot be carried out does not keep the others waiting."""
-    asked = _Asked(here, approval)
-    try:
-        return asked.end()
-    except (LedgerUnavailable, LedgerUnfit):
-        raise
-    except Exception as error:
-        log.exception("could not do what step %s does otherwise for %s", approval.step, approval.generation_id)
-        refused = Planned(refused=[f"step {approval.step}: {described(error)}"])
-        return asked.decide(ApprovalState.EXPIRED, (), refused, by=NOBODY, why="", is_overdue=True)
 
 
 class _Asked:

@@ -1,8 +1,9 @@
-"""Hands events to subscribers: as signed webhooks, and to Celery tasks by name."""
+"""Hands events to subscribers: as signed webhooks, to Celery tasks by name, and to Redis streams."""
 
-import functools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from kombu.entity import Queue
@@ -11,31 +12,53 @@ from worker.celery import app
 from worker.ledger.database import Clock
 from worker.secrets import redact
 from worker.settings import Settings
-from worker.subscribers import CeleryTask, Line, Refusal, Subscriber, Webhook, WebhookSigner, signed_request
+from worker.subscribers import (
+    CeleryTask,
+    Format,
+    Line,
+    RedisStream,
+    Refusal,
+    Reply,
+    Subscriber,
+    Webhook,
+    WebhookSigner,
+    signed_request,
+    slack_message,
+    without_address,
+)
 
 #: takes a document of `tasks.usecases.views.of_event`
-Send = Callable[[Mapping[str, Any]], Refusal | None]
+Send = Callable[[Mapping[str, Any]], Reply]
+
+#: entries that a stream keeps, as good as: the oldest go first, whether they were read or not
+STREAM_LENGTH = 10_000
+# Messages to our own workers have a prefix; other applications' workers do not read those queues.
+_NO_PREFIX = {"global_keyprefix": ""}
 
 
 @contextmanager
 def sending_to(subscriber: Subscriber, settings: Settings, clock: Clock) -> Iterator[Send]:
     """Open a connection to a subscriber; the events keep their id however often they are sent."""
     if isinstance(subscriber, Webhook):
-        secret = settings.darkroom_notify_secret
-        signer = WebhookSigner(secret.get_secret_value() if secret else "")
+        ours = settings.darkroom_notify_secret
+        secret = ",".join(subscriber.secrets or ()) or (ours.get_secret_value() if ours else "")
         with Line(subscriber.url) as line:
-            yield functools.partial(_post, line, signer, clock)
+            yield partial(_post, line, subscriber, WebhookSigner(secret), clock)
+    elif isinstance(subscriber, RedisStream):
+        with app.connection_for_write(subscriber.url, transport_options=_NO_PREFIX) as connection:
+            yield partial(_append, connection, subscriber)
     else:
-        # Messages to our own workers have a prefix; other applications' workers do not read those queues.
-        with app.connection_for_write(transport_options={"global_keyprefix": ""}) as connection:
-            yield functools.partial(_call, connection, subscriber)
+        with app.connection_for_write(transport_options=_NO_PREFIX) as connection:
+            yield partial(_call, connection, subscriber)
 
 
-def _post(line: Line, signer: WebhookSigner, clock: Clock, document: Mapping[str, Any]) -> Refusal | None:
-    return line.post(*signed_request(signer, document, clock()))
+def _post(line: Line, webhook: Webhook, signer: WebhookSigner, clock: Clock, document: Mapping[str, Any]) -> Reply:
+    content = slack_message(document) if webhook.format is Format.SLACK else None
+    reply = line.post(*signed_request(signer, document, clock(), content))
+    return Reply(reply.refusal, reply.status, redact(without_address(reply.text, webhook.url)))
 
 
-def _call(connection: Any, subscriber: CeleryTask, document: Mapping[str, Any]) -> Refusal | None:
+def _call(connection: Any, subscriber: CeleryTask, document: Mapping[str, Any]) -> Reply:
     try:
         app.send_task(
             subscriber.task,
@@ -47,5 +70,14 @@ def _call(connection: Any, subscriber: CeleryTask, document: Mapping[str, Any]) 
             ignore_result=True,
         )
     except Exception as error:  # noqa: BLE001  or an error that nobody expected would hold up this subscriber for good
-        return Refusal(f"the broker refused it: {redact(str(error))}")
-    return None
+        return Reply(Refusal(f"the broker refused it: {redact(str(error))}"))
+    return Reply()
+
+
+def _append(connection: Any, subscriber: RedisStream, document: Mapping[str, Any]) -> Reply:
+    fields = {"id": document["id"], "type": document["type"], "event": json.dumps(document, ensure_ascii=False)}
+    try:
+        connection.default_channel.client.xadd(subscriber.stream, fields, maxlen=STREAM_LENGTH, approximate=True)
+    except Exception as error:  # noqa: BLE001  as above
+        return Reply(Refusal(f"Redis refused it: {redact(str(error))}"))
+    return Reply()

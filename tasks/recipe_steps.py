@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tasks.children import follow_up_of, inherited_prompt
-from tasks.splitting import is_grid
+from tasks.splitting import actions_of, is_grid
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Asset, AssetKind, Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.generations import NewApproval, NewGeneration, dedupe_of_follow_up, dedupe_of_step
@@ -42,14 +42,17 @@ def plan_steps(here: Services, parent: Generation, recipe: Recipe, moment: After
 
 def plan_short_form(here: Services, parent: Generation) -> Planned:
     """Return what follows an archived generation that has the short form of a recipe."""
-    recipe = as_recipe(parent.follow_up, max_fan_out=here.settings.darkroom_max_follow_ups)
+    if (deepest := parent.depth) >= here.settings.darkroom_max_depth:
+        return Planned(refused=[f"follow-ups may not be deeper than {deepest}"])
+    offered = actions_of(here, parent)
+    recipe, missing = as_recipe(parent.follow_up, offered, max_fan_out=here.settings.darkroom_max_follow_ups)
     planned = _planned(here, parent, recipe, After.ARCHIVED, partial(_of_short_form, parent))
     by_action: dict[str | None, NewGeneration] = {}
     for child in planned.children:
         known = by_action.setdefault(child.request.action, child)
         if known is not child:
             by_action[child.request.action] = replace(known, follow_up=(*known.follow_up, *child.follow_up))
-    return replace(planned, children=list(by_action.values()))
+    return replace(planned, children=list(by_action.values()), refused=[*missing, *planned.refused])
 
 
 def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, picked: Sequence[int]) -> Planned:

@@ -19,7 +19,7 @@ from webhook import sandbox
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
-from worker.ledger.events.deliveries import FIRST_LOOK
+from worker.ledger.events.registry import FIRST_LOOK
 from worker.ledger.generations import NewGeneration
 from worker.ledger.migrations import upgrade
 from worker.ledger.schema import events

@@ -28,7 +28,7 @@ from tests.published_events import check_recorded, check_shown, schema
 from worker.archive import Keys
 from worker.ledger import Ledger
 from worker.ledger.changes import _EVENT_OF_STATE
-from worker.ledger.events import EventDelivery, Handed
+from worker.ledger.events import DeliveryFilter, EventDelivery, Handed
 from worker.ledger.submission import Submitted
 
 ROOT = Path(__file__).parent.parent
@@ -181,7 +181,7 @@ def test_a_field_that_is_not_published_is_found():
 
 def delivered(ledger: Ledger) -> Iterator[EventDelivery]:
     (claim,) = ledger.events.claim(["shop"], 1, timedelta(minutes=1))
-    assert ledger.events.enqueue_new(claim, lambda _: True)
+    assert ledger.events.enqueue_new(claim, DeliveryFilter())
     delivery = ledger.events.record_and_claim_next(claim, timedelta(minutes=1))
     while delivery is not None:
         yield delivery

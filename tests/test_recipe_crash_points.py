@@ -172,7 +172,8 @@ def without_following(pipeline: Pipeline, done: Callable[[], bool], *, first: bo
     def go_on() -> bool:
         for task in ("dispatch", "submit", "ingest", "archive"):
             pipeline.step(task)
-        if not done() and first:
+        failed = [one for one in pipeline.ledger.generations.due_steps(99) if one.moment is After.FAILED]
+        if first and not failed:
             pipeline.step("follow_up")
         pipeline.bells.clear()
         return done()

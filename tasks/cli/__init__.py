@@ -34,6 +34,7 @@ COMMANDS: Commands = {
     "accept": ("tasks.cli.accept:accept", "Archive refused files unchanged, after a review"),
     "rescue": ("tasks.cli.rescue:rescue", "Import tasks that exist only at the provider"),
     "reconcile": ("tasks.cli.reconcile:reconcile", "Compare the ledger with the bucket and the providers' lists"),
+    "subscriber": ("tasks.cli.subscriber:subscriber", "Add, list, try out and remove subscribers to events"),
     "token": ("tasks.cli.token:token", "Create, list and revoke tokens of the API"),
     "audit-log": ("tasks.cli.audit_log:audit_log", "Show who changed what over the API"),
     "delete": ("tasks.cli.delete:delete", "Delete generations, for example at a client's request"),

@@ -85,5 +85,7 @@ def _tell(approved: usecase.Approved, *, as_json: bool) -> None:
         created = f"; {many(approved.created, 'generation')} created" if approved.is_new else ""
         before = "" if approved.is_new else "already "
         click.echo(f"{approved.approval.id}: {before}{usecase.in_words(approved.approval)}{created}")
+        if approved.is_new and approved.approval.picked and not approved.created:
+            note(f"Nothing was created: `darkroom show {approved.approval.generation_id}` says why.")
     if approved.wakes:
         ring(*approved.wakes)

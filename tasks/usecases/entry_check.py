@@ -102,7 +102,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         require_follow_ups(provider, follow_up)
         if recipe is not None:
             parts = ("provider", "recipe")
-            require_steps(provider, recipe, request)
+            require_steps(provider, recipe, request, services.prices)
         parts = ("labels",)
         labels = {**defaults.labels, **entry.labels}
         check_labels(labels)

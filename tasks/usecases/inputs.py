@@ -93,7 +93,11 @@ class InputFiles:
         return tuple(name for name in providers if name in fit)
 
     def store(self) -> None:
-        """Store all of them in the bucket. Raises ArchiveError, LedgerUnavailable or ConfigurationError."""
+        """Store all of them in the bucket.
+
+        Raises RequestInvalid for a reference whose file was pruned since it was checked; ArchiveError,
+        LedgerUnavailable or ConfigurationError.
+        """
         if not self._found and not self._known:
             return
         archive = self._services.archive
@@ -101,6 +105,13 @@ class InputFiles:
         files = [one for _, one in self._found.values()]
         # Also those that are known: what is used now is not pruned before its generation is written.
         objects = self._services.ledger.inputs.record([*known, *files], archive.keys.inputs)
+        # What was pruned has another key now, and nothing is stored there.
+        for sha256 in self._known.keys() - self._found.keys():
+            if objects[sha256].object_key != self._known[sha256].object_key:
+                raise RequestInvalid(
+                    f"the stored image with the SHA-256 {sha256} was deleted just now, because nothing used it for "
+                    "long: upload it again"
+                )
 
         def put(sha256: str) -> None:
             path, one = self._found[sha256]

@@ -1,6 +1,6 @@
 """Recipes of this installation: found by name, checked against providers, and counted in the worst case."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -104,10 +104,16 @@ def read_recipe(path: Path) -> RecipeFile:
         return RecipeFile(path=path, recipe=None, mistake=str(error))
 
 
-def require_steps(provider: Provider, recipe: Recipe, request: GenerationRequest) -> None:
-    """Raise RequestInvalid for a step that this provider can never carry out."""
+def require_steps(provider: Provider, recipe: Recipe, request: GenerationRequest, prices: Prices | None) -> None:
+    """Raise RequestInvalid for a step that this provider can never carry out, or whose cost cannot be known."""
     facts = _facts(provider.name, request.operation, request.options)
     for step in _possible(recipe.steps, facts):
+        if prices is None and (limited := next(_with_max_cost([step]), None)) is not None:
+            # Said before anything is paid for: later it would only be an event, after a person has picked images.
+            raise RequestInvalid(
+                f"recipe {recipe.name}, step {limited.id}: max_cost needs prices: name a price file in "
+                "DARKROOM_PRICES, or leave max_cost out of the recipe"
+            )
         if (why := _refusal(provider, step)) is not None:
             raise RequestInvalid(f"recipe {recipe.name}, step {step.id}: {why}")
 
@@ -136,7 +142,10 @@ def _folder(settings: Settings) -> Path:
 
 
 def _paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and path.is_file())
+    except OSError as error:
+        raise ConfigurationError(f"DARKROOM_RECIPES: cannot read {folder}: {error.strerror}") from error
 
 
 @cache
@@ -165,6 +174,13 @@ def _possible(steps: Sequence[Step], facts: Facts) -> list[Step]:
         if (not step.when.operations or facts.operation in step.when.operations)
         and (not step.when.providers or facts.provider in step.when.providers)
     ]
+
+
+def _with_max_cost(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        if step.max_cost is not None:
+            yield step
+        yield from _with_max_cost(step.then)
 
 
 def _refusal(provider: "Provider | type[Provider]", step: Step) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, Self
 
 from tasks.usecases.names import batches_called, find_batch, find_generations, newest_batch
 from tasks.usecases.selection import pages_of
@@ -137,6 +137,11 @@ class BatchScope(_Many):
         self.namesakes = len(batches_called(ledger, batch)) if found.name == batch else 1
         self.id, self.name, self._began = found.id, found.name, found.created_at
         self.batch = found.id
+
+    @classmethod
+    def of(cls, here: LedgerServices, batch: str) -> Self:
+        """Return the scope of a batch in the ledger of these services."""
+        return cls(here.ledger, batch)
 
     def lasted(self) -> timedelta:
         end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()

@@ -50,6 +50,15 @@ class SubmitRequest:
     is_batch: bool = False
     is_test: bool = False
 
+    def defaults_with(self, files: InputFiles | None) -> Defaults:
+        """Return the defaults as every check has to use them: what a test creates is a test."""
+        return replace(self.defaults, files=files, is_test=self.is_test)
+
+    @property
+    def named_batch(self) -> str | None:
+        """The name of the batch, as a test has it."""
+        return None if self.batch is None else batch_name(self.batch, is_test=self.is_test)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpRequest:
@@ -118,7 +127,7 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     _refuse_repeated_keys(request.entries)
     options = frozenset(name for entry in request.entries for name in entry.options)
     files = request.defaults.files or InputFiles(services)
-    defaults = replace(request.defaults, files=files, is_test=request.is_test)
+    defaults = request.defaults_with(files)
     wanted = tuple(check_entry(services, entry, defaults, options) for entry in request.entries)
     odd = oddities_of(request.entries)
     warnings = tuple(
@@ -128,7 +137,7 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     return Checked(
         wanted=wanted,
         warnings=warnings,
-        batch=None if request.batch is None else batch_name(request.batch, is_test=request.is_test),
+        batch=request.named_batch,
         is_batch=request.is_batch,
         files=defaults.files,
     )

@@ -259,7 +259,7 @@ class Questions:
             "doctor: other providers": lambda: ledger.dispatch.open_at_others(["kie"]),
             "doctor: stranded": lambda: ledger.dispatch.unreachable({"kie": ["default"]}),
             "doctor: overdue": lambda: queries.page(state=State.SUBMITTED, limit=1000),
-            "doctor: subscribers": lambda: ledger.events.failing_subscribers(lambda _: True),
+            "doctor: subscribers": lambda: ledger.events.failing_subscribers(lambda *_: True),
             "doctor: budgets": lambda: ledger.budgets.standings(_PRICES),
             "doctor: heartbeats": ledger.maintenance.heartbeats,
             "doctor: gate": ledger.restore.state,

@@ -15,13 +15,14 @@ FOLDER = Path(__file__).parent / "documents"
 SWITCH = "GOLDEN"
 
 _KINDS = (
-    (re.compile(r"\b(gen|batch|ledger|sub|token|action|evt_test)_[0-9a-f]{16,}"), None),
+    (re.compile(r"\b(gen|batch|apr|ledger|sub|token|action|evt_test)_[0-9a-f]{16,}"), None),
     (re.compile(r"\b[0-9a-f]{32}\b"), "attempt"),
 )
 _CONSTANT = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
     (re.compile(r"\bdk_(live|test)_\w{40,}"), "<secret>"),
     (re.compile(r"\bdk_(live|test)_\w{4}\b"), "<hint>"),
+    (re.compile(r"\bwhsec_[\w+/=]{40,}"), "<secret>"),
     # of a link that works for an hour
     (re.compile(r"\bX-Amz-[\w&%=.-]+"), "<signature>"),
 )

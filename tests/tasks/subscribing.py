@@ -38,6 +38,8 @@ class Subscriber:
 
     url: str
     answer: Callable[[int], int] = lambda _: 204
+    reply: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -57,8 +59,11 @@ def subscriber(answer: Callable[[int], int] = lambda _: 204) -> Iterator[Subscri
             status = listening.answer(len(listening.received) - 1)
             try:
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                for name, value in listening.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(listening.reply)))
                 self.end_headers()
+                self.wfile.write(listening.reply)
             except OSError:
                 self.close_connection = True
 

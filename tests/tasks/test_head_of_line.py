@@ -219,7 +219,7 @@ def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
         pipeline.until(lambda: "generation.archived" in second.types)
     assert first.types == []
     assert "what nobody has thought of" in caplog.text
-    (troubled,) = pipeline.ledger.events.failing_subscribers(lambda _: True)
+    (troubled,) = pipeline.ledger.events.failing_subscribers(lambda *_: True)
     assert (troubled.failures, troubled.error) == (
         1, "could not send it: KeyError: 'what nobody has thought of'",
     )  # fmt: skip
@@ -317,4 +317,4 @@ def test_a_task_that_cannot_be_taken_in_hinders_no_other(start: Start, monkeypat
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(told) == len(made), result.output
     assert [one["imported"] for one in told] == [False, True]
-    assert "left: it cannot be stored: RequestInvalid" in told[0]["message"]
+    assert "left: it cannot be stored: KeyTaken" in told[0]["message"]

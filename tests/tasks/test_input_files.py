@@ -214,6 +214,17 @@ def test_a_reference_to_what_was_pruned_is_refused(start: Start, folder: Path):
         submitted_by_reference(pipeline, request)
 
 
+def test_a_reference_that_is_pruned_between_check_and_storing_is_refused(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked("fox.png"))
+    files = InputFiles(pipeline.here)
+    files.referenced(request.options)
+    pipeline.clock.advance(days=40)
+    pipeline.step("prune")
+    with pytest.raises(RequestInvalid, match="was deleted just now, because nothing used it for long"):
+        files.store()
+
+
 def test_what_a_submission_refers_to_is_not_pruned_before_its_generation_is_written(start: Start, folder: Path):
     pipeline = start()
     request = stored(pipeline, folder, "kie", asked("fox.png"))

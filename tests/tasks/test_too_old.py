@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tasks.notify import serve
+from tasks.subscriptions import Subscription
 from tasks.sweep import sweep
 from tests import process_services
 from tests.factories import LEASE, PROVIDER, archived, claimed, delivery, queued, submitted, succeeded
@@ -15,6 +16,7 @@ from worker.celery import app
 from worker.ledger import Ledger
 from worker.ledger.database import REVISION, compatibility, system_clock
 from worker.ledger.dispatch import Limits
+from worker.ledger.events import DeliveryFilter
 from worker.services import services
 from worker.steps import Step
 from worker.subscribers.subscribers import Webhook
@@ -80,6 +82,6 @@ def test_a_subscriber_is_left_to_newer_workers_at_once(ledger: Ledger):
     submitted(ledger)
     (claim,) = ledger.events.claim([SUBSCRIBER], 1, LEASE)
     need(ledger, NEXT)
-    serve(services(), Webhook(SUBSCRIBER, SUBSCRIBER), claim)
+    serve(services(), Subscription(Webhook(SUBSCRIBER, SUBSCRIBER), ["*"], DeliveryFilter()), claim)
     need(ledger, REVISION)
     assert len(ledger.events.claim([SUBSCRIBER], 1, LEASE)) == 1

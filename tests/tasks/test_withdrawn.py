@@ -51,7 +51,7 @@ def test_a_deleted_generation_waits_for_nobody_and_its_batch_is_complete(
     assert not completed(ledger, "spring")
     assert ledger.generations.delete([approval.generation_id], Person("ada", "withdrawn by the client")) == {}
     ended = ledger.approvals.get(approval.id)
-    assert (ended.state, ended.decided_by, ended.why) == (ApprovalState.REJECTED, "ada", "its generation was deleted")
+    assert (ended.state, ended.decided_by) == (ApprovalState.REJECTED, "ada")
     assert completed(ledger, "spring")
     assert ledger.approvals.pending(9) == []
 
@@ -63,7 +63,7 @@ def test_a_cancelled_batch_waits_for_no_decision_and_is_complete(here: LedgerAlo
     assert (steered.is_changed, steered.notes) == (True, ("2 decisions are not waited for any more",))
     states = {ledger.approvals.get(one.id).state for one in several}
     assert states == {ApprovalState.REJECTED}
-    assert ledger.approvals.get(several[0].id).why == "its batch was cancelled"
+    assert ledger.approvals.get(several[0].id).decided_by == "batch cancel"
     assert completed(ledger, "spring")
     assert ledger.approvals.pending(9) == [other]
 

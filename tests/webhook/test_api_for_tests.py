@@ -6,8 +6,10 @@ from contextlib import closing
 import pytest
 from flask import Flask
 
+from tasks.usecases.tokens import ALL
 from tests.factories import queued
 from webhook.api import app as api
+from webhook.api.access import Access, Identified
 from webhook.api.call import LOCAL, Call, Caller, Reply
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
@@ -43,7 +45,7 @@ def application(monkeypatch: pytest.MonkeyPatch, here: Services) -> Flask:
 
 
 def answers(app: Flask, monkeypatch: pytest.MonkeyPatch, caller: Caller, *paths: str) -> list[int]:
-    monkeypatch.setattr(api, "identify", lambda *_: caller)
+    monkeypatch.setattr(Access, "identify", lambda *_: Identified(caller, {}))
     return [app.test_client().post(f"/v1/{path}/touch").status_code for path in paths]
 
 
@@ -54,6 +56,6 @@ def test_a_token_for_tests_finds_only_tests_to_change(
     (test,) = queued(ledger, batch="shop (test)", is_test=True)
     (paid,) = queued(ledger, batch="shop")
     paths = [f"generations/{test.id}", f"batches/{test.batch_id}", f"generations/{paid.id}", f"batches/{paid.batch_id}"]
-    for_tests = Caller(owner="tok_1", name="ci", scopes=frozenset({"*"}), is_test=True)
+    for_tests = Caller(owner="tok_1", name="ci", scopes=frozenset({ALL}), is_test=True)
     assert answers(application, monkeypatch, for_tests, *paths) == [200, 200, 404, 404]
     assert answers(application, monkeypatch, LOCAL, *paths) == [200, 200, 200, 200]

@@ -82,7 +82,7 @@ def problem_of(error: Exception, request_id: str) -> Response:
             if status == 503:
                 log.warning("answered 503 to request %s: %s", request_id, error)
             told = f"{error}: {_SAFE}" if isinstance(error, CommitUnknown) else str(error)
-            again = {"Retry-After": str(RETRY_AFTER)} if status == 503 or kind is KeyInUse else {}
+            again = {"Retry-After": str(RETRY_AFTER)} if status == 503 or kind in (KeyInUse, NotYet) else {}
             return problem(status, code, told, request_id, headers=again)
     log.error("answered 500 to request %s", request_id, exc_info=error)
     return problem(500, "internal", "an internal error; the log of the API has its traceback", request_id)

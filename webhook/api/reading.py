@@ -24,13 +24,15 @@ M = TypeVar("M", bound=BaseModel)
 def require_media(request: Request, operation: Operation) -> None:
     """Raises Refused (415) for a body of another type than the operation takes: no form of a web page gets in.
 
-    Without a type there may be no body; whoever reads one refuses it.
+    Where JSON is taken, a request without a type may have no body; whoever reads one refuses it.
     """
     taken = ((JSON,) if operation.body is not None else ()) + tuple(operation.media)
     # Many clients name JSON even where they send no body.
-    if request.mimetype and request.mimetype not in (taken or (JSON,)):
+    is_file = operation.body is None and bool(operation.media)
+    if request.mimetype not in (taken or (JSON,)) and (request.mimetype or is_file):
         advice = f"send it as {' or '.join(taken)}" if taken else "send none"
-        raise Refused(f"the body is {request.mimetype}: {advice}", status=415, code="unsupported_media_type")
+        what = request.mimetype or "of no type"
+        raise Refused(f"the body is {what}: {advice}", status=415, code="unsupported_media_type")
 
 
 def read_query(request: Request, model: type[M]) -> M:

@@ -14,6 +14,7 @@ from worker.net.egress import (
     proxy_secrets,
     whole_address,
 )
+from worker.net.retry_after import read_retry_after
 from worker.net.timed_reader import TimedConnection, TimedResponse, TimedTlsConnection
 from worker.net.tls import trusted_authorities
 
@@ -40,6 +41,7 @@ __all__ = [
     "proxy_for_url",
     "proxy_secrets",
     "read_address",
+    "read_retry_after",
     "remedy_for",
     "trusted_authorities",
     "whole_address",

@@ -5,8 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -23,6 +22,7 @@ from worker.errors import (
     Rejected,
     Uncertain,
 )
+from worker.net import read_retry_after
 from worker.providers.connection import BODY_TIMEOUT, TRANSPORT_ERRORS, FreshConnections, diagnose, said_by_proxy
 from worker.providers.posts import count_post
 from worker.providers.reading import clean_text, read_json
@@ -254,22 +254,5 @@ def _read_body(response: requests.Response) -> bytes:
 
 
 def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """Return the wait in `Retry-After`, in seconds or as a date (RFC 9110)."""
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
-    try:
-        if value.strip().isdecimal():
-            wait = timedelta(seconds=int(value))
-        else:
-            # By the clock of who says so, where that is told: ours may be wrong.
-            now = headers.get("Date")
-            wait = _moment(value) - (_moment(now) if now else datetime.now(UTC))
-    except (ValueError, OverflowError):
-        return None
-    return min(max(wait, timedelta(0)), LONGEST_WAIT)
-
-
-def _moment(date: str) -> datetime:
-    moment = parsedate_to_datetime(date)
-    return moment.replace(tzinfo=moment.tzinfo or UTC)
+    asked = read_retry_after(headers)
+    return None if asked is None else min(asked, LONGEST_WAIT)

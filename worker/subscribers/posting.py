@@ -1,5 +1,7 @@
 """POSTs events to one address: with a time limit and without redirects; only the status of the response matters.
 
+The beginning of its body is kept for people.
+
 Through `http.client` and not requests, which cannot stop a response whose header arrives too slowly.
 """
 
@@ -10,26 +12,50 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from worker.net import PORTS, Connection, Target, connect_to_first, is_private, read_address, trusted_authorities
+from worker.net import (
+    PORTS,
+    Connection,
+    Target,
+    connect_to_first,
+    is_private,
+    read_address,
+    read_retry_after,
+    trusted_authorities,
+)
 
 #: seconds to connect to one address of the host, and for one POST from its first byte to the end of the response header
 CONNECT_TIMEOUT = 5.0
 PATIENCE = 15.0
 #: bytes of a response's body to read, so that the connection can be reused
 _SMALL = 64 * 1024
+#: bytes of a response's body that are kept
+_BEGINNING = 200
+#: statuses whose Retry-After is honoured
+_BUSY = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a delivery failed; `final`: do not retry."""
+    """Why a delivery failed; `final`: neither retry nor send more; `retry_after`: the wait that it asked for."""
 
     reason: str
     final: bool = False
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of a delivery. `refusal`: None on success; `text`: the beginning of the body, for people."""
+
+    refusal: Refusal | None = None
+    status: int | None = None
+    text: str = ""
 
 
 class Line:
@@ -52,28 +78,15 @@ class Line:
         if self._kept is not None:
             self._kept.close()
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Refusal | None:
-        """Deliver a body; return None on success (2xx), else the reason, without the address."""
-        status = self.status(body, headers)
-        if isinstance(status, Refusal):
-            return status
-        if 200 <= status < 300:
-            return None
-        if 300 <= status < 400:
-            advice = "redirects are not followed: set the final address in DARKROOM_NOTIFY_URLS"
-            return Refusal(f"HTTP {status}: {advice}")
-        if status == 410:
-            return Refusal("it accepts no more events (HTTP 410)", final=True)
-        return Refusal(f"HTTP {status}")
-
-    def status(self, body: bytes, headers: Mapping[str, str]) -> int | Refusal:
-        """Send a body; return the status of the response, or why there is none, without the address."""
+    def post(self, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Deliver a body; a refusal's reason is without the address, and success is 2xx."""
         try:
-            return self._answer(body, headers)
+            response = self._answer(body, headers)
         except (OSError, http.client.HTTPException) as error:
-            return Refusal(_in_words(error))
+            return Reply(Refusal(_in_words(error)))
+        return Reply(_refusal(response), response.status, response.text)
 
-    def _answer(self, body: bytes, headers: Mapping[str, str]) -> int:
+    def _answer(self, body: bytes, headers: Mapping[str, str]) -> "_Response":
         kept, self._kept = self._kept, None
         if kept is not None:
             # The peer may have closed the idle connection; a new one decides.
@@ -81,14 +94,15 @@ class Line:
                 return self._status(kept, body, headers)
         return self._status(Connection(self._target, _GUARD, _tls(), CONNECT_TIMEOUT), body, headers)
 
-    def _status(self, connection: Connection, body: bytes, headers: Mapping[str, str]) -> int:
+    def _status(self, connection: Connection, body: bytes, headers: Mapping[str, str]) -> "_Response":
         try:
             if connection.sock is None:
                 connection.connect()
             # A name with several addresses, or a slow handshake, takes nothing of the answer's time.
             deadline = time.monotonic() + PATIENCE
             response = connection.ask("POST", self._target.path, headers, body, timeout=PATIENCE, deadline=deadline)
-            is_reusable = _is_used_up(response)
+            asked_for = read_retry_after(dict(response.headers.items()))
+            text, is_reusable = _beginning(response)
         except BaseException:
             connection.close()
             raise
@@ -96,18 +110,38 @@ class Line:
             self._kept = connection
         else:
             connection.close()
-        return response.status
+        return _Response(response.status, text, asked_for)
 
 
-def _is_used_up(response: http.client.HTTPResponse) -> bool:
-    """Read a short body, so that its connection can carry another event; False where that is not worth it."""
-    if response.will_close or response.length is None or response.length > _SMALL:
-        return False
+@dataclass(frozen=True, slots=True)
+class _Response:
+    status: int
+    text: str
+    retry_after: timedelta | None
+
+
+def _refusal(response: _Response) -> Refusal | None:
+    status = response.status
+    if 200 <= status < 300:
+        return None
+    if 300 <= status < 400:
+        return Refusal(f"HTTP {status}: redirects are not followed: give the final address")
+    if status == 410:
+        return Refusal("it accepts no more events (HTTP 410)", final=True)
+    return Refusal(f"HTTP {status}", retry_after=response.retry_after if status in _BUSY else None)
+
+
+def _beginning(response: http.client.HTTPResponse) -> tuple[str, bool]:
+    """Return the beginning of the body, and whether the connection can carry another event.
+
+    A short body is read to its end for that; of any other, what came with the header.
+    """
+    is_short = not response.will_close and response.length is not None and response.length <= _SMALL
     try:
-        response.read()
+        read = response.read() if is_short else response.read1(_BEGINNING)
     except (OSError, http.client.HTTPException):
-        return False
-    return True
+        return "", False
+    return read[:_BEGINNING].decode("utf-8", "replace"), is_short
 
 
 class _Guard:

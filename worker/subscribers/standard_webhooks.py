@@ -35,9 +35,11 @@ class WebhookSigner:
         }
 
 
-def signed_request(signer: WebhookSigner, event: Mapping[str, object], now: datetime) -> tuple[bytes, dict[str, str]]:
-    """Return body and headers of one try to deliver an event."""
-    body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+def signed_request(
+    signer: WebhookSigner, event: Mapping[str, object], now: datetime, content: Mapping[str, object] | None = None
+) -> tuple[bytes, dict[str, str]]:
+    """Return body and headers of one try to deliver an event; `content`: what is sent, if not the event itself."""
+    body = json.dumps(content or event, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "Darkroom"}
     return body, headers | signer.headers(str(event["id"]), int(now.timestamp()), body)
 

@@ -1,9 +1,10 @@
-"""Subscribers from the settings: addresses for signed webhooks, and Celery tasks."""
+"""Subscribers: addresses for signed webhooks, Celery tasks, and Redis streams."""
 
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -13,15 +14,30 @@ from worker.net import is_private, read_address
 DEFAULT_QUEUE = "celery"
 
 _TASK = re.compile(r"(?P<task>[\w.:-]+)(?:@(?P<queue>[\w.:-]+))?", re.ASCII)
+_STREAM = re.compile(r"[\w.:{}-]+", re.ASCII)
+#: characters that a part of an address has if it may be a token
+_LEAST_SECRET = 8
 _PATTERN = re.compile(r"[a-z0-9_.*]+", re.ASCII)
+
+
+class Format(StrEnum):
+    """What a webhook gets: the event as it is, or a line of text for Slack, which Discord takes at `…/slack`."""
+
+    STANDARD = "standard"
+    SLACK = "slack"
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A webhook. `name` is stored and may be shown; the address is a secret, because it may contain one."""
+    """A webhook. `name` is stored and may be shown; the address is a secret, because it may contain one.
+
+    `secrets`: each signs; None where the settings have them.
+    """
 
     name: str
     url: str = field(repr=False)
+    secrets: Sequence[str] | None = field(default=None, repr=False)
+    format: Format = Format.STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +47,68 @@ class CeleryTask:
     queue: str
 
 
-Subscriber = Webhook | CeleryTask
+@dataclass(frozen=True, slots=True)
+class RedisStream:
+    """A stream. `url`: of its Redis, which may contain a password; None: REDIS_URL."""
+
+    name: str
+    stream: str
+    url: str | None = field(default=None, repr=False)
+
+
+Subscriber = Webhook | CeleryTask | RedisStream
 
 
 def webhooks(text: str) -> list[Webhook]:
     """Parse addresses, separated by commas; raises ValueError with the number of the invalid one, but no address."""
     return [_webhook(number, url) for number, url in enumerate(_parts(text), start=1)]
+
+
+def redis_stream(name: str, address: str) -> RedisStream:
+    """Parse the name of a stream, or the URL of its Redis with the name behind a #; raises ValueError."""
+    if "://" not in address:
+        url, stream = None, address
+    else:
+        url, _, stream = address.partition("#")
+        if not _is_redis(url):
+            raise ValueError("a stream with a Redis of its own is at redis://host:port/0#its-name")
+    if not _STREAM.fullmatch(stream):
+        raise ValueError("the name of a stream consists of letters, digits and . : - _ { }")
+    return RedisStream(name or f"stream:{stream}", stream, url)
+
+
+def shown_address(subscriber: Subscriber) -> str:
+    """Return where it is, without anything that may be a secret."""
+    if isinstance(subscriber, CeleryTask):
+        return f"{subscriber.task}@{subscriber.queue}"
+    if isinstance(subscriber, RedisStream):
+        return f"{_place(subscriber.url)}#{subscriber.stream}" if subscriber.url else subscriber.stream
+    return f"{_place(subscriber.url)}/…"
+
+
+def without_address(text: str, url: str) -> str:
+    """Take the parts of an address that may be secret out of a reply."""
+    parts = urlsplit(url)
+    secret = {*parts.path.split("/"), *re.split("[&=]", parts.query), parts.path, parts.query}
+    # Short ones are words that say nothing.
+    for one in sorted((one for one in secret if len(one) >= _LEAST_SECRET), key=len, reverse=True):
+        text = text.replace(one, "[redacted]")
+    return text
+
+
+def _is_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"redis", "rediss"} and bool(parts.hostname)
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}"
 
 
 def celery_tasks(text: str) -> list[CeleryTask]:

@@ -173,7 +173,8 @@ def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | Non
         note(f"{len(made)} generations submitted to {len({one.provider for one in made})} providers")
         ring(Step.DISPATCH)
         with Outage(here, sandbox), Decision(here) as decision:
-            scope = DemoScope(here, BATCH, decision)
+            scope = DemoScope.of(here, BATCH)
+            scope.decision = decision
             _follow(scope, signals, log, limit)
         receiver.wait()
         everything = ListRequest(batch=BATCH, limit=sum(scope.counts().values()), with_results=True)

@@ -119,9 +119,7 @@ class Decision:
 class DemoScope(BatchScope):
     """Done when the decision was made as well, and what follows it."""
 
-    def __init__(self, here: Services, batch: str, decision: Decision) -> None:
-        super().__init__(here.ledger, batch)
-        self._decision = decision
+    decision: Decision
 
     def is_done(self) -> bool:
-        return self._decision.is_made.is_set() and super().is_done()
+        return self.decision.is_made.is_set() and super().is_done()

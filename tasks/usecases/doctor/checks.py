@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from tasks.durations import duration
+from tasks.subscriptions import subscriptions_of
 from tasks.usecases.assumed_prices import assumed_at
 from tasks.usecases.clocks import broker_error, complaint
 from tasks.usecases.doctor.accounts import examine_notices, examine_others, is_set_up, key_checks, require_a_provider
@@ -39,7 +40,6 @@ from worker.net import TimedConnection, TimedTlsConnection, is_public, read_addr
 from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.settings import Settings, env_file_warnings, misspelt_settings, redis_client
-from worker.subscribers import is_wanted, patterns
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3
@@ -323,8 +323,17 @@ def _overdue(here: Services) -> Iterator[Finding]:
 
 def _subscribers(here: Services) -> Iterator[Finding]:
     now = here.clock()
-    wanted = partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
-    for one in here.ledger.events.failing_subscribers(wanted):
+    known = subscriptions_of(here.ledger, here.settings)
+
+    def is_wanted(subscriber: str, event_type: str) -> bool:
+        return subscriber not in known or known[subscriber].wanted.is_wanted(event_type)
+
+    for row in here.ledger.events.known_subscribers():
+        if row.disabled_at is not None:
+            advice = f"`darkroom subscriber enable {row.name}` continues where it stopped"
+            message = f"{row.name} was disabled {duration(now - row.disabled_at)} ago: {row.disabled_reason}; {advice}"
+            yield Finding("subscribers", Verdict.WARN, message)
+    for one in here.ledger.events.failing_subscribers(is_wanted):
         waiting = "1 event waits" if one.waiting == 1 else f"{one.waiting} events wait"
         failed = "its last try failed" if one.failures == 1 else f"its last {one.failures} tries failed"
         again = f"in {duration(one.tried_at - now)}" if one.tried_at and one.tried_at > now else "now"

@@ -315,6 +315,16 @@ class ProviderCircuitOpened(Part):
     until: Annotated[datetime, _text("When it is probed.", "2026-11-21T12:00:30.000Z")]
 
 
+class SubscriberDisabled(Part):
+    """A subscriber gets no more events: it answered with 410, or has failed for five days. It is not sent to itself."""
+
+    subscriber: Annotated[str, _text("Its name.", "shop.example.com-1f3b6c90")]
+    reason: Annotated[str, _text("Why.", "no delivery has succeeded for 5 days: HTTP 503")]
+    failing_since: Annotated[
+        datetime | None, _text("Since when no delivery has succeeded.", "2026-11-16T12:00:00+00:00")
+    ] = None
+
+
 class SubmissionsPaused(Part):
     """Submissions are paused: the ledger may have been restored from a backup."""
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from tasks.usecases.services import LedgerServices
 from worker.embedded import folder_errors, read_values, write_private
 from worker.errors import RequestInvalid
-from worker.subscribers import Line, Refusal, Webhook, WebhookSigner, signed_request, webhooks
+from worker.subscribers import Line, Reply, Webhook, WebhookSigner, signed_request, webhooks
 
 #: in the data folder
 SECRET_FILE = "listen.json"  # noqa: S105  the name of a file
@@ -26,10 +26,8 @@ class Answer:
     error: str | None
 
     @classmethod
-    def to(cls, status: int | Refusal) -> Self:
-        if isinstance(status, Refusal):
-            return cls(None, status.reason)
-        return cls(status, None if 200 <= status < 300 else f"HTTP {status}")
+    def of(cls, reply: Reply) -> Self:
+        return cls(reply.status, reply.refusal.reason if reply.refusal else None)
 
 
 class Forwarder:
@@ -51,7 +49,7 @@ class Forwarder:
         self._line.__exit__(kind, error, trace)
 
     def send(self, document: Mapping[str, Any]) -> Answer:
-        return Answer.to(self._line.status(*signed_request(self._signer, document, self._clock())))
+        return Answer.of(self._line.post(*signed_request(self._signer, document, self._clock())))
 
 
 def listen_secret(data: Path) -> str:

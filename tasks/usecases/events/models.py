@@ -117,6 +117,9 @@ class ProviderResumedEvent(Event[Literal["provider.resumed"], of.ProviderResumed
 class ProviderCircuitOpenedEvent(Event[Literal["provider.circuit_opened"], of.ProviderCircuitOpened]): ...
 
 
+class SubscriberDisabledEvent(Event[Literal["subscriber.disabled"], of.SubscriberDisabled]): ...
+
+
 class SubmissionsPausedEvent(Event[Literal["submissions.paused"], of.SubmissionsPaused]): ...
 
 
@@ -149,6 +152,7 @@ AnyEvent = Annotated[
     | ProviderPausedEvent
     | ProviderResumedEvent
     | ProviderCircuitOpenedEvent
+    | SubscriberDisabledEvent
     | SubmissionsPausedEvent
     | SubmissionsResumedEvent,
     Field(discriminator="type"),

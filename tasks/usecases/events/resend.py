@@ -1,15 +1,15 @@
 """Events that subscribers get again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
+from tasks.subscriptions import subscriptions_of
 from tasks.usecases.events.log import EventSelection, filter_of, position_of
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound, RequestInvalid
-from worker.ledger.events import Resent
+from worker.ledger.events import DeliveryFilter, Resent
 from worker.steps import Step
-from worker.subscribers import is_wanted, patterns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +45,22 @@ def resend(here: LedgerServices, request: ResendRequest) -> ResendResult:
     if request.since is None:
         numbers: Sequence[int] = [position_of(here, one) for one in request.ids]
     else:
-        wanted = EventSelection(since=request.since)
-        kinds = patterns(here.settings.darkroom_notify_events)
-        of_theirs = replace(filter_of(here, wanted), is_wanted=lambda kind: is_wanted(kind, kinds))
-        numbers = here.ledger.events.newest_ids(of_theirs)
-    names = subscriber_names(here, request.subscriber)
-    found = {name: here.ledger.events.resend(name, numbers) for name in names}
+        numbers = here.ledger.events.newest_ids(filter_of(here, EventSelection(since=request.since)))
+    known = subscriptions_of(here.ledger, here.settings)
+    # A person who names both knows that it gets something else otherwise.
+    anything = bool(request.ids and request.subscriber)
+    found = {
+        name: here.ledger.events.resend(name, numbers, DeliveryFilter() if anything else known[name].wanted)
+        for name in subscriber_names(here, request.subscriber)
+    }
     return ResendResult(found, (Step.NOTIFY,) if any(one.resent for one in found.values()) else ())
 
 
 def subscriber_names(here: LedgerServices, name: str | None) -> Sequence[str]:
     """Return the names of all subscribers, or this one. Raises NotFound if it does not exist, or none does."""
-    known = [one.name for one in here.settings.subscribers]
+    known = list(subscriptions_of(here.ledger, here.settings))
     if not known:
-        raise NotFound("there is no subscriber: set DARKROOM_NOTIFY_URLS or DARKROOM_NOTIFY_TASKS")
+        raise NotFound("there is no subscriber: `darkroom subscriber add` one, or set DARKROOM_NOTIFY_URLS or _TASKS")
     if name is not None and name not in known:
         raise NotFound(f"there is no subscriber {name!r}; there are: {', '.join(known)}")
     return known if name is None else [name]

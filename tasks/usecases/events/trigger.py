@@ -7,6 +7,7 @@ from secrets import token_hex
 from typing import Any
 
 from tasks.delivering import sending_to
+from tasks.subscriptions import subscriptions_of
 from tasks.usecases.events.forward import Answer, Forwarder
 from tasks.usecases.events.published import EVENTS, example_of
 from tasks.usecases.events.resend import subscriber_names
@@ -44,19 +45,21 @@ def trigger(here: LedgerServices, request: TriggerRequest) -> Iterator[Triggered
 
     Raises NotFound for an unknown subscriber, RequestInvalid for an unusable address.
     """
-    event = _example(here, request.type)
+    event = example(here, request.type)
     if request.to is not None:
         with Forwarder(here, request.to) as forwarder:
             yield Triggered("the address", event, forwarder.send(event), forwarder.secret)
         return
     names = subscriber_names(here, request.subscriber)
-    for subscriber in (one for one in here.settings.subscribers if one.name in names):
+    known = subscriptions_of(here.ledger, here.settings)
+    for name in names:
         with ExitStack() as stack:
-            refusal = stack.enter_context(sending_to(subscriber, here.settings, here.clock))(event)
-        yield Triggered(subscriber.name, event, Answer(None, refusal.reason if refusal else None))
+            reply = stack.enter_context(sending_to(known[name].subscriber, here.settings, here.clock))(event)
+        yield Triggered(name, event, Answer.of(reply))
 
 
-def _example(here: LedgerServices, event_type: str) -> dict[str, Any]:
+def example(here: LedgerServices, event_type: str) -> dict[str, Any]:
+    """Return an example of an event, as of now and marked as a test."""
     timestamp = here.clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
-    example = {**example_of(event_type), "id": f"evt_test_{token_hex(8)}", "timestamp": timestamp}
-    return {"test": True, **example}
+    made = {**example_of(event_type), "id": f"evt_test_{token_hex(8)}", "timestamp": timestamp}
+    return {"test": True, **made}

@@ -51,9 +51,16 @@ from tasks.usecases.views.reports import (
     of_upgraded,
     of_verification,
 )
+from tasks.usecases.views.subscribers import (
+    of_added_subscriber,
+    of_shown_subscriber,
+    of_subscriber,
+    of_tested_subscriber,
+)
 
 __all__ = [
     "of_action",
+    "of_added_subscriber",
     "of_answer",
     "of_approval",
     "of_approved",
@@ -94,10 +101,13 @@ __all__ = [
     "of_resumed",
     "of_risky_asset",
     "of_seen",
+    "of_shown_subscriber",
     "of_spending",
     "of_steered",
     "of_story",
     "of_submitted",
+    "of_subscriber",
+    "of_tested_subscriber",
     "of_token",
     "of_unconfirmed",
     "of_unread_callback",

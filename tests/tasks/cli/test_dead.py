@@ -13,7 +13,7 @@ from worker.errors import CallbackUnreadable
 from worker.generation import Accepted, Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Stored
-from worker.ledger.events import Handed
+from worker.ledger.events import DeliveryFilter, Handed
 from worker.ledger.generations import short_id
 from worker.ledger.outcome import Delivery, News
 
@@ -82,7 +82,7 @@ def undelivered(ledger: Ledger) -> str:
     """The newest event, which its subscriber wants no more."""
     ledger.events.register_subscribers(["billing.on_event"])
     (claim,) = ledger.events.claim(["billing.on_event"], 1, MINUTE)
-    ledger.events.enqueue_new(claim, lambda _: True)
+    ledger.events.enqueue_new(claim, DeliveryFilter())
     delivery = ledger.events.record_and_claim_next(claim, MINUTE)
     assert delivery is not None
     refused = Handed(delivery, f"it answers with {stories.LINK}", final=True)

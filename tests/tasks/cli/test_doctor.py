@@ -30,7 +30,7 @@ from worker.errors import AccountBlocked, ConfigurationError, NotTaken, Uncertai
 from worker.ledger import Ledger
 from worker.ledger.database import REVISION, system_clock
 from worker.ledger.database.server_clock import ServerClock
-from worker.ledger.events import Handed
+from worker.ledger.events import DeliveryFilter, Handed
 from worker.ledger.maintenance import STOPPED
 from worker.settings import ENV_FILE_READ
 from worker.subscribers.subscribers import webhooks
@@ -492,7 +492,7 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
     stories.submitted(ledger)
     assert "subscribers" not in findings(darkroom)
     (claim,) = ledger.events.claim([webhook.name], 1, stories.MINUTE)
-    ledger.events.enqueue_new(claim, lambda _: True)
+    ledger.events.enqueue_new(claim, DeliveryFilter())
     delivery = ledger.events.record_and_claim_next(claim, stories.MINUTE)
     assert delivery is not None
     ledger.events.record_and_claim_next(claim, stories.MINUTE, Handed(delivery, "HTTP 503"))

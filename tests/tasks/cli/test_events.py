@@ -18,7 +18,7 @@ from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.subscribers.test_standard_webhooks import SECRET, verify
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
-from worker.ledger.events import Handed
+from worker.ledger.events import DeliveryFilter, Handed
 
 FLOW = ["generation.submitted", "generation.succeeded", "asset.archived", "generation.archived"]
 LEASE = timedelta(minutes=1)
@@ -49,7 +49,7 @@ def told(ledger: Ledger, name: str) -> list[str]:
     claims = ledger.events.claim([name], 1, LEASE)
     found: list[str] = []
     for claim in claims:
-        ledger.events.enqueue_new(claim, lambda _: True)
+        ledger.events.enqueue_new(claim, DeliveryFilter())
         delivery = ledger.events.record_and_claim_next(claim, LEASE)
         while delivery is not None:
             found.append(delivery.public_id)
@@ -333,7 +333,7 @@ def test_a_receiver_that_refuses_makes_it_fail(darkroom: Darkroom, receiver: Sub
     ("arguments", "code", "sentence"),
     [
         (["generation.fail"], 2, "there is no event 'generation.fail'; there are: generation.submitted, "),
-        (["asset.expired"], 1, "there is no subscriber: set DARKROOM_NOTIFY_URLS or DARKROOM_NOTIFY_TASKS"),
+        (["asset.expired"], 1, "there is no subscriber: `darkroom subscriber add` one, or set DARKROOM_NOTIFY_URLS"),
         (["asset.expired", "--to", "http://127.0.0.1/", "--subscriber", "x"], 2, "give either --to or --subscriber"),
     ],
 )

@@ -54,6 +54,8 @@ def test_it_is_served_as_it_is_made(document: dict[str, Any]) -> None:
 def test_it_describes_every_path_that_is_served(document: dict[str, Any]) -> None:
     app = create_app(Services(Settings(database_url="sqlite:////nowhere/ledger.sqlite3")))
     served = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) for rule in app.url_map.iter_rules()}
+    # For people, and under links alone.
+    served = {path for path in served if not path.startswith("/approvals/")}
     assert served - {"/livez", "/readyz", "/v1/openapi.json"} == set(document["paths"])
 
 
@@ -107,7 +109,7 @@ def test_no_title_is_only_the_name_once_more(document: dict[str, Any]) -> None:
 def test_every_code_of_a_problem_is_explained() -> None:
     source = "\n".join(path.read_text("utf-8") for path in Path(webhook.api.__file__).parent.rglob("*.py"))
     raised = set(re.findall(r'code="(\w+)"', source)) | {code for _, _, code in STATUS} | {"internal"}
-    assert raised | OF_HTTP <= set(CODES)
+    assert raised | OF_HTTP == set(CODES)
 
 
 def test_the_committed_document_and_the_tables_of_its_page_are_up_to_date(document: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from worker.ledger.approvals import ApprovalState
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
-from worker.ledger.events import Handed, NotifyClaim
+from worker.ledger.events import DeliveryFilter, Handed, NewSubscriber, NotifyClaim
 from worker.ledger.generations import FileBatch, NewApproval, NewGeneration, Orphan, dedupe_of_step
 from worker.ledger.inputs import InputFile
 from worker.ledger.outcome import News, StoredCallback
@@ -125,7 +125,6 @@ class Process:
         claims: list[Claim] = []
         while self.ledger.maintenance.is_due("dispatch") or self.ledger.maintenance.is_due("submit"):
             self.repeat("dispatch.run", PROVIDER, PLENTY, NO_CAP)
-            self.repeat("dispatch.run_tests", PROVIDER, PLENTY)
             try:
                 claims += self.do("submissions.claim", 9, LEASE)
             except LedgerUnavailable:
@@ -216,7 +215,7 @@ class Process:
             if event is not None:
                 handed = Handed(event, error, final=error is not None)
                 self.told |= set() if error else {event.event_id}
-            elif not self.do("events.enqueue_new", claim, lambda _: True):
+            elif not self.do("events.enqueue_new", claim, DeliveryFilter()):
                 break
         self.do("events.release", claim)
 
@@ -327,7 +326,7 @@ def people_decide(process: Process) -> None:
     while not (dead := process.ledger.events.dead(9)):
         process.notify(error="410")
     process.command("events.replay", dead[0].event_id, SHOP)
-    process.command("events.resend", SHOP, [dead[0].event_id])
+    process.command("events.resend", SHOP, [dead[0].event_id], DeliveryFilter())
     process.notify()
 
 
@@ -392,17 +391,6 @@ def files_are_handed_in(process: Process) -> None:
     process.repeat("inputs.prune", process.clock() - timedelta(days=30))
 
 
-def a_test_goes_its_way(process: Process) -> None:
-    """It is sent once, like all that is paid for, and costs nothing."""
-    process.repeat("events.register_subscribers", [SHOP])
-    process.repeat("generations.create", [new("fox", key="a", is_test=True), new("owl", key="a")])
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
-    process.archive()
-    process.notify()
-
-
 def a_batch_is_steered(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
     wanted = [new("fox", key="a"), new("owl", key="b", follow_up=("upscale1",))]
@@ -423,6 +411,23 @@ def a_batch_is_steered(process: Process) -> None:
     process.archive()
     process.describe()
     process.notify()
+
+
+def subscribers_come_and_go(process: Process) -> None:
+    new_one = NewSubscriber(
+        name=SHOP, kind="webhook", address="https://shop.test/", secrets=["whsec_old"], created_by="me"
+    )
+    process.command("events.add_subscriber", new_one)
+    process.repeat("events.register_subscribers", [])
+    process.repeat("generations.create", [new("fox", key="a")])
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.command("events.change_secrets", SHOP, ["whsec_new", "whsec_old"])
+    process.archive()
+    process.notify()
+    process.command("events.enable_subscriber", SHOP)
+    process.command("events.remove_subscriber", SHOP)
 
 
 def a_program_uses_the_api(process: Process) -> None:
@@ -467,39 +472,6 @@ def a_program_asks(process: Process) -> None:
     process.repeat("access.forget_request", refused)
     process.clock.advance(days=40)
     process.repeat("maintenance.prune_idempotency_keys", process.clock() - timedelta(days=30))
-
-
-def somebody_picks(process: Process) -> None:
-    """A person, and a task of another application; what nobody has picked goes with its batch."""
-    process.repeat("events.register_subscribers", [SHOP])
-    step = Step(id="best", do="upscale", pick=Pick(chooser=Chooser.PERSON), timeout=timedelta(days=3))
-    recipe = Recipe(name="shop", steps=(step,), max_depth=3, max_fan_out=8)
-    wanted = [new(prompt, key=prompt, recipe=recipe) for prompt in ("fox", "owl", "cat")]
-    process.repeat("generations.create", wanted, "animals")
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
-    process.archive()
-    while due := process.ledger.generations.due_steps(9):
-        for one in due:
-            asked = NewApproval(step="best", images=(1, 2), timeout=timedelta(days=3), task="shop.pick", queue="search")
-            waiting = [asked] if one.moment is After.ARCHIVED else []
-            process.try_once("generations.create_follow_ups", one.generation, [], [], waiting, moment=one.moment)
-    for approval in process.ledger.approvals.unsent(9):
-        # It is sent again by the next task.
-        process.try_once("approvals.note_sent", approval.id)
-    fox, owl, _ = process.ledger.approvals.pending(9)
-    (parent,) = process.ledger.generations.get([fox.generation_id])
-    child = new("fox, larger", parent_id=parent.id, batch_id=parent.batch_id, recipe=recipe, step="best")
-    to = ApprovalState.DECIDED
-    process.repeat("approvals.decide", fox, to, parent=parent, picked=[2], by="ada", why="", children=[child])
-    (parent,) = process.ledger.generations.get([owl.generation_id])
-    process.repeat("approvals.decide", owl, ApprovalState.REJECTED, parent=parent, picked=[], by="ada", why="blurred")
-    process.command("generations.cancel", [one.id for one in process.ledger.generations.page() if one.parent_id])
-    process.command("approvals.withdraw", str(parent.batch_id), "batch cancel")
-    process.describe()
-    process.notify()
-    assert [one.state for one in map(process.ledger.approvals.get, (fox.id, owl.id))] == ["decided", "rejected"]
 
 
 FOLLOWED = Recipe(
@@ -563,8 +535,8 @@ def a_recipe_is_followed(process: Process) -> None:
 
 STORIES = (
     a_recipe_is_followed,
-    somebody_picks,
     a_program_uses_the_api,
+    subscribers_come_and_go,
     a_batch_goes_its_way,
     people_decide,
     a_ledger_is_restored,
@@ -572,5 +544,4 @@ STORIES = (
     files_are_handed_in,
     a_batch_is_steered,
     a_program_asks,
-    a_test_goes_its_way,
 )

@@ -30,6 +30,11 @@ _ADDED = {
 }
 _COLUMNS = {
     "batches": ("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
+    "subscribers": (
+        *("kind", "address", "format", "queue", "batch", "provider", "created_by", "disabled_reason"),
+        *("secrets", "types", "labels", "created_at", "disabled_at", "failing_since"),
+    ),
+    "deliveries": ("replies",),
     "generations": (
         *("recipe", "recipe_name", "step", "followed_failure_at", "followed_success_at", "followed_archive_at"),
         *("input", "row_number", "row_sha256", "row_version", "providers", "provider_changes", "held_label"),

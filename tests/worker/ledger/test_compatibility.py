@@ -18,7 +18,7 @@ from worker.errors import VersionTooOld
 from worker.generation import State
 from worker.ledger import Ledger, migrations
 from worker.ledger.database import REVISION, compatibility, oldest_code
-from worker.ledger.events import Handed
+from worker.ledger.events import DeliveryFilter, Handed
 from worker.ledger.schema import metadata
 from worker.ledger.submission import Claim, Submitted
 from worker.runtime.draining import drain
@@ -144,7 +144,7 @@ def test_a_delivery_under_way_is_noted_and_the_next_is_left_to_others(ledger: Le
     ledger.events.register_subscribers([SHOP])
     submitted(ledger, 2)
     (claim,) = ledger.events.claim([SHOP], 1, LEASE)
-    ledger.events.enqueue_new(claim, lambda _: True)
+    ledger.events.enqueue_new(claim, DeliveryFilter())
     first = ledger.events.record_and_claim_next(claim, LEASE)
     assert first
     with too_old(ledger):

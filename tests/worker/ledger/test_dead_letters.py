@@ -6,7 +6,7 @@ from tests.factories import LEASE, delivery, submitted
 from worker.errors import CallbackUnreadable, NotFound
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
-from worker.ledger.events import Handed
+from worker.ledger.events import DeliveryFilter, Handed
 from worker.ledger.outcome import News
 
 SOMEBODY = Person("ada on desk", "a scanner sent it \x00 %s {}")
@@ -23,7 +23,7 @@ def set_aside(ledger: Ledger, attempt_id: str) -> int:
 
 def refused(ledger: Ledger, name: str, error: str = "no more") -> int:
     (mine,) = ledger.events.claim([name], 1, LEASE)
-    ledger.events.enqueue_new(mine, lambda _: True)
+    ledger.events.enqueue_new(mine, DeliveryFilter())
     handed = ledger.events.record_and_claim_next(mine, LEASE)
     assert handed is not None
     ledger.events.record_and_claim_next(mine, LEASE, Handed(handed, error, final=True))

@@ -32,7 +32,7 @@ from worker.failures import category_of
 from worker.ledger import Ledger
 from worker.ledger.changes import _EVENT_OF_STATE, _TOLD_WITH_REASON, Changes, Person
 from worker.ledger.dispatch.pacing import FAILURES
-from worker.ledger.events import EventFilter, Handed, RecordedEvent
+from worker.ledger.events import DeliveryFilter, EventFilter, Handed, RecordedEvent
 from worker.ledger.submission import Decision, Submitted
 
 EVERY = EventFilter()
@@ -283,7 +283,7 @@ def test_what_was_delivered_is_delivered_again_in_its_order_and_under_its_id(sub
     before = {one.type: one.public_id for one in deliver(subscribed, mine)}
     third, first = numbers(subscribed)[2], numbers(subscribed)[0]
     happen(subscribed, "four")
-    assert subscribed.events.resend("a", [third, first]).resent == 2
+    assert subscribed.events.resend("a", [third, first], DeliveryFilter()).resent == 2
     assert subscribed.maintenance.is_due("notify")
     (mine,) = claim(subscribed)
     again = deliver(subscribed, mine)
@@ -295,8 +295,8 @@ def test_what_was_delivered_is_delivered_again_in_its_order_and_under_its_id(sub
 def test_to_send_again_twice_is_to_send_again_once(subscribed: Ledger):
     happen(subscribed, "one")
     deliver_all(subscribed)
-    assert subscribed.events.resend("a", numbers(subscribed)).resent == 1
-    again = subscribed.events.resend("a", numbers(subscribed))
+    assert subscribed.events.resend("a", numbers(subscribed), DeliveryFilter()).resent == 1
+    again = subscribed.events.resend("a", numbers(subscribed), DeliveryFilter())
     assert (again.resent, again.waiting) == (0, 1)
     assert deliver_all(subscribed) == ["one"]
     assert deliver_all(subscribed) == []
@@ -305,13 +305,13 @@ def test_to_send_again_twice_is_to_send_again_once(subscribed: Ledger):
 def test_an_event_that_it_never_got_is_delivered(subscribed: Ledger):
     happen(subscribed, "one", "two")
     assert deliver_all(subscribed, wanted=lambda kind: kind == "two") == ["two"]
-    assert subscribed.events.resend("a", numbers(subscribed)[:1]).resent == 1
+    assert subscribed.events.resend("a", numbers(subscribed)[:1], DeliveryFilter()).resent == 1
     assert deliver_all(subscribed) == ["one"]
 
 
 def test_what_is_not_enqueued_yet_keeps_its_turn(subscribed: Ledger):
     happen(subscribed, "one", "two")
-    again = subscribed.events.resend("a", numbers(subscribed)[1:])
+    again = subscribed.events.resend("a", numbers(subscribed)[1:], DeliveryFilter())
     assert (again.resent, again.waiting) == (0, 1)
     assert deliver_all(subscribed) == ["one", "two"]
 
@@ -319,12 +319,12 @@ def test_what_is_not_enqueued_yet_keeps_its_turn(subscribed: Ledger):
 def test_a_worker_that_comes_back_late_does_not_answer_for_what_is_sent_again(subscribed: Ledger, clock: FakeClock):
     happen(subscribed, "one")
     (late,) = claim(subscribed)
-    subscribed.events.enqueue_new(late, lambda _: True)
+    subscribed.events.enqueue_new(late, DeliveryFilter())
     delivery = subscribed.events.record_and_claim_next(late, LEASE)
     assert delivery is not None
     clock.advance(LEASE.total_seconds() + 1)
     assert deliver_all(subscribed) == ["one"]
-    subscribed.events.resend("a", [delivery.event_id])
+    subscribed.events.resend("a", [delivery.event_id], DeliveryFilter())
     subscribed.events.record_and_claim_next(late, LEASE, Handed(delivery), more=False)
     assert deliver_all(subscribed) == ["one"]
 
@@ -334,7 +334,7 @@ def test_sending_again_ends_the_pause_of_a_subscriber_that_failed(subscribed: Le
     (mine,) = claim(subscribed)
     deliver(subscribed, mine, lambda one: "HTTP 503" if one.type == "two" else None)
     assert claim(subscribed) == []
-    subscribed.events.resend("a", numbers(subscribed)[:1])
+    subscribed.events.resend("a", numbers(subscribed)[:1], DeliveryFilter())
     assert deliver_all(subscribed) == ["one"]
 
 
@@ -351,13 +351,13 @@ def test_nothing_is_sent_to_a_subscriber_that_is_unknown_or_has_left(subscribed:
     subscribed.events.register_subscribers([])
     for name in ("a", "b"):
         with pytest.raises(NotFound, match=f"no events are delivered to '{name}'"):
-            subscribed.events.resend(name, numbers(subscribed))
+            subscribed.events.resend(name, numbers(subscribed), DeliveryFilter())
 
 
 def test_an_event_that_does_not_exist_is_left_out(subscribed: Ledger):
     happen(subscribed, "one")
     deliver_all(subscribed)
-    again = subscribed.events.resend("a", [*numbers(subscribed), 99_999])
+    again = subscribed.events.resend("a", [*numbers(subscribed), 99_999], DeliveryFilter())
     assert (again.resent, again.waiting) == (1, 0)
 
 

@@ -17,7 +17,7 @@ from worker.generation import Accepted, GenerationRequest, Link, Operation, Outc
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
 from worker.ledger.dispatch import Limits
-from worker.ledger.events import Handed
+from worker.ledger.events import DeliveryFilter, Handed
 from worker.ledger.generations import NewGeneration
 from worker.ledger.maintenance import ledger_size
 from worker.ledger.outcome import Delivery, News, StoredCallback
@@ -108,7 +108,7 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     (mine,) = ledger.events.claim([SHOP], 1, LEASE)
     handed = None
     while (event := ledger.events.record_and_claim_next(mine, LEASE, handed)) or ledger.events.enqueue_new(
-        mine, lambda _: True
+        mine, DeliveryFilter()
     ):
         handed = Handed(event) if event else None
     ledger.events.release(mine)

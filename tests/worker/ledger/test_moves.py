@@ -18,6 +18,7 @@ from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, Asse
 from worker.ledger import Ledger
 from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes
+from worker.ledger.events import DeliveryFilter
 from worker.ledger.events.states import DELIVERIES
 from worker.ledger.moves import Machine
 from worker.ledger.outcome import VERDICTS
@@ -51,7 +52,7 @@ def a_delivery(ledger: Ledger) -> dict[str, Any]:
     ledger.events.register_subscribers(["shop"])
     submitted(ledger)
     (claim,) = ledger.events.claim(["shop"], 1, LEASE)
-    assert ledger.events.enqueue_new(claim, lambda _: True)
+    assert ledger.events.enqueue_new(claim, DeliveryFilter())
     delivery = ledger.events.record_and_claim_next(claim, LEASE)
     assert delivery is not None
     return {"subscriber": "shop", "event_id": delivery.event_id}

@@ -14,8 +14,9 @@ from tests.clock import FakeClock
 from tests.factories import archived, at_once, flat, new
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
-from worker.ledger.events import WAITS, EventDelivery, Handed, NotifyClaim, Troubled
-from worker.ledger.events.deliveries import FIRST_LOOK, pause_after, retry_wait
+from worker.ledger.events import WAITS, DeliveryFilter, EventDelivery, Handed, NotifyClaim, Troubled
+from worker.ledger.events.deliveries import pause_after, retry_wait
+from worker.ledger.events.registry import FIRST_LOOK
 
 LEASE = timedelta(seconds=45)
 REFUSED = "HTTP 503"
@@ -49,7 +50,7 @@ def deliver(
         if delivery is not None:
             tried.append(delivery)
             handed = Handed(delivery, take(delivery))
-        elif not ledger.events.enqueue_new(mine, wanted):
+        elif not ledger.events.enqueue_new(mine, DeliveryFilter(is_wanted=wanted)):
             ledger.events.release(mine)
             return tried
 
@@ -168,7 +169,7 @@ def test_one_worker_at_a_time_delivers_to_a_subscriber(ledger: Ledger):
 def test_what_a_dead_worker_had_in_hand_is_delivered_again(ledger: Ledger, clock: FakeClock):
     happen(ledger, "one", "two")
     (lost,) = claim(ledger)
-    ledger.events.enqueue_new(lost, lambda _: True)
+    ledger.events.enqueue_new(lost, DeliveryFilter())
     in_hand = ledger.events.record_and_claim_next(lost, LEASE)
     assert in_hand is not None
     assert claim(ledger) == []
@@ -181,13 +182,13 @@ def test_what_a_dead_worker_had_in_hand_is_delivered_again(ledger: Ledger, clock
 def test_who_lost_the_lease_takes_nothing_more_and_spoils_nothing(ledger: Ledger, clock: FakeClock):
     happen(ledger, "one", "two", "three")
     (late,) = claim(ledger)
-    ledger.events.enqueue_new(late, lambda _: True)
+    ledger.events.enqueue_new(late, DeliveryFilter())
     one = ledger.events.record_and_claim_next(late, LEASE)
     assert one is not None
     clock.advance(46)
     (mine,) = claim(ledger)
     assert ledger.events.record_and_claim_next(late, LEASE, Handed(one, REFUSED)) is None
-    assert ledger.events.enqueue_new(late, lambda _: True) == 0
+    assert ledger.events.enqueue_new(late, DeliveryFilter()) == 0
     ledger.events.release(late)
     assert claim(ledger) == []
     assert [again.type for again in deliver(ledger, mine)] == ["one", "two", "three"]
@@ -196,7 +197,7 @@ def test_who_lost_the_lease_takes_nothing_more_and_spoils_nothing(ledger: Ledger
 def test_what_was_taken_is_noted_even_when_the_lease_is_lost(ledger: Ledger, clock: FakeClock):
     happen(ledger, "one", "two")
     (late,) = claim(ledger)
-    ledger.events.enqueue_new(late, lambda _: True)
+    ledger.events.enqueue_new(late, DeliveryFilter())
     one = ledger.events.record_and_claim_next(late, LEASE)
     assert one is not None
     clock.advance(46)
@@ -264,7 +265,10 @@ def test_a_subscriber_that_is_away_for_hours_costs_few_tries_and_misses_nothing(
     ledger.close()
 
 
-def test_after_ten_tries_it_is_a_dead_letter_with_the_last_reason(ledger: Ledger, clock: FakeClock):
+def test_after_ten_tries_it_is_a_dead_letter_with_the_last_reason(
+    ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.ledger.events.deliveries.JITTER", 0)
     happen(ledger, "one")
     for wait in WAITS:
         assert deliver_all(ledger, take=lambda _: REFUSED) == ["one"]
@@ -282,7 +286,7 @@ def test_after_ten_tries_it_is_a_dead_letter_with_the_last_reason(ledger: Ledger
 def test_who_wants_no_more_is_not_tried_again(ledger: Ledger):
     happen(ledger, "one")
     (mine,) = claim(ledger)
-    ledger.events.enqueue_new(mine, lambda _: True)
+    ledger.events.enqueue_new(mine, DeliveryFilter())
     delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
     ledger.events.record_and_claim_next(
@@ -295,7 +299,7 @@ def test_an_event_that_ends_its_worker_each_time_is_given_up_as_well(ledger: Led
     happen(ledger, "deadly", "one")
     for _ in range(11):
         (mine,) = claim(ledger)
-        ledger.events.enqueue_new(mine, lambda _: True)
+        ledger.events.enqueue_new(mine, DeliveryFilter())
         delivery = ledger.events.record_and_claim_next(mine, LEASE)
         clock.advance(46)
     assert delivery is not None
@@ -413,7 +417,7 @@ def test_the_waits_last_for_half_a_day_to_a_day():
 
 
 def troubled(ledger: Ledger) -> list[Troubled]:
-    return ledger.events.failing_subscribers(lambda kind: kind != "unwanted")
+    return ledger.events.failing_subscribers(lambda _, kind: kind != "unwanted")
 
 
 def test_a_subscriber_in_trouble_is_known_with_all_that_waits_for_it(ledger: Ledger, clock: FakeClock):
@@ -464,7 +468,7 @@ def test_when_only_one_that_failed_waits_it_is_tried_after_its_own_wait(ledger: 
 def test_who_wants_no_more_is_in_trouble_only_while_something_waits(ledger: Ledger):
     happen(ledger, "one")
     (mine,) = claim(ledger)
-    ledger.events.enqueue_new(mine, lambda _: True)
+    ledger.events.enqueue_new(mine, DeliveryFilter())
     delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
     ledger.events.record_and_claim_next(

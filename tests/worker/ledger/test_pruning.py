@@ -11,7 +11,7 @@ from tests.factories import LEASE, archived, delivery, submitted, succeeded, suc
 from worker.errors import CallbackUnreadable
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
-from worker.ledger.events import Handed
+from worker.ledger.events import DeliveryFilter, Handed
 from worker.ledger.maintenance import ledger_size, pruning
 from worker.ledger.outcome import News
 from worker.ledger.schema import assets, attempts, callbacks, events, generations, transitions
@@ -87,7 +87,7 @@ def tell(ledger: Ledger, *names: str, error: str | None = None, most: int = 999)
             if event is not None:
                 told += 1
                 handed = Handed(event, error, final=error is not None)
-            elif told >= most or not ledger.events.enqueue_new(claim, lambda _: True):
+            elif told >= most or not ledger.events.enqueue_new(claim, DeliveryFilter()):
                 break
         ledger.events.release(claim)
     return told
@@ -98,7 +98,7 @@ def line_up(ledger: Ledger) -> None:
     tell(ledger, "shop")
     archived(ledger)
     (claim,) = ledger.events.claim(["shop"], 9, LEASE)
-    ledger.events.enqueue_new(claim, lambda _: True)
+    ledger.events.enqueue_new(claim, DeliveryFilter())
     ledger.events.release(claim)
 
 

@@ -194,7 +194,7 @@ def test_a_forbidden_address_in_a_link_is_refused_before_the_proxy_is_asked(prox
 def test_a_webhook_goes_through_the_proxy(proxy, place, scheme):
     server = place(reply(204, b""), plain=scheme == "http")
     with Line(f"{scheme}://vendor.test/hook?key=k") as line:
-        assert line.post(b"{}", {"webhook-id": "evt_1"}) is None
+        assert line.post(b"{}", {"webhook-id": "evt_1"}).refusal is None
     assert BASIC in proxy.heads[0]
     assert server.requests[0].startswith(b"POST /hook?key=k HTTP/1.1\r\nHost: vendor.test\r\n")
     assert b"proxy" not in server.requests[0].lower()
@@ -203,7 +203,7 @@ def test_a_webhook_goes_through_the_proxy(proxy, place, scheme):
 def test_a_proxy_that_refuses_is_told_as_such(proxy):
     proxy.answer = b"HTTP/1.1 407 Who?\r\n\r\n"
     with Line("https://vendor.test/hook") as line:
-        refusal = line.post(b"{}", {})
+        refusal = line.post(b"{}", {}).refusal
     assert refusal is not None
     assert f"the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) refuses a tunnel" in refusal.reason
     assert not refusal.final
@@ -212,7 +212,7 @@ def test_a_proxy_that_refuses_is_told_as_such(proxy):
 def test_a_plain_webhook_to_a_public_address_is_not_handed_to_a_proxy_either(proxy, monkeypatch):
     monkeypatch.setattr(posting.socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("8.8.8.8", 80))])
     with Line("http://vendor.test/hook") as line:
-        refusal = line.post(b"{}", {})
+        refusal = line.post(b"{}", {}).refusal
     assert refusal is not None
     assert "use https" in refusal.reason
     assert proxy.heads == []

@@ -24,7 +24,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def post(url: str) -> Refusal | None:
     with Line(f"{url}/{TOKEN}?key={TOKEN}") as line:
-        return line.post(b'{"type":"x"}', {"webhook-id": "evt_1"})
+        return line.post(b'{"type":"x"}', {"webhook-id": "evt_1"}).refusal
 
 
 def test_what_is_taken_arrives_as_it_is():
@@ -126,7 +126,7 @@ def test_a_connection_is_kept_for_the_next_event():
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     with Loopback(three_times) as server, Line(server.url) as line:
-        assert [line.post(b"{}", {}) for _ in range(3)] == [None] * 3
+        assert [line.post(b"{}", {}).refusal for _ in range(3)] == [None] * 3
         assert server.connections == 1
 
 
@@ -136,7 +136,7 @@ def test_a_kept_connection_that_was_given_up_is_replaced_by_a_fresh_one():
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     with Loopback(once_then_gone) as server, Line(server.url) as line:
-        assert [line.post(b"{}", {}) for _ in range(3)] == [None] * 3
+        assert [line.post(b"{}", {}).refusal for _ in range(3)] == [None] * 3
         assert (server.connections, len(server.requests)) == (3, 3)
 
 

@@ -15,7 +15,7 @@ class Decision(RequestModel):
         list[Annotated[int, Field(strict=True, ge=1, le=1000)]] | None,
         Field(min_length=1, max_length=1000, description="Numbers of images, from 1.", examples=[[2, 4]]),
     ] = None
-    reject: Literal[True] | None = None
+    reject: Annotated[Literal[True] | None, Field(description="Nothing follows.")] = None
     why: Annotated[str, Field(max_length=2000, description="Recorded with the name of the token.")] = ""
 
     @model_validator(mode="after")

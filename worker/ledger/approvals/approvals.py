@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text
 
-from worker.errors import LedgerUnavailable, NotFound, RequestInvalid
+from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation, State
+from worker.ledger.asking import APPROVALS
 from worker.ledger.changes import Changes
-from worker.ledger.database import Part, in_bites, incomplete
-from worker.ledger.generations import APPROVALS, NewGeneration, create_within, withdraw
+from worker.ledger.database import Part
+from worker.ledger.generations import NewGeneration, create_within
 from worker.ledger.schema import ASKED, UNSENT, ApprovalState, CleanText, approvals
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of, update_row
 
@@ -110,27 +111,6 @@ class Approvals(Part):
         """Return how many decisions a batch waits for."""
         with self._database.read() as connection:
             return len(_ASKED_OF_BATCH.all(connection, batch=batch_id))
-
-    def withdraw(self, batch_id: str, by: str) -> int:
-        """Reject what waits for a decision in a batch; return how many there were.
-
-        Raises LedgerUnavailable, which states how many were done before.
-        """
-        with self._database.read() as connection:
-            ids = sorted({row.generation_id for row in _ASKED_OF_BATCH.all(connection, batch=batch_id)})
-        done = withdrawn = 0
-        for some, _ in in_bites(self._database, ids):
-            try:
-                with self._database.write() as connection:
-                    changes = Changes(connection, self._database.clock())
-                    changes.lock(some)
-                    withdrawn += withdraw(changes, some, by=by, why="its batch was cancelled")
-                    changes.look_at_batch(batch_id)
-                    changes.flush()
-            except LedgerUnavailable as error:
-                raise incomplete(error, done, len(ids)) from error
-            done += len(some)
-        return withdrawn
 
     def overdue(self, limit: int) -> list[Approval]:
         """Return those that nobody has decided in time."""

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from worker.errors import LedgerUnavailable, NotFound
 from worker.generation import OPEN, State
+from worker.ledger.asking import withdraw
 from worker.ledger.batches.quotas import OF_BATCH, in_flight
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part, in_bites, incomplete
 from worker.ledger.flows import flow_of, line_up, put_batch_to_sleep, wake_batch
-from worker.ledger.generations import withdraw
 from worker.ledger.rows import Id
 from worker.ledger.schema import (
     ASKED,
@@ -251,7 +251,7 @@ class Batches(Part):
                     changes = Changes(connection, self._database.clock())
                     changes.lock(some)
                     connection.execute(_DROP, {"ids": some, "now": changes.at})
-                    withdraw(changes, some, by=_CANCELLED, why="its batch was cancelled")
+                    withdraw(changes, some, by=_CANCELLED)
                     changes.look_at_batch(batch_id)
                     changes.flush()
             except LedgerUnavailable as error:

@@ -1,23 +1,27 @@
 """Delivery of events to subscribers: at least once, oldest first, one worker per subscriber at a time."""
 
+import random
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
-from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, update
+from sqlalchemy import Connection, bindparam, exists, literal_column, or_, select, text
 
+from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.events.contents import RecordedEvent, contents
 from worker.ledger.events.failing_subscribers import Troubled, find_troubled
-from worker.ledger.events.order import NEWEST, last_settled
-from worker.ledger.events.states import DELIVERIES
+from worker.ledger.events.filters import NEWS, DeliveryFilter, wanted_of
+from worker.ledger.events.order import last_settled
+from worker.ledger.events.states import DELIVERIES, make_due
 from worker.ledger.schema import (
     IS_UNDELIVERED,
     SUBSCRIBED,
     CleanText,
     DeliveryState,
+    Json,
     deliveries,
     events,
     subscribers,
@@ -28,9 +32,17 @@ from worker.ledger.statements import LIMIT, NOW, Query, insert_ignoring, update_
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600))
 #: the longest that a subscriber which fails time and again is left alone before another event is tried
 LONGEST_PAUSE = timedelta(minutes=5)
-#: how far back a new subscriber is told of what happened: it is noted by the clock, a moment after the first steps
-FIRST_LOOK = timedelta(minutes=5)
-_MOST_AT_FIRST = 10_000
+#: a wait of minutes is shorter by up to this part of it, so that what failed together is not retried together
+JITTER = 0.1
+_JITTER_FROM = timedelta(minutes=1)
+#: the longest wait that a subscriber may ask for
+LONGEST_RETRY_AFTER = timedelta(hours=1)
+#: a subscriber is disabled when nothing has succeeded for so long, and as many tries in a row have failed
+PATIENCE, FEWEST_FAILURES = timedelta(days=5), 10
+#: after as many failures in a row it was away: as soon as it is back, all that waits is due
+_AWAY_AFTER = 3
+#: the last tries of a delivery that are kept
+REPLIES_KEPT = 5
 _CHUNK = 500
 
 
@@ -40,16 +52,19 @@ class NotifyClaim:
 
     subscriber: str
     lease: str
+    #: in a row, before this claim
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDelivery(RecordedEvent):
-    """One event to deliver. `tries`: including this one."""
+    """One event to deliver. `tries`: including this one; `replies`: to the last tries, the oldest first."""
 
     tries: int
+    replies: Sequence[Mapping[str, object]] = ()
 
     @classmethod
-    def of(cls, event: RecordedEvent, tries: int) -> Self:
+    def of(cls, event: RecordedEvent, tries: int, replies: Sequence[Mapping[str, object]]) -> Self:
         return cls(
             event_id=event.event_id,
             at=event.at,
@@ -59,7 +74,17 @@ class EventDelivery(RecordedEvent):
             batch_id=event.batch_id,
             about=event.about,
             tries=tries,
+            replies=replies,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response to a delivery. `kept`: for people; `retry_after`: the wait it asks for; `is_last`: send no more."""
+
+    kept: Mapping[str, object] = field(default_factory=dict)
+    retry_after: timedelta | None = None
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +94,41 @@ class Handed:
     delivery: EventDelivery
     error: str | None = None
     final: bool = False
+    response: Response = Response()
+
+
+class _Free(NamedTuple):
+    name: str
+    failures: int
 
 
 class _Next(NamedTuple):
     event_id: int
     tries: int
+    replies: Sequence[Mapping[str, object]] | None
 
 
-class _News(NamedTuple):
-    id: int
-    type: str
+class _Failing(NamedTuple):
+    failures: int
+    failing_since: datetime | None
 
 
 _s, _d, _e = subscribers.c, deliveries.c, events.c
+_earlier, _its_event, _theirs = deliveries.alias(), events.alias(), events.alias()
+#: an earlier event of the same generation waits for its next try
+_IS_HELD_UP = exists().where(
+    _its_event.c.id == _d.event_id,
+    _theirs.c.generation_id == _its_event.c.generation_id,
+    _theirs.c.id < _d.event_id,
+    _earlier.c.event_id == _theirs.c.id,
+    _earlier.c.subscriber == _d.subscriber,
+    _earlier.c.state == literal_column(f"'{DeliveryState.WAITING}'"),
+    _earlier.c.not_before > NOW,
+)
 _NAME = bindparam("name", type_=CleanText())
 _HAS_NEWS = or_(
     exists().where(_e.id > _s.cursor),
-    exists().where(_d.subscriber == _s.name, IS_UNDELIVERED, _d.not_before <= NOW),
+    exists().where(_d.subscriber == _s.name, IS_UNDELIVERED, _d.not_before <= NOW, ~_IS_HELD_UP),
 )
 #: subscribers for whom something is to be done now
 DUE = select(_s.name).where(
@@ -96,8 +139,8 @@ DUE = select(_s.name).where(
 )
 _NEXT = Query(
     _Next,
-    select(_d.event_id, _d.tries)
-    .where(_d.subscriber == _NAME, IS_UNDELIVERED, _d.not_before <= NOW)
+    select(_d.event_id, _d.tries, _d.replies)
+    .where(_d.subscriber == _NAME, IS_UNDELIVERED, _d.not_before <= NOW, ~_IS_HELD_UP)
     .order_by(_d.event_id)
     .limit(1),
 )
@@ -105,16 +148,11 @@ _NEXT = Query(
 _DELIVERED = (
     DELIVERIES.update_to(DeliveryState.DELIVERED)
     .where(_d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id == bindparam("event"), _d.tries > 0)
-    .values(delivered_at=NOW, error=None)
+    .values(delivered_at=NOW, error=None, replies=bindparam("replies", type_=Json()))
 )
-_CURSOR = select(_s.cursor).where(_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
-_NEWS = Query(
-    _News,
-    select(_e.id, _e.type)
-    .where(_e.id > bindparam("after"), _e.id <= bindparam("horizon"))
-    .order_by(_e.id)
-    .limit(LIMIT),
-)
+_MINE = (_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
+_FAILING = Query(_Failing, select(_s.failures, _s.failing_since).where(*_MINE))
+_CURSOR = select(_s.cursor).where(*_MINE)
 
 
 def retry_wait(tries: int) -> timedelta | None:
@@ -128,33 +166,23 @@ def pause_after(failures: int) -> timedelta:
 
 
 class Deliveries(Part):
-    def register_subscribers(self, names: Collection[str]) -> None:
-        """Record the current subscribers; new ones start from recent events, removed ones keep their position."""
+    def claim(self, names: Collection[str], limit: int, lease: timedelta, *, failing: bool = True) -> list[NotifyClaim]:
+        """Claim the given subscribers that have something due; those that fail come last, or not at all."""
+        now = self._database.clock()
+        due = DUE.where(_s.name.in_(names), *([] if failing else [_s.failures == 0]))
         with self._database.read() as connection:
-            if set(connection.execute(select(_s.name).where(text(SUBSCRIBED))).scalars()) == set(names):
-                return
-        now = self._database.clock()
-        with self._database.write() as connection:
-            if names:
-                start = _start(connection, now)
-                rows = [{"name": name, "cursor": start, "failures": 0} for name in sorted(names)]
-                connection.execute(insert_ignoring(connection, subscribers), rows)
-            connection.execute(update(subscribers).where(_s.name.in_(names)).values(left_at=None))
-            gone = update(subscribers).where(text(SUBSCRIBED), _s.name.not_in(names))
-            connection.execute(gone.values(left_at=now))
-
-    def claim(self, names: Collection[str], limit: int, lease: timedelta) -> list[NotifyClaim]:
-        """Claim the given subscribers that have something due."""
-        now = self._database.clock()
+            # Asked time and again while others hang: no need to lock anything for that.
+            if connection.execute(due.limit(1), {"now": now}).first() is None:
+                return []
         free = (
-            DUE.where(_s.name.in_(names))
-            .order_by(_s.name)
+            due.add_columns(_s.failures)
+            .order_by(_s.failures, _s.name)
             .limit(LIMIT)
             .with_for_update(skip_locked=True, of=subscribers)
         )
         with self._database.write() as connection:
-            found = connection.execute(free, {"now": now, "limit": limit}).scalars().all()
-            claims = [NotifyClaim(name, secrets.token_hex(8)) for name in found]
+            found = Query(_Free, free).all(connection, now=now, limit=limit)
+            claims = [NotifyClaim(row.name, secrets.token_hex(8), row.failures) for row in found]
             for claim in claims:
                 mine = {"name": claim.subscriber}
                 update_row(connection, subscribers, mine, lease=claim.lease, lease_until=now + lease)
@@ -168,8 +196,8 @@ class Deliveries(Part):
                 mine = {"name": claim.subscriber, "lease": claim.lease}
                 update_row(connection, subscribers, mine, lease_until=until)
 
-    def enqueue_new(self, claim: NotifyClaim, is_wanted: Callable[[str], bool]) -> int:
-        """Enqueue the next recorded events of the wanted types; return how many were examined."""
+    def enqueue_new(self, claim: NotifyClaim, wanted: DeliveryFilter) -> int:
+        """Enqueue the wanted ones of the next recorded events; return how many were examined."""
         horizon = last_settled(self._database)
         if horizon is None:
             return 0
@@ -179,12 +207,11 @@ class Deliveries(Part):
             cursor = connection.execute(_CURSOR, mine).scalar()
             if cursor is None or cursor >= horizon:
                 return 0
-            news = _NEWS.all(connection, after=cursor, horizon=horizon, limit=_CHUNK)
+            news = NEWS.all(connection, after=cursor, horizon=horizon, limit=_CHUNK)
             update_row(connection, subscribers, mine, cursor=news[-1].id if len(news) == _CHUNK else horizon)
-            wanted = [row.id for row in news if is_wanted(row.type)]
-            if wanted:
+            if ids := wanted_of(connection, news, wanted, claim.subscriber):
                 fresh = {"subscriber": claim.subscriber, "state": DeliveryState.WAITING, "tries": 0, "not_before": now}
-                rows = [{**fresh, "event_id": event_id} for event_id in wanted]
+                rows = [{**fresh, "event_id": event_id} for event_id in ids]
                 connection.execute(insert_ignoring(connection, deliveries), rows)
         return len(news)
 
@@ -202,8 +229,11 @@ class Deliveries(Part):
             if handed is not None and handed.error is None:
                 # A fact, whoever holds the lease by now.
                 which = {"whose": claim.subscriber, "event": handed.delivery.event_id}
-                connection.execute(_DELIVERED, {**which, "now": now})
-            values = {"failures": 0} if handed is not None and handed.error is None else {}
+                connection.execute(_DELIVERED, {**which, "now": now, "replies": _replies(handed, now)})
+                if claim.failures >= _AWAY_AFTER:
+                    make_due(connection, claim.subscriber, now)
+            is_well = {"failures": 0, "failing_since": None}
+            values = is_well if handed is not None and handed.error is None else {}
             if update_row(connection, subscribers, mine, lease_until=now + lease, **values) != 1:
                 return None
             if handed is not None and handed.error is not None:
@@ -214,7 +244,7 @@ class Deliveries(Part):
                 return None
             # A delivery has its event: a foreign key says so.
             (event,) = contents(connection, [row.event_id])
-        return EventDelivery.of(event, row.tries + 1)
+        return EventDelivery.of(event, row.tries + 1, row.replies or ())
 
     def release(self, claim: NotifyClaim) -> None:
         """Release the subscriber to other workers."""
@@ -222,17 +252,13 @@ class Deliveries(Part):
         with self._database.write(under_way=True) as connection:
             update_row(connection, subscribers, mine, lease=None, lease_until=None)
 
-    def failing_subscribers(self, is_wanted: Callable[[str], bool]) -> list[Troubled]:
-        """Return subscribers with a failed last delivery and waiting events of the wanted types."""
+    def failing_subscribers(self, is_wanted: Callable[[str, str], bool]) -> list[Troubled]:
+        """Return subscribers with a failed last delivery and waiting events.
+
+        `is_wanted`: whether a subscriber gets events of a type.
+        """
         with self._database.read() as connection:
             return find_troubled(connection, is_wanted, retry_wait)
-
-
-def _start(connection: Connection, now: datetime) -> int:
-    """Where a new subscriber begins."""
-    oldest = (connection.execute(NEWEST).scalar() or 0) - _MOST_AT_FIRST
-    before = select(func.max(_e.id)).where(_e.id > oldest, _e.at < now - FIRST_LOOK)
-    return connection.execute(before).scalar() or max(oldest, 0)
 
 
 def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | None:
@@ -249,17 +275,35 @@ def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | 
 
 def _failed(connection: Connection, claim: NotifyClaim, handed: Handed, now: datetime) -> None:
     wait = None if handed.final else retry_wait(handed.delivery.tries)
-    of = _of(claim, handed)
+    asked_for = min(handed.response.retry_after or timedelta(), LONGEST_RETRY_AFTER)
+    of = {"subscriber": claim.subscriber, "event_id": handed.delivery.event_id}
+    replies = _replies(handed, now)
     if wait is None:
-        DELIVERIES.move(connection, of, DeliveryState.DEAD, not_before=None, error=handed.error)
+        DELIVERIES.move(connection, of, DeliveryState.DEAD, not_before=None, error=handed.error, replies=replies)
     else:
+        if wait > _JITTER_FROM:
+            wait *= 1 - JITTER * random.random()
+        not_before = now + max(wait, asked_for)
         waiting = {**of, "state": DeliveryState.WAITING}
-        update_row(connection, deliveries, waiting, not_before=now + wait, error=handed.error)
-    mine = (_s.name == claim.subscriber, _s.lease == claim.lease)
-    failures = connection.execute(select(_s.failures).where(*mine)).scalar_one() + 1
-    rest = {"failures": failures, "not_before": now + pause_after(failures), "lease": None, "lease_until": None}
-    connection.execute(update(subscribers).where(*mine).values(rest))
+        update_row(connection, deliveries, waiting, not_before=not_before, error=handed.error, replies=replies)
+    mine = {"name": claim.subscriber, "lease": claim.lease}
+    before = _FAILING.first(connection, **mine)
+    assert before is not None, "its lease was renewed in this transaction"  # noqa: S101
+    failures, since = before.failures + 1, (before.failing_since if before.failures else None) or now
+    pause = max(pause_after(failures), asked_for)
+    rest = {"failures": failures, "failing_since": since, "not_before": now + pause, "lease": None, "lease_until": None}
+    if handed.response.is_last or (now - since >= PATIENCE and failures >= FEWEST_FAILURES):
+        why = handed.error
+        if not handed.response.is_last:
+            why = f"no delivery has succeeded for {PATIENCE.days} days: {handed.error}"
+        rest |= {"left_at": now, "disabled_at": now, "disabled_reason": why}
+        changes = Changes(connection, now)
+        changes.event("subscriber.disabled", subscriber=claim.subscriber, reason=why, failing_since=since.isoformat())
+        changes.flush()
+    update_row(connection, subscribers, mine, **rest)
 
 
-def _of(claim: NotifyClaim, handed: Handed) -> dict[str, object]:
-    return {"subscriber": claim.subscriber, "event_id": handed.delivery.event_id}
+def _replies(handed: Handed, now: datetime) -> list[Mapping[str, object]]:
+    """What is kept of the last tries, this one included."""
+    this = {"at": now.isoformat(), **handed.response.kept, "error": handed.error}
+    return [*handed.delivery.replies, this][-REPLIES_KEPT:]

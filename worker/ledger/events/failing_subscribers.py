@@ -73,19 +73,25 @@ _FAILED = Query(
 
 
 def find_troubled(
-    connection: Connection, is_wanted: Callable[[str], bool], wait: Callable[[int], timedelta | None]
+    connection: Connection, is_wanted: Callable[[str, str], bool], wait: Callable[[int], timedelta | None]
 ) -> list[Troubled]:
-    """Return subscribers with waiting events; reads only those. `wait`: the pause after the n-th failed try."""
+    """Return subscribers with waiting events; reads only those.
+
+    `is_wanted`: whether a subscriber gets events of a type; `wait`: the pause after the n-th failed try.
+    """
     found = (_look(connection, row, is_wanted, wait) for row in _FAILING.all(connection))
     return [one for one in found if one is not None]
 
 
 def _look(
-    connection: Connection, row: _Failing, is_wanted: Callable[[str], bool], wait: Callable[[int], timedelta | None]
+    connection: Connection,
+    row: _Failing,
+    is_wanted: Callable[[str, str], bool],
+    wait: Callable[[int], timedelta | None],
 ) -> Troubled | None:
     (lined_up,) = _LINED_UP.all(connection, name=row.name)
     # Nothing is lined up for a subscriber while it fails.
-    wanted = [one for one in _BEHIND.all(connection, cursor=row.cursor) if is_wanted(one.type)]
+    wanted = [one for one in _BEHIND.all(connection, cursor=row.cursor) if is_wanted(row.name, one.type)]
     ids = [oldest for oldest in (lined_up.oldest, *(one.oldest for one in wanted)) if oldest is not None]
     if not ids:
         return None

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, select, text
 
 from worker.errors import NotFound
 from worker.ledger.database import Part
+from worker.ledger.events.filters import DeliveryFilter, news_of, wanted_of
 from worker.ledger.events.states import DELIVERIES, anew
 from worker.ledger.schema import SUBSCRIBED, CleanText, DeliveryState, deliveries, events, subscribers
 from worker.ledger.statements import IDS, Query, insert_rows, update_row
@@ -51,8 +52,8 @@ _AGAIN = DELIVERIES.update_to(DeliveryState.WAITING).where(_d.subscriber == _WHO
 
 
 class Resending(Part):
-    def resend(self, subscriber: str, event_ids: Sequence[int]) -> Resent:
-        """Deliver these events to a subscriber, whether it had them or not, oldest first and from the first try.
+    def resend(self, subscriber: str, event_ids: Sequence[int], wanted: DeliveryFilter) -> Resent:
+        """Deliver the wanted of these events to a subscriber, had it or not, oldest first and from the first try.
 
         Safe to repeat: those that wait are left alone, and so are those that are not enqueued yet. Unknown events are
         left out. Raises NotFound for an unknown subscriber.
@@ -60,17 +61,18 @@ class Resending(Part):
         resent = waiting = 0
         ids = sorted(set(event_ids))
         for start in range(0, max(len(ids), 1), _BITE):
-            some = self._resend(subscriber, ids[start : start + _BITE])
+            some = self._resend(subscriber, ids[start : start + _BITE], wanted)
             resent, waiting = resent + some.resent, waiting + some.waiting
         return Resent(resent, waiting)
 
-    def _resend(self, subscriber: str, event_ids: Sequence[int]) -> Resent:
+    def _resend(self, subscriber: str, numbers: Sequence[int], wanted: DeliveryFilter) -> Resent:
         now = self._database.clock()
         whose = {"whose": subscriber}
         with self._database.write() as connection:
             known = _SUBSCRIBER.first(connection, **whose)
             if known is None:
                 raise NotFound(f"no events are delivered to {subscriber!r}: no worker has seen it in its settings yet")
+            event_ids = wanted_of(connection, news_of(connection, numbers), wanted, subscriber)
             found = {row.event_id: row.state for row in _DELIVERIES.all(connection, ids=event_ids, **whose)}
             there = {row.id for row in _EVENTS.all(connection, ids=event_ids)}
             # Later ones are enqueued after those before them.

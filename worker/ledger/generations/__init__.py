@@ -1,7 +1,7 @@
 """Generations: creation, control, follow-ups, import, deletion, queries."""
 
+from worker.ledger.asking import NewApproval
 from worker.ledger.batch_sums import BatchMoney
-from worker.ledger.generations.asking import APPROVALS, NewApproval, withdraw
 from worker.ledger.generations.batch_facts import BatchFacts, Failure
 from worker.ledger.generations.control import Retried
 from worker.ledger.generations.counting import Counting
@@ -26,7 +26,6 @@ from worker.ledger.generations.unfinished import BeingWritten
 from worker.ledger.lineage import dedupe_of_follow_up, dedupe_of_step
 
 __all__ = [
-    "APPROVALS",
     "CHOICE",
     "DUE",
     "EARLIER",
@@ -67,5 +66,4 @@ __all__ = [
     "dedupe_of_follow_up",
     "dedupe_of_step",
     "short_id",
-    "withdraw",
 ]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from worker.generation import LIVE_ATTEMPTS, OPEN, Asset, AssetState, State, Verdict
+from worker.ledger.asking import withdraw
 from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
-from worker.ledger.generations.asking import withdraw
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.rows import ASSET, AssetRow, Id, to_asset
 from worker.ledger.schema import (
@@ -114,10 +114,10 @@ class Deletion(Part):
             if gone:
                 for forget in (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS, _FORGET_LABELS):
                     connection.execute(forget, {"ids": gone})
-                withdraw(changes, gone, by=person.name, why="its generation was deleted")
                 own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})
                 connection.execute(_FORGET_CALLBACKS, {"ids": own})
+                withdraw(changes, gone, person.name)
             changes.flush()
         return obstacles
 

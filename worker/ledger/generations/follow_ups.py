@@ -8,9 +8,9 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, case, select, text, update
 
 from worker.generation import Generation, State
+from worker.ledger.asking import NewApproval, ask
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.generations.asking import NewApproval, ask
 from worker.ledger.generations.creation import insert_generations
 from worker.ledger.generations.new_generation import NewGeneration
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation

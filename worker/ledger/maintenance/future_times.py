@@ -7,6 +7,7 @@ reduced to the latest plausible value; a worker's claims stay for one lease.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -27,8 +28,7 @@ from worker.generation import AttemptState, Trouble
 from worker.ledger.assets import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
 from worker.ledger.database import Database
 from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
-from worker.ledger.events import LONGEST_PAUSE as LONGEST_REST
-from worker.ledger.events import WAITS
+from worker.ledger.events import LONGEST_RETRY_AFTER, WAITS
 from worker.ledger.generations import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
 from worker.ledger.schema import (
     ASKED,
@@ -53,12 +53,19 @@ from worker.ledger.schema import (
     generations,
     subscribers,
 )
-from worker.ledger.statements import update_row
+from worker.ledger.statements import Query, columns_of, update_row
 from worker.ledger.submission import LONGEST as LONGEST_SILENCE
 from worker.ledger.submission import LOOKS
 
 #: nobody takes work for longer than this at once
 LONGEST_LEASE = timedelta(minutes=2)
+
+
+class _Asked(NamedTuple):
+    id: str
+    asked_at: datetime
+    expires_at: datetime
+
 
 _LATEST = bindparam("latest", type_=UtcDateTime())
 _g, _a = generations.c, assets.c
@@ -102,14 +109,17 @@ _KINDS = (
     _kind(LATER_WAIT, _a.not_before, text(UNSTORED), _a.tries < PATIENT_TRIES, _waits_briefly),
     _kind(LONGEST_LEASE, batches.c.manifest_not_before, text(UNDESCRIBED)),
     _kind(LONGEST_LEASE, subscribers.c.lease_until, text(SUBSCRIBED)),
-    _kind(LONGEST_REST, subscribers.c.not_before, text(SUBSCRIBED)),
+    _kind(LONGEST_RETRY_AFTER, subscribers.c.not_before, text(SUBSCRIBED)),
     _kind(SLACK, deliveries.c.not_before, text(UNDELIVERED), deliveries.c.tries == 0),
     _kind(WAITS[-1], deliveries.c.not_before, text(UNDELIVERED)),
     _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == AttemptState.FAILED),
 )
 #: each with a time of its own to be decided in, which begins anew
-_ASKED_AHEAD = select(approvals.c.id, approvals.c.asked_at, approvals.c.expires_at).where(
-    text(ASKED), approvals.c.asked_at > bindparam("soon", type_=UtcDateTime())
+_ASKED_AHEAD = Query(
+    _Asked,
+    select(*columns_of(approvals, _Asked)).where(
+        text(ASKED), approvals.c.asked_at > bindparam("soon", type_=UtcDateTime())
+    ),
 )
 _SILENT = _kind(LONGEST_SILENCE, attempts.c.poll_at, text(POLLED), attempts.c.state != AttemptState.FAILED)
 
@@ -120,7 +130,7 @@ def pull_back(database: Database, now: datetime, poll_after: timedelta) -> int:
     soon = {"soon": now + SLACK}
     with database.read() as connection:
         found = [kind for kind in kinds if connection.execute(kind.search, kind.times(now)).first()]
-        asked = connection.execute(_ASKED_AHEAD, soon).all()
+        asked = _ASKED_AHEAD.all(connection, **soon)
     if not found and not asked:
         return 0
     with database.write() as connection:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, literal_column, text
 
 from worker.ledger.schema.tables import metadata
-from worker.ledger.schema.types import CleanText, UtcDateTime, in_states
+from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 
 
 class DeliveryState(StrEnum):
@@ -37,7 +37,7 @@ subscribers = Table(
     Column("name", CleanText, primary_key=True),
     # Events up to this one have their deliveries; nothing is written for it when an event is recorded.
     Column("cursor", BigInteger, nullable=False),
-    # When the settings ceased to name it; named again, it goes on where it stopped.
+    # When the settings ceased to name it, or when it was removed or disabled; it goes on where it stopped.
     Column("left_at", UtcDateTime),
     # Who delivers to it now: one at a time, for the sake of the order.
     Column("lease", CleanText),
@@ -45,6 +45,26 @@ subscribers = Table(
     # After failures in a row it is left alone for a while.
     Column("failures", Integer, nullable=False),
     Column("not_before", UtcDateTime),
+    # webhook, task or stream; NULL where the settings declare it, and then the next columns are, too.
+    Column("kind", CleanText),
+    # Of a webhook: its URL. Of a task: its name. Of a stream: its name, or a URL whose fragment is its name.
+    Column("address", CleanText),
+    # Several while one replaces another.
+    Column("secrets", Json),
+    Column("format", CleanText),
+    Column("queue", CleanText),
+    # What it gets; NULL is everything.
+    Column("types", Json),
+    Column("batch", CleanText),
+    Column("provider", CleanText),
+    Column("labels", Json),
+    Column("created_at", UtcDateTime),
+    Column("created_by", CleanText),
+    # Declared ones may be disabled as well.
+    Column("disabled_at", UtcDateTime),
+    Column("disabled_reason", CleanText),
+    # Since when no delivery succeeded.
+    Column("failing_since", UtcDateTime),
 )
 Index("ix_subscribers_here", subscribers.c.name, sqlite_where=text(SUBSCRIBED), postgresql_where=text(SUBSCRIBED))
 
@@ -60,6 +80,8 @@ deliveries = Table(
     # When it was taken, or dismissed.
     Column("delivered_at", UtcDateTime),
     Column("error", CleanText),
+    # The last tries: when, status, beginning of the body, seconds, error.
+    Column("replies", Json),
 )
 for _name, _condition in (("ix_deliveries_waiting", UNDELIVERED), ("ix_deliveries_dead", UNDELIVERABLE)):
     _columns = (deliveries.c.subscriber, deliveries.c.event_id)

@@ -137,6 +137,16 @@ def test_of_two_people_at_once_one_decides(app: Flask, ledger: Ledger, ask: Ask)
         assert children(ledger, approval.generation_id) == [f"upscale{number}" for number in decided.picked or ()]
 
 
+def test_a_token_of_tests_decides_about_tests_alone(client: FlaskClient, services_for, ledger: Ledger, ask: Ask):
+    made = create_token(
+        services_for(), TokenRequest(name="ci", scopes=[Scope.APPROVALS_WRITE], is_test=True, by="somebody")
+    )
+    headers = {"Authorization": f"Bearer {made.secret}"}
+    approval = ask()
+    assert client.post(f"/v1/approvals/{approval.id}", json={"pick": [2]}, headers=headers).status_code == 404
+    assert ledger.approvals.get(approval.id) == approval
+
+
 def test_the_token_decides_by_its_name_and_needs_the_scope(client: FlaskClient, services_for, ledger: Ledger, ask: Ask):
     def token(name: str, scope: Scope) -> dict[str, str]:
         made = create_token(services_for(), TokenRequest(name=name, scopes=[scope], by="somebody"))

@@ -1,18 +1,23 @@
-"""Asks for the decisions that steps of recipes wait for, and ends them where nothing can follow."""
+"""Asks for the decisions that steps of recipes wait for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import bindparam
+
 from worker.generation import Generation, iso
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.moves import Machine
-from worker.ledger.schema import APPROVAL_MOVES, ApprovalState, approvals
+from worker.ledger.schema import APPROVAL_MOVES, ApprovalState, UtcDateTime, approvals
 from worker.ledger.statements import IDS, insert_ignoring
 
 APPROVALS = Machine(approvals.c.state, APPROVAL_MOVES)
-
-_WITHDRAW = APPROVALS.update_to(ApprovalState.REJECTED).where(approvals.c.generation_id.in_(IDS))
+_WITHDRAW = (
+    APPROVALS.update_to(ApprovalState.REJECTED)
+    .where(approvals.c.generation_id.in_(IDS))
+    .values(picked=[], decided_at=bindparam("at", type_=UtcDateTime()), decided_by=bindparam("by"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,6 @@ def ask(changes: Changes, parent: Generation, wanted: Sequence[NewApproval]) -> 
             )
 
 
-def withdraw(changes: Changes, generation_ids: Sequence[str], *, by: str, why: str) -> int:
-    """Reject what waits for a decision about these, which the caller holds; return how many there were."""
-    values = _WITHDRAW.values(picked=[], decided_at=changes.at, decided_by=by, why=why)
-    return changes.connection.execute(values, {"ids": list(generation_ids)}).rowcount
+def withdraw(changes: Changes, generation_ids: Sequence[str], by: str) -> None:
+    """Pick nothing for these, which the caller holds, where somebody is still asked."""
+    changes.connection.execute(_WITHDRAW, {"ids": list(generation_ids), "at": changes.at, "by": by})

@@ -1,0 +1,41 @@
+"""`darkroom subscriber list`: who gets events."""
+
+import click
+
+from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.usecases import views
+from tasks.usecases.subscribers import ListedSubscriber
+from tasks.usecases.subscribers import list_subscribers as usecase
+
+
+@click.command("list")
+@json_option
+def list_subscribers(*, as_json: bool) -> None:
+    """List subscribers, and how they are.
+
+    Addresses are shortened, because they may contain tokens. What settings declare is marked, and changed there.
+    """
+    with open_ledger() as here:
+        found = usecase(here)
+    for one in found:
+        if as_json:
+            print_json(views.of_subscriber(one))
+        else:
+            click.echo(line_of(one))
+    if not found:
+        note("There are no subscribers; `darkroom subscriber add URL` adds one.")
+
+
+def line_of(one: ListedSubscriber) -> str:
+    """One subscriber for people."""
+    row = one.row
+    selected = [",".join(one.types)] if list(one.types) != ["*"] else []
+    if row is not None:
+        selected += [f"{what}={chosen}" for what in ("batch", "provider") if (chosen := getattr(row, what))]
+        selected += [f"{name}={value}" for name, value in (row.labels or {}).items()]
+    waiting = f"{one.waiting:,} waiting" if one.waiting else ""
+    why = (row.disabled_reason or "") if row is not None else ""
+    by = "declared" if one.declared else ""
+    facts = (one.name, one.kind, one.address, one.state.value, by, " ".join(selected), waiting, why)
+    return one_line("  ".join(fact for fact in facts if fact))

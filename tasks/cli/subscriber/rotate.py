@@ -1,0 +1,22 @@
+"""`darkroom subscriber rotate`: a new secret, beside the one before."""
+
+import click
+
+from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.usecases import views
+from tasks.usecases.subscribers import rotate_secret
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def rotate(name: str, *, as_json: bool) -> None:
+    """Make a new secret for a webhook. Events are signed with it and with the one before, until the next rotation."""
+    with open_ledger() as here:
+        rotated = rotate_secret(here, name)
+    if as_json:
+        print_json(views.of_added_subscriber(rotated))
+        return
+    click.echo(rotated.secret)
+    note("Keep it now: it is shown only this once. To get rid of a secret that others know, rotate twice.")
