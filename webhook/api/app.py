@@ -4,6 +4,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from tasks.usecases.tokens import allows
 from webhook import health
 from webhook.api import approvals, assets, batches, events, generations, providers, spend, uploads
 from webhook.api.access import Access
+from webhook.api.bodies import carrying_out
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.problems import problem_of
 from webhook.api.reading import read_json, read_query, require_media, require_plain
@@ -62,6 +64,7 @@ def _build(here: Services, shared: Shared) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_begin)
     app.after_request(_end)
+    app.teardown_request(lambda _: g.pop("place", ExitStack()).close())
     access = Access(here)
     app.register_error_handler(Exception, lambda error: problem_of(error, _request_id()))
     for one in OPERATIONS:
@@ -113,6 +116,8 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
             models["query"] = read_query(request, operation.query)
         if operation.body is not None:
             is_other = request.mimetype in operation.media
+            if not is_other:
+                g.place.enter_context(carrying_out(request.environ))
             models["body"] = None if is_other else read_json(request, operation.body, operation.media)
         if operation.method != "GET" and not any(getattr(one, "dry_run", False) for one in models.values()):
             g.written = Written(call, operation, parts.get("id"))
@@ -134,6 +139,7 @@ def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     # One that looks like a secret must not be logged.
     is_usable = _REQUEST_ID.fullmatch(given) and redact(given) == given
+    g.place = ExitStack()
     g.request_id = given if is_usable else f"req_{secrets.token_hex(12)}"
 
 

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 
+from flask import g
+
 from tasks.usecases import control, views
 from tasks.usecases.listing import list_page
 from tasks.usecases.once import replay_of
@@ -203,6 +205,8 @@ def _waited(call: Call, seen: Seen, query: WaitQuery) -> tuple[Seen, dict[str, s
     generation = seen.snapshot.generation
     if generation.state in FINAL:
         return seen, applied
+    # Who waits needs no place among large bodies any more.
+    g.place.close()
     if not call.shared.waiting.wait(generation.id, seconds):
         return seen, {}
     return _see(call, generation.id), applied

@@ -30,7 +30,9 @@ def once_of(call: Call, body: BaseModel | None, *, is_needed: bool, file_sha256:
     if not _KEY.fullmatch(key):
         told = "the Idempotency-Key has to be 1 to 255 printable ASCII characters"
         raise Refused(told, status=400, code="idempotency_key_invalid")
-    asked = [call.request.method, call.request.path, None if body is None else body.model_dump(mode="json")]
+    # Without what is as by default: a field of a later version is no other request.
+    said = None if body is None else body.model_dump(mode="json", exclude_defaults=True)
+    asked = [call.request.method, call.request.path, said]
     return once_for(call.caller.owner, key, asked if file_sha256 is None else [*asked, file_sha256])
 
 

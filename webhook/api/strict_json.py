@@ -7,6 +7,8 @@ from typing import NoReturn
 
 #: levels of arrays and objects; a generation's options have three
 DEEPEST = 32
+#: values in a body; a batch of 50,000 rows with ten columns has as many
+MOST_VALUES = 600_000
 
 
 class NotJson(ValueError):
@@ -14,7 +16,7 @@ class NotJson(ValueError):
 
 
 class BadText(ValueError):
-    """A string that cannot be kept. `place`: names and numbers from the root to it."""
+    """A string that cannot be kept, or too much of everything. `place`: names and numbers from the root to it."""
 
     def __init__(self, place: tuple[int | str, ...], message: str) -> None:
         super().__init__(message)
@@ -31,7 +33,9 @@ def check(body: bytes) -> None:
         raise NotJson(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise NotJson(_TOO_DEEP) from None
-    for place, value in _walk(document):
+    for number, (place, value) in enumerate(_walk(document)):
+        if number > MOST_VALUES:
+            raise BadText((), f"it has more than {MOST_VALUES:,} values: send it in several parts")
         if len(place) > DEEPEST:
             raise NotJson(_TOO_DEEP)
         for text in (value, place[-1] if place else None):
@@ -52,15 +56,22 @@ _TOO_DEEP = f"arrays and objects are nested more than {DEEPEST} levels deep"
 
 
 def _walk(document: object) -> Iterator[tuple[tuple[int | str, ...], object]]:
-    # Not by recursion: what is nested too deeply must not end this program.
-    left: list[tuple[tuple[int | str, ...], object]] = [((), document)]
+    """Not by recursion: what is nested too deeply must not end this program. Nor at once: a list may have a million."""
+    yield (), document
+    left: list[tuple[tuple[int | str, ...], Iterator[tuple[int | str, object]]]] = [((), _parts(document))]
     while left:
-        place, value = left.pop()
-        yield place, value
-        if isinstance(value, dict):
-            left.extend(((*place, name), inner) for name, inner in value.items())
-        elif isinstance(value, list):
-            left.extend(((*place, number), inner) for number, inner in enumerate(value))
+        place, parts = left[-1]
+        for name, inner in parts:
+            yield (*place, name), inner
+            if isinstance(inner, dict | list):
+                left.append(((*place, name), _parts(inner)))
+                break
+        else:
+            left.pop()
+
+
+def _parts(value: object) -> Iterator[tuple[int | str, object]]:
+    return iter(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -517,6 +517,14 @@ def test_a_follow_up_is_created_once(client: FlaskClient, ledger: Ledger):
     assert count(ledger) == 3
 
 
+def test_the_key_of_a_follow_up_belongs_to_its_parent(client: FlaskClient, ledger: Ledger):
+    """Same action, same prompt: the other parent's follow-up passed for this one's."""
+    first, second = (archived(ledger)[0] for _ in range(2))
+    body = {"action": "upscale1", "key": "mine"}
+    assert post(client, body, f"/{first}/actions").status_code == 201
+    assert pointers(post(client, body, f"/{second}/actions"), code="key_reused") == ["/key"]
+
+
 def test_an_impossible_follow_up_says_why_and_where(client: FlaskClient, ledger: Ledger):
     (parent,) = archived(ledger)
     (waiting,) = queued(ledger, key="mine")

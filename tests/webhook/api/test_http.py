@@ -13,7 +13,7 @@ from webhook.api.models.base import RequestModel
 from webhook.api.models.problem import Problem
 from webhook.api.problems import problem_of
 from webhook.api.reading import read_json, read_query, require_plain
-from webhook.api.strict_json import DEEPEST
+from webhook.api.strict_json import DEEPEST, MOST_VALUES
 from worker.services import Services
 from worker.settings.settings import Settings
 
@@ -152,6 +152,13 @@ def test_a_body_that_is_no_json_or_can_be_read_in_two_ways_is_400(echo: FlaskCli
     found = problem(echo.post("/things", data=body, headers=JSON))
     assert (found.status, found.code) == (400, "not_json")
     assert said in found.detail
+
+
+def test_a_body_of_very_many_values_is_refused_before_a_model_takes_gigabytes_for_them(echo: FlaskClient) -> None:
+    body = b'{"name": "a", "options": {"x": [%s]}}' % b",".join([b"{}"] * (MOST_VALUES + 1))
+    found = problem(echo.post("/things", data=body, headers=JSON))
+    assert (found.status, found.code) == (422, "invalid")
+    assert "more than 600,000 values: send it in several parts" in found.detail
 
 
 def test_a_name_that_stands_twice_is_found_among_very_many(echo: FlaskClient) -> None:

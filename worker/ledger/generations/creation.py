@@ -61,11 +61,11 @@ def _compare(new: NewGeneration, known: Generation) -> None:
     action = request.action and storable(request.action)
     asked = (
         *(new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options)),
-        new.is_test,
+        *(new.is_test, new.parent_id),
     )
     # Where it has gone since is no difference.
     provider = known.provider_changes[0].left if known.provider_changes else known.provider
-    if asked != (provider, known.operation, known.action, known.prompt, known.options, known.is_test):
+    if asked != (provider, known.operation, known.action, known.prompt, known.options, known.is_test, known.parent_id):
         told = f"the key {new.key or new.dedupe!r} already belongs to {known.id}, a different request; use another key"
         raise KeyTaken(told, new.key)
 
