@@ -26,7 +26,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "request_entity_too_large": (413, "The body is larger than the limit in `detail`."),
     "unsupported_media_type": (415, "Send one of the content types of the operation."),
     "unsupported_content_encoding": (415, "Send the body without `Content-Encoding`."),
-    "invalid": (422, "A value is wrong; each of `errors` says what, and where (`pointer`, `parameter`, `line`) if it has a place."),
+    "invalid": (
+        422,
+        "A value is wrong; each of `errors` says what, and where (`pointer`, `parameter`, `line`) if it has a place.",
+    ),
     "rows_invalid": (
         422,
         "Rows of the batch are wrong, and nothing was created; `errors` has their lines and columns.",
