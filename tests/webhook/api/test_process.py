@@ -68,10 +68,11 @@ def test_it_is_one_process(api: tuple[int, int]) -> None:
     assert psutil.Process(api[1]).children(recursive=True) == []
 
 
-def test_it_has_the_secrets_of_the_bucket_and_no_others(api: tuple[int, int]) -> None:
+def test_it_has_the_secrets_of_the_bucket_and_of_links_to_approvals_and_no_others(api: tuple[int, int]) -> None:
     known = psutil.Process(api[1]).environ()
     assert known["AWS_SECRET_ACCESS_KEY"] == "of-the-bucket"
-    assert not [value for value in known.values() if "-secret" in value or "0123456789abcdef" in value]
+    assert known["DARKROOM_SIGNING_KEYS"] == SECRETS["DARKROOM_SIGNING_KEYS"]
+    assert not [value for value in known.values() if "-secret" in value]
     assert known["KIE_API_KEY"].startswith("studio:")
 
 
