@@ -19,6 +19,7 @@ from tests.clock import FakeClock
 from webhook.api.app import create_app
 from webhook.api.models.batches import BatchCheckDocument, BatchSubmittedDocument
 from webhook.api.models.problem import Problem
+from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
 from worker.services import Services
 
@@ -462,3 +463,20 @@ def test_an_answer_says_why_its_rows_wait_and_what_looks_misspelt(
     made = submitted(send(api, "sku,prompt,aspect_ration\n1,a fox,1:1\n2,an owl,1:1\n"))
     assert any("waits until there is room" in one for one in made.waits), made.waits
     assert any("aspect_ratio" in one for one in made.warnings)
+
+
+@pytest.mark.parametrize(("key", "verb"), [("order-7", "keep_request"), (None, "forget_request")])
+def test_a_batch_whose_key_cannot_be_completed_is_an_unknown_outcome_and_is_not_written_twice(
+    api: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, clock: FakeClock, key: str | None, verb: str
+) -> None:
+    def cut(*_: object) -> None:
+        raise LedgerUnavailable("the ledger is away")
+
+    headers = {} if key is None else {"Idempotency_Key": key}
+    with monkeypatch.context() as patch:
+        patch.setattr(f"worker.ledger.access.long_requests.LongRequests.{verb}", cut)
+        problem = refused(send(api, SHEET, **headers), 503, "outcome_unknown")
+    assert "it is carried out" in problem.detail
+    clock.advance(LEASE.total_seconds() + 1)
+    assert submitted(send(api, SHEET, **headers), 200).existing == 2
+    assert len(prompts(ledger)) == 2
