@@ -11,7 +11,7 @@ BENCH_FLAGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-system test-python lint chaos bench readme-figures demo-picture lock clean
+.PHONY: help demo up test test-system test-python lint chaos bench readme-figures api-docs demo-picture lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: $(VENV)/.dev ## measured ratios beside their goals
 readme-figures: $(VENV)/.dev ## the last results of bench and chaos into README.md and deploy/PERFORMANCE.md
 	$(BIN)/python -m tests.figures
 
+api-docs: $(VENV)/.dev ## the OpenAPI document of the HTTP API, and the tables of deploy/API.md, from its routes
+	$(BIN)/python -m tests.figures.api_docs
+
 demo-picture: $(VENV)/.dev ## run the demo, and make the pictures of its result in the README anew
 	$(BIN)/python -m tests.figures.demo_picture
 
@@ -61,7 +64,7 @@ lock: $(VENV)/.dev ## renew the hashed locks after a change of pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra embedded --extra build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra embedded --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra embedded --extra build --extra mcp --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## forget the virtual environments and all caches
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis

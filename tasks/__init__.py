@@ -1,7 +1,8 @@
 """THE FLOW: what happens, in order.
 
 step        module         started by                    state change                                  wakes
-create      usecases/      command line, follow_up       - → queued                                    dispatch
+create      usecases/      command line, create, API,    - → queued                                    dispatch
+                           follow_up
 dispatch    dispatch.py    create, room that is free     -                                             submit
 submit      submit.py      dispatch                      queued → submitting → submitted, or (texts)   dispatch, archive
                                                          succeeded; unconfirmed / failed / queued
@@ -16,6 +17,9 @@ notify      notify.py      sweep                         -                      
 prune       prune.py       the clock, every hour         - (deletes rows past their retention)         prune
 ping        ping.py        the clock, every 10 seconds   - (shows that a worker executes tasks)        -
 sweep       sweep.py       the clock, every second        submitting → unconfirmed                      any
+
+The tasks of `create.py` and `picking.py` are no steps: their messages are requests and answers of other applications
+on the same broker.
 
 Before it dispatches, dispatch moves what was never sent away from providers that take nothing now (`failover.py`).
 

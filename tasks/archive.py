@@ -222,7 +222,7 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
     generation = claim.generation
     if asset.accepted is not None and (taken := keep_accepted(here, claim, asset)) is not None:
         return taken
-    with here.downloader.fetch(asset.url, hosts_of(here, generation, asset), turn.may_go_on) as download:
+    with here.downloader_of(generation).fetch(asset.url, hosts_of(here, generation, asset), turn.may_go_on) as download:
         try:
             facts = inspect(download.file, asset.kind)
         except ContentInvalid as error:

@@ -47,7 +47,7 @@ def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[st
     """Return another link to the same result, and its lifetime unless the link contains it. Raises QueryFailed."""
     if generation.task_id is None:
         return None
-    provider = here.provider(generation.provider, generation.account)
+    provider = here.provider_of(generation)
     outcome = provider.fetch([generation.task_id]).get(generation.task_id)
     links = outcome.links if outcome is not None and outcome.status is Status.SUCCEEDED else ()
     url, lives = (links[asset.index].url if asset.index < len(links) else None), here.retention(provider)
@@ -58,7 +58,7 @@ def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[st
 
 def hosts_of(here: Services, generation: Generation, asset: Asset) -> frozenset[str]:
     """Return the hosts that may serve this asset: its provider's, and the host of a fresh link from the provider."""
-    hosts = here.provider(generation.provider).result_hosts
+    hosts = here.result_hosts(generation)
     renewed = urlsplit(asset.url).hostname if asset.renewals else None
     return hosts | {renewed} if renewed else hosts
 

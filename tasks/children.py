@@ -39,6 +39,7 @@ def follow_up_of(
         batch_id=parent.batch_id,
         recipe=recipe,
         step=step,
+        is_test=parent.is_test,
     )
 
 

@@ -1,13 +1,18 @@
 """Carries out the decisions that steps of recipes wait for."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from tasks.recipe_steps import Planned, plan_picked
-from worker.errors import RequestInvalid
+from tasks.recipe_steps import Planned, cost_of, plan_picked
+from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit, RequestInvalid
 from worker.generation import State
 from worker.ledger.approvals import Approval, ApprovalState, Decided
-from worker.recipes import walk
+from worker.recipes import Recipe, Step, walk
+from worker.secrets import described
 from worker.services import Services
+
+log = logging.getLogger(__name__)
 
 #: approvals that are ended at once
 _BATCH = 50
@@ -16,7 +21,13 @@ NOBODY = "timeout"
 
 
 def pick(here: Services, approval: Approval, numbers: Sequence[int], *, by: str, why: str = "") -> Decided:
-    """Pick these images and create what follows. Raises RequestInvalid for images that are not there."""
+    """Pick these images and create what follows.
+
+    Raises RequestInvalid for images that are not there and for what cannot follow, ConfigurationError where the
+    provider is not set up here: then nothing is decided.
+    """
+    if unknown := [number for number in numbers if number not in approval.images]:
+        raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, approval.images))}")
     asked = _Asked(here, approval)
     return asked.decide(ApprovalState.DECIDED, numbers, asked.planned(numbers), by=by, why=why)
 
@@ -30,8 +41,35 @@ def end_overdue(here: Services) -> int:
     """Do for those that nobody has decided in time what their step does otherwise; return how many were created."""
     created = 0
     while overdue := here.ledger.approvals.overdue(_BATCH):
-        created += sum(_Asked(here, approval).end().created for approval in overdue)
+        created += sum(_end(here, approval).created for approval in overdue)
     return created
+
+
+def _end(here: Services, approval: Approval) -> Decided:
+    """One that cannot be carried out does not keep the others waiting."""
+    asked = _Asked(here, approval)
+    try:
+        return asked.end()
+    except (LedgerUnavailable, LedgerUnfit):
+        raise
+    except Exception as error:
+        log.exception("could not do what step %s does otherwise for %s", approval.step, approval.generation_id)
+        refused = Planned(refused=[f"step {approval.step}: {described(error)}"])
+        return asked.decide(ApprovalState.EXPIRED, (), refused, by=NOBODY, why="", is_overdue=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What a decision leads to. `costs`: of the step's follow-up of each image, in millionths; None without prices."""
+
+    recipe: Recipe
+    step: Step
+    costs: Mapping[int, int] | None
+
+
+def consequences(here: Services, approval: Approval) -> Consequences:
+    asked = _Asked(here, approval)
+    return Consequences(asked.recipe, asked.step, asked.costs())
 
 
 class _Asked:
@@ -42,24 +80,51 @@ class _Asked:
         self._approval = approval
         (self._parent,) = here.ledger.generations.get([approval.generation_id])
         sha256 = str(self._parent.recipe)
-        self._recipe = here.ledger.generations.recipes([sha256])[sha256]
-        self._step = next(step for step in walk(self._recipe.steps) if step.id == approval.step)
+        self.recipe = here.ledger.generations.recipes([sha256])[sha256]
+        self.step = next(step for step in walk(self.recipe.steps) if step.id == approval.step)
+
+    def costs(self) -> Mapping[int, int] | None:
+        prices = self._here.prices
+        if prices is None or self._parent.state is State.DELETED:
+            return None
+        try:
+            planned = {one: self.planned([one]).children for one in self._approval.images}
+        except (RequestInvalid, ConfigurationError):
+            return None
+        return {one: cost_of(prices, children[0]) for one, children in planned.items() if children}
 
     def planned(self, numbers: Sequence[int]) -> Planned:
         """Raises RequestInvalid as `pick` does."""
         if self._parent.state is State.DELETED:
             raise RequestInvalid(f"{self._parent.id} was deleted: nothing can follow it")
-        return plan_picked(self._here, self._parent, self._recipe, self._step, numbers)
+        return plan_picked(self._here, self._parent, self.recipe, self.step, numbers)
 
     def end(self) -> Decided:
-        otherwise = self._step.otherwise
+        otherwise = self.step.otherwise
         if otherwise is None or self._parent.state is State.DELETED:
-            return self.decide(ApprovalState.EXPIRED, (), Planned(), by=NOBODY, why="")
-        seed = f"{self._recipe.sha256}/{self._step.id}/{self._parent.id}"
+            return self._end(ApprovalState.EXPIRED, (), Planned())
+        seed = f"{self.recipe.sha256}/{self.step.id}/{self._parent.id}"
         numbers = otherwise.of(tuple(self._approval.images), seed=seed)
-        return self.decide(ApprovalState.DECIDED, numbers, self.planned(numbers), by=NOBODY, why="")
+        try:
+            planned = self.planned(numbers)
+        except (RequestInvalid, ConfigurationError) as error:
+            # Nobody is there to hear it, and waiting longer is not what the recipe says.
+            planned = Planned(refused=[f"step {self.step.id}: {error}"])
+        return self._end(ApprovalState.DECIDED, numbers, planned)
 
-    def decide(self, to: ApprovalState, numbers: Sequence[int], planned: Planned, *, by: str, why: str) -> Decided:
+    def _end(self, to: ApprovalState, numbers: Sequence[int], planned: Planned) -> Decided:
+        return self.decide(to, numbers, planned, by=NOBODY, why="", is_overdue=True)
+
+    def decide(
+        self,
+        to: ApprovalState,
+        numbers: Sequence[int],
+        planned: Planned,
+        *,
+        by: str,
+        why: str,
+        is_overdue: bool = False,
+    ) -> Decided:
         return self._here.ledger.approvals.decide(
             self._approval,
             to,
@@ -69,5 +134,6 @@ class _Asked:
             why=why,
             children=planned.children,
             refused=planned.refused,
-            most=min(self._recipe.max_fan_out, self._here.settings.darkroom_max_follow_ups),
+            most=min(self.recipe.max_fan_out, self._here.settings.darkroom_max_follow_ups),
+            is_overdue=is_overdue,
         )

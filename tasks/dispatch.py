@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from tasks.failover import fail_over
 from tasks.restore_marker import keep_watch
@@ -10,7 +11,7 @@ from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.pricing import Prices
 from worker.providers import PROVIDERS
-from worker.services import Services, services
+from worker.services import SANDBOX_LIMITS, Services, services
 from worker.steps import Step
 from worker.wakeup import ring
 
@@ -27,7 +28,10 @@ def dispatch() -> None:
     here.ledger.batches.start_due()
     # First: what cannot be sent here is not tried in vain, after which it could not go elsewhere any more.
     _fail_over(here)
-    if dispatched := sum(_dispatch(here, name, prices) for name in PROVIDERS):
+    dispatched = sum(_dispatch(here, name, prices) for name in PROVIDERS)
+    if here.settings.darkroom_sandbox_url is not None:
+        dispatched += _dispatch_tests(here)
+    if dispatched:
         telemetry.step(Step.DISPATCH, dispatched, began)
         ring(Step.SUBMIT)
 
@@ -44,14 +48,31 @@ def _fail_over(here: Services) -> None:
 
 
 def _dispatch(here: Services, name: str, prices: Prices | None) -> int:
-    try:
+    def run() -> int:
         marks = here.key_marks(name)
         return here.ledger.dispatch.run(name, here.limits(name), prices, marks.keys(), marks)
+
+    return _tried(name, run)
+
+
+def _dispatch_tests(here: Services) -> int:
+    dispatch = here.ledger.dispatch
+
+    def run() -> int:
+        names = dispatch.providers_with_tests(tuple(PROVIDERS))
+        return sum(dispatch.run_tests(name, SANDBOX_LIMITS, here.sandbox_mark) for name in names)
+
+    return _tried("the sandbox", run)
+
+
+def _tried(where: str, run: Callable[[], int]) -> int:
+    try:
+        return run()
     except LedgerUnavailable as error:
-        # Perhaps only this provider's rows are locked.
-        log.warning("could not dispatch to %s: %s", name, error)
+        # Perhaps only these rows are locked.
+        log.warning("could not dispatch to %s: %s", where, error)
     except LedgerUnfit:
         raise
     except Exception:
-        log.exception("could not dispatch to %s; continuing with the other providers", name)
+        log.exception("could not dispatch to %s; continuing with the others", where)
     return 0

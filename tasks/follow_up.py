@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tasks.deciding import end_overdue
+from tasks.picking import ask_tasks
 from tasks.recipe_steps import plan_short_form, plan_steps
 from worker import telemetry
 from worker.celery import app
@@ -33,6 +34,7 @@ def follow_up() -> None:
     created = _drain(lambda: generations.due_follow_ups(BATCH), lambda parent: _create(here, parent))
     created += _drain(lambda: generations.due_steps(BATCH), lambda due: _create(here, due.generation, due.moment))
     created += end_overdue(here)
+    ask_tasks(here)
     if created:
         ring(Step.DISPATCH, Step.ARCHIVE)
 

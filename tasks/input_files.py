@@ -1,6 +1,7 @@
 """The images that users handed in, as providers take them: files, or links to the bucket."""
 
 import base64
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -21,21 +22,27 @@ class _Object(Protocol):
     @property
     def object_key(self) -> str: ...
     @property
+    def bytes(self) -> int: ...
+    @property
     def content_type(self) -> str: ...
 
 
 def with_files(here: Services, provider: Provider, request: GenerationRequest) -> GenerationRequest:
     """Return the request with what its options refer to. Call it before anything is sent.
 
-    Raises RequestInvalid for a file that was pruned, NotTaken if the bucket does not answer.
+    Raises RequestInvalid for a file that was pruned or is above the provider's limit, NotTaken if the bucket does not
+    answer.
     """
     if not (digests := inputs_of(request.options)):
         return request
-    objects: dict[str, _Object] = {**here.ledger.inputs.get(digests)}
-    for sha256 in digests:
-        # Or it is a result of ours, to which a recipe refers.
-        if sha256 not in objects and (copy := here.ledger.assets.first_copy(sha256)):
-            objects[sha256] = copy
+    objects = _objects(here, digests)
+    largest = max((one.bytes for one in objects.values()), default=0)
+    # It was checked for its first provider; a batch may have been moved to another one.
+    if provider.input_limit is not None and largest > provider.input_limit:
+        raise RequestInvalid(
+            f"an input file has {largest / 1e6:.1f} MB, and {provider.title} accepts at most "
+            f"{provider.input_limit >> 20} MB: use a smaller one, or another provider"
+        )
 
     def object_of(sha256: str) -> _Object:
         if sha256 not in objects:
@@ -58,6 +65,15 @@ def with_files(here: Services, provider: Provider, request: GenerationRequest) -
     except ArchiveError as error:
         what = f"it was not sent: its input file cannot be read: {error}"
         raise NotTaken(what, code="input_unreadable", retry_after=_RETRY_AFTER) from error
+
+
+def _objects(here: Services, digests: Sequence[str]) -> dict[str, _Object]:
+    """Return what users have handed in, and results of ours to which recipes refer, by SHA-256."""
+    objects: dict[str, _Object] = {**here.ledger.inputs.get(digests)}
+    for sha256 in digests:
+        if sha256 not in objects and (copy := here.ledger.assets.first_copy(sha256)):
+            objects[sha256] = copy
+    return objects
 
 
 def _gone(sha256: str) -> RequestInvalid:

@@ -21,6 +21,7 @@ from worker.ledger.outcome import News
 from worker.ledger.submission import Silent
 from worker.providers import Listed, ListedTask, Provider, Shown
 from worker.runtime import LEASE, renewed
+from worker.secrets import SANDBOX_ACCOUNT
 from worker.services import Services, services
 from worker.steps import Step
 
@@ -33,6 +34,9 @@ UNKNOWN_AFTER = timedelta(hours=1)
 #: the outcomes to record, and the candidates without a reply
 Answered = tuple[list[News], list[Silent]]
 Question = Callable[[Services, str, str, list[Silent]], Answered]
+#: the sandbox keeps nothing over a restart; a minute is more than any of its providers hides a new task
+_RESTARTED_AFTER = timedelta(minutes=1)
+_RESTARTED = "the sandbox does not know it: it was restarted, and keeps nothing; a retry makes it again"
 _UNKNOWN = "the provider has no such task, or no result for it, an hour after accepting it"
 
 
@@ -83,8 +87,11 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
     answers = ask(provider, list(by_task))
     outcomes = dict(answers.outcomes)
     for task_id in answers.unknown:
-        if here.clock() - by_task[task_id].sent_at > UNKNOWN_AFTER:
-            outcomes[task_id] = Outcome(status=Status.FAILED, task_id=task_id, reason="unknown_task", message=_UNKNOWN)
+        age = here.clock() - by_task[task_id].sent_at
+        if account == SANDBOX_ACCOUNT and age > _RESTARTED_AFTER:
+            outcomes[task_id] = _failed(task_id, "sandbox_restarted", _RESTARTED)
+        elif age > UNKNOWN_AFTER:
+            outcomes[task_id] = _failed(task_id, "unknown_task", _UNKNOWN)
     news = []
     answered = outcomes.keys() | answers.unknown
     for task_id in outcomes.keys() & by_task.keys():
@@ -94,6 +101,10 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
             log.exception("could not use the reply of %s about task %s", name, task_id)
             answered.discard(task_id)
     return news, [one for task_id, one in by_task.items() if task_id not in answered]
+
+
+def _failed(task_id: str, reason: str, message: str) -> Outcome:
+    return Outcome(status=Status.FAILED, task_id=task_id, reason=reason, message=message)
 
 
 def _news(here: Services, provider: Provider, one: Silent, outcome: Outcome) -> News:
@@ -110,7 +121,8 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
         return [], []
     waiting = {one.attempt_id: one for one in silent}
     # Without a callback URL, tasks in the list have no mark of ours: read the whole list.
-    by_request = here.settings.public_url is None and bool(provider.shown)
+    calls_back = here.settings.public_url is not None and account != SANDBOX_ACCOUNT
+    by_request = not calls_back and bool(provider.shown)
     tasks: list[ListedTask] = []
     news: list[News] = []
     since = min(one.sent_at for one in silent) - EARLIER

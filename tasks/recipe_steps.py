@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tasks.children import follow_up_of, inherited_prompt
-from tasks.splitting import is_grid
+from tasks.splitting import actions_of, is_grid
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Asset, AssetKind, Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.generations import NewApproval, NewGeneration, dedupe_of_follow_up, dedupe_of_step
-from worker.pricing import MILLION, as_text, tier_of
+from worker.pricing import MILLION, Prices, as_text, tier_of
 from worker.providers import Provider, input_reference
 from worker.recipes import After, Chooser, Facts, Recipe, Step, as_recipe
 from worker.services import Services
@@ -42,25 +42,27 @@ def plan_steps(here: Services, parent: Generation, recipe: Recipe, moment: After
 
 def plan_short_form(here: Services, parent: Generation) -> Planned:
     """Return what follows an archived generation that has the short form of a recipe."""
-    recipe = as_recipe(parent.follow_up, max_fan_out=here.settings.darkroom_max_follow_ups)
+    if (deepest := parent.depth) >= here.settings.darkroom_max_depth:
+        return Planned(refused=[f"follow-ups may not be deeper than {deepest}"])
+    offered = actions_of(here, parent)
+    recipe, missing = as_recipe(parent.follow_up, offered, max_fan_out=here.settings.darkroom_max_follow_ups)
     planned = _planned(here, parent, recipe, After.ARCHIVED, partial(_of_short_form, parent))
     by_action: dict[str | None, NewGeneration] = {}
     for child in planned.children:
         known = by_action.setdefault(child.request.action, child)
         if known is not child:
             by_action[child.request.action] = replace(known, follow_up=(*known.follow_up, *child.follow_up))
-    return replace(planned, children=list(by_action.values()))
+    return replace(planned, children=list(by_action.values()), refused=[*missing, *planned.refused])
 
 
 def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, picked: Sequence[int]) -> Planned:
-    """Return what a step creates of the picked images. Raises RequestInvalid for images that are not there."""
+    """Return what a step creates of the picked images.
+
+    Raises RequestInvalid for images that are not there, or of which nothing can be made; ConfigurationError.
+    """
     planned = Planned()
     assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
-    try:
-        found = _candidates(here, parent, step, assets, _of_recipe(parent, recipe))
-    except (RequestInvalid, ConfigurationError) as error:
-        planned.refused.append(f"step {step.id}: {error}")
-        return planned
+    found = _candidates(here, parent, step, assets, _of_recipe(parent, recipe))
     if unknown := [number for number in picked if number not in found]:
         raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, found))}")
     _add(here, planned, step, [found[number] for number in picked])
@@ -122,8 +124,8 @@ def _of_short_form(parent: Generation, step: Step, _: int | None, request: Gener
 
 
 def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGeneration]) -> None:
-    """As many as its cost allows."""
-    if step.max_cost is None:
+    """As many as its cost allows; tests cost nothing."""
+    if step.max_cost is None or all(child.is_test for child in children):
         planned.children.extend(children)
         return
     prices = here.prices
@@ -132,10 +134,7 @@ def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGen
         return
     left = int(step.max_cost * MILLION)
     for number, child in enumerate(children):
-        request = child.request
-        amount = 0
-        if request.operation is not Operation.SPLIT:
-            amount = prices.quote(child.provider, request.operation, tier_of(request)).amount
+        amount = cost_of(prices, child)
         if amount > left:
             more, limit = len(children) - number, as_text(int(step.max_cost * MILLION))
             planned.refused.append(f"step {step.id}: {more} more would exceed its max_cost of {limit}")
@@ -144,11 +143,19 @@ def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGen
         planned.children.append(child)
 
 
+def cost_of(prices: Prices, child: NewGeneration) -> int:
+    """Return what it costs, in millionths."""
+    request = child.request
+    if child.is_test or request.operation is Operation.SPLIT:
+        return 0
+    return prices.quote(child.provider, request.operation, tier_of(request)).amount
+
+
 def _candidates(
     here: Services, parent: Generation, step: Step, assets: Sequence[Asset], child: Child
 ) -> dict[int, NewGeneration]:
     """Return the follow-up of each image that can be picked, by its number; the only one has the number 1."""
-    provider = here.provider(parent.provider)
+    provider = here.provider_for(parent.provider, is_test=parent.is_test)
     if parent.depth >= here.settings.darkroom_max_depth:
         raise RequestInvalid(f"follow-ups may not be deeper than {parent.depth}")
     operation = Operation(step.do) if step.do in set(Operation) else operation_of(step.do)

@@ -128,9 +128,9 @@ class WaitsTold:
 
 
 def _is_short(wait: Wait) -> bool:
-    """A provider that throttles does so all the time, and a batch is at its limit for most of it."""
+    """A provider that throttles does so all the time, a batch is at its limit for most of it, and people take days."""
     is_over_soon = wait.until is not None and wait.since is not None and wait.until - wait.since < LONG_WAIT
-    return wait.cause in {Cause.SLOWED, Cause.BATCH_LIMIT} or is_over_soon
+    return wait.cause in {Cause.SLOWED, Cause.BATCH_LIMIT, Cause.APPROVAL} or is_over_soon
 
 
 def tell_of_waits(here: Services) -> None:

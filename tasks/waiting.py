@@ -15,7 +15,7 @@ from worker.ledger.budget import By
 from worker.ledger.dispatch import Slowed
 from worker.pricing import Prices, as_text
 from worker.providers import PROVIDERS, account_keys, provider_class
-from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
+from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT, redact, title_of
 from worker.settings import Settings
 
 #: several times the longest pause between an idle worker's heartbeats (`ping` reaches one worker every 10 seconds)
@@ -32,6 +32,7 @@ _MANY = 5000
 _SENT = frozenset({State.SUBMITTED, State.UNCONFIRMED})
 _QUEUED = frozenset({State.QUEUED})
 _SUCCEEDED = frozenset({State.SUCCEEDED})
+_FINISHED = frozenset({State.SUCCEEDED, State.ARCHIVED, State.EXPIRED, State.FAILED})
 
 
 class Cause(StrEnum):
@@ -49,6 +50,8 @@ class Cause(StrEnum):
     #: it continues at a reduced rate
     SLOWED = "slowed"
     DOWNLOAD = "download"
+    #: of somebody, about a step of a recipe
+    APPROVAL = "approval"
 
 
 #: a person has decided it, or it is how a batch is meant to go
@@ -78,6 +81,8 @@ class Wait:
     #: such as `client=acme`, whose budget it is
     label: str | None = None
     ids: frozenset[str] | None = field(default=None, repr=False)
+    #: whether tests wait for it, or all others; None: both
+    is_test: bool | None = None
 
     @property
     def name(self) -> tuple[Cause, str]:
@@ -86,6 +91,8 @@ class Wait:
 
     def concerns(self, one: Generation) -> bool:
         if one.state not in self.states or self.provider not in {None, one.provider}:
+            return False
+        if self.is_test not in {None, one.is_test}:
             return False
         if self.batch_id not in {None, one.batch_id} or (self.ids is not None and one.id not in self.ids):
             return False
@@ -114,6 +121,7 @@ def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
         *_accounts(ledger, settings),
         *(_budgets(ledger, prices, settings, now) if prices is not None else ()),
         *_downloads(ledger.assets.waiting(_MANY)),
+        *_approvals(ledger),
     )
 
 
@@ -205,18 +213,22 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
     stopped = {(one.provider, one.account) for one in slowed if _is_stopped(one)}
     for one in slowed:
         key_setting, accounts = _known(one.provider, settings)
+        is_sandbox = one.account == SANDBOX_ACCOUNT
         command = f"darkroom resume {one.provider}"
         if one.account != DEFAULT_ACCOUNT:
             command += f" --account {one.account}"
         remedy = f"it is retried automatically; `{command}` retries now"
-        if one.paused_key is not None:
+        if is_sandbox:
+            remedy = f"check that DARKROOM_SANDBOX_URL is the address of `darkroom sandbox`; {remedy}"
+        elif one.paused_key is not None:
             remedy = (
                 f"check {key_setting} and the account's balance; after a restart a changed key ends the pause, "
                 f"`{command}` ends it now"
             )
         is_paused = one.paused_until is not None
         # While another account works, nothing has to wait for this one.
-        all_stopped = all((one.provider, account) in stopped for account in accounts or (one.account,))
+        waiting_for = (one.account,) if is_sandbox or not accounts else accounts
+        all_stopped = all((one.provider, account) in stopped for account in waiting_for)
         yield Wait(
             cause=Cause.PAUSE if is_paused else Cause.BREAKER if one.is_open else Cause.SLOWED,
             subject=title_of(one.provider, one.account),
@@ -227,6 +239,7 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
             fails=one.paused_key is not None,
             states=_QUEUED if all_stopped and _is_stopped(one) else frozenset(),
             provider=one.provider,
+            is_test=is_sandbox,
         )
 
 
@@ -283,6 +296,26 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
             batch_id=cap.key if is_of_batch else None,
             label=cap.key if cap.budget is By.LABEL else None,
         )
+
+
+def _approvals(ledger: Ledger) -> Iterator[Wait]:
+    waiting = ledger.approvals.waiting(_MANY)
+    for subject, remedy, those in (
+        ("", "`darkroom approve ID 2,4` or `darkroom reject ID`", [one for one in waiting if one.task is None]),
+        ("task", "the worker of that application picks", [one for one in waiting if one.task is not None]),
+    ):
+        if those:
+            whom = ", ".join(sorted({str(one.task) for one in those})) if subject else "a person"
+            yield Wait(
+                cause=Cause.APPROVAL,
+                subject=subject,
+                told=f"a step of the recipe waits for a decision of {whom}: {remedy}",
+                remedy=remedy,
+                since=min(one.asked_at for one in those),
+                count=len(those),
+                states=_FINISHED,
+                ids=frozenset(one.generation_id for one in those),
+            )
 
 
 #: the address guard's error for a host that no setting or provider lists, also as older versions recorded it

@@ -28,11 +28,13 @@ class Computer:
         self.port = free_port()
         #: of the receiver
         self.url = f"http://127.0.0.1:{self.port}"
+        self.api = f"http://127.0.0.1:{(api_port := free_port())}"
         self.env = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(home),
             "DARKROOM_DATA": str(self.data),
             "PORT": str(self.port),
+            "API_PORT": str(api_port),
             "ACEDATACLOUD_API_TOKEN": "token-of-the-user",
             "DARKROOM_DOWNLOAD_ALLOW": "127.0.0.1",
         }

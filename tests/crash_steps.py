@@ -47,6 +47,39 @@ FOLLOW_UP = {
     "the children not committed": Step("after", *FLUSH),
     "the children committed": Step("after", FOLLOWING, "FollowUps.create_follow_ups"),
 }
+#: as FOLLOW_UP, by a recipe; a `turn` for each generation and moment
+RECIPE = {
+    "before its look": Step("before", FOLLOWING, "FollowUps.due_steps"),
+    "its parents found": Step("after", FOLLOWING, "FollowUps.due_steps"),
+    "the children written and nobody asked": Step("after", FOLLOWING, "create_within"),
+    "somebody asked and nothing told": Step("after", FOLLOWING, "ask"),
+    "the first not committed": Step("after", *FLUSH),
+    "the first committed": Step("after", FOLLOWING, "FollowUps.create_follow_ups"),
+}
+#: of those that follow several parents in one look
+MORE = {
+    "the second not committed": Step("after", *FLUSH, turn=2),
+    "the second committed": Step("after", FOLLOWING, "FollowUps.create_follow_ups", turn=2),
+}
+APPROVING = "worker.ledger.approvals.approvals"
+DECIDE = {
+    "decided and not written": Step("before", APPROVING, "Approvals.decide"),
+    "its children written": Step("after", APPROVING, "create_within"),
+    "not committed": Step("after", *FLUSH),
+    "committed": Step("after", APPROVING, "Approvals.decide"),
+}
+TIMEOUT = {
+    "before its look": Step("before", APPROVING, "Approvals.overdue"),
+    "found": Step("after", APPROVING, "Approvals.overdue"),
+    **DECIDE,
+}
+SPLIT = {
+    "the grid cut": Step("after", "tasks.splitting", "cut_grid"),
+    "one quarter stored": Step("after", BUCKET, "S3Archive.store"),
+    "three quarters stored": Step("after", BUCKET, "S3Archive.store", turn=3),
+    "its record decided and not written": Step("after", RECORDING, "_finish"),
+    "its record committed": Step("after", RECORDING, "Recording.record"),
+}
 NOTIFYING = "worker.ledger.events.deliveries"
 #: `turn`s as for the first delivery: nothing lined up yet, lined up and taken, recorded and the next one taken
 NOTIFY = {

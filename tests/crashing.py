@@ -60,7 +60,11 @@ class Step:
         setattr(owner, name, replaced)
 
 
-def crash(pipeline: Pipeline, task: str, step: Step) -> int | None:
+#: the name of a task, or what a person does, as a function of a module
+Work = str | Callable[[], object]
+
+
+def crash(pipeline: Pipeline, task: Work, step: Step) -> int | None:
     """Run the task in a process that dies at the step; its exit code, which is CRASHED if it came to it."""
     return _end_of(_start(pipeline, task, step, frozen_for=None))
 
@@ -89,14 +93,14 @@ def _end_of(process: Any) -> int | None:
     return process.exitcode
 
 
-def _start(pipeline: Pipeline, task: str, step: Step, frozen_for: float | None) -> Any:
+def _start(pipeline: Pipeline, task: Work, step: Step, frozen_for: float | None) -> Any:
     arguments = (dict(os.environ), pipeline.clock.ahead, task, step, frozen_for)
     process = _processes.Process(target=_run, args=arguments)
     process.start()
     return process
 
 
-def _run(environment: dict[str, str], ahead: timedelta, task: str, step: Step, frozen_for: float | None) -> None:
+def _run(environment: dict[str, str], ahead: timedelta, task: Work, step: Step, frozen_for: float | None) -> None:
     os.environ.clear()
     os.environ.update(environment)
     clock = MovableClock()
@@ -115,4 +119,4 @@ def _run(environment: dict[str, str], ahead: timedelta, task: str, step: Step, f
             clock.advance(seconds=frozen_for)
 
     step.replace((lambda: os._exit(CRASHED)) if frozen_for is None else freeze)
-    celery_app.tasks[task]()
+    (celery_app.tasks[task] if isinstance(task, str) else task)()

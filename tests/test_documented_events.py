@@ -22,13 +22,14 @@ from tasks.usecases.events.data import OfGeneration
 from tasks.usecases.events.place import EventPlace
 from tasks.usecases.events.published import EVENTS, description_of, example_of, own_fields_of, schema_document
 from tests.clock import FakeClock
-from tests.factories import archived, failure, submitted
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, archived, failure, new, submitted
 from tests.golden.golden import SWITCH
 from tests.published_events import check_recorded, check_shown, schema
 from worker.archive import Keys
 from worker.ledger import Ledger
 from worker.ledger.changes import _EVENT_OF_STATE
 from worker.ledger.events import DeliveryFilter, EventDelivery, Handed
+from worker.ledger.submission import Submitted
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "deploy" / "EVENTS.md"
@@ -194,6 +195,10 @@ def test_what_is_delivered_has_all_that_is_documented_of_a_generation(sqlite_url
         (parent,) = archived(ledger, key="sku-0042", batch="spring", labels={"client": "acme"})
         (child,) = submitted(ledger, action="upscale1", parent_id=parent, depth=1)
         ledger.generations.apply_outcomes([failure(child)])
+        ledger.generations.create([new(is_test=True)])
+        ledger.dispatch.run_tests(PROVIDER, PLENTY)
+        (test,) = ledger.submissions.claim(1, LEASE)
+        ledger.submissions.record([Submitted(test.attempt_id, accepted(test))], POLL_AFTER)
         documents = [views.of_event(delivery, place) for delivery in delivered(ledger)]
     for document in documents:
         schema().validate(document)

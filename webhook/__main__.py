@@ -39,7 +39,8 @@ def main() -> None:
         os.execve(sys.executable, sys.orig_argv, env)  # noqa: S606  ourselves, without a shell
     try:
         # Sharing it between the processes saves 70 MB for each.
-        import_module("webhook.app")
+        for module in ("webhook.app", "worker.celery"):
+            import_module(module)
         here = services()
         # Each raises on invalid settings. Checked here, because a process that cannot start would be restarted forever.
         _ = here.signer, here.ledger

@@ -1,4 +1,4 @@
-"""GET /livez: is the process alive? GET /readyz: can it store callbacks, and is a worker there to process them?"""
+"""GET /livez: is the process alive? GET /readyz: can it do its work, and is a worker there to carry it on?"""
 
 import logging
 import threading
@@ -19,6 +19,7 @@ from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
 from worker.runtime import watchdog
+from worker.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -111,20 +112,13 @@ def dependencies(
     A clock that is wrong means degraded, but callbacks are still accepted: the ledger stamps them with its own time. A
     ledger that does not answer is closed, so that the next check uses a new connection.
     """
-
-    def check_broker() -> Finding:
-        wrong = complaint("broker", broker_error())
-        return Finding("degraded", wrong) if wrong else OK
-
     return {
         "ledger": Dependency(
-            partial(_check_ledger, ledger, group),
+            partial(_check_ledger, ledger, partial(_can_store, ledger, group)),
             Finding("unavailable", "the ledger does not answer: callbacks get a 503 until it does"),
             ledger.close,
         ),
-        "broker": Dependency(
-            check_broker, Finding("degraded", "the broker does not answer: callbacks are stored and processed later")
-        ),
+        "broker": _broker(broker_error, "callbacks are stored and processed later"),
         "workers": Dependency(
             partial(_check_workers, ledger, clock),
             Finding("degraded", "unknown while the ledger does not answer"),
@@ -138,10 +132,31 @@ def dependencies(
     }
 
 
-def _check_ledger(ledger: Ledger, group: GroupCommit) -> Finding:
+def api_dependencies(here: Services, broker_error: Callable[[], timedelta | None]) -> Mapping[str, Dependency]:
+    """Return the dependencies of the HTTP API by name, for `blueprint`."""
+    ledger = here.ledger
+    return {
+        "ledger": Dependency(
+            partial(_check_ledger, ledger, lambda: True),
+            Finding("unavailable", "the ledger does not answer: requests get a 503 until it does"),
+            ledger.close,
+        ),
+        "broker": _broker(broker_error, "generations are recorded and submitted later"),
+    }
+
+
+def _broker(broker_error: Callable[[], timedelta | None], meanwhile: str) -> Dependency:
+    def check() -> Finding:
+        wrong = complaint("broker", broker_error())
+        return Finding("degraded", wrong) if wrong else OK
+
+    return Dependency(check, Finding("degraded", f"the broker does not answer: {meanwhile}"))
+
+
+def _check_ledger(ledger: Ledger, can_store: Callable[[], bool]) -> Finding:
     try:
         objection = ledger.maintenance.ping()
-        if not _can_store(ledger, group):
+        if not can_store():
             return Finding("unavailable", "the last callback could not be stored: see the log of the receiver")
     except ConfigurationError as error:
         # The database's message may contain its host.

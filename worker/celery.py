@@ -20,6 +20,7 @@ from celery import Celery, Task, bootsteps
 from celery.loaders.app import AppLoader
 from celery.platforms import SecurityWarning
 from celery.signals import (
+    celeryd_after_setup,
     setup_logging,
     worker_before_create_process,
     worker_process_shutdown,
@@ -36,7 +37,7 @@ from worker.runtime import give_back_late, shutdown, watchdog
 from worker.secrets import configure_logging
 from worker.services import Services, secret_values, services
 from worker.settings import CeleryBroker, celery_broker, load_settings, misspelt_settings
-from worker.steps import QUEUES, Step
+from worker.steps import FOREIGN_TASKS, KEY_PREFIX, QUEUES, REQUEST_QUEUE, Step
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,9 @@ _LOOP_SECONDS = _LAST_SECONDS + 25
 #: seconds between two log lines of a process that is too old
 _TELL_SECONDS = 600
 
-#: the prefix of our queues' names in the broker
-KEY_PREFIX = "darkroom:"
+#: the queue of requests by the name that other applications call it; what a lost worker had taken of it is put back
+#: under this name behind our prefix
+_REQUESTS_PUT_BACK = f"{KEY_PREFIX}{REQUEST_QUEUE}"
 
 
 class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -85,6 +87,18 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
             DrainingTask._beaten_at = now
             here = services()
             here.ledger.maintenance.beat(self.request.hostname or "unknown", os.getppid(), here.limit_settings)
+
+
+class RequestTask(Task):  # type: ignore[misc]  # Celery has no types
+    """Base of a task whose message is the work: acknowledged once the ledger has it, or it was refused."""
+
+    acks_late = True
+    reject_on_worker_lost = True
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        with watchdog.limit(f"the task {self.name}", _LAST_SECONDS):
+            # Not that of the superclass, in which a wrong argument may have the name of one of its own.
+            return self.run(*args, **kwargs)
 
 
 @contextmanager
@@ -132,8 +146,14 @@ def _configuration(broker: CeleryBroker) -> dict[str, Any]:
         "task_store_errors_even_if_ignored": False,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "task_queues": [Queue(name, routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]
-        "task_routes": {step.value: {"queue": step.queue} for step in Step},
+        "task_queues": [
+            Queue(name, routing_key=name)  # type: ignore[no-untyped-call]
+            for name in (*QUEUES, REQUEST_QUEUE, _REQUESTS_PUT_BACK)
+        ],
+        "task_routes": {
+            **{step.value: {"queue": step.queue} for step in Step},
+            **{name: {"queue": REQUEST_QUEUE} for name in FOREIGN_TASKS},
+        },
         "task_default_queue": Step.DISPATCH.queue,
         "task_create_missing_queues": False,
         # The sweep replaces a wake-up lost with its worker, so late acknowledgement gains nothing.
@@ -173,7 +193,7 @@ app = Celery(
     "darkroom",
     loader=EnvironmentLoader,
     task_cls=DrainingTask,
-    include=[step.module for step in Step],
+    include=[*(step.module for step in Step), "tasks.create", "tasks.picking"],
 )
 
 
@@ -205,6 +225,13 @@ app.steps["consumer"].add(WatchedLoop)
 def _configure_logging(**_: Any) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, secret_values(settings), settings.log_format)
+
+
+@celeryd_after_setup.connect
+def _take_what_was_put_back(instance: Any, **_: Any) -> None:
+    queues = instance.app.amqp.queues
+    if REQUEST_QUEUE in queues.consume_from:
+        queues.select_add(queues[_REQUESTS_PUT_BACK])
 
 
 @worker_ready.connect

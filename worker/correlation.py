@@ -1,11 +1,16 @@
-"""Signed callback URLs: each authorizes reports on one attempt and nothing else."""
+"""Signed URLs: of callbacks, each for reports on one attempt, and of approvals, each for one decision."""
 
 import base64
 import hashlib
 import hmac
 import re
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from itsdangerous import Signer as TokenSigner
 
 _KEY = re.compile(r"([A-Za-z0-9]{1,16}):(\S{32,})")
 
@@ -40,6 +45,32 @@ class Signer:
 
     def callback_url(self, public_url: str, provider: str, attempt_id: str) -> str:
         return f"{public_url}/callbacks/{provider}/{attempt_id}/{self.token(provider, attempt_id)}"
+
+    def approval_token(self, approval_id: str) -> str:
+        """Return what lets somebody decide this approval, and nothing else; its row says until when, and how often."""
+        return self._approvals.sign(approval_id).decode()
+
+    def approval_url(self, console_url: str, approval_id: str) -> str:
+        """Return the link under which anybody may decide: a secret that is never stored or logged."""
+        return f"{console_url}/approvals/{self.approval_token(approval_id)}"
+
+    def approval_of(self, token: str) -> str | None:
+        """Return the id of the approval that a token is for; None for one that no key has signed."""
+        from itsdangerous import BadSignature  # noqa: PLC0415  as below
+
+        try:
+            return self._approvals.unsign(token).decode() if token.isascii() else None
+        except BadSignature:
+            return None
+
+    @cached_property
+    def _approvals(self) -> "TokenSigner":
+        # Imported here: workers and commands rarely need it.
+        from itsdangerous import Signer as TokenSigner  # noqa: PLC0415
+
+        # It signs with the last key.
+        keys = list(self._keys.values())[::-1]
+        return TokenSigner(keys, salt="darkroom approval", key_derivation="hmac", digest_method=hashlib.sha256)
 
     def _mac(self, key_id: str, provider: str, attempt_id: str) -> str:
         signed = f"callback|{provider}|{attempt_id}".encode("utf-8", "replace")

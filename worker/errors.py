@@ -60,8 +60,20 @@ class AlreadyDecided(DarkroomError):
     """Somebody else has decided otherwise; the text says who and when."""
 
 
+class TooLate(AlreadyDecided):
+    """Nobody decided in time; the text says what the step does then."""
+
+
 class NotFound(DarkroomError):
     """No object has that id."""
+
+
+class Gone(NotFound):
+    """It was there, and was deleted."""
+
+
+class NotYet(DarkroomError):
+    """It is not there yet; asking again later may help."""
 
 
 class LedgerUnfit(ConfigurationError):

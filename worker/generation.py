@@ -281,6 +281,10 @@ class Outcome:
     message: str | None = None
 
 
+#: how the names of batches of tests end, and no others
+TEST_BATCH = " (test)"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderChange:
     """A generation that was never sent went to another provider. `at`: as `iso` writes it."""
@@ -334,6 +338,8 @@ class Generation:
     recipe: str | None = None
     recipe_name: str | None = None
     step: str | None = None
+    #: it is made by the sandbox, and costs nothing
+    is_test: bool = False
 
     @property
     def request(self) -> GenerationRequest:

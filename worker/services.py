@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from threading import Lock
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -14,15 +15,19 @@ from worker.correlation import Signer
 from worker.downloads import Downloader
 from worker.downloads import Limits as DownloadLimits
 from worker.errors import ConfigurationError
+from worker.generation import Generation
 from worker.ledger import Ledger
 from worker.ledger.database import Clock, passwords_in
 from worker.ledger.dispatch import Limits
-from worker.net import proxy_secrets
+from worker.net import PORTS, proxy_secrets
 from worker.pricing import Prices
 from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class
 from worker.runtime import locked_cached_property
-from worker.secrets import bucket_credentials, key_mark
+from worker.secrets import SANDBOX_ACCOUNT, SANDBOX_KEY, bucket_credentials, key_mark
 from worker.settings import Settings, load_settings, provider_prefixes, read_broker_url
+
+#: of the sandbox, for each of its providers
+SANDBOX_LIMITS = Limits(rate=20, in_flight=50)
 
 
 class Services:
@@ -61,10 +66,19 @@ class Services:
         return Downloader(settings.darkroom_download_allow, limits, settings.darkroom_user_agent)
 
     @locked_cached_property
+    def sandbox_downloader(self) -> Downloader:
+        """For the results of tests: reaches the sandbox, and no other private address."""
+        parts = urlsplit(self.settings.sandbox_url)
+        return Downloader(parts.netloc if parts.port else f"{parts.netloc}:{PORTS[parts.scheme]}")
+
+    def downloader_of(self, generation: Generation) -> Downloader:
+        return self.sandbox_downloader if generation.is_test else self.downloader
+
+    @locked_cached_property
     def signer(self) -> Signer:
         if self.settings.darkroom_signing_keys is None:
             raise ConfigurationError(
-                "DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated; "
+                "DARKROOM_SIGNING_KEYS is not set: it signs callback URLs and the links of approvals; "
                 "set it to `k1:` and at least 32 random characters"
             )
         return Signer(self.settings.darkroom_signing_keys.get_secret_value())
@@ -81,8 +95,25 @@ class Services:
                 self._providers[name, account] = load_provider(name, self.settings, account)
             return self._providers[name, account]
 
+    def provider_for(self, name: str, *, is_test: bool) -> Provider:
+        """Return the provider that checks and makes a new generation; as `provider`, or in the sandbox."""
+        return self.provider(name, SANDBOX_ACCOUNT if is_test else None)
+
+    def provider_of(self, generation: Generation) -> Provider:
+        """Return the provider with the account to which this generation went; a test's is always the sandbox.
+
+        Raises ConfigurationError as `provider` does.
+        """
+        return self.provider(generation.provider, SANDBOX_ACCOUNT if generation.is_test else generation.account)
+
+    def result_hosts(self, generation: Generation) -> frozenset[str]:
+        """Return the hosts that its results may come from."""
+        if generation.is_test:
+            return frozenset({str(urlsplit(self.settings.sandbox_url).hostname)})
+        return self.provider(generation.provider).result_hosts
+
     def accounts(self, name: str) -> tuple[str, ...]:
-        """Return the names of its accounts; one, even without a key."""
+        """Return the names of its accounts; one, even without a key. The sandbox is none of them."""
         return tuple(account_keys(name, self.settings))
 
     def key_marks(self, name: str) -> Mapping[str, str]:
@@ -90,6 +121,11 @@ class Services:
         address = self.base_url(name)
         keys = account_keys(name, self.settings)
         return {one: key_mark(key.get_secret_value() if key else None, address) for one, key in keys.items()}
+
+    @property
+    def sandbox_mark(self) -> str:
+        """Return the mark of the sandbox, as `key_marks` does."""
+        return key_mark(SANDBOX_KEY, self.settings.darkroom_sandbox_url)
 
     def base_url(self, name: str) -> str:
         """Return the address of the provider's API."""
@@ -118,7 +154,8 @@ class Services:
 
     def close(self) -> None:
         """Close the connections of all services."""
-        for built in (self.__dict__.get(name) for name in ("ledger", "archive", "downloader")):
+        names = ("ledger", "archive", "downloader", "sandbox_downloader")
+        for built in map(self.__dict__.get, names):
             if built is not None:
                 built.close()
 

@@ -38,3 +38,12 @@ class Step(StrEnum):
 
 
 QUEUES = tuple(dict.fromkeys(step.queue for step in Step))
+#: the prefix of their names in the broker
+KEY_PREFIX = "darkroom:"
+
+#: what other applications on the same broker call: a task and its queue, for them `darkroom:generations`
+REQUEST_TASK, REQUEST_QUEUE = "generation.create", "generations"
+#: what workers of other applications send to that queue when a task of theirs has picked images, or has failed
+PICKED_TASK, PICK_FAILED_TASK = "approval.picked", "approval.failed"
+#: all tasks whose messages others send
+FOREIGN_TASKS = (REQUEST_TASK, PICKED_TASK, PICK_FAILED_TASK)

@@ -5,13 +5,11 @@ import logging
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
-from celery.exceptions import SoftTimeLimitExceeded
-
-from worker.celery import KEY_PREFIX, app
 from worker.ledger import Ledger
-from worker.steps import QUEUES, Step
+from worker.steps import KEY_PREFIX, QUEUES, REQUEST_QUEUE, Step
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +63,11 @@ def ring(*steps: Step) -> bool:
     """
     try:
         send(steps)
-    except SoftTimeLimitExceeded:
-        # It may be raised anywhere in the task and does not concern the broker.
-        raise
-    except Exception as error:  # noqa: BLE001  the work is saved, and the sweep finds it after any error
+    except Exception as error:
+        if _is_time_limit(error):
+            # It may be raised anywhere in the task and does not concern the broker.
+            raise
+        # The work is saved, and the sweep finds it.
         log.warning("could not send the wake-up for %s: %s: %s", ", ".join(steps), type(error).__name__, error)
         return False
     return True
@@ -80,7 +79,7 @@ def send(steps: Sequence[Step]) -> None:
         argument for step in steps for argument in (step, _mark(step), json.dumps(_message(step, str(uuid4()))))
     ]
     keys = [*(_key(step.queue) for step in steps), _UNSENT]
-    with app.producer_pool.acquire(block=True) as producer:
+    with _app().producer_pool.acquire(block=True) as producer:
         client = producer.channel.client
         client.eval(_SEND, len(keys), *keys, MOST_WAITING, *arguments)
 
@@ -88,7 +87,7 @@ def send(steps: Sequence[Step]) -> None:
 def drop_stale() -> None:
     """Trim queues to the limit: older versions had none."""
     try:
-        with app.connection_for_write() as connection:
+        with _app().connection_for_write() as connection:
             for queue in QUEUES:
                 connection.default_channel.client.ltrim(_key(queue), 0, MOST_WAITING - 1)
     except Exception as error:  # noqa: BLE001  stale wake-ups are harmless, whatever went wrong
@@ -98,7 +97,7 @@ def drop_stale() -> None:
 def waiting() -> dict[str, Waiting]:
     """Return the state of each queue; raises the broker client's errors."""
     found = {}
-    with app.connection_for_read() as connection:
+    with _app().connection_for_read() as connection:
         client = connection.default_channel.client
         unsent = {step.decode(): int(number) for step, number in client.hgetall(_UNSENT).items()}
         many = [step for step in Step if unsent.get(step, 0) >= MANY_UNSENT]
@@ -108,6 +107,26 @@ def waiting() -> dict[str, Waiting]:
             # kombu's client puts the prefix before the key of this command, and of no other that is used here.
             found[queue] = Waiting(client.llen(queue), unserved)
     return found
+
+
+def requests_waiting() -> int:
+    """Return how many requests of other applications no worker has taken; raises the broker client's errors."""
+    with _app().connection_for_read() as connection:
+        # kombu's client puts the prefix before the key.
+        return int(connection.default_channel.client.llen(REQUEST_QUEUE))
+
+
+def _app() -> Any:
+    """Imported with the first wake-up: Celery takes 6 MB and 100 ms, and most commands and processes send none."""
+    from worker.celery import app  # noqa: PLC0415
+
+    return app
+
+
+def _is_time_limit(error: Exception) -> bool:
+    from celery.exceptions import SoftTimeLimitExceeded  # noqa: PLC0415
+
+    return isinstance(error, SoftTimeLimitExceeded)
 
 
 def _key(queue: str) -> str:

@@ -42,6 +42,7 @@ COMMANDS: Commands = {
     "db": ("tasks.cli.db:db", "Manage the ledger's tables"),
     # By its name alone: no module of tasks imports one of webhook, and the sandbox imports nothing of ours.
     "sandbox": ("webhook.sandbox.command:sandbox", "Serve sandbox providers, to test any webhook receiver"),
+    "mcp": ("tasks.cli.mcp:mcp", "Serve tools for AI agents (Model Context Protocol)"),
     "doctor": ("tasks.cli.doctor:doctor", "Check everything Darkroom needs, and say how to fix it"),
 }
 

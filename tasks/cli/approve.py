@@ -9,6 +9,7 @@ from tasks.cli.ui.wakeup import ring
 from tasks.durations import duration
 from tasks.usecases import approvals as usecase
 from tasks.usecases import views
+from tasks.usecases.approval_links import approval_links
 from tasks.usecases.person import person
 
 _why = click.option("--why", default="", metavar="TEXT", help="Recorded with your name.")
@@ -50,19 +51,27 @@ def reject(name: str, why: str, *, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--links", is_flag=True, help="Show the secret link under which anybody may decide each of them.")
 @json_option
-def approvals(*, as_json: bool) -> None:
-    """List what waits for a decision, oldest first."""
+def approvals(*, links: bool, as_json: bool) -> None:
+    """List what waits for a decision, oldest first.
+
+    The links of --links lead to CONSOLE_URL; without it, to the private process on this machine.
+    """
     number = 0
     with open_ledger() as here:
+        link_of = approval_links(here.settings) if links else None
         for number, one in enumerate(usecase.pending(here), start=1):  # noqa: B007  it is read after the loop
+            link = link_of and link_of(one.approval.id)
             if as_json:
-                print_json(views.of_pending_approval(one))
+                print_json(views.of_pending_approval(one, link))
                 continue
             left = duration(one.approval.expires_at - here.clock())
             title = one_line(one.generation.key or one.generation.prompt)
             images = ", ".join(map(str, one.approval.images))
             click.echo(f"{one.approval.id}  {title}  step {one.approval.step}, images {images}, {left} left")
+            if link is not None:
+                click.echo(f"  {link}")
     if not number:
         note("Nothing waits for a decision.")
     elif not as_json:
@@ -76,5 +85,7 @@ def _tell(approved: usecase.Approved, *, as_json: bool) -> None:
         created = f"; {many(approved.created, 'generation')} created" if approved.is_new else ""
         before = "" if approved.is_new else "already "
         click.echo(f"{approved.approval.id}: {before}{usecase.in_words(approved.approval)}{created}")
+        if approved.is_new and approved.approval.picked and not approved.created:
+            note(f"Nothing was created: `darkroom show {approved.approval.generation_id}` says why.")
     if approved.wakes:
         ring(*approved.wakes)

@@ -7,12 +7,20 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.ui.context import read_settings
+from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, print_json
 from tasks.cli.ui.style import console
 from tasks.usecases import views
-from tasks.usecases.providers import NORMALISED, Capability, ProviderFacts, describe_providers
+from tasks.usecases.providers import (
+    NORMALISED,
+    AccountFacts,
+    AccountStatus,
+    Capability,
+    ProviderFacts,
+    describe_providers,
+)
 from worker.generation import Operation
+from worker.secrets import redact, title_of
 
 _DIM = "bright_black"
 
@@ -26,7 +34,8 @@ def providers(name: str | None, as_json: bool) -> None:
     With a PROVIDER, the options it accepts for each operation: those marked "own" are specific to it, all others mean
     the same at every provider. No key is needed.
     """
-    rows = describe_providers(read_settings(), name)
+    with open_ledger() as here:
+        rows = describe_providers(here, name)
     if as_json:
         for row in rows:
             print_json(views.of_provider(row))
@@ -51,6 +60,8 @@ def _print_all(rows: Sequence[ProviderFacts]) -> None:
     for row in rows:
         if row.missing:
             console().print(Text(f"{row.name}: {row.missing}", style=_DIM))
+        for name, status in _troubled(row):
+            console().print(Text(f"{name}: {status}", style="yellow"))
     console().print(Text("`darkroom providers NAME` shows the options of one of them", style=_DIM))
 
 
@@ -74,6 +85,7 @@ def _print_one(row: ProviderFacts) -> None:
         ("links last", _days(row)),
         ("prompt", f"at most {row.prompt_limit:,} characters"),
         *([("versions", _versions(row))] if row.versions else []),
+        *_troubled(row),
         ("limits", f"{row.rate:g} new per second, {row.in_flight:,} in flight ({row.prefix.upper()}_RATE, _IN_FLIGHT)"),
     )
     for (prompt, options), alike in groupby(row.capabilities.items(), lambda item: _takes(item[1])):
@@ -82,6 +94,23 @@ def _print_one(row: ProviderFacts) -> None:
         screen.print(Text.assemble((", ".join(group), "bold"), (f"  prompt {prompt}", _DIM)))
         actions = ", ".join(action for one in group.values() for action in one.actions)
         _print_pairs(*([("actions", actions)] if actions else []), *options)
+
+
+def _troubled(row: ProviderFacts) -> list[tuple[str, str]]:
+    """The accounts that are not at their full rate, and why."""
+    return [
+        (title_of(row.name, one.account), _status(one))
+        for one in row.accounts or ()
+        if one.status is not AccountStatus.WORKING
+    ]
+
+
+def _status(one: AccountFacts) -> str:
+    if one.status is AccountStatus.SLOWED:
+        return f"slowed down to {one.rate:.2g} new per second"
+    until = f" until {one.until.astimezone():%Y-%m-%d %H:%M}" if one.until else ", the next submission probes it"
+    reason = f": {redact(one.reason)}" if one.reason else ""
+    return f"{one.status.replace('_', ' ')}{until}{reason}"
 
 
 def _versions(row: ProviderFacts) -> str:

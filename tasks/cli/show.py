@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,10 +19,11 @@ from tasks.cli.ui.style import MARK, console, size, state_text, what
 from tasks.durations import duration
 from tasks.usecases import queries as usecase
 from tasks.usecases import views
+from tasks.usecases.approvals import Approval, ApprovalState, in_words
 from tasks.usecases.queries import Story
 from tasks.waiting import Wait
 from worker.failures import REMEDIES, category_of
-from worker.generation import Generation, State
+from worker.generation import Generation, State, iso
 from worker.pricing import as_text
 from worker.secrets import DEFAULT_ACCOUNT, links_hidden, secrets_hidden
 
@@ -53,6 +54,7 @@ def show(name: str, as_json: bool) -> None:
     screen = console()
     screen.width = min(screen.width, _WIDTH)
     _print_heading(screen, story, asked_again_at, waits_for)
+    _print_approvals(screen, details.approvals)
     _print_timeline(screen, story)
     _print_assets(screen, story)
     _print_relatives(screen, story)
@@ -67,6 +69,8 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
     screen.print(heading)
     screen.print(Text(one_line(links_hidden(generation.prompt)), style="italic"))
     facts = [("provider", f"{generation.provider} · {what(generation)}")]
+    if generation.is_test:
+        facts.append(("test", "made by the sandbox, costs nothing"))
     options = links_hidden(generation.options)
     facts += [
         (name, one_line(str(value)))
@@ -152,6 +156,16 @@ def _refused(story: Story) -> str | None:
 
 def _pruned(story: Story) -> str | None:
     return ", ".join(f"{kind} from before {at.astimezone():%Y-%m-%d}" for kind, at in story.pruned_before.items())
+
+
+def _print_approvals(screen: Console, approvals: Sequence[Approval]) -> None:
+    if not approvals:
+        return
+    _print_title(screen, "Decisions", "")
+    for one in approvals:
+        told = f"waits until {iso(one.expires_at)}" if one.state is ApprovalState.ASKED else in_words(one)
+        why = f": {_hidden(one.why)}" if one.why else ""
+        _print_beside(screen, Text(f"  {one.step}  "), Text(f"{one.id} {_hidden(told)}{why}"))
 
 
 def _print_timeline(screen: Console, story: Story) -> None:

@@ -10,15 +10,18 @@ from datetime import datetime
 import click
 
 from tasks.cli.ui.context import data_folder, use_environment
+from tasks.cli.ui.late_sandbox import LateSandbox
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.usecases.doctor import check_before_start
 from tasks.usecases.one_machine import count_states, workers_of_host
 from tasks.waiting import CLOCK
 from worker.embedded import (
     BUCKET,
+    LOOPBACK,
     Embedded,
     StopSignals,
     embedded,
+    free_port,
     print_json_line,
     print_line,
     procfile_commands,
@@ -26,7 +29,7 @@ from worker.embedded import (
 )
 from worker.generation import State
 from worker.services import Services
-from worker.settings import Settings, load_settings, misspelt_settings, use_env_file
+from worker.settings import Settings, load_settings, misspelt_settings, url_of, use_env_file
 
 #: seconds in which a worker is expected to say that it is at work
 _START_SECONDS = 15
@@ -41,8 +44,8 @@ _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 def up(as_json: bool) -> None:
     """Run everything on this machine with real providers.
 
-    Starts the receiver, a worker and the clock, and an embedded broker and S3 server unless REDIS_URL and S3_BUCKET are
-    set. Ctrl-C or SIGTERM stops them. All data is in DARKROOM_DATA.
+    Starts the receiver, the HTTP API, a worker and the clock, and an embedded broker and S3 server unless REDIS_URL and
+    S3_BUCKET are set. Ctrl-C or SIGTERM stops them. All data is in DARKROOM_DATA.
     """
     use_env_file()
     given = dict(os.environ)
@@ -51,9 +54,10 @@ def up(as_json: bool) -> None:
     for sentence in misspelt_settings(given):
         note(f"warning: {sentence}")
     on_output = without_noise(print_json_line if log_format == "json" else print_line)
+    port, others = _sandbox_of(given)
     with (
         StopSignals() as signals,
-        embedded(data, given, say=note, on_output=on_output, interrupted=signals.received) as running,
+        embedded(data, given, say=note, on_output=on_output, interrupted=signals.received, others=others) as running,
     ):
         use_environment(running.env)
         settings = load_settings()
@@ -61,8 +65,17 @@ def up(as_json: bool) -> None:
         running.start_procfile(procfile_commands())
         _wait_for_workers(settings, known, signals)
         _tell(running, settings, given, as_json=as_json)
-        _tell_changes(settings, signals)
+        with closing(LateSandbox(running, settings, port, signals)) as sandbox:
+            _tell_changes(settings, sandbox)
         note("stopping")
+
+
+def _sandbox_of(given: Mapping[str, str]) -> tuple[int | None, Mapping[str, str]]:
+    """Return the port of the sandbox, and what tells others of it; nothing if the environment names one."""
+    if given.get("DARKROOM_SANDBOX_URL"):
+        return None, {}
+    port = free_port()
+    return port, {"DARKROOM_SANDBOX_URL": f"http://{LOOPBACK}:{port}"}
 
 
 def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: StopSignals) -> None:
@@ -75,7 +88,7 @@ def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: Sto
         signals.wait(0.2)
 
 
-def _tell_changes(settings: Settings, signals: StopSignals) -> None:
+def _tell_changes(settings: Settings, signals: StopSignals | LateSandbox) -> None:
     """Once a minute, until a signal arrives, print what was archived or failed, if anything."""
     before = count_states(settings)
     while not signals.wait(_TELL_SECONDS):
@@ -102,12 +115,13 @@ def _check_before_start() -> str:
 
 def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as_json: bool) -> None:
     env = running.env
-    host = f"[{env['HOST']}]" if ":" in env["HOST"] else env["HOST"]
     brought = [name for name in ("REDIS_URL", "S3_BUCKET") if env.get(name) and not given.get(name)]
     pictures = str(settings.darkroom_data / "s3" / BUCKET) if "S3_BUCKET" in brought else f"s3://{settings.s3_bucket}"
-    receiver, parts = f"http://{host}:{env['PORT']}", [_SERVERS[name] for name in brought]
+    receiver, api = url_of(env["HOST"], env["PORT"]), url_of(env["API_HOST"], env["API_PORT"])
+    parts = [_SERVERS[name] for name in brought]
     facts = {
         "receiver": receiver,
+        "api": api,
         "public_url": settings.public_url,
         "pictures": pictures,
         "data": str(settings.darkroom_data),
@@ -118,5 +132,7 @@ def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as
     if as_json:
         print_json(facts)
     else:
+        click.echo(f"HTTP API: {api}/v1 ({api}/v1/openapi.json describes it)")
         click.echo(f"Darkroom is running. Receiver: {receiver}, images: {pictures}")
         click.echo(f"Embedded: {', '.join(parts) or 'nothing'}. Stop it with Ctrl-C")
+        click.echo(f"HTTP API: {api}/v1")

@@ -8,13 +8,14 @@ from tasks.deciding import reject as reject_approval
 from tasks.usecases.names import find_generation
 from tasks.usecases.person import Person
 from tasks.usecases.services import LedgerServices
-from worker.errors import AlreadyDecided, NotFound, RequestInvalid
+from worker.errors import AlreadyDecided, NotFound, RequestInvalid, TooLate
 from worker.generation import Generation, iso
 from worker.ledger.approvals import Approval, ApprovalState, Decided
 from worker.services import Services
 from worker.steps import Step
 
-__all__ = ["Approval", "ApprovalState", "Approved", "PendingApproval", "approve", "find_approval", "pending", "reject"]
+__all__ = ["Approval", "ApprovalPage", "ApprovalState", "Approved", "PendingApproval", "approve", "find_approval",
+           "pending", "pending_page", "reject"]  # fmt: skip
 
 #: approvals that are read at once
 _PAGE = 200
@@ -24,6 +25,14 @@ _PAGE = 200
 class PendingApproval:
     approval: Approval
     generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalPage:
+    """`next`: after which the next page begins; None on the last one."""
+
+    approvals: Sequence[PendingApproval]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +49,26 @@ def pending(here: LedgerServices) -> Iterator[PendingApproval]:
     """Yield what waits for a decision, the oldest first."""
     after = ""
     while page := here.ledger.approvals.pending(_PAGE, after):
-        ids = list(dict.fromkeys(one.generation_id for one in page))
-        known = {one.id: one for one in here.ledger.generations.get(ids)}
-        yield from (PendingApproval(one, known[one.generation_id]) for one in page)
+        yield from _with_generations(here, page)
         after = page[-1].id
+
+
+def pending_page(here: LedgerServices, after: str | None, limit: int) -> ApprovalPage:
+    """Return a page of them, the oldest first."""
+    found = here.ledger.approvals.pending(limit + 1, after or "")
+    page = found[:limit]
+    return ApprovalPage(_with_generations(here, page), page[-1].id if len(found) > limit else None)
+
+
+def with_generation(here: LedgerServices, approval: Approval) -> PendingApproval:
+    (found,) = _with_generations(here, [approval])
+    return found
+
+
+def _with_generations(here: LedgerServices, approvals: Sequence[Approval]) -> list[PendingApproval]:
+    ids = list(dict.fromkeys(one.generation_id for one in approvals))
+    known = {one.id: one for one in here.ledger.generations.get(ids)} if ids else {}
+    return [PendingApproval(one, known[one.generation_id]) for one in approvals]
 
 
 def find_approval(here: LedgerServices, name: str) -> Approval:
@@ -67,7 +92,8 @@ def find_approval(here: LedgerServices, name: str) -> Approval:
 def approve(here: Services, name: str, images: Sequence[int], person: Person) -> Approved:
     """Pick these images, and create what follows them.
 
-    Raises RequestInvalid for images that are not there, AlreadyDecided after another decision, and as `find_approval`.
+    Raises RequestInvalid for images that are not there, AlreadyDecided after another decision, TooLate where nobody
+    has decided in time, and as `find_approval`.
     """
     numbers = sorted(set(images))
     approval = find_approval(here, name)
@@ -98,10 +124,12 @@ def _repeated(approval: Approval, to: ApprovalState, numbers: Sequence[int]) -> 
     """The same decision again is none; another comes too late."""
     if approval.state is to and list(approval.picked or ()) == list(numbers):
         return Approved(approval=approval, is_new=False, created=0, wakes=())
+    if approval.state in {ApprovalState.ASKED, ApprovalState.EXPIRED}:
+        raise TooLate(f"{approval.id} expired at {iso(approval.expires_at)}: nobody had decided by then")
     raise AlreadyDecided(f"{approval.id} was {in_words(approval)}")
 
 
 def in_words(approval: Approval) -> str:
-    """`decided at 2026-11-29T12:00:00.000Z by ada: images 2, 4`."""
+    """`decided at 2026-11-29T12:00:00.000Z by ada: images 2, 4`; for one that is decided."""
     picked = f": images {', '.join(map(str, approval.picked))}" if approval.picked else ""
     return f"{approval.state} at {iso(approval.decided_at)} by {approval.decided_by}{picked}"

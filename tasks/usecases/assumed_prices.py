@@ -16,6 +16,8 @@ def assumed_in(wanted: Sequence[NewGeneration], prices: Prices, file: Path | Non
     """Yield one sentence for each provider and combination of such options."""
     found: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for new in wanted:
+        if new.is_test:
+            continue
         quote = prices.quote(new.provider, new.request.operation, tier_of(new.request))
         if quote.assumed:
             found[new.provider, quote.assumed].append(quote.amount)

@@ -105,13 +105,14 @@ def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Comp
 
 
 class _Waiting:
-    """Queued generations of one provider."""
+    """Queued generations of one provider, without tests."""
 
     def __init__(self, ledger: Ledger, provider: str) -> None:
         self._by_wish: defaultdict[tuple[str, str | None, str], list[Generation]] = defaultdict(list)
         for page in pages_of(ledger, state=State.QUEUED):
             for one in page:
-                if one.provider == provider:
+                # No list of a provider shows what the sandbox makes.
+                if one.provider == provider and not one.is_test:
                     self._by_wish[one.operation, one.action, _words(one.prompt)].append(one)
 
     def like(self, task: ListedTask) -> list[Generation]:

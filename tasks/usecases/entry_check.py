@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
-from tasks.usecases.inputs import InputFiles, UploadedFiles, refuse_references
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import choose_provider, read_providers
 from tasks.usecases.recipes import recipe_of, require_steps
@@ -27,8 +27,8 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 class Defaults:
     """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
 
-    `files`: where images are found that are no links; without it, options must not name any. `created_by`: who asks,
-    for the history of what is created.
+    `files`: where images are found that are no links; without it, options name links and stored images only.
+    `created_by`: who asks, for the history of what is created. `is_test`: made by the sandbox, as the request says.
     """
 
     provider: str = DEFAULT_PROVIDER
@@ -38,8 +38,9 @@ class Defaults:
     recipe: str | None = None
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
-    files: InputFiles | UploadedFiles | None = None
+    files: InputFiles | None = None
     created_by: str | None = None
+    is_test: bool = False
 
 
 class EntryInvalid(DarkroomError):
@@ -76,12 +77,10 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
     operation = entry.operation or defaults.operation
     options = {**defaults.options, **entry.options} if defaults.options else entry.options
     request = GenerationRequest(operation=operation, prompt=entry.prompt, options=options)
+    files = defaults.files or InputFiles(services)
     parts: tuple[str, ...] = ("prompt",)
     try:
-        if defaults.files is None:
-            refuse_references(options)
-        else:
-            request = replace(request, options=defaults.files.referenced(options))
+        request = replace(request, options=files.referenced(options))
         refuse_unusable(entry.key, priority)
         parts = ("provider",)
         names = read_providers(providers)
@@ -91,19 +90,19 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         recipe = recipe_of(services.settings, defaults.recipe if entry.recipe is None else entry.recipe)
         refuse_both(recipe, follow_up)
         parts = ("provider", "operation", "follow_up")
-        choice = choose_provider(services, names, request, follow_up)
+        choice = choose_provider(services, names, request, follow_up, is_test=defaults.is_test)
         provider = choice.first
         parts = ("provider", "operation")
         provider.translate(request)
-        if defaults.files is not None:
-            defaults.files.require_reachable(provider, request)
+        if not defaults.is_test:
+            files.require_usable(provider, request)
         parts = ("prompt",)
         refuse_unused(provider, operation, entry.prompt)
         parts = ("provider", "follow_up")
         require_follow_ups(provider, follow_up)
         if recipe is not None:
             parts = ("provider", "recipe")
-            require_steps(provider, recipe, request)
+            require_steps(provider, recipe, request, services.prices)
         parts = ("labels",)
         labels = {**defaults.labels, **entry.labels}
         check_labels(labels)
@@ -111,7 +110,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         raise EntryInvalid(error, parts) from error
     return NewGeneration(
         provider=provider.name,
-        providers=choice.others,
+        providers=files.fitting(choice.others, request),
         request=request,
         key=entry.key,
         dedupe=dedupe_for(entry.key),
@@ -124,6 +123,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         labels=labels,
         inputs=inputs_of(request.options),
         created_by=defaults.created_by,
+        is_test=defaults.is_test,
     )
 
 
@@ -176,7 +176,7 @@ def follow_ups_of(services: Services, text: str) -> tuple[str, ...]:
 
 def doubts_about(services: Services, place: Place, new: NewGeneration) -> Iterator[str]:
     """What is let through because a vendor may have more than its table here says."""
-    provider = services.provider(new.provider)
+    provider = services.provider_for(new.provider, is_test=new.is_test)
     version = read_version(new.request) if new.request.operation in provider.capabilities else None
     known = [float(one) for one in provider.versions]
     if version and known and re.fullmatch(r"[0-9]+(\.[0-9]+)?", version) and float(version) > max(known):

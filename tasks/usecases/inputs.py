@@ -1,12 +1,13 @@
-"""Images on this machine as inputs of generations: stored once in the bucket, and referred to in their options."""
+"""Images as inputs of generations: stored once in the bucket, and referred to in their options."""
 
 import hashlib
 import os.path
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from tasks.usecases.batch_file import shown
@@ -20,151 +21,183 @@ from worker.services import Services
 
 #: bytes; Ace Data Cloud and Kie.ai take no larger ones
 LARGEST = 10 * 1024 * 1024
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-_ELSEWHERE = re.compile(r"(https?://|data:)", re.IGNORECASE)
+EXTENSIONS: Mapping[str, str] = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+#: what is no path; a reference is checked as it is used
+_ELSEWHERE = re.compile(r"(https?://|data:|input:[0-9a-f]{64}\.)", re.IGNORECASE)
 _THREADS = 8
 
 
 class InputFiles:
-    """The files that a submission refers to, relative to `folder`. Each is read once, and stored once."""
+    """The images that a submission refers to. Each file is read once and stored once; each reference is asked for once.
 
-    def __init__(self, services: Services, folder: Path) -> None:
+    `folder`: where paths of files on this machine begin; None: options must not name any, as in requests of programs.
+    """
+
+    def __init__(self, services: Services, folder: Path | None = None) -> None:
         self._services = services
         self._folder = folder
         self._references: dict[Path, str] = {}
         self._found: dict[str, tuple[Path, InputFile]] = {}
+        #: stored by an earlier request or an upload, and named by their references
+        self._known: dict[str, InputObject] = {}
         #: provider → the bucket's host, if that is out of its reach
         self._unreachable: dict[str, str | None] = {}
 
     def referenced(self, options: Mapping[str, object]) -> Mapping[str, object]:
         """Return the options with paths of files replaced by references to them.
 
-        Raises RequestInvalid, about the option, for a file that is not there or no image, or for a reference.
+        Raises RequestInvalid, about the option, for a file that is not there or no image, and for a reference to a file
+        that is not in the bucket, or not any more.
         """
-        refuse_references(options)
-        return _replaced(options, self._reference)
+        for name, value in options.items():
+            self._require_known(name, value)
+        named = image_options() & options.keys()
+        if not named or self._folder is None:
+            return options
+        found = dict(options)
+        for name in named:
+            value = options[name]
+            items = value if isinstance(value, list) else str(value).split() if _is_list(value) else [value]
+            found[name] = [self._reference(self._folder, name, item) for item in items]
+        return found
 
-    def require_reachable(self, provider: Provider, request: GenerationRequest) -> None:
-        """Raise RequestInvalid if this provider would have to open a link to a bucket that only this machine reaches.
+    def require_usable(self, provider: Provider, request: GenerationRequest) -> None:
+        """Raise RequestInvalid for a stored image that this provider cannot take.
 
-        One with an address inside, such as a sandbox or a proxy of your own, is taken to reach it.
+        That is one above its limit, and one that it would have to open as a link to a bucket that only this machine
+        reaches. A provider with an address inside, such as a sandbox or a proxy of your own, is taken to reach it.
         """
+        for name, value in request.options.items():
+            size = self._largest({name: value})
+            if provider.input_limit is not None and size > provider.input_limit:
+                raise RequestInvalid(
+                    f"option {name}: this image has {size / 1e6:.1f} MB, and {provider.title} accepts at most "
+                    f"{provider.input_limit >> 20} MB: upload a smaller one, or use {_who_takes(size)}",
+                    about=(name,),
+                )
         if not takes_only_links(provider, request):
             return
         if provider.name not in self._unreachable:
-            self._unreachable[provider.name] = _unreachable_bucket(self._services, provider)
-        _refuse_unreachable(provider, self._unreachable[provider.name])
+            bucket = self._services.archive.url("inputs")
+            is_cut_off = is_inside(bucket) and not is_inside(self._services.base_url(provider.name))
+            self._unreachable[provider.name] = urlsplit(bucket).netloc if is_cut_off else None
+        if (bucket_host := self._unreachable[provider.name]) is not None:
+            raise RequestInvalid(
+                f"{provider.title} takes images only as links, and cannot reach the bucket at {bucket_host}: give a "
+                "public link, or use a bucket that the internet can reach"
+            )
+
+    def fitting(self, providers: Sequence[str], request: GenerationRequest) -> tuple[str, ...]:
+        """Return the providers whose limits the stored images of the request keep."""
+        fit = fitting_providers(self._largest(request.options))
+        return tuple(name for name in providers if name in fit)
 
     def store(self) -> None:
-        """Store all of them in the bucket. Raises ArchiveError, LedgerUnavailable or ConfigurationError."""
-        if not self._found:
+        """Store all of them in the bucket.
+
+        Raises RequestInvalid for a reference whose file was pruned since it was checked; ArchiveError,
+        LedgerUnavailable or ConfigurationError.
+        """
+        if not self._found and not self._known:
             return
         archive = self._services.archive
-        objects = self._services.ledger.inputs.record([one for _, one in self._found.values()], archive.keys.inputs)
+        known = [_file_of(one) for one in self._known.values()]
+        files = [one for _, one in self._found.values()]
+        # Also those that are known: what is used now is not pruned before its generation is written.
+        objects = self._services.ledger.inputs.record([*known, *files], archive.keys.inputs)
+        # What was pruned has another key now, and nothing is stored there.
+        for sha256 in self._known.keys() - self._found.keys():
+            if objects[sha256].object_key != self._known[sha256].object_key:
+                raise RequestInvalid(
+                    f"the stored image with the SHA-256 {sha256} was deleted just now, because nothing used it for "
+                    "long: upload it again"
+                )
 
         def put(sha256: str) -> None:
             path, one = self._found[sha256]
             with path.open("rb") as file:
-                archive.store(
-                    objects[sha256].object_key,
-                    file,
-                    sha256=sha256,
-                    size=one.bytes,
-                    content_type=one.content_type,
-                    metadata={},
-                    filename=path.name,
-                    tags={},
-                )
+                put_input(self._services, objects[sha256].object_key, one, file, path.name)
 
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="inputs") as pool:
-            list(pool.map(put, objects))
+            list(pool.map(put, self._found))
 
-    def _reference(self, option: str, item: object) -> object:
+    def _largest(self, options: Mapping[str, object]) -> int:
+        return max((self._known[one].bytes for one in inputs_of(options) if one in self._known), default=0)
+
+    def _require_known(self, option: str, value: object) -> None:
+        wanted = [sha256 for sha256 in inputs_of({option: value}) if sha256 not in self._known]
+        if not wanted:
+            return
+        self._known |= self._services.ledger.inputs.get(wanted)
+        if missing := [sha256 for sha256 in wanted if sha256 not in self._known]:
+            raise RequestInvalid(
+                f"option {option}: there is no stored image with the SHA-256 {missing[0]}, or it was deleted because "
+                "nothing used it for long: upload it again",
+                about=(option,),
+            )
+
+    def _reference(self, folder: Path, option: str, item: object) -> object:
         if not isinstance(item, str) or _ELSEWHERE.match(item):
             return item
-        path = self._folder / os.path.expanduser(item)  # noqa: PTH111  as `read_image` does
+        path = folder / os.path.expanduser(item)  # noqa: PTH111  as `read_image` does
         if path not in self._references:
-            content, kind = read_image(option, item, self._folder)
-            sha256, extension = hashlib.sha256(content).hexdigest(), _EXTENSIONS[kind]
+            content, kind = read_image(option, item, folder)
+            sha256, extension = hashlib.sha256(content).hexdigest(), EXTENSIONS[kind]
             file = InputFile(sha256=sha256, bytes=len(content), content_type=kind, extension=extension)
             self._found.setdefault(sha256, (path, file))
             self._references[path] = input_reference(sha256, extension)
         return self._references[path]
 
 
-class UploadedFiles:
-    """The files that a program has uploaded and refers to; paths on this machine mean nothing to it."""
+class UploadedFiles(InputFiles):
+    """The images that a program refers to: links, and what it has uploaded. It knows no paths of this machine."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
-        self._used: dict[str, InputObject] = {}
+        super().__init__(services)
 
     def referenced(self, options: Mapping[str, object]) -> Mapping[str, object]:
-        """Return the options. Raises RequestInvalid, about the option, for what is neither a link nor uploaded."""
-        return _replaced(options, self._known)
-
-    def require_reachable(self, provider: Provider, request: GenerationRequest) -> None:
-        """As `InputFiles.require_reachable`."""
-        if takes_only_links(provider, request):
-            _refuse_unreachable(provider, _unreachable_bucket(self._services, provider))
-
-    def store(self) -> None:
-        """Keep them from being pruned before they are used. Raises RequestInvalid for one that was pruned just now."""
-        if not self._used:
-            return
-        files = [
-            InputFile(
-                sha256=one.sha256,
-                bytes=one.bytes,
-                content_type=one.content_type,
-                extension=_EXTENSIONS[one.content_type],
-            )
-            for one in self._used.values()
-        ]
-        now = self._services.ledger.inputs.record(files, self._services.archive.keys.inputs)
-        gone = [one for one in self._used.values() if now[one.sha256].object_key != one.object_key]
-        if gone:
-            raise RequestInvalid(f"the image {gone[0].sha256[:12]}… was deleted, as nothing used it: upload it again")
-
-    def _known(self, option: str, item: object) -> object:
-        if isinstance(item, str) and _ELSEWHERE.match(item):
-            return item
-        digests = inputs_of({option: [item]})
-        found = self._services.ledger.inputs.get(digests) if digests else {}
-        for one in found.values():
-            if item == input_reference(one.sha256, _EXTENSIONS.get(one.content_type, "")):
-                self._used[one.sha256] = one
-                return item
-        what = f"option {option}: {shown(item)!r} is no link, no `data:` link and no reference to an uploaded image"
-        raise RequestInvalid(f"{what}: upload the image first, or give its link", about=(option,))
+        """Raises RequestInvalid also for what is neither a link nor a reference."""
+        for name in image_options() & options.keys():
+            value = options[name]
+            for item in value if isinstance(value, list) else str(value).split() if _is_list(value) else [value]:
+                if not isinstance(item, str) or not is_elsewhere(item):
+                    what = f"option {name}: {shown(item)!r} is no link, no `data:` link and no reference to an image"
+                    raise RequestInvalid(f"{what}: upload the image first, or give its link", about=(name,))
+        return super().referenced(options)
 
 
-def _replaced(options: Mapping[str, object], replace: Callable[[str, object], object]) -> Mapping[str, object]:
-    """Return the options with each image replaced."""
-    named = image_options() & options.keys()
-    if not named:
-        return options
-    found = dict(options)
-    for name in named:
-        value = options[name]
-        items = value if isinstance(value, list) else str(value).split() if _is_list(value) else [value]
-        found[name] = [replace(name, item) for item in items]
-    return found
+def put_input(services: Services, object_key: str, one: InputFile, file: IO[bytes], filename: str) -> None:
+    """Put a recorded input file in the bucket; again, it changes nothing. Raises as `Archive.store` does."""
+    services.archive.store(
+        object_key,
+        file,
+        sha256=one.sha256,
+        size=one.bytes,
+        content_type=one.content_type,
+        metadata={},
+        filename=filename,
+        tags={},
+    )
 
 
-def _unreachable_bucket(services: Services, provider: Provider) -> str | None:
-    """The bucket's host, if that is out of this provider's reach."""
-    bucket = services.archive.url("inputs")
-    is_cut_off = is_inside(bucket) and not is_inside(services.base_url(provider.name))
-    return urlsplit(bucket).netloc if is_cut_off else None
+def fitting_providers(size: int) -> tuple[str, ...]:
+    """Return the providers that accept an image of this size in bytes."""
+    limits = {name: provider_class(name).input_limit for name in PROVIDERS}
+    return tuple(name for name, limit in limits.items() if limit is None or size <= limit)
 
 
-def _refuse_unreachable(provider: Provider, bucket_host: str | None) -> None:
-    if bucket_host is not None:
-        raise RequestInvalid(
-            f"{provider.title} takes images only as links, and cannot reach the bucket at {bucket_host}: give a "
-            "public link, or use a bucket that the internet can reach"
-        )
+def is_elsewhere(item: str) -> bool:
+    """Whether the value of an image option begins as a link or a reference, and is no path."""
+    return _ELSEWHERE.match(item) is not None
+
+
+def _file_of(known: InputObject) -> InputFile:
+    return InputFile(
+        sha256=known.sha256,
+        bytes=known.bytes,
+        content_type=known.content_type,
+        extension=EXTENSIONS[known.content_type],
+    )
 
 
 @cache
@@ -176,15 +209,11 @@ def image_options() -> frozenset[str]:
 
 def _is_list(value: object) -> bool:
     """Links are separated by spaces; a path may have some in it."""
-    return isinstance(value, str) and _ELSEWHERE.match(value) is not None
+    return isinstance(value, str) and is_elsewhere(value)
 
 
-def refuse_references(options: Mapping[str, object]) -> None:
-    """Raise RequestInvalid if an option names a stored file itself, where a person gives links and files."""
-    for name, value in options.items():
-        if inputs_of({name: value}):
-            what = f"option {name}: {value!r} is no image; give a link, or a PNG, JPEG or WebP file on this machine"
-            raise RequestInvalid(what, about=(name,))
+def _who_takes(size: int) -> str:
+    return " or ".join(fitting_providers(size)) or "a link"
 
 
 def read_image(option: str, given: str, folder: Path = Path()) -> tuple[bytes, str]:
@@ -205,6 +234,6 @@ def read_image(option: str, given: str, folder: Path = Path()) -> tuple[bytes, s
         what = f"option {option}: {given} is larger than the {LARGEST >> 20} MB that providers accept"
         raise RequestInvalid(what, about=(option,))
     kind = content_type_of(content)
-    if kind not in _EXTENSIONS:
+    if kind is None or kind not in EXTENSIONS:
         raise RequestInvalid(f"option {option}: {given} is not a PNG, JPEG or WebP image", about=(option,))
     return content, kind

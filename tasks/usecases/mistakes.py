@@ -12,7 +12,7 @@ from worker.ledger.generations import NewGeneration
 from worker.services import Services
 
 #: parts of an entry, those that say most first
-_PARTS = ("key", "priority", "labels", "follow_up", "provider", "operation", "prompt")
+_PARTS = ("key", "priority", "labels", "recipe", "follow_up", "provider", "operation", "prompt")
 
 
 class Mistake(NamedTuple):
@@ -38,6 +38,7 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
     """
     mistakes = list(_repeated_keys(request.entries))
     wanted: list[NewGeneration] = []
+    defaults = request.defaults_with(request.defaults.files)
     for given in request.entries:
         try:
             # Its prompt is a template, as everywhere, but makes one generation.
@@ -45,14 +46,14 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
         except RequestInvalid as error:
             mistakes.append(Mistake(given, ("prompt",), str(error)))
             continue
-        providers = entry.provider or request.defaults.provider
+        providers = entry.provider or defaults.provider
         try:
-            wanted.append(generation_of(services, entry, request.defaults, providers))
+            wanted.append(generation_of(services, entry, defaults, providers))
         except EntryInvalid as invalid:
             if isinstance(invalid.error, ConfigurationError) and not entry.provider:
                 raise invalid.error from None
             mistakes.append(_mistake(entry, invalid))
-            others = other_mistakes(services, entry, request.defaults, providers, invalid)
+            others = other_mistakes(services, entry, defaults, providers, invalid)
             mistakes += (_mistake(entry, other) for other in others)
     if mistakes:
         raise EntriesInvalid(mistakes)
@@ -63,9 +64,9 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
     return Checked(
         wanted=tuple(wanted),
         warnings=warnings,
-        batch=request.batch,
+        batch=request.named_batch,
         is_batch=request.is_batch,
-        files=request.defaults.files,
+        files=defaults.files,
     )
 
 

@@ -5,12 +5,21 @@ from datetime import datetime
 
 from tasks.durations import duration
 from worker.errors import NotFound, RequestInvalid
-from worker.generation import Generation
+from worker.generation import TEST_BATCH, Generation
 from worker.ledger import Ledger
 from worker.ledger.generations import Batch, Keyed, short_id
 from worker.secrets import links_hidden
 
-__all__ = ["Batch", "batches_called", "find_batch", "find_generation", "find_generations", "newest_batch", "short_id"]
+__all__ = [
+    "Batch",
+    "batch_name",
+    "batches_called",
+    "find_batch",
+    "find_generation",
+    "find_generations",
+    "newest_batch",
+    "short_id",
+]
 
 #: candidates that an error lists
 _LISTED = 8
@@ -33,7 +42,8 @@ def find_generations(ledger: Ledger, names: Sequence[str], *, has_batch_option: 
     """
     wanted = list(dict.fromkeys(names))
     known = {name: name for name in ledger.assets.existing_generations(wanted)}
-    keyed = ledger.generations.with_keys([name for name in wanted if name not in known])
+    others = [name for name in wanted if name not in known]
+    keyed = ledger.generations.with_keys(others) if others else {}
     known |= {name: _one_of(ledger, name, found) for name, found in keyed.items()}
     return list(
         dict.fromkeys(
@@ -45,6 +55,16 @@ def find_generations(ledger: Ledger, names: Sequence[str], *, has_batch_option: 
 def is_key(ledger: Ledger, name: str) -> bool:
     """Whether it is the key of a generation, or `BATCH/KEY`. Raises RequestInvalid where several may be meant."""
     return bool(ledger.generations.with_keys([name])) or _in_batch(ledger, name) is not None
+
+
+def batch_name(name: str, *, is_test: bool) -> str:
+    """The name of a batch as it is kept: a batch of tests says that it is one.
+
+    Raises RequestInvalid if another one would say so, too.
+    """
+    if not is_test and name.endswith(TEST_BATCH):
+        raise RequestInvalid(f"the name {name!r} is for a batch of tests: give the batch another one")
+    return f"{name}{TEST_BATCH}" if is_test and not name.endswith(TEST_BATCH) else name
 
 
 def find_batch(ledger: Ledger, name: str) -> str:
@@ -88,13 +108,16 @@ def _in_batch(ledger: Ledger, name: str) -> str | None:
 
 
 def _one_of(ledger: Ledger, name: str, found: Sequence[Keyed]) -> str:
-    """The only one; of several versions of a row the newest."""
+    """The only one; of several versions of a row the newest, and before tests what is paid for."""
     newest: dict[str, Keyed] = {}
     for one in sorted(found, key=lambda one: one.row_version or 0):
         newest[one.id if one.row_version is None else str(one.batch_id)] = one
     if len(newest) == 1:
         return next(iter(newest.values())).id
     candidates = ledger.generations.get(sorted((one.id for one in newest.values()), reverse=True)[: _LISTED + 1])
+    paid = [one.id for one in candidates if not one.is_test]
+    if len(paid) == 1 and len(newest) <= _LISTED:
+        return paid[0]
     batches = ledger.assets.batch_names({one.batch_id for one in candidates if one.batch_id})
     now = ledger.database.clock()
     lines = (f"{_line(one, now)}  in {batches.get(one.batch_id or '', 'no batch')}" for one in candidates)

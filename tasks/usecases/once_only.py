@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.usecases.once import Once
 from tasks.usecases.services import LedgerServices
-from worker.errors import DarkroomError, LedgerUnavailable
+from worker.errors import CommitUnknown, DarkroomError, LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def carry_out(
     the key; otherwise only one at a time carries it out, and the next request with this key is a new one, which finds
     what is there already. `passing`: lists of the answer that are not kept: they quote what may be deleted, or say
     what holds only now. Raises KeyInUse while another process carries it out, KeyReused for another request with this
-    key, and what `work` raises.
+    key, CommitUnknown if it is done but the ledger cannot keep that, and what `work` raises.
     """
     access = here.ledger.access
     now = here.clock()
@@ -65,11 +65,14 @@ def carry_out(
             else:
                 access.give_up_request(once)
         raise
-    if is_kept:
-        kept = {name: [] if name in passing else value for name, value in document.items()}
-        access.keep_request(once, {_ANSWER: [json.dumps(kept)]})
-    else:
-        access.forget_request(once)
+    try:
+        if is_kept:
+            kept = {name: [] if name in passing else value for name, value in document.items()}
+            access.keep_request(once, {_ANSWER: [json.dumps(kept)]})
+        else:
+            access.forget_request(once)
+    except LedgerUnavailable as error:
+        raise CommitUnknown(f"it is carried out, but its key could not be completed: {error}") from error
     return Answered(document, is_replayed=False)
 
 

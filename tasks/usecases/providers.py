@@ -1,16 +1,30 @@
-"""Each provider's operations and options, and the settings that are missing on this machine."""
+"""Each provider's operations and options, the settings that are missing here, and how its accounts are doing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from enum import StrEnum
 
-from worker.errors import ConfigurationError
+from tasks.usecases.services import LedgerServices
+from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.generation import Operation
-from worker.providers import PROVIDERS, Callback, Capability, Prompt, Versions, load_provider, provider_class
+from worker.ledger.dispatch import Slowed
+from worker.providers import (
+    PROVIDERS,
+    Callback,
+    Capability,
+    Prompt,
+    Versions,
+    account_keys,
+    load_provider,
+    provider_class,
+)
 from worker.settings import Settings
 
 __all__ = [
     "NORMALISED",
+    "AccountFacts",
+    "AccountStatus",
     "Capability",
     "ProviderFacts",
     "describe_providers",
@@ -28,11 +42,33 @@ NORMALISED = frozenset({
 _SPLIT = {Operation.SPLIT: Capability(prompt=Prompt.UNUSED, actions=("split",))}
 
 
+class AccountStatus(StrEnum):
+    WORKING = "working"
+    #: at a fraction of its rate, after too many requests
+    SLOWED = "slowed"
+    #: after failures in a row: the next submission after `until` probes it
+    CIRCUIT_OPEN = "circuit_open"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFacts:
+    """One of a provider's accounts. `rate`: new submissions per second now; `reason`: of a pause."""
+
+    account: str
+    status: AccountStatus
+    rate: float
+    since: datetime | None = None
+    until: datetime | None = None
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderFacts:
     """One provider on this machine. `missing`: settings it still needs; `retention`: the lifetime of its links.
 
-    `prefix`: the first word of its settings; `rate`: new submissions per second.
+    `prefix`: the first word of its settings; `rate`: new submissions per second of each account; `input_limit`: bytes
+    of an image; `accounts`: of a configured provider; None without a ledger that knows how they are doing.
     """
 
     name: str
@@ -44,6 +80,8 @@ class ProviderFacts:
     in_flight: int
     retention: timedelta
     prompt_limit: int
+    input_limit: int | None
+    accounts: tuple[AccountFacts, ...] | None
     capabilities: Mapping[Operation, Capability]
     versions: Versions
 
@@ -76,20 +114,45 @@ def provider_title(name: str) -> str:
     return provider_class(name).title
 
 
-def describe_providers(settings: Settings, name: str | None = None) -> tuple[ProviderFacts, ...]:
+def describe_providers(here: LedgerServices, name: str | None = None) -> tuple[ProviderFacts, ...]:
     """Describe all providers, or one; needs no key. Raises ConfigurationError for an unknown provider."""
     if name is not None:
         require_provider(name)
-    return tuple(_facts(one, settings) for one in ([name] if name else PROVIDERS))
+    slowed = _slowed(here)
+    return tuple(_facts(one, here.settings, slowed) for one in ([name] if name else PROVIDERS))
 
 
-def _facts(name: str, settings: Settings) -> ProviderFacts:
+def _slowed(here: LedgerServices) -> Mapping[tuple[str, str], Slowed] | None:
+    """None without a ledger: the tables are the same."""
+    try:
+        return {(one.provider, one.account): one for one in here.ledger.dispatch.throttled_accounts()}
+    except (ConfigurationError, LedgerUnavailable):
+        return None
+
+
+def _account(account: str, slowed: Slowed | None, rate: float) -> AccountFacts:
+    if slowed is None:
+        return AccountFacts(account=account, status=AccountStatus.WORKING, rate=rate)
+    status, since, until = AccountStatus.SLOWED, None, None
+    if slowed.paused_until is not None:
+        status, since, until = AccountStatus.PAUSED, slowed.paused_at, slowed.paused_until
+    elif slowed.is_open:
+        status, since, until = AccountStatus.CIRCUIT_OPEN, slowed.opened_at, slowed.open_until
+    now = rate * slowed.factor if status is AccountStatus.SLOWED else 0
+    return AccountFacts(account=account, status=status, rate=now, since=since, until=until, reason=slowed.reason)
+
+
+def _facts(name: str, settings: Settings, slowed: Mapping[tuple[str, str], Slowed] | None) -> ProviderFacts:
     kind = provider_class(name)
     try:
         missing, callback = None, load_provider(name, settings).callback
     except ConfigurationError as error:
         missing, callback = str(error), kind.callback
     rate, in_flight = (getattr(settings, f"{kind.prefix}_{limit}") for limit in ("rate", "in_flight"))
+    accounts: tuple[AccountFacts, ...] | None = None
+    if slowed is not None:
+        names = account_keys(name, settings) if missing is None else ()
+        accounts = tuple(_account(one, slowed.get((name, one)), rate) for one in names)
     return ProviderFacts(
         name=kind.name,
         title=kind.title,
@@ -101,5 +164,7 @@ def _facts(name: str, settings: Settings) -> ProviderFacts:
         retention=kind.retention or settings.link_life,
         prompt_limit=kind.prompt_limit,
         capabilities={**kind.capabilities, **(_SPLIT if kind.delivers_grids else {})},
+        input_limit=kind.input_limit,
+        accounts=accounts,
         versions=kind.versions,
     )

@@ -10,6 +10,7 @@ from tasks.usecases.services import LedgerServices
 from tasks.waiting import Wait, wait_of, waits_of
 from worker.generation import Asset, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
+from worker.ledger.approvals import Approval
 from worker.ledger.generations import Batch, Story
 
 __all__ = ["Batch", "Details", "ListRequest", "ListedGeneration", "Story", "batch_of", "count_generations",
@@ -60,6 +61,7 @@ class Details:
     story: Story
     asked_again_at: datetime | None
     waits_for: Wait | None
+    approvals: Sequence[Approval] = ()
 
 
 def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[ListedGeneration]:
@@ -136,7 +138,8 @@ def show(here: LedgerServices, name: str) -> Details:
     generation_id = find_generation(here.ledger, name)
     story = here.ledger.generations.story(generation_id)
     asked_again_at = here.ledger.generations.awaited([generation_id]).get(generation_id)
-    return Details(story, asked_again_at, wait_of(story.generation, list_waits(here)))
+    approvals = here.ledger.approvals.of_generation(generation_id) if story.generation.recipe else ()
+    return Details(story, asked_again_at, wait_of(story.generation, list_waits(here)), approvals)
 
 
 def get_generations(here: LedgerServices, ids: Sequence[str]) -> list[Generation]:

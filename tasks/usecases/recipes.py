@@ -1,6 +1,6 @@
 """Recipes of this installation: found by name, checked against providers, and counted in the worst case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.usecases.providers import require_provider
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation, operation_of
-from worker.pricing import MILLION, Prices, Tier
+from worker.pricing import MILLION, Prices, tier_of
 from worker.providers import PROVIDERS, Provider, provider_class
 from worker.recipes import SUFFIX, After, Chooser, Facts, Pick, Recipe, Step, load_recipe
 from worker.settings import Settings
@@ -18,7 +18,6 @@ from worker.settings import Settings
 _GRID, _NO_IMAGES = 4, frozenset({Operation.VIDEO, Operation.VIDEO_EXTEND})
 _TEXTS = frozenset({Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE, Operation.SEED})
 _SINGLE = frozenset({Operation.UPSCALE})
-_PLAIN = Tier(None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +80,14 @@ def recipe_of(settings: Settings, name: str | None) -> Recipe | None:
 
 
 def get_recipe(settings: Settings, name: str) -> Recipe:
-    """Raises ConfigurationError if there is none of this name, or its file is invalid."""
+    """Raises RequestInvalid if there is none of this name, and ConfigurationError if its file is invalid."""
     folder = _folder(settings)
-    if not (folder / f"{name}{SUFFIX}").is_file():
-        known = [path.stem for path in _paths(folder)]
+    # By the names that are there: one from outside may have slashes in it.
+    known = [path.stem for path in _paths(folder)]
+    if name not in known:
         close = get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}" if known else "it is empty"
-        raise ConfigurationError(f"there is no recipe {name!r} in {folder}; {hint}")
+        raise RequestInvalid(f"there is no recipe {name!r} in {folder}; {hint}")
     return _loaded(folder / f"{name}{SUFFIX}", (folder / f"{name}{SUFFIX}").stat().st_mtime_ns)
 
 
@@ -104,10 +104,16 @@ def read_recipe(path: Path) -> RecipeFile:
         return RecipeFile(path=path, recipe=None, mistake=str(error))
 
 
-def require_steps(provider: Provider, recipe: Recipe, request: GenerationRequest) -> None:
-    """Raise RequestInvalid for a step that this provider can never carry out."""
+def require_steps(provider: Provider, recipe: Recipe, request: GenerationRequest, prices: Prices | None) -> None:
+    """Raise RequestInvalid for a step that this provider can never carry out, or whose cost cannot be known."""
     facts = _facts(provider.name, request.operation, request.options)
     for step in _possible(recipe.steps, facts):
+        if prices is None and (limited := next(_with_max_cost([step]), None)) is not None:
+            # Said before anything is paid for: later it would only be an event, after a person has picked images.
+            raise RequestInvalid(
+                f"recipe {recipe.name}, step {limited.id}: max_cost needs prices: name a price file in "
+                "DARKROOM_PRICES, or leave max_cost out of the recipe"
+            )
         if (why := _refusal(provider, step)) is not None:
             raise RequestInvalid(f"recipe {recipe.name}, step {step.id}: {why}")
 
@@ -116,26 +122,30 @@ def draw_recipe(settings: Settings, name: str, provider: str, operation: Operati
     """Return what a recipe makes of one generation in the worst case. Raises ConfigurationError."""
     require_provider(provider)
     recipe, prices = get_recipe(settings, name), settings.read_prices(PROVIDERS)
-    branches = _WorstCase(provider_class(provider), recipe, prices).of(operation)
+    request = GenerationRequest(operation=operation, prompt="")
+    branches = _WorstCase(provider_class(provider), recipe, prices).of(request)
     return Drawing(recipe=recipe, provider=provider, operation=operation, prices=prices, branches=branches)
 
 
-def worst_cost(provider: str, recipe: Recipe, prices: Prices, operation: Operation) -> int:
+def worst_cost(provider: str, recipe: Recipe, prices: Prices, request: GenerationRequest) -> int:
     """Return what follows one generation at most, in millionths."""
-    branches = _WorstCase(provider_class(provider), recipe, prices).of(operation)
+    branches = _WorstCase(provider_class(provider), recipe, prices).of(request)
     return sum(branch.total_amount for branch in branches)
 
 
 def _folder(settings: Settings) -> Path:
     if settings.darkroom_recipes is None:
-        raise ConfigurationError("DARKROOM_RECIPES is not set: name the folder of your recipes, NAME.yaml each")
+        raise RequestInvalid("DARKROOM_RECIPES is not set: name the folder of your recipes, NAME.yaml each")
     if not settings.darkroom_recipes.is_dir():
         raise ConfigurationError(f"DARKROOM_RECIPES: {settings.darkroom_recipes} is not a folder")
     return settings.darkroom_recipes
 
 
 def _paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and path.is_file())
+    except OSError as error:
+        raise ConfigurationError(f"DARKROOM_RECIPES: cannot read {folder}: {error.strerror}") from error
 
 
 @cache
@@ -166,6 +176,13 @@ def _possible(steps: Sequence[Step], facts: Facts) -> list[Step]:
     ]
 
 
+def _with_max_cost(steps: Sequence[Step]) -> Iterator[Step]:
+    for step in steps:
+        if step.max_cost is not None:
+            yield step
+        yield from _with_max_cost(step.then)
+
+
 def _refusal(provider: "Provider | type[Provider]", step: Step) -> str | None:
     operation = _operation(step)
     if operation is Operation.SPLIT:
@@ -192,17 +209,19 @@ class _WorstCase:
     def __init__(self, provider: "type[Provider]", recipe: Recipe, prices: Prices | None) -> None:
         self._provider, self._recipe, self._prices = provider, recipe, prices
 
-    def of(self, operation: Operation) -> tuple[Branch, ...]:
-        """Return what follows one generation of this operation."""
-        return self._after(self._recipe.steps, operation, 1)
+    def of(self, request: GenerationRequest) -> tuple[Branch, ...]:
+        """Return what follows one generation of this request."""
+        return self._after(self._recipe.steps, request, 1)
 
-    def _after(self, steps: Sequence[Step], operation: Operation, parents: int) -> tuple[Branch, ...]:
-        facts = _facts(self._provider.name, operation, {})
+    def _after(self, steps: Sequence[Step], parent: GenerationRequest, parents: int) -> tuple[Branch, ...]:
+        facts = _facts(self._provider.name, parent.operation, {})
         room, branches = self._recipe.max_fan_out, []
         for step in _possible(steps, facts):
             why, each, cost, made = _refusal(self._provider, step), 0, 0, _operation(step)
+            child = parent
             if why is None and made is not None:
-                cost = 0 if made is Operation.SPLIT or not self._prices else self._price(made)
+                child = _child_of(parent, step, made)
+                cost = self._price(child)
                 each = min(room, _most(self._provider, step, made, facts))
                 if step.max_cost is not None and cost:
                     each = min(each, int(step.max_cost * MILLION) // cost)
@@ -214,13 +233,22 @@ class _WorstCase:
                     number=number,
                     amount=number * cost if self._prices else None,
                     why=why,
-                    then=self._after(step.then, made, number) if made is not None and number else (),
+                    then=self._after(step.then, child, number) if number else (),
                 )
             )
         return tuple(branches)
 
-    def _price(self, operation: Operation) -> int:
-        return 0 if self._prices is None else self._prices.price(self._provider.name, operation, _PLAIN)
+    def _price(self, request: GenerationRequest) -> int:
+        if self._prices is None or request.operation is Operation.SPLIT:
+            return 0
+        return self._prices.price(self._provider.name, request.operation, tier_of(request))
+
+
+def _child_of(parent: GenerationRequest, step: Step, operation: Operation) -> GenerationRequest:
+    """Return what its price depends on: parameters in a prompt that it may inherit count, too."""
+    kept = parent.options if step.after is After.FAILED and operation is parent.operation else {}
+    prompt = parent.prompt if step.prompt is None else step.prompt
+    return GenerationRequest(operation=operation, prompt=prompt, options={**kept, **step.options})
 
 
 def _most(provider: "Provider | type[Provider]", step: Step, operation: Operation, facts: Facts) -> int:
@@ -229,11 +257,17 @@ def _most(provider: "Provider | type[Provider]", step: Step, operation: Operatio
         return 1
     capability = provider.capabilities[operation]
     if capability.actions:
-        available = 1 if step.do not in set(Operation) else min(_GRID, len(capability.actions))
+        available = 1 if step.do not in set(Operation) else _offered(capability.actions, facts.images)
     else:
         available = max(1, facts.images) if "images" in capability.options else 1
     picks = [step.pick, *([step.otherwise] if step.otherwise else [])]
     return max(_number(pick, available) for pick in picks)
+
+
+def _offered(actions: Collection[str], images: int) -> int:
+    """Return how many of these actions one result offers at most: one for each image of several, or any of one."""
+    of_one = [action for action in actions if not action[-1:].isdecimal()]
+    return len(of_one) if images == 1 and of_one else min(_GRID, len(actions))
 
 
 def _number(pick: Pick, available: int) -> int:

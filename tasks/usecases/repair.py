@@ -56,7 +56,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
 def _fetch(here: Services, generation: Generation, asset: Asset, store: Callable[[IO[bytes]], StoredAsset]) -> None:
     if not asset.url:
         raise LinkDead("its link was pruned")
-    with here.downloader.fetch(asset.url, hosts_of(here, generation, asset)) as download:
+    with here.downloader_of(generation).fetch(asset.url, hosts_of(here, generation, asset)) as download:
         if not _store_same(download, generation, asset, store):
             raise ContentInvalid("its link now returns different bytes, which are not stored")
 

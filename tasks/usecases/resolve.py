@@ -129,7 +129,7 @@ def _listed(provider: str, operation: Operation, *, calls_back: bool) -> Listed:
 def _check_task(here: Services, generation_id: str, task_id: str) -> None:
     """Raise NotFound for a task that the provider does not have: linked, it would soon fail."""
     (generation,) = here.ledger.generations.get([generation_id])
-    provider = here.provider(generation.provider, generation.account)
+    provider = here.provider_of(generation)
     if task_id not in provider.fetch([task_id]):
         account = generation.account or DEFAULT_ACCOUNT
         # Each account sees only its own tasks.

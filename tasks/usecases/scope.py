@@ -1,7 +1,7 @@
 """What is being watched: a batch, or some generations with the follow-ups that grow out of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -143,6 +143,17 @@ class BatchScope(_Many):
         return end - self._began
 
 
+class DecidedScope(BatchScope):
+    """Done when a decision about the batch was made as well, and what follows it."""
+
+    def __init__(self, here: LedgerServices, batch: str, is_decided: Callable[[], bool]) -> None:
+        super().__init__(here.ledger, batch)
+        self._is_decided = is_decided
+
+    def is_done(self) -> bool:
+        return self._is_decided() and super().is_done()
+
+
 class LabelScope(_Many):
     """All that have these labels. Raises NotFound if there is none."""
 
@@ -183,6 +194,12 @@ class FamilyScope(_OfLedger):
         for one in list(self._known.values()):
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
+        # A recipe makes children at several moments, and when somebody decides.
+        while more := self._ledger.generations.children([one.id for one in self._known.values() if one.recipe]):
+            new = [child for child in more if child not in self._known]
+            self._known.update((one.id, one) for one in self._ledger.generations.get(new))
+            if not new:
+                break
         return list(self._known.values())
 
     def failures(self) -> Mapping[Category, int]:
@@ -210,6 +227,8 @@ class FamilyScope(_OfLedger):
         return sorted(told, key=lambda pair: pair[1].at)
 
     def is_done(self) -> bool:
+        if any(one.recipe for one in self._known.values()) and Step.FOLLOW_UP in self._ledger.maintenance.due():
+            return False
         return all(
             one.state in FINAL and (one.state is not State.ARCHIVED or one.id in self._followed) for one in self.all()
         )

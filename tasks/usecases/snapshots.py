@@ -75,7 +75,7 @@ def see(here: Services, ids: Sequence[str], waits: Waits) -> list[Seen]:
         missing = next(one for one in ids if one not in known)
         raise NotFound(f"there is no generation {missing}")
     held = _held(here, found)
-    why = waits.now() if any(one.generation.state in OPEN for one in found) else ()
+    why = waits.now() if any(one.generation.state in OPEN or one.generation.recipe for one in found) else ()
     return [Seen(one, held.get(one.generation.id), wait_of(one.generation, why)) for one in found]
 
 
@@ -86,7 +86,11 @@ def ended(here: LedgerServices, ids: Sequence[str]) -> set[str]:
 
 def _held(here: Services, found: Sequence[Snapshot]) -> Mapping[str, Held]:
     """By id. Of several, each counts on what those before it leave."""
-    queued = [one for one in found if one.generation.state is State.QUEUED and one.generation.account is None]
+    queued = [
+        one
+        for one in found
+        if one.generation.state is State.QUEUED and one.generation.account is None and not one.generation.is_test
+    ]
     try:
         prices = here.prices if queued else None
     except ConfigurationError:

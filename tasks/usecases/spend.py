@@ -19,23 +19,28 @@ _SUMS = ("known", "late", "possible", "reserved")
 
 @dataclass(frozen=True, slots=True)
 class SpendRequest:
-    """`since`: the time since dispatch, in whole days of DARKROOM_TIMEZONE. `labels`: only what has all of them."""
+    """What was dispatched on some days of DARKROOM_TIMEZONE. `labels`: only what has all of them.
+
+    `since`: the first day, or the time since then in whole days; `until`: the last day, None: today.
+    """
 
     by: tuple[Dimension, ...] = (Dimension(By.DAY),)
-    since: timedelta = timedelta(days=30)
+    since: timedelta | date = timedelta(days=30)
     labels: Mapping[str, str] = field(default_factory=dict)
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendReport:
     """Amounts are millionths. `prices`: None without a price file; `assumed`: warnings about missing factors.
 
-    `first`: the first day that is counted, in DARKROOM_TIMEZONE.
+    `first`, `last`: the first and the last day that are counted, in DARKROOM_TIMEZONE; None: today.
     """
 
     prices: Prices | None
     by: tuple[Dimension, ...]
     first: date
+    last: date | None
     timezone: str
     rows: tuple[Spent, ...]
     total: Spent
@@ -74,15 +79,21 @@ def read_dimensions(text: str) -> tuple[Dimension, ...]:
 
 
 def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
-    """Sum up costs and budgets. Raises ConfigurationError for an invalid price file."""
+    """Sum up costs and budgets. Raises ConfigurationError for an invalid price file, RequestInvalid for no days."""
     prices = here.settings.read_prices(PROVIDERS)
-    first = first_day(here.clock(), request.since, here.settings.zone)
+    first = request.since
+    if isinstance(first, timedelta):
+        first = first_day(here.clock(), first, here.settings.zone)
+    last = request.until or date.max
+    if last < first:
+        raise RequestInvalid(f"the last day {last} is before the first day {first}: exchange them")
     spending = here.ledger.budgets
-    rows = spending.totals(request.by, first, request.labels)
+    rows = spending.totals(request.by, first, request.labels, last)
     return SpendReport(
         prices=prices,
         by=request.by,
         first=first,
+        last=request.until,
         timezone=here.settings.darkroom_timezone,
         rows=tuple(rows),
         total=Spent(
@@ -90,8 +101,8 @@ def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
         ),
         caps=tuple(spending.standings(prices)) if prices else (),
         # These two are not told apart by labels.
-        assumed=() if request.labels else tuple(spending.assumed(first)),
-        unpriced=tuple(spending.unpriced(prices, first)) if prices and not request.labels else (),
+        assumed=() if request.labels else tuple(spending.assumed(first, last)),
+        unpriced=tuple(spending.unpriced(prices, first, last)) if prices and not request.labels else (),
     )
 
 

@@ -22,14 +22,15 @@ from tasks.usecases.entry_check import (
     refuse_unusable,
     refuse_unused,
 )
-from tasks.usecases.inputs import InputFiles, UploadedFiles
+from tasks.usecases.inputs import InputFiles
 from tasks.usecases.labels import check_labels
-from tasks.usecases.names import find_generation
+from tasks.usecases.names import batch_name, find_generation
 from tasks.usecases.once import Once
 from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
+from worker.providers import inputs_of
 from worker.services import Services
 
 #: providers list what can follow an image, but not always that a region of it can be repainted
@@ -38,12 +39,25 @@ _UNLISTED = "variation_region"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
-    """`batch`: the name of their batch; without it, `is_batch` names the batch after the time."""
+    """`batch`: the name of their batch; without it, `is_batch` names the batch after the time.
+
+    `is_test`: the sandbox makes them, and they cost nothing.
+    """
 
     entries: Sequence[Entry]
     defaults: Defaults = field(default_factory=Defaults)
     batch: str | None = None
     is_batch: bool = False
+    is_test: bool = False
+
+    def defaults_with(self, files: InputFiles | None) -> Defaults:
+        """Return the defaults as every check has to use them: what a test creates is a test."""
+        return replace(self.defaults, files=files, is_test=self.is_test)
+
+    @property
+    def named_batch(self) -> str | None:
+        """The name of the batch, as a test has it."""
+        return None if self.batch is None else batch_name(self.batch, is_test=self.is_test)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +65,7 @@ class FollowUpRequest:
     """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's.
 
     `created_by`: as in `Defaults`.
+    `is_test`: its parent must be a test; what follows a test always is one.
     """
 
     parent_id: str
@@ -62,6 +77,7 @@ class FollowUpRequest:
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     created_by: str | None = None
+    is_test: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +88,7 @@ class Checked:
     warnings: tuple[tuple[str, ...], ...]
     batch: str | None = None
     is_batch: bool = False
-    files: InputFiles | UploadedFiles | None = None
+    files: InputFiles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +122,13 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     NotFound for an unknown parent.
     """
     if isinstance(request, FollowUpRequest):
-        return Checked(wanted=(_on_parent(services, request),), warnings=((),))
+        files = InputFiles(services)
+        return Checked(wanted=(_on_parent(services, request, files),), warnings=((),), files=files)
     _refuse_repeated_keys(request.entries)
     options = frozenset(name for entry in request.entries for name in entry.options)
-    wanted = tuple(check_entry(services, entry, request.defaults, options) for entry in request.entries)
+    files = request.defaults.files or InputFiles(services)
+    defaults = request.defaults_with(files)
+    wanted = tuple(check_entry(services, entry, defaults, options) for entry in request.entries)
     odd = oddities_of(request.entries)
     warnings = tuple(
         (*said, *doubts_about(services, entry.place, new))
@@ -118,9 +137,9 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     return Checked(
         wanted=wanted,
         warnings=warnings,
-        batch=request.batch,
+        batch=request.named_batch,
         is_batch=request.is_batch,
-        files=request.defaults.files,
+        files=defaults.files,
     )
 
 
@@ -173,7 +192,8 @@ def submit_once(services: Services, checked: Checked, once: Once | None) -> Subm
 
 
 def _batch_name(checked: Checked, now: datetime) -> str | None:
-    return checked.batch or (f"{now:%Y-%m-%d-%H%M%S}" if checked.is_batch else None)
+    is_test = any(one.is_test for one in checked.wanted)
+    return checked.batch or (batch_name(f"{now:%Y-%m-%d-%H%M%S}", is_test=is_test) if checked.is_batch else None)
 
 
 def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
@@ -186,13 +206,15 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
         seen[entry.key] = entry.place
 
 
-def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
+def _on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) -> NewGeneration:
     refuse_unusable(wanted.key, wanted.priority)
     check_labels(wanted.labels)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
     if parent.state is not State.ARCHIVED:
         raise NotPossible(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
-    provider, action = services.provider(parent.provider), wanted.action
+    if wanted.is_test and not parent.is_test:
+        raise RequestInvalid(f"{parent.id} is not a test: a test can only continue from another test")
+    provider, action = services.provider_for(parent.provider, is_test=parent.is_test), wanted.action
     possible = actions_of(services, parent)
     operation = operation_of(action)
     if operation is Operation.SPLIT and action in possible:
@@ -210,7 +232,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     if wanted.prompt is not None:
         refuse_unused(provider, operation, wanted.prompt)
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
-    request = replace(new.request, options=dict(wanted.options))
+    request = replace(new.request, options=dict(files.referenced(wanted.options)))
     provider.translate(request)
     return replace(
         new,
@@ -219,6 +241,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         request=request,
         labels=wanted.labels,
         created_by=wanted.created_by,
+        inputs=inputs_of(request.options),
     )
 
 
@@ -229,7 +252,7 @@ def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:
     if wanted.follow_up:
         raise RequestInvalid("nothing can follow split: providers know nothing of the images that are cut here")
     new = child_of(parent, wanted.action, (), dedupe=dedupe_for(wanted.key))
-    return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels)
+    return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels, created_by=wanted.created_by)
 
 
 def _batches(services: Services, made: Sequence[Generation], existing: Collection[str]) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ class Scope(StrEnum):
     BATCHES_READ = "batches:read"
     BATCHES_WRITE = "batches:write"
     EVENTS_READ = "events:read"
+    APPROVALS_READ = "approvals:read"
+    APPROVALS_WRITE = "approvals:write"
     SPEND_READ = "spend:read"
 
 

@@ -1,4 +1,4 @@
-"""P12: `darkroom batch check` of 50,000 rows: its time, and the most memory it had.
+"""P15: `darkroom batch check` of 50,000 rows: its time, and the most memory it had.
 
 python -m tests.bench.batch_check [--count N] [--json]
 """
@@ -72,7 +72,7 @@ def run(count: int = COUNT) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="P12: checking a file with very many rows.")
+    parser = argparse.ArgumentParser(description="P15: checking a file with very many rows.")
     parser.add_argument("--count", type=int, default=COUNT, help="rows")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     arguments = parser.parse_args()

@@ -21,7 +21,7 @@ from worker.settings import celery_broker
 from worker.settings.settings import load_settings
 
 #: what names the command line of our own processes; the broker, the S3 server and the provider are not ours
-_ROLES = {"webhook": "receiver", "worker": "worker", "clock": "clock"}
+_ROLES = {"webhook": "receiver", "webhook.api": "API", "worker": "worker", "clock": "clock"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Machine:
     services: Services
 
     def processes(self) -> list[psutil.Process]:
-        """Receiver, worker and clock, with their children."""
+        """Receiver, API, worker and clock, with their children."""
         return [one for one in psutil.Process().children(recursive=True) if _role(one)]
 
     def cpu_seconds(self) -> float:
@@ -38,7 +38,7 @@ class Machine:
 
     def memory(self) -> dict[str, int]:
         """Proportional set size in bytes: what two processes share counts half for each."""
-        sizes = dict.fromkeys(("receiver", "worker", "clock"), 0)
+        sizes = dict.fromkeys(_ROLES.values(), 0)
         for one in self.processes():
             sizes[str(_role(one))] += one.memory_full_info().pss
         return sizes
@@ -58,6 +58,7 @@ def machine(given: Mapping[str, str], *, delay: float = 0.2, **settings: str) ->
             "DARKROOM_DATA": folder,
             "HOST": LOOPBACK,
             "PORT": str(port := free_port()),
+            "API_PORT": str(free_port()),
             "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
             "ACEDATACLOUD_BASE_URL": f"http://{LOOPBACK}:{provider}",
             "ACEDATACLOUD_API_TOKEN": "any",
@@ -89,7 +90,9 @@ def _role(process: psutil.Process) -> str | None:
     except psutil.NoSuchProcess:
         return None
     # `-n worker.4711@%h`, and `-m webhook`.
-    names = (word.removesuffix("@%h").partition(".")[0] for word in words if word.endswith("@%h") or word == "webhook")
+    names = (
+        word.partition(".")[0] if word.endswith("@%h") else word for word in words if word not in {"worker", "clock"}
+    )
     return next((_ROLES[name] for name in names if name in _ROLES), None)
 
 

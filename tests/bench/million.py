@@ -281,6 +281,8 @@ class Questions:
             "sweep: note_risks": lambda: ledger.assets.note_risks(timedelta(hours=2)),
             "sweep: abandoned batches": ledger.generations.remove_abandoned,
             "sweep: fold": ledger.maintenance.fold_counts,
+            "tests: who has some": lambda: ledger.dispatch.providers_with_tests(["acedata", "kie"]),
+            "tests: any open": lambda: ledger.dispatch.has_open_tests(["acedata", "kie"]),
             "failover: who may": ledger.dispatch.providers_failing_over,
             "failover: 500": lambda: ledger.dispatch.movable("kie", "", 500),
             "failover: 500 held": lambda: ledger.dispatch.movable("kie", "", 500, held=True),
@@ -291,6 +293,8 @@ class Questions:
             "poll: silent": lambda: ledger.submissions.claim_polls(100, _MINUTE, _MINUTE),
             "archive: claim": lambda: ledger.assets.claim(10, _MINUTE),
             "follow_up: due": lambda: ledger.generations.due_follow_ups(50),
+            "recipes: due": lambda: ledger.generations.due_steps(50),
+            "approvals: overdue": lambda: ledger.approvals.overdue(50),
             "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
             "events list": lambda: list(ledger.events.newest_events(EventFilter(), 50)),
             "events list --generation": lambda: list(

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 
 from tests.chaos.findings import Findings
-from worker.generation import FINAL, State
+from tests.chaos.wishes import RECIPE_MAKES
+from worker.generation import FINAL, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.schema import assets, attempts, generations
 
@@ -29,6 +30,8 @@ class Record:
     task_id: str | None
     reason: str | None
     follow_ups: int
+    #: made here of what another one has
+    is_cut: bool = False
     attempts: set[str] = field(default_factory=set)
     assets: list[Any] = field(default_factory=list)
     children: int = 0
@@ -86,7 +89,15 @@ def read(ledger: Ledger) -> list[Record]:
     """All at once: one question per generation would take longer than the run."""
     with ledger.database.read() as connection:
         found = {
-            row.id: Record(row.id, row.key, State(row.state), row.task_id, row.reason, len(row.follow_up))
+            row.id: Record(
+                row.id,
+                row.key,
+                State(row.state),
+                row.task_id,
+                row.reason,
+                RECIPE_MAKES if row.recipe and row.step is None else len(row.follow_up),
+                is_cut=row.operation == Operation.SPLIT,
+            )
             for row in connection.execute(select(generations))
         }
         for row in connection.execute(select(generations.c.parent_id).where(generations.c.parent_id.is_not(None))):
@@ -125,7 +136,9 @@ def _lost_assets(record: Record, served: set[str], bucket: Path, *, is_paid: boo
         if not record.assets:
             yield f"{record.id} is archived without any asset"
         for asset in record.assets:
-            if wrong := wrong_bytes(bucket, asset.object_key, asset.sha256, served):
+            if wrong := wrong_bytes(
+                bucket, asset.object_key, asset.sha256, {asset.sha256} if record.is_cut else served
+            ):
                 yield f"{record.id}: asset {asset.index} {wrong}"
     elif is_paid and record.state in FINAL:
         yield f"{record.id} was paid for and is {record.state}"

@@ -119,6 +119,7 @@ def running(
         "HOME": str(folder),
         "HOST": LOOPBACK,
         "PORT": str(port),
+        "API_PORT": str(free_port()),
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
         "DATABASE_URL": database.url,
         "ACEDATACLOUD_BASE_URL": providers[0],

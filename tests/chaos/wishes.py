@@ -9,9 +9,21 @@ from worker.errors import LedgerUnavailable
 from worker.generation import GenerationRequest, Operation
 from worker.ledger import Ledger
 from worker.ledger.generations import NewGeneration
+from worker.recipes import Chooser, Pick, Recipe, Step
 
-#: each so many-th generation asks for a follow-up
-FOLLOWED = 6
+#: each so many-th generation asks for a follow-up, and each so many-th of the others follows a recipe
+FOLLOWED, BY_RECIPE = 6, 5
+#: by its steps, the second of which picks two of four
+RECIPE = Recipe(
+    name="chaos",
+    steps=(
+        Step(id="cut", do="split"),
+        Step(id="best", do="upscale", pick=Pick(chooser=Chooser.RANDOM, count=2)),
+    ),
+    max_depth=1,
+    max_fan_out=3,
+)
+RECIPE_MAKES = 3
 #: seconds between two orders, and until one that was refused is repeated
 PAUSE = 2.0
 #: as many as one order has at the most
@@ -23,13 +35,15 @@ class Wish:
     name: str
     prompt: str
     follow_up: tuple[str, ...] = ()
+    recipe: Recipe | None = None
 
 
 def wishes(count: int, *, tiny: bool = False) -> list[Wish]:
     """`tiny` as the pretend provider understands it: a picture of a few bytes."""
     return [
         Wish(f"chaos-{number}", f"{'tiny: ' if tiny else ''}chaos {number}",
-             () if tiny or number % FOLLOWED else ("upscale1",))
+             () if tiny or number % FOLLOWED else ("upscale1",),
+             RECIPE if not tiny and number % FOLLOWED and number % BY_RECIPE == 0 else None)
         for number in range(count)
     ]  # fmt: skip
 
@@ -82,6 +96,7 @@ def order_from_ledger(ledger: Ledger, wanted: Sequence[Wish], seconds: float) ->
                 key=wish.name,
                 dedupe=wish.name,
                 follow_up=wish.follow_up,
+                recipe=wish.recipe,
             )
             for wish in group
         ]

@@ -49,26 +49,26 @@ _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 def tables(results: Results) -> Mapping[Path, Mapping[str, str]]:
     """For each document its tables by name. KeyError names a figure that is missing in the results."""
     return {
-        README: {"figures": _table(("", "measured", "goal", ""), [_chaos_headline(results), *_headlines(results)])},
+        README: {"figures": table(("", "measured", "goal", ""), [_chaos_headline(results), *_headlines(results)])},
         PERFORMANCE: {
-            "bench": _table(("", "", "measured", "goal", "", "details", "run"), _bench_rows(results)),
+            "bench": table(("", "", "measured", "goal", "", "details", "run"), _bench_rows(results)),
             "chaos": "\n\n".join(_chaos_runs(results)),
-            "commands": _table(("", "measured", "goal", "", "details", "command"), _command_rows(results)),
+            "commands": table(("", "measured", "goal", "", "details", "command"), _command_rows(results)),
         },
     }
 
 
-def filled(text: str, contents: Mapping[str, str]) -> str:
+def filled(text: str, contents: Mapping[str, str], command: str = "make readme-figures") -> str:
     """`text` with each of `contents` between its two comments. ValueError names one that has no place there."""
     for name, content in contents.items():
-        place = re.compile(rf"(<!-- {name}: made by `make readme-figures` -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        place = re.compile(rf"(<!-- {name}: made by `{command}` -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, found = place.subn(lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text)  # type: ignore[misc]
         if found != 1:
             raise ValueError(f"there are {found} places for the table {name}; there must be one")
     return text
 
 
-def _table(head: Sequence[str], rows: Rows) -> str:
+def table(head: Sequence[str], rows: Rows) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
@@ -146,7 +146,7 @@ def _chaos_table(entries: Sequence[Entry]) -> str:
         for name, label in _CHAOS_FACTS.items()
         if any(name in facts for _, facts in columns)
     ]
-    return _table(("", *(title for title, _ in columns)), rows)
+    return table(("", *(title for title, _ in columns)), rows)
 
 
 def _command_rows(results: Results) -> Rows:

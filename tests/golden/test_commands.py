@@ -39,6 +39,8 @@ ANIMALS = [
     {"prompt": "a white hare", "key": "hare"},
 ]
 
+SHOP = Path(__file__).parents[2] / "deploy" / "examples" / "recipes" / "shop.yaml"
+
 
 @pytest.fixture
 def story(sqlite_url: str, rclone: s3.Server, tmp_path: Path, clock: FakeClock) -> Iterator[Story]:
@@ -92,6 +94,7 @@ def test_every_document_of_the_story_is_as_it_was(
     what_lies_outside(story)
     a_batch_changes_its_provider(story)
     a_program_gets_in(story)
+    a_recipe_asks(story, tmp_path, monkeypatch)
     others_are_notified(story)
     story.golden.compare()
 
@@ -398,3 +401,32 @@ def a_program_gets_in(story: Story) -> None:
     done, _ = (story.ledger.access.record_action(action) for _ in range(2))
     story.ledger.access.record_answer(done, 201, story.id_of("a red fox"))
     story.run("audit-log", "audit-log", "--actor", "studio")
+
+
+def a_recipe_asks(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    monkeypatch.setenv("DARKROOM_RECIPES", str(folder))
+    (folder / "shop.yaml").write_text(SHOP.read_text(encoding="utf-8"))
+    (folder / "torn.yaml").write_text("name: torn\nsteps: [{id: cut, on: archived, do: split}]\n")
+    story.run("recipe-check", "recipe", "check", str(folder / "shop.yaml"))
+    story.run("recipe-check-torn", "recipe", "check", str(folder / "torn.yaml"), exit_code=1)
+    story.run("recipe-list", "recipe", "list")
+    story.run("recipe-show", "recipe", "show", "shop")
+    story.run("recipe-draw", "recipe", "draw", "shop")
+    story.run("submit-recipe", "submit", "a vase", "a jug", "--recipe", "shop")
+    story.go()
+    grid = ("upscale1", "upscale2", "upscale3", "upscale4")
+    made = []
+    for prompt in ("a vase", "a jug"):
+        made.append(story.succeed(prompt, "grid.png", actions=grid))
+        # One by one: two at once are archived in any order.
+        story.archive()
+        follow_up()
+    vase, jug = made
+    story.run("approvals", "approvals")
+    story.run("approve", "approve", vase, "2,4", "--why", "the handles")
+    story.run("approve-again", "approve", vase, "2,4")
+    story.run("approve-too-late", "approve", vase, "1", exit_code=1)
+    story.run("reject", "reject", jug)
+    story.run("show-recipe", "show", vase)

@@ -77,7 +77,7 @@ def test_only_this_machine_gets_in_without_a_token(server: Server) -> None:
         (own, "Forwarded: for=127.0.0.1", "Forwarded: for=127.0.0.1"),
     )
     assert [server.ask(*headers) for headers in foreign] == [OUT] * len(foreign)
-    assert server.ask(version="HTTP/1.0") == OUT
+    assert server.ask(own, version="HTTP/1.0") == OUT
 
 
 def test_a_target_with_a_host_of_its_own_replaces_no_header(server: Server) -> None:

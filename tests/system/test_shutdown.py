@@ -241,5 +241,6 @@ def environment(server: Server, ledger: Ledger, provider: SlowProvider) -> dict[
         "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
         "HOST": LOOPBACK,
         "PORT": str(free_port()),
+        "API_PORT": str(free_port()),
         **server.found_by,
     }

@@ -113,7 +113,7 @@ def test_every_import_is_of_a_declared_distribution(requirements: list[str]):
 
 def _is_for_users(text: str) -> bool:
     marker = Requirement(text).marker
-    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", "embedded"))
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", "embedded", "mcp"))
 
 
 def test_it_has_every_file_of_the_packages_and_nothing_else(wheel: Path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.system, pytest.mark.processes]
 RECORD = {
     "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
     "batch_id", "root_key", "follow_up", "priority", "progress", "reason", "message", "actions", "created_at",
-    "updated_at", "submitted_at", "finished_at", "providers", "provider_changes",
+    "updated_at", "submitted_at", "finished_at", "providers", "provider_changes", "test",
 }  # fmt: skip
 ASSET = {"index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height", "content"} | {
     "reason",
@@ -72,7 +73,9 @@ def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(comput
     assert done.returncode == 0, done.stderr
     (result,) = map(json.loads, done.stdout.splitlines())
     compare_shape("demo", "darkroom demo --exit --json", result)
-    assert result["submitted"] == result["archived"] == result["charges"] > 12
+    # The split costs nothing.
+    assert result["submitted"] == result["archived"] == result["charges"] + 1 > 12
+    assert (result["split"], result["approved"], result["events"]) == (1, 1, 1)
     assert result["failed"] == 0
     assert set(result["providers"]) == set(PROVIDERS)
     for count in ("submitted", "archived", "charges"):
@@ -159,9 +162,15 @@ def test_after_a_restart_everything_goes_on_where_it_was(computer: Computer) -> 
 
 def test_what_is_in_use_already_is_refused_and_goes_on(computer: Computer) -> None:
     with computer.up() as said:
+        assert said["api"] == computer.api
+        with urlopen(f"{computer.api}/readyz") as answer:
+            assert json.load(answer)["status"] == "ok"
         compare_shape("up", "darkroom up --json", {name: said[name] for name in said if name != "pid"})
         for other, sentence in (
-            ({"PORT": str(free_port())}, f"my data is in use by process {said['pid']}: stop that process first"),
+            (
+                {"PORT": str(free_port()), "API_PORT": str(free_port())},
+                f"my data is in use by process {said['pid']}: stop that process first",
+            ),
             ({"DARKROOM_DATA": str(computer.home / "other")}, f"the receiver cannot listen on PORT {computer.port}"),
         ):
             refuses(computer.darkroom("up", **other), sentence)

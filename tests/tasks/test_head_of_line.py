@@ -91,7 +91,7 @@ def writing_down_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     patch.setattr(
         outcomes,
         "apply_outcomes",
-        breaks(lambda news: attempt in {one.attempt_id for one in news}, outcomes.apply_outcomes),
+        breaks(lambda news, **_: attempt in {one.attempt_id for one in news}, outcomes.apply_outcomes),
     )
     pipeline.step("ingest")
     assert pipeline.get(second).state is State.SUCCEEDED
@@ -317,4 +317,4 @@ def test_a_task_that_cannot_be_taken_in_hinders_no_other(start: Start, monkeypat
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(told) == len(made), result.output
     assert [one["imported"] for one in told] == [False, True]
-    assert "left: it cannot be stored: RequestInvalid" in told[0]["message"]
+    assert "left: it cannot be stored: KeyTaken" in told[0]["message"]

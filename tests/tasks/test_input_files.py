@@ -15,16 +15,19 @@ from PIL import Image
 from tasks.input_files import with_files
 from tasks.usecases import inputs
 from tasks.usecases.batch_file import open_batch_file
-from tasks.usecases.batches.check import check_batch
+from tasks.usecases.batches.check import BatchCheck, check_batch
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.batches.submit import submit_batch
+from tasks.usecases.entry import Entry, Place
 from tasks.usecases.entry_check import Defaults
 from tasks.usecases.inputs import InputFiles
+from tasks.usecases.submit import FollowUpRequest, SubmitRequest, check, submit
 from tests.pipeline import Pipeline, Start
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, NotTaken, RequestInvalid
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.generations import NewGeneration
+from worker.ledger.inputs import InputFile
 from worker.providers import inputs_of
 
 
@@ -52,7 +55,7 @@ def asked(images: object, operation: Operation = Operation.IMAGINE) -> Generatio
 def stored(pipeline: Pipeline, folder: Path, provider: str, request: GenerationRequest) -> GenerationRequest:
     files = InputFiles(pipeline.here, folder)
     found = replace(request, options=files.referenced(request.options))
-    files.require_reachable(pipeline.here.provider(provider), found)
+    files.require_usable(pipeline.here.provider(provider), found)
     files.store()
     return found
 
@@ -160,8 +163,8 @@ def test_a_provider_on_the_internet_cannot_open_a_link_to_a_bucket_on_this_machi
     with pytest.raises(
         RequestInvalid, match=r"takes images only as links, and cannot reach the bucket at 127\.0\.0\.1"
     ):
-        files.require_reachable(kie, request)
-    files.require_reachable(proxy, request)
+        files.require_usable(kie, request)
+    files.require_usable(proxy, request)
 
 
 def test_a_sheet_names_images_beside_it(start: Start, folder: Path):
@@ -184,15 +187,106 @@ def test_a_sheet_names_images_beside_it(start: Start, folder: Path):
 
 @pytest.mark.parametrize("beside", ["", "https://pics.example/owl.png "])
 @pytest.mark.parametrize("with_files", [True, False])
-def test_a_person_cannot_name_a_stored_file(start: Start, folder: Path, with_files: bool, beside: str):
-    """Of one that is not stored the ledger would fail; of one that is, it may be somebody else's."""
+def test_a_reference_to_what_is_not_stored_is_refused(start: Start, folder: Path, with_files: bool, beside: str):
+    """The ledger's foreign key would end it with a traceback."""
     pipeline = start()
-    defaults = Defaults(files=InputFiles(pipeline.here, folder) if with_files else None)
-    sheet = f"sku,prompt,provider,images\n1,a fox,kie,{beside}input:{'a' * 64}.png\n".encode()
-    with open_batch_file(str(folder / "sheet.csv"), io.BytesIO(sheet)) as file:
-        found = check_batch(pipeline.here, BatchRequest(file=file, defaults=defaults))
+    found, _ = checked_sheet(pipeline, folder, f"{beside}input:{'a' * 64}.png", with_files=with_files)
     assert [(error.line, error.column) for error in found.errors] == [(2, "images")]
-    assert "is no image; give a link, or a PNG, JPEG or WebP file on this machine" in found.errors[0].message
+    assert f"there is no stored image with the SHA-256 {'a' * 64}" in found.errors[0].message
+    assert "upload it again" in found.errors[0].message
+
+
+@pytest.mark.parametrize("with_files", [True, False])
+def test_a_sheet_may_name_a_stored_image_by_its_reference(start: Start, folder: Path, with_files: bool):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked("fox.png"))
+    (digest,) = inputs_of(request.options)
+    found, (new,) = checked_sheet(pipeline, folder, f"input:{digest}.png", with_files=with_files)
+    assert (found.errors, new.inputs) == ((), (digest,))
+
+
+def test_a_reference_to_what_was_pruned_is_refused(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked("fox.png"))
+    pipeline.clock.advance(days=40)
+    pipeline.step("prune")
+    with pytest.raises(RequestInvalid, match="or it was deleted because nothing used it for long: upload it again"):
+        submitted_by_reference(pipeline, request)
+
+
+def test_a_reference_that_is_pruned_between_check_and_storing_is_refused(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked("fox.png"))
+    files = InputFiles(pipeline.here)
+    files.referenced(request.options)
+    pipeline.clock.advance(days=40)
+    pipeline.step("prune")
+    with pytest.raises(RequestInvalid, match="was deleted just now, because nothing used it for long"):
+        files.store()
+
+
+def test_what_a_submission_refers_to_is_not_pruned_before_its_generation_is_written(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked("fox.png"))
+    pipeline.clock.advance(days=29)
+    submitted_by_reference(pipeline, request)
+    (generation,) = pipeline.all()
+    assert pipeline.ledger.inputs.used_by(generation.id) == list(inputs_of(request.options))
+
+
+def test_a_follow_up_uses_the_stored_image_that_it_names(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "mjproxy", asked("fox.png"))
+    (reference,) = request.options["images"]  # type: ignore[misc]
+    pipeline.submit("a fox")
+    pipeline.until_settled()
+    (parent,) = pipeline.all()
+    unknown = {"mask": f"input:{'a' * 64}.png"}
+    follow_up = FollowUpRequest(parent_id=parent.id, action="variation_region", prompt="a hat", options=unknown)
+    with pytest.raises(RequestInvalid, match="there is no stored image"):
+        check(pipeline.here, follow_up)
+    (new,) = check(pipeline.here, replace(follow_up, options={"mask": reference})).wanted
+    assert new.inputs == inputs_of(request.options)
+
+
+def test_a_large_image_goes_only_to_providers_that_take_it(start: Start):
+    pipeline = start()
+    sha256, size = "b" * 64, 12_000_000
+    file = InputFile(sha256=sha256, bytes=size, content_type="image/png", extension="png")
+    pipeline.ledger.inputs.record([file], "inputs")
+    entry = Entry(place=Place(""), prompt="a fox", options={"images": [f"input:{sha256}.png"]}, provider="kie")
+    with pytest.raises(
+        RequestInvalid, match=r"option images: this image has 12\.0 MB, and Kie\.ai accepts at most 10 MB"
+    ) as refused:
+        check(pipeline.here, SubmitRequest(entries=[entry]))
+    assert "or use ohmygpt or mjproxy" in str(refused.value)
+    (new,) = check(pipeline.here, SubmitRequest(entries=[replace(entry, provider="mjproxy,kie,ohmygpt")])).wanted
+    assert (new.provider, new.providers) == ("mjproxy", ("ohmygpt",))
+
+
+def test_a_large_image_is_never_sent_to_a_provider_that_does_not_take_it(start: Start):
+    pipeline = start()
+    sha256 = "b" * 64
+    file = InputFile(sha256=sha256, bytes=12_000_000, content_type="image/png", extension="png")
+    pipeline.ledger.inputs.record([file], "inputs")
+    with pytest.raises(RequestInvalid, match=r"an input file has 12\.0 MB, and Kie\.ai accepts at most 10 MB"):
+        as_sent(pipeline, "kie", asked([f"input:{sha256}.png"]))
+
+
+def checked_sheet(
+    pipeline: Pipeline, folder: Path, images: str, *, with_files: bool
+) -> tuple[BatchCheck, list[NewGeneration]]:
+    defaults = Defaults(files=InputFiles(pipeline.here, folder) if with_files else None)
+    wanted: list[NewGeneration] = []
+    sheet = f"sku,prompt,provider,images\n1,a fox,kie,{images}\n".encode()
+    with open_batch_file(str(folder / "sheet.csv"), io.BytesIO(sheet)) as file:
+        request = BatchRequest(file=file, defaults=defaults)
+        return check_batch(pipeline.here, request, take=wanted.append), wanted
+
+
+def submitted_by_reference(pipeline: Pipeline, request: GenerationRequest) -> None:
+    entry = Entry(place=Place(""), prompt=request.prompt, options=request.options, provider="kie")
+    submit(pipeline.here, check(pipeline.here, SubmitRequest(entries=[entry])))
 
 
 def test_nothing_is_written_if_an_image_cannot_be_stored(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):

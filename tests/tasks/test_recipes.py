@@ -14,25 +14,7 @@ from worker.ledger.generations import NewGeneration
 from worker.recipes import Recipe, load_recipe
 
 PRICES = "currency: USD\nprices: [{provider: acedata, price: 0.05}]\n"
-SHOP = """
-name: shop
-steps:
-  - id: cut
-    after: archived
-    when: {operation: imagine}
-    do: split
-  - id: best
-    after: archived
-    when: {operation: imagine}
-    pick: person
-    timeout: 3d
-    otherwise: none
-    do: upscale
-    max_cost: 5.00
-    then: [{id: film, after: archived, do: video, options: {loop: true}}]
-max_depth: 3
-max_fan_out: 8
-"""
+SHOP = (Path(__file__).parents[2] / "deploy" / "examples" / "recipes" / "shop.yaml").read_text(encoding="utf-8")
 
 
 def recipe(folder: Path, text: str, name: str = "shop") -> Recipe:

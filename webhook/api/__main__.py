@@ -1,35 +1,69 @@
-"""The private process (`python -m webhook.api`): the HTTP API on API_HOST and API_PORT."""
+"""The private process (`python -m webhook.api`): the HTTP API on API_HOST and API_PORT.
 
+There is no access log: each write is logged where it is done.
+"""
+
+import ipaddress
+import logging
 import os
 import sys
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 
+from webhook.api.server import OneProcess
 from webhook.api.waiting import THREADS
 from worker.errors import ConfigurationError
-from worker.secrets import redact
-from worker.settings import load_settings
+from worker.secrets import configure_logging, redact
+from worker.services import secret_values
+from worker.settings import api_address, api_environment, load_settings, url_of, use_env_file
+
+log = logging.getLogger("webhook.api")
+
+#: connections, idle ones included; more wait in the kernel until others close
+_CONNECTIONS = 1024
+#: bytes of a request's header, and of the part of a body that is read ahead
+_BUFFER = 64 * 1024
+#: seconds in which requests that are under way may end, when the process is stopped
+_STOP_SECONDS = 3
 
 
 def main() -> None:
     try:
+        use_env_file()
+        # What this process was started with stays readable in /proc until another program takes its place.
+        if (env := api_environment(os.environ)) != os.environ:
+            os.execve(sys.executable, sys.orig_argv, env)  # noqa: S606  ourselves, without a shell
         settings = load_settings()
+        # As settings, since the answers depend on where the process listens.
+        os.environ.update(api_address(os.environ))
+        # Here, since a sentence at the start is worth more than a 503 for each request.
+        configure_logging(settings.log_level, secret_values(settings), settings.log_format)
     except ConfigurationError as error:
         sys.exit(redact(f"the API cannot start: {error}"))
-    Granian(
+    host, port = os.environ["API_HOST"], int(os.environ["API_PORT"])
+    server = OneProcess(
         "webhook.api.app:create_app",
         factory=True,
         interface=Interfaces.WSGI,
-        address=settings.api_host,
-        port=settings.api_port or int(os.environ.get("API_PORT") or 8001),
+        address=host,
+        port=port,
         http=HTTPModes.http1,
-        workers=1,
         blocking_threads=THREADS,
-        respawn_failed_workers=True,
-        workers_kill_timeout=3,
+        backpressure=_CONNECTIONS,
+        workers_kill_timeout=_STOP_SECONDS,
+        # Disconnects a client that sends its headers too slowly, or not at all.
+        http1_settings=HTTP1Settings(header_read_timeout=5000, max_buffer_size=_BUFFER),
         log_access=False,
-    ).serve()
+    )
+    log.info("%s", _where(host, port))
+    server.serve()
+
+
+def _where(host: str, port: int) -> str:
+    if ipaddress.ip_address(host).is_loopback:
+        return f"the API is at {url_of(host, port)}: this machine needs no token"
+    return f"the API is at {url_of(host, port)}: each request needs a token (`darkroom token create`)"
 
 
 if __name__ == "__main__":

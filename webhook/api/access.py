@@ -4,20 +4,24 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from threading import Lock
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from flask import Request
 
 from tasks.usecases.tokens import Token, TokenState, find_token, is_well_formed, state_of
 from webhook.api.call import LOCAL, Caller, Refused
 from webhook.api.loopback import objection
-from webhook.api.rates import Rates
+from worker.runtime import locked_cached_property
 from worker.services import Services
+
+if TYPE_CHECKING:
+    from webhook.api.rates import Rates
 
 #: how long this process relies on what it has read of a token; a revocation takes effect after that
 REMEMBERED = timedelta(seconds=5)
 _MOST_REMEMBERED = 1000
-_HOW = "send `Authorization: Bearer dk_…` with a token of `darkroom token create`"
+# Whatever follows the last word is redacted.
+_HOW = "send a token of `darkroom token create` in the header Authorization, after the word Bearer"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="darkroom"'}
 _CHALLENGE_INVALID = {"WWW-Authenticate": 'Bearer realm="darkroom", error="invalid_token"'}
 
@@ -39,14 +43,20 @@ class Access:
 
     def __init__(self, here: Services) -> None:
         self._here = here
-        self._rates = Rates(here.settings.darkroom_api_rate)
         self._lock = Lock()
         #: by the digest of the token: a dump of this process shows none
         self._known: dict[bytes, _Remembered] = {}
 
+    @locked_cached_property
+    def _rates(self) -> "Rates":
+        # With the first token: whoever needs none is spared 2 MB.
+        from webhook.api.rates import Rates  # noqa: PLC0415
+
+        return Rates(self._here.settings.darkroom_api_rate)
+
     def identify(self, request: Request) -> Identified:
         """Raises Refused: 401 for a missing or wrong token, 429 for too many requests."""
-        if "access_token" in request.args:
+        if "access_token" in request.args or any(is_well_formed(one) for _, one in request.args.items(multi=True)):
             raise Refused(
                 f"a token in a URL ends up in logs: revoke this one, and {_HOW}",
                 status=401,

@@ -3,27 +3,36 @@
 import re
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import NotFound
 
+from tasks.usecases.approvals import find_approval
+from tasks.usecases.clocks import broker_error
+from tasks.usecases.sandbox import require_test_batch, require_test_generation
 from tasks.usecases.tokens import allows
-from webhook.api import batches, events, generations
+from webhook import health
+from webhook.api import approvals, assets, batches, events, generations, providers, spend, uploads
 from webhook.api.access import Access
+from webhook.api.bodies import carrying_out
 from webhook.api.call import Call, Refused, Reply
-from webhook.api.openapi import document_of
 from webhook.api.problems import problem_of
-from webhook.api.reading import read_json, read_query, require_media
+from webhook.api.reading import read_json, read_query, require_media, require_plain
 from webhook.api.routes import Operation
 from webhook.api.shared import Shared
+from webhook.api.strict_json import unusable
 from webhook.api.written import Written
+from webhook.approvals import approval_pages
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
-RESOURCES = (generations, batches, events)
+RESOURCES = (generations, batches, assets, events, providers, spend, uploads, approvals)
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
@@ -50,9 +59,12 @@ def create_app(services: Services | None = None) -> Flask:
 
 def _build(here: Services, shared: Shared) -> Flask:
     app = Flask(__name__, static_folder=None)
+    # Each path is written in one way: a redirect is a page in HTML, and POSTs get lost by it.
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.before_request(_begin)
     app.after_request(_end)
+    app.teardown_request(lambda _: g.pop("place", ExitStack()).close())
     access = Access(here)
     app.register_error_handler(Exception, lambda error: problem_of(error, _request_id()))
     for one in OPERATIONS:
@@ -60,13 +72,24 @@ def _build(here: Services, shared: Shared) -> Flask:
         view = _view(one, here, access, shared)
         # Nobody answers a preflight: pages of others get nothing.
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
-    described = document_of(OPERATIONS)
-    app.add_url_rule("/v1/openapi.json", "openapi", lambda: described)
+    app.register_blueprint(approval_pages(here, shared.ring))
+    app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
+    app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
     return app
+
+
+@cache
+def _openapi() -> Mapping[str, Any]:
+    # Not before somebody asks: it takes as long as the rest of the start, and memory.
+    from webhook.api.openapi import document_of  # noqa: PLC0415
+
+    return document_of(OPERATIONS)
 
 
 def _view(operation: Operation, here: Services, access: Access, shared: Shared) -> Callable[..., Response]:
     def view(**parts: str) -> Response:
+        if any(map(unusable, parts.values())):
+            raise NotFound
         caller, g.rate_headers = access.identify(request)
         if operation.scope is not None and not allows(caller.scopes, operation.scope):
             raise Refused(
@@ -83,13 +106,18 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
             request_id=_request_id(),
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
+        if caller.is_test and operation.method != "GET":
+            _require_tests(here, operation.path, parts)
         models: dict[str, Any] = {}
         if operation.method != "GET":
             require_media(request, operation)
+            require_plain(request)
         if operation.query is not None:
             models["query"] = read_query(request, operation.query)
         if operation.body is not None:
             is_other = request.mimetype in operation.media
+            if not is_other:
+                g.place.enter_context(carrying_out(request.environ))
             models["body"] = None if is_other else read_json(request, operation.body, operation.media)
         if operation.method != "GET" and not any(getattr(one, "dry_run", False) for one in models.values()):
             g.written = Written(call, operation, parts.get("id"))
@@ -99,10 +127,19 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
     return view
 
 
+def _require_tests(here: Services, path: str, parts: Mapping[str, str]) -> None:
+    """A token for tests changes nothing that is paid for. Raises NotFound."""
+    if (name := parts.get("id")) is not None:
+        require = require_test_batch if path.startswith("/v1/batches/") else require_test_generation
+        is_approval = path.startswith("/v1/approvals/")
+        require(here.ledger, find_approval(here, name).generation_id if is_approval else name)
+
+
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     # One that looks like a secret must not be logged.
     is_usable = _REQUEST_ID.fullmatch(given) and redact(given) == given
+    g.place = ExitStack()
     g.request_id = given if is_usable else f"req_{secrets.token_hex(12)}"
 
 
@@ -111,6 +148,7 @@ def _end(response: Response) -> Response:
         g.written.answered(response)
     response.headers.update(g.get("rate_headers", {}))
     response.headers["X-Request-Id"] = _request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = response.headers.get("Cache-Control") or "no-store"
     return response
 

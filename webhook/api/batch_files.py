@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from tasks.usecases.entry_check import Defaults
 from tasks.usecases.inputs import UploadedFiles, image_options
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import read_providers
+from webhook.api.bodies import reading
 from webhook.api.call import Call, Refused
 from webhook.api.models.batches import BatchOptions, NewBatch, NewBatchFile
 from webhook.api.reading import pointer, refused_at
@@ -59,12 +60,20 @@ def _file_in_body(call: Call, asked: NewBatchFile) -> Iterator[tuple[str, BatchF
     filename = PurePath(disposition.get("filename", "")).name
     name = PurePath(filename).stem if asked.name is None else asked.name
     if not name:
-        missing = "the batch has none, by which it is found: add ?name=NAME, or that of the file as Content-Disposition"
+        missing = "the batch has none, by which it is found: add ?name=NAME, or the file name as Content-Disposition"
         raise _invalid("name", f'{missing}: attachment; filename="NAME.csv"', asked)
-    with (
-        open_body(call.request.environ, LARGEST_FILE) as body,
-        open_batch_file(filename or name, body, asked.sheet, media_type=call.request.mimetype) as file,
-    ):
+    environ = call.request.environ
+    if "Transfer-Encoding" in call.request.headers:
+        raise Refused(
+            "the file comes in chunks, and nothing tells a complete one from one that was cut off: send it with its "
+            "Content-Length",
+            status=411,
+            code="length_required",
+        )
+    with ExitStack() as opened:
+        with reading(environ), open_body(environ, LARGEST_FILE) as body:
+            kind = call.request.mimetype
+            file = opened.enter_context(open_batch_file(filename or name, body, asked.sheet, media_type=kind))
         yield name, file
 
 

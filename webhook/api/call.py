@@ -8,6 +8,7 @@ from flask import Request, Response, jsonify
 
 from tasks.usecases.tokens import ALL
 from webhook.api.shared import Shared
+from webhook.api.wording import with_remedies
 from worker.errors import DarkroomError
 from worker.services import Services
 
@@ -55,7 +56,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self) -> Response:
-        response = jsonify(self.document)
+        response = jsonify(with_remedies(self.document))
         response.status_code = self.status
         response.headers.update(self.headers)
         return response

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Sequence
 
+from flask import g
+
 from tasks.usecases import control, views
-from tasks.usecases.labels import check_labels
 from tasks.usecases.listing import list_page
 from tasks.usecases.once import replay_of
 from tasks.usecases.queries import ListRequest
@@ -12,7 +13,8 @@ from tasks.usecases.selection import Selection
 from tasks.usecases.snapshots import Seen, see
 from tasks.usecases.submit import FollowUpRequest, SubmitResult, check, submit_once
 from webhook.api.call import Call, Refused, Reply
-from webhook.api.idempotency import once_of
+from webhook.api.idempotency import after_the_commit, once_of
+from webhook.api.labels import labels_of
 from webhook.api.models.generations import (
     ActionRequest,
     Created,
@@ -63,19 +65,13 @@ def create_generations(call: Call, body: Submission, query: WaitQuery) -> Reply:
 @routes.get("/generations", scope=Scope.GENERATIONS_READ, answers={200: GenerationPage}, problems=(404, 422))
 def list_generations(call: Call, query: GenerationsQuery) -> Reply:
     """List generations, newest first."""
-    labels = dict(one.partition(":")[::2] for one in query.label)
-    try:
-        check_labels(labels)
-    except RequestInvalid as error:
-        mistake = {"parameter": "label", "detail": f"{error}; give it as name:value, such as client:acme"}
-        raise Refused(mistake["detail"], status=422, code="invalid", errors=(mistake,)) from error
     request = ListRequest(
         state=query.state,
         batch=query.batch,
         provider=query.provider,
         key=query.key,
         search=query.search,
-        labels=labels,
+        labels=labels_of(query.label),
     )
     page = list_page(call.here, request, query.after, query.limit)
     data = [views.of_seen(one) for one in see(call.here, page.ids, call.shared.waits)]
@@ -114,7 +110,8 @@ def retry_generation(call: Call, id: str, body: RetryRequest) -> Reply:  # noqa:
         raise Refused(told, status=409, code="not_possible")
     call.shared.ring(*retried.wakes)
     _log(call, "retried", [id], is_repeated=retried.is_replayed)
-    return Reply(document=views.of_seen(_see(call, id)), headers=_replayed(is_repeated=retried.is_replayed))
+    with after_the_commit():
+        return Reply(document=views.of_seen(_see(call, id)), headers=_replayed(is_repeated=retried.is_replayed))
 
 
 @routes.post(
@@ -146,6 +143,7 @@ def create_follow_up(call: Call, id: str, body: ActionRequest, query: WaitQuery)
     request = FollowUpRequest(
         parent_id=id,
         created_by=call.caller.by,
+        is_test=call.caller.is_test,
         action=body.action,
         prompt=body.prompt,
         key=body.key,
@@ -161,6 +159,7 @@ def create_follow_up(call: Call, id: str, body: ActionRequest, query: WaitQuery)
     return _created(call, [one.id for one in result.generations], result, is_one=True, query=query)
 
 
+@after_the_commit()
 def _created(call: Call, ids: Sequence[str], result: SubmitResult | None, *, is_one: bool, query: WaitQuery) -> Reply:
     """Answer a submission; without a `result`, one that was carried out before."""
     is_repeated = result is None or result.is_repeated
@@ -206,6 +205,8 @@ def _waited(call: Call, seen: Seen, query: WaitQuery) -> tuple[Seen, dict[str, s
     generation = seen.snapshot.generation
     if generation.state in FINAL:
         return seen, applied
+    # Who waits needs no place among large bodies any more.
+    g.place.close()
     if not call.shared.waiting.wait(generation.id, seconds):
         return seen, {}
     return _see(call, generation.id), applied

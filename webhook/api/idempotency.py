@@ -1,11 +1,14 @@
 """The header `Idempotency-Key`: one request is carried out once, however often it is sent."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pydantic import BaseModel
 
 from tasks.usecases.once import Once, once_for
 from webhook.api.call import Call, Refused
+from worker.errors import CommitUnknown, LedgerUnavailable
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _HOW = (
@@ -27,8 +30,21 @@ def once_of(call: Call, body: BaseModel | None, *, is_needed: bool, file_sha256:
     if not _KEY.fullmatch(key):
         told = "the Idempotency-Key has to be 1 to 255 printable ASCII characters"
         raise Refused(told, status=400, code="idempotency_key_invalid")
-    asked = [call.request.method, call.request.path, None if body is None else body.model_dump(mode="json")]
+    # Without what is as by default: a field of a later version is no other request.
+    said = None if body is None else body.model_dump(mode="json", exclude_defaults=True)
+    asked = [call.request.method, call.request.path, said]
     return once_for(call.caller.owner, key, asked if file_sha256 is None else [*asked, file_sha256])
+
+
+@contextmanager
+def after_the_commit() -> Iterator[None]:
+    """Say that the request may be repeated with its key where its answer cannot be read: it is carried out already."""
+    try:
+        yield
+    except CommitUnknown:
+        raise
+    except LedgerUnavailable as error:
+        raise CommitUnknown(f"it is carried out, but its answer cannot be read: {error}") from error
 
 
 def key_missing(told: str) -> Refused:

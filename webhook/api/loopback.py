@@ -33,6 +33,10 @@ def _objections(request: Request) -> Iterator[str]:
     for name in request.headers.keys():  # noqa: SIM118  what iterates are pairs
         if name.title().startswith("X-Forwarded") or name.title() in _OF_PROXIES:
             yield f"the request came through a proxy ({name.title()})"
+    # The second is how granian names it.
+    if request.environ["SERVER_PROTOCOL"] in {"HTTP/1.0", "HTTP/1"}:
+        # nginx speaks it to what is behind it, under our own Host and without a header that tells of it.
+        yield "it is HTTP/1.0, which proxies speak"
     if request.method not in _READING:
         yield from _of_pages(request, host)
 

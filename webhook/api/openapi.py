@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tasks.usecases.events.published import EVENTS, description_of
+from webhook.api.examples import example_of
 from webhook.api.models.problem import Problem
 from webhook.api.problems import MEDIA_TYPE
 from webhook.api.reading import is_needed
@@ -24,14 +25,28 @@ _PREFER = {
     "schema": {"type": "string", "examples": ["wait=30"]},
 }
 #: every operation may answer these
-_ALWAYS = (400, 401, 403, 429, 503)
+_ALWAYS = {400, 401, 403, 429, 500, 503}
+_HEADERS = {
+    "X-Request-Id": ("The id of this request, for logs and support; yours, if you sent one.", "req_1f0c5a"),
+    "Location": ("Where the result is.", "/v1/generations/gen_01a22359182c000000000f2b6c1e4a77"),
+    "Preference-Applied": ("The wait that was carried out; absent if too many waited.", "wait=30"),
+    "Retry-After": ("Seconds after which the request may be repeated.", "5"),
+    "Idempotent-Replayed": ("`true`: the request was carried out before, and nothing was made now.", "true"),
+    "Allow": ("The methods that this path takes.", "GET, HEAD"),
+}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "The same key with the same request carries it out once. Required unless each item has a `key`.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    "example": "order-4711",
 }
+_DESCRIPTION = """\
+Submit, steer and read generations. `deploy/API.md` explains it task by task.
+
+Errors are problems (RFC 9457) with a stable `code`. Lists are pages: give `next` of one page as `after` of the next. A
+request that can cost money needs an `Idempotency-Key`, or a `key` for each item, so that repeating it is harmless."""
 
 
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -44,28 +59,56 @@ def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
         ref_template=_REFERENCE,
     )
     references: dict[Any, Any] = {model: schema for (model, _), schema in schemas.items()}
+    components = {name: untitled(schema) for name, schema in definitions.get("$defs", {}).items()}
+    document = _Document(references, components)
     paths: dict[str, Any] = {}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, references)
+        paths.setdefault(one.path, {})[one.method.lower()] = document.operation(one)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Darkroom",
             "version": version("darkroom"),
-            "description": "Submit, steer and read generations.",
+            "summary": "Generations, each paid for at most once.",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "/", "description": "API_HOST and API_PORT"}],
         "security": [{"token": []}, {}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in operations)],
         "paths": paths,
         "webhooks": {name: {"post": _webhook(name, references[model])} for name, model in EVENTS.items()},
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": components,
+            "responses": {
+                _name_of(status): _problem(status)
+                for status in sorted({status for one in operations for status in statuses_of(one)})
+            },
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}, "example": example}
+                for name, (text, example) in _HEADERS.items()
+            },
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "A token of `darkroom token create`."}
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of `darkroom token create`. Not needed on the machine itself.",
+                }
             },
         },
     }
+
+
+def statuses_of(operation: Operation) -> list[int]:
+    """Return the statuses of the problems that it may answer."""
+    takes_body = operation.body is not None or bool(operation.media)
+    return sorted(
+        {*_ALWAYS, *operation.problems}
+        | ({404} if "{" in operation.path else set())
+        | ({422} if takes_body or operation.query is not None else set())
+        | ({413, 415} if takes_body else set())
+        | ({409, 422} if operation.may_cost else set())
+    )
 
 
 def _webhook(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,50 +137,111 @@ def _models(operation: Operation) -> Iterator[type[BaseModel]]:
     yield from (answer for answer in operation.answers.values() if isinstance(answer, type))
 
 
-def _operation(operation: Operation, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "operationId": operation.name,
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        **({"description": operation.description} if operation.description else {}),
-        "parameters": list(_parameters(operation)),
-        "responses": {
-            **{str(status): _response(status, answer, references) for status, answer in operation.answers.items()},
-            **{str(status): _problem(status) for status in sorted({*_ALWAYS, *operation.problems})},
-        },
-    }
-    if operation.body is not None or operation.media:
-        content: dict[str, Any] = {media: {} for media in operation.media}
-        if operation.body is not None:
-            content = {"application/json": {"schema": references[operation.body]}, **content}
-        described["requestBody"] = {"required": operation.body is None or is_needed(operation.body), "content": content}
-    return described
+class _Document:
+    """What all operations refer to."""
 
+    def __init__(self, references: Mapping[type[BaseModel], Any], components: Mapping[str, Any]) -> None:
+        self._references = references
+        self._components = components
 
-def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
-    for name in re.findall(r"\{(\w+)\}", operation.path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-    if operation.query is not None:
-        schema = operation.query.model_json_schema(ref_template=_REFERENCE)
-        for name, property_ in schema["properties"].items():
-            description = {"description": property_["description"]} if "description" in property_ else {}
-            is_required = name in schema.get("required", ())
-            yield {"name": name, "in": "query", "required": is_required, "schema": property_, **description}
-        if "wait" in schema["properties"]:
-            yield _PREFER
-    if operation.may_cost:
-        yield _IDEMPOTENCY_KEY
-
-
-def _response(status: int, answer: Answer, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if answer is None:
+    def operation(self, operation: Operation) -> dict[str, Any]:
+        described: dict[str, Any] = {
+            "operationId": operation.name,
+            "tags": [operation.tag],
+            "summary": operation.summary,
+            **({"description": operation.description} if operation.description else {}),
+            "parameters": list(self._parameters(operation)),
+            "responses": {
+                **{str(status): self._answer(operation, status, one) for status, one in operation.answers.items()},
+                **{
+                    str(status): {"$ref": f"#/components/responses/{_name_of(status)}"}
+                    for status in statuses_of(operation)
+                },
+            },
+        }
+        if operation.scope is not None:
+            described["x-scope"] = str(operation.scope)
+        if operation.body is not None or operation.media:
+            content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in operation.media}
+            if operation.body is not None:
+                content = {"application/json": self._content(operation.body), **content}
+            is_required = operation.body is None or is_needed(operation.body)
+            described["requestBody"] = {"required": is_required, "content": content}
         return described
-    if isinstance(answer, type):
-        return described | {"content": {"application/json": {"schema": references[answer]}}}
-    return described | {"content": {media: {} for media in ([answer] if isinstance(answer, str) else answer)}}
+
+    def _parameters(self, operation: Operation) -> Iterator[dict[str, Any]]:
+        for name in re.findall(r"\{(\w+)\}", operation.path):
+            yield {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": f"`{name}` of one of {operation.tag}.",
+                "schema": {"type": "string", "minLength": 1},
+            }
+        if operation.query is not None:
+            schema = untitled(operation.query.model_json_schema(ref_template=_REFERENCE))
+            for name, property_ in schema["properties"].items():
+                given = {"description": property_.pop("description")} if "description" in property_ else {}
+                is_required = name in schema.get("required", ())
+                yield {"name": name, "in": "query", "required": is_required, "schema": property_, **given}
+            if "wait" in schema["properties"]:
+                yield _PREFER
+        if operation.may_cost:
+            yield _IDEMPOTENCY_KEY
+
+    def _answer(self, operation: Operation, status: int, answer: Answer) -> dict[str, Any]:
+        names = ["X-Request-Id"]
+        names += ["Location"] if status in {201, 202, 302} else []
+        names += ["Preference-Applied"] if "wait" in getattr(operation.query, "model_fields", ()) else []
+        names += ["Idempotent-Replayed"] if operation.may_cost and status < 300 else []
+        described: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
+        if answer is None:
+            return described
+        if isinstance(answer, type):
+            return described | {"content": {"application/json": self._content(answer)}}
+        media = [answer] if isinstance(answer, str) else answer
+        # JSON of no fixed shape, or text.
+        shapes: dict[str, dict[str, str]] = {
+            one: {} if one == "application/json" else {"type": "string"} for one in media
+        }
+        return described | {"content": {one: {"schema": shape} for one, shape in shapes.items()}}
+
+    def _content(self, model: type[BaseModel]) -> dict[str, Any]:
+        schema = self._references[model]
+        return {"schema": schema, "example": example_of(schema, self._components)}
 
 
 def _problem(status: int) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+    names = ["X-Request-Id", *(["Retry-After"] if status in {409, 429, 503} else [])]
+    return {
+        "description": HTTPStatus(status).phrase,
+        "headers": _headers(names),
+        "content": {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=Problem.__name__)}}},
+    }
+
+
+def _name_of(status: int) -> str:
+    return HTTPStatus(status).phrase.title().replace(" ", "")
+
+
+def _headers(names: Sequence[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def untitled(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return it without the titles that pydantic makes of the names."""
+    found: dict[str, Any] = {}
+    for word, value in schema.items():
+        if word in {"properties", "$defs"}:
+            found[word] = {name: untitled(one) for name, one in value.items()}
+        elif word != "title" and word not in {"default", "examples", "example", "const", "enum"}:
+            found[word] = _untitled_inside(value)
+        elif word != "title":
+            found[word] = value
+    return found
+
+
+def _untitled_inside(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return untitled(value)
+    return [_untitled_inside(one) for one in value] if isinstance(value, list) else value

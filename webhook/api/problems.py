@@ -12,15 +12,21 @@ from werkzeug.wrappers import Response
 from webhook.api.call import Refused
 from webhook.api.wording import for_programs
 from worker.errors import (
+    AlreadyDecided,
+    ArchiveError,
     CommitUnknown,
     ConfigurationError,
     DarkroomError,
+    DownloadError,
+    Gone,
     KeyInUse,
     KeyReused,
     LedgerUnavailable,
     NotFound,
     NotPossible,
+    NotYet,
     RequestInvalid,
+    TooLate,
 )
 from worker.secrets import redact, secrets_hidden
 
@@ -38,11 +44,25 @@ STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (KeyInUse, 409, "key_in_use"),
     (NotPossible, 409, "not_possible"),
     (RequestInvalid, 422, "invalid"),
+    (TooLate, 409, "expired"),
+    (AlreadyDecided, 409, "already_decided"),
+    (Gone, 410, "gone"),
     (NotFound, 404, "not_found"),
+    (NotYet, 409, "not_yet"),
     (CommitUnknown, 503, "outcome_unknown"),
     (LedgerUnavailable, 503, "ledger_unavailable"),
     (ConfigurationError, 503, "configuration"),
+    (ArchiveError, 503, "bucket_unavailable"),
+    # The process that decodes images was not available.
+    (DownloadError, 503, "busy"),
 )
+
+#: in the place of what Flask says, for people with a browser
+_SAID: Mapping[int, str] = {
+    400: "the request cannot be read, or its body is not complete",
+    404: "there is nothing at this path; /v1/openapi.json has all of them",
+    405: "this path takes other methods: see the header Allow",
+}
 
 
 def problem_of(error: Exception, request_id: str) -> Response:
@@ -55,14 +75,17 @@ def problem_of(error: Exception, request_id: str) -> Response:
     if isinstance(error, HTTPException) and error.code is not None:
         kept = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
         code = HTTPStatus(error.code).name.lower()
-        return problem(error.code, code, error.description or "", request_id, headers=kept)
+        detail = _SAID.get(error.code) or error.description or HTTPStatus(error.code).phrase
+        return problem(error.code, code, detail, request_id, headers=kept)
     for kind, status, code in STATUS:
         if isinstance(error, kind):
             if status == 503:
                 log.warning("answered 503 to request %s: %s", request_id, error)
             told = f"{error}: {_SAFE}" if isinstance(error, CommitUnknown) else str(error)
-            again = {"Retry-After": str(RETRY_AFTER)} if status == 503 or kind is KeyInUse else {}
-            return problem(status, code, told, request_id, headers=again)
+            again = {"Retry-After": str(RETRY_AFTER)} if status == 503 or kind in (KeyInUse, NotYet) else {}
+            # Programs rely on `errors` of what is invalid, also where the mistake has no place of its own.
+            errors = ({"detail": told},) if code == "invalid" else ()
+            return problem(status, code, told, request_id, headers=again, errors=errors)
     log.error("answered 500 to request %s", request_id, exc_info=error)
     return problem(500, "internal", "an internal error; the log of the API has its traceback", request_id)
 

@@ -6,13 +6,18 @@ from typing import TypeVar
 from flask import Request
 from pydantic import BaseModel, RootModel, ValidationError
 
+from webhook.api import strict_json
+from webhook.api.bodies import parsing, reading
 from webhook.api.call import Refused
+from webhook.api.mistakes import chosen, sentence_of
 from webhook.api.routes import Operation
 from webhook.body import read_body
 
 #: bytes of a JSON body; 1,000 generations with long prompts have a tenth of it
 LARGEST_JSON = 16 * 1024 * 1024
 JSON = "application/json"
+#: mistakes that one answer names
+_MOST = 1000
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -20,22 +25,28 @@ M = TypeVar("M", bound=BaseModel)
 def require_media(request: Request, operation: Operation) -> None:
     """Raises Refused (415) for a body of another type than the operation takes: no form of a web page gets in.
 
-    Without a type there may be no body; whoever reads one refuses it.
+    Where JSON is taken, a request without a type may have no body; whoever reads one refuses it.
     """
     taken = ((JSON,) if operation.body is not None else ()) + tuple(operation.media)
     # Many clients name JSON even where they send no body.
-    if request.mimetype and request.mimetype not in (taken or (JSON,)):
+    is_file = operation.body is None and bool(operation.media)
+    if request.mimetype not in (taken or (JSON,)) and (request.mimetype or is_file):
         advice = f"send it as {' or '.join(taken)}" if taken else "send none"
-        raise Refused(f"the body is {request.mimetype}: {advice}", status=415, code="unsupported_media_type")
+        what = request.mimetype or "of no type"
+        raise Refused(f"the body is {what}: {advice}", status=415, code="unsupported_media_type")
 
 
 def read_query(request: Request, model: type[M]) -> M:
     """Raises Refused with each wrong parameter; a parameter given several times is a list."""
     given = {name: values if len(values) > 1 else values[0] for name, values in request.args.lists()}
+    for name, values in request.args.lists():
+        for text in (name, *values):
+            if wrong := strict_json.unusable(text):
+                raise refused_at("the query string is invalid", [{"parameter": name, "detail": wrong}])
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise _refused(error, "parameter", "the query string is invalid") from None
+        raise _refused(error, "parameter", "the query string is invalid", model) from None
 
 
 def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M:
@@ -55,11 +66,16 @@ def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M
             code="unsupported_media_type",
         )
     try:
-        return model.model_validate_json(read_body(request.environ, LARGEST_JSON))
+        with reading(request.environ), parsing(body := read_body(request.environ, LARGEST_JSON)):
+            strict_json.check(body)
+            # A number is no date, and 0 is not false.
+            return model.model_validate_json(body, strict=True)
+    except strict_json.NotJson as error:
+        raise Refused(f"the body is not valid JSON: {error}", status=400, code="not_json") from None
+    except strict_json.BadText as error:
+        raise refused_at("the body is invalid", [{"pointer": pointer(error.place), "detail": str(error)}]) from None
     except ValidationError as error:
-        if any(one["type"] == "json_invalid" for one in error.errors()):
-            raise Refused(f"the body is not JSON: {error.errors()[0]['msg']}", status=400, code="not_json") from None
-        raise _refused(error, "pointer", "the body is invalid", is_choice=issubclass(model, RootModel)) from None
+        raise _refused(error, "pointer", "the body is invalid", model) from None
 
 
 def is_needed(model: type[BaseModel]) -> bool:
@@ -67,14 +83,29 @@ def is_needed(model: type[BaseModel]) -> bool:
     return any(field.is_required() for field in model.model_fields.values())
 
 
-def _refused(error: ValidationError, where: str, title: str, *, is_choice: bool = False) -> Refused:
-    """`is_choice`: the model is one of several, whose names pydantic puts before each place."""
-    mistakes = error.errors(include_url=False, include_input=False)
+def require_plain(request: Request) -> None:
+    """Raise Refused for a compressed body, which would be read as if it were none."""
+    if (encoding := request.headers.get("Content-Encoding", "identity").lower()) != "identity":
+        raise Refused(
+            f"the body is encoded as {encoding}: send it as it is, without Content-Encoding",
+            status=415,
+            code="unsupported_content_encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
+def _refused(error: ValidationError, where: str, title: str, model: type[BaseModel]) -> Refused:
+    # One of several models: pydantic puts its name before each place.
+    is_choice = issubclass(model, RootModel)
+    mistakes = error.errors(include_url=False, include_input=False, include_context=False)
     places = [one["loc"][is_choice:] for one in mistakes]
     return refused_at(
         title,
         [
-            {where: pointer(place) if where == "pointer" else ".".join(map(str, place)), "detail": one["msg"]}
+            {
+                where: pointer(place) if where == "pointer" else ".".join(map(str, place)),
+                "detail": sentence_of(one, chosen(model, one["loc"][0]) if is_choice and place else model, place),
+            }
             for place, one in zip(places, mistakes, strict=True)
         ],
     )
@@ -83,8 +114,8 @@ def _refused(error: ValidationError, where: str, title: str, *, is_choice: bool 
 def refused_at(title: str, errors: Sequence[Mapping[str, str]], *, status: int = 422, code: str = "invalid") -> Refused:
     """Refuse a request with several mistakes, each with its `pointer` or `parameter`."""
     told = [": ".join(filter(None, (one.get("pointer", one.get("parameter")), one["detail"]))) for one in errors[:3]]
-    more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-    return Refused(f"{title}: {'; '.join(told)}{more}", status=status, code=code, errors=tuple(errors))
+    more = f"; and {len(errors) - 3:,} more" if len(errors) > 3 else ""
+    return Refused(f"{title}: {'; '.join(told)}{more}", status=status, code=code, errors=tuple(errors[:_MOST]))
 
 
 def pointer(path: Iterable[int | str]) -> str:

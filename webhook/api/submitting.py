@@ -84,6 +84,7 @@ def _checked(call: Call, asked: Asked) -> Checked:
         defaults=Defaults(files=UploadedFiles(call.here), created_by=call.caller.by),
         batch=body.batch if isinstance(body, NewGenerations) else None,
         is_batch=len(asked.items) > 1,
+        is_test=call.caller.is_test,
     )
     try:
         return check_all(call.here, request)

@@ -11,9 +11,9 @@ from threading import Condition, Thread
 log = logging.getLogger(__name__)
 
 #: concurrent requests of the process, one thread each
-THREADS = 64
+THREADS = 128
 #: of those, how many may wait at once
-MOST_WAITING = THREADS // 4
+MOST_WAITING = THREADS // 2
 #: the longest wait, in seconds
 LONGEST = 60
 #: seconds between two questions to the ledger

@@ -37,6 +37,7 @@ _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     "parent": attrgetter("parent_id"),
     "recipe": attrgetter("recipe_name"),
     "step": attrgetter("step"),
+    "test": attrgetter("is_test"),
     "batch_id": attrgetter("batch_id"),
     "reason": lambda one: secrets_hidden(one.reason),
     "message": lambda one: secrets_hidden(one.message),

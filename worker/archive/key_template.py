@@ -6,25 +6,27 @@ from datetime import UTC
 from itertools import pairwise
 
 from worker.archive.key_text import SEGMENT_LIMIT, segment, words
-from worker.generation import Generation, Lineage
+from worker.generation import TEST_BATCH, Generation, Lineage
 
 DEFAULT_TEMPLATE = "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{root}/{action}/{index}.{ext}"
 #: puts the assets of the key 0042 in 0042/0042-0.png and so on
 TEMPLATE_EXAMPLE = "{prefix}/{batch}/{root}/{action}/{root}-{index}.{ext}"
 NO_BATCH = "single"
+#: behind the folder of a batch of tests; no segment ends with it
+_OF_TESTS = "=test"
 
 #: a key, or the number of one of several that a row expands to, and its version
 _KEY_LIMIT = SEGMENT_LIMIT + 12
 #: characters of actions from the root; of more, the id says where it belongs
 _ACTIONS_LIMIT = 160
-#: fields and their longest values. `batch` is its name, or "single"; `root` is the user's key of the first ancestor, or
-#: else its id; `key` is the generation's own; the day is that of the root's creation in UTC; `action` leads from the
-#: root to the generation.
+#: fields and their longest values. `batch` is its name, or "single", and `=test` behind it for tests; `root` is the
+#: user's key of the first ancestor, or else its id; `key` is the generation's own; the day is that of the root's
+#: creation in UTC; `action` leads from the root to the generation.
 _WIDTHS = {
     "yyyy": 4,
     "mm": 2,
     "dd": 2,
-    "batch": SEGMENT_LIMIT,
+    "batch": SEGMENT_LIMIT + len(_OF_TESTS),
     "root": _KEY_LIMIT,
     "action": _ACTIONS_LIMIT,
     "key": _KEY_LIMIT,
@@ -104,7 +106,7 @@ class _Fields:
             "yyyy": f"{day:%Y}",
             "mm": f"{day:%m}",
             "dd": f"{day:%d}",
-            "batch": NO_BATCH if lineage.batch is None else segment(lineage.batch),
+            "batch": _batch(generation, lineage),
             "root": _key(lineage.root_key, lineage.root_version) if lineage.root_key else lineage.root_id,
             "action": _actions(generation, lineage),
             "key": _key(own, generation.row_version) if own else generation.id,
@@ -126,6 +128,14 @@ class _Fields:
         """As `value`, but without folders, and a root's action is what it does."""
         value = self.value(name, detail).replace("/", "-")
         return value or self._values["operation"]
+
+
+def _batch(generation: Generation, lineage: Lineage) -> str:
+    """The same key may belong to a test and to a generation that is paid for, so a test is in a folder of its own."""
+    name = lineage.batch
+    if not generation.is_test:
+        return NO_BATCH if name is None else segment(name)
+    return f"{NO_BATCH if name is None else segment(name.removesuffix(TEST_BATCH))}{_OF_TESTS}"
 
 
 def _key(key: str, version: int) -> str:

@@ -130,6 +130,12 @@ class _KnownPayload(S3SigV4Auth):
     def payload(self, request: Any) -> str:
         return str(request.context["payload"])
 
+    def headers_to_sign(self, request: Any) -> Any:
+        """Once, where botocore collects them for their values and again for their names."""
+        if "headers" not in request.context:
+            request.context["headers"] = super().headers_to_sign(request)
+        return request.context["headers"]
+
 
 def _address(base: str, key: str, query: Mapping[str, str] | None) -> str:
     # The bucket has no trailing slash, unless the path is empty.

@@ -7,13 +7,13 @@ runs), `running.json` (how other commands reach the servers; only while they run
 import json
 import os
 import re
-import socket
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from worker.embedded.data_folder import (
     SECRETS,
@@ -28,11 +28,15 @@ from worker.embedded.processes import Child, OnOutput, Supervisor, print_line
 from worker.embedded.servers import LOOPBACK, Server, broker, http_answers, s3_server
 from worker.errors import ConfigurationError
 from worker.secrets import make_private_folder
-from worker.settings import receiver_environment
+from worker.settings import api_address, api_environment, receiver_address, receiver_environment
 
 RUNNING = "running.json"
-#: the Procfile's processes that need only the secrets of the ledger, the broker and the callbacks
-_WITHOUT_PROVIDERS = {"release", "web"}
+#: the Procfile's processes that do without some secrets
+_LEAST = {"release": receiver_environment, "web": receiver_environment, "api": api_environment}
+#: those that listen, each with the settings that say where
+_LISTENING = {"web": ("HOST", "PORT"), "api": ("API_HOST", "API_PORT")}
+#: addresses that mean all of this machine
+_EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - compared, not bound
 PACKAGES = ("webhook", "tasks", "worker")
 
 
@@ -46,20 +50,17 @@ class Embedded:
 
     def start_procfile(self, commands: Mapping[str, str]) -> None:
         """Run `release` to its end, then start the others; return once they are ready, else ConfigurationError."""
-        least = receiver_environment(self.env)
         children = {
-            name: Child(
-                name=name, argv=("/bin/sh", "-c", command), env=least if name in _WITHOUT_PROVIDERS else self.env
-            )
+            name: Child(name=name, argv=("/bin/sh", "-c", command), env=_LEAST.get(name, dict)(self.env))
             for name, command in commands.items()
         }
         if release := children.pop("release", None):
             self.say("preparing the ledger")
             self.supervisor.run(release)
-        if "web" in children:
-            host = LOOPBACK if self.env["HOST"] == "0.0.0.0" else self.env["HOST"]  # noqa: S104 - compared, not bound
-            answers = partial(http_answers, host, int(self.env["PORT"]), "/livez")
-            children["web"] = replace(children["web"], ready=answers)
+        for name in children.keys() & _LISTENING:
+            host, port = (self.env[setting] for setting in _LISTENING[name])
+            answers = partial(http_answers, _EVERYWHERE.get(host, host), int(port), "/livez")
+            children[name] = replace(children[name], ready=answers)
         self.say(f"starting {', '.join(children)}")
         self.supervisor.start(*children.values())
 
@@ -72,8 +73,11 @@ def embedded(
     say: Callable[[str], None],
     on_output: OnOutput = print_line,
     interrupted: Callable[[], bool] = lambda: False,
+    others: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Embedded]:
     """Start the servers that `env` does not set (REDIS_URL, S3_BUCKET), and stop every child at the end.
+
+    `others`: further variables for all children, and for other commands on this machine unless they set them.
 
     Raises ConfigurationError if the folder, the port or a server cannot be used; KeyboardInterrupt if `interrupted`
     returns True during the start.
@@ -89,7 +93,8 @@ def embedded(
             "DARKROOM_DATA": str(data),
             "PATH": os.pathsep.join(filter(None, (sysconfig.get_path("scripts"), env.get("PATH")))),
             "PYTHONUNBUFFERED": "1",  # the children write to pipes
-            **_listen_address(env),
+            **receiver_address(env),
+            **(api := api_address(env)),
         }
         servers: list[Server] = []
         with folder_errors(data):
@@ -101,10 +106,10 @@ def embedded(
         supervisor.start(*(server.child for server in servers))
         for server in servers:
             say(f"{server.child.name} is running; its files are in {server.folder}")
-        found = {name: value for server in servers for name, value in server.found_by.items()}
+        found = {name: value for server in servers for name, value in server.found_by.items()} | dict(others)
         with folder_errors(data):
             cleanup.callback((data / RUNNING).unlink, missing_ok=True)
-            write_private(data / RUNNING, json.dumps(found, indent=1))
+            write_private(data / RUNNING, json.dumps(found | api, indent=1))
         yield Embedded({**env, **ours, **attach(env, data)}, supervisor, say)
 
 
@@ -114,10 +119,13 @@ def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
     Raises ConfigurationError if a file of the folder cannot be read; returns {} for an unused folder.
     """
     found = read_values(data / RUNNING)
+    api = {name: found.pop(name) for name in ("API_HOST", "API_PORT") if name in found}
     if _is_given(env, "REDIS_URL"):
         found.pop("REDIS_URL", None)
     if _is_given(env, "S3_BUCKET"):
         found = {name: value for name, value in found.items() if not name.startswith(("AWS_", "S3_"))}
+    if _is_given(env, "DARKROOM_SANDBOX_URL"):
+        found.pop("DARKROOM_SANDBOX_URL", None)
     if found:
         # A company's proxy cannot reach this machine's servers.
         direct = ",".join(filter(None, (env.get("no_proxy") or env.get("NO_PROXY"), LOOPBACK)))
@@ -125,7 +133,7 @@ def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
     keys = read_values(data / SECRETS).get("DARKROOM_SIGNING_KEYS")
     if keys and not _is_given(env, "DARKROOM_SIGNING_KEYS"):
         found["DARKROOM_SIGNING_KEYS"] = keys
-    return found
+    return found | api
 
 
 def is_stopped(env: Mapping[str, str], data: Path) -> bool:
@@ -157,24 +165,6 @@ def _refuse_hidden_packages(folder: Path) -> None:
             raise ConfigurationError(
                 f"the Python module {name!r} in {folder} would hide Darkroom's: run the command in another folder"
             )
-
-
-def _listen_address(env: Mapping[str, str]) -> dict[str, str]:
-    # Without a public URL no callbacks come from outside.
-    host = env.get("HOST") or ("0.0.0.0" if _is_given(env, "PUBLIC_URL") else LOOPBACK)  # noqa: S104 - the provider must reach it
-    port = env.get("PORT") or "8000"
-    if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-        raise ConfigurationError(f"PORT: {port!r} is not a port number; set it to a number from 1 to 65535")
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the receiver does
-            probe.bind((host, int(port)))
-    except OSError as error:
-        raise ConfigurationError(
-            f"the receiver cannot listen on PORT {port} of {host}: {error.strerror}; "
-            "stop the program that uses it or set PORT to another number"
-        ) from error
-    return {"HOST": host, "PORT": port}
 
 
 def _is_given(env: Mapping[str, str], name: str) -> bool:

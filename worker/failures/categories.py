@@ -53,7 +53,8 @@ _OF_CODE: Mapping[str, Category] = {
     ),
     **dict.fromkeys(
         ("failed", "api_error", "task_failed", "server_error", "timeout", "upstream_timeout", "upstream_error",
-         "unknown_task", "task_not_found", "task_no_found", "no_task_id", "no_text", "unexpected", "long_list",
+         "unknown_task", "sandbox_restarted", "task_not_found", "task_no_found", "no_task_id", "no_text", "unexpected",
+         "long_list", "wrong_account",
          "too_many_requests", "rate_limited", "3", "9", "23", "30", "408", "429", "433", "455", "500", "501", "503",
          "504", "505", "not_charged", "charged_without_result"),
         Category.PROVIDER,

@@ -31,6 +31,7 @@ from worker.ledger.schema import (
 )
 from worker.ledger.statements import IDS, NOW, Query, Updates, Values, columns_of, insert_rows
 from worker.pricing import as_text
+from worker.secrets import SANDBOX_ACCOUNT
 
 _EVENT_OF_STATE: Mapping[State, str] = {
     State.SUBMITTED: "generation.submitted",
@@ -177,6 +178,10 @@ class Changes:
     def bind(self, generation_id: str, **ids: str | None) -> None:
         """Ids that its moves are logged with: attempt, account."""
         self._ids[generation_id] = ids
+
+    def is_test(self, generation_id: str) -> bool:
+        """Whether this one, which was locked, is made by the sandbox."""
+        return self._flows[generation_id].pinned == SANDBOX_ACCOUNT
 
     def state(self, generation_id: str) -> State:
         return self._states[generation_id][0]

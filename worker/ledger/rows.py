@@ -19,6 +19,7 @@ from worker.generation import (
 )
 from worker.ledger.schema import assets, batches, generations
 from worker.ledger.statements import IDS, Query, columns_of
+from worker.secrets import SANDBOX_ACCOUNT
 
 
 class GenerationRow(NamedTuple):
@@ -57,6 +58,7 @@ class GenerationRow(NamedTuple):
     recipe: str | None
     recipe_name: str | None
     step: str | None
+    pinned: str
 
 
 class AssetRow(NamedTuple):
@@ -143,6 +145,7 @@ def to_generation(row: GenerationRow) -> Generation:
         recipe=row.recipe,
         recipe_name=row.recipe_name,
         step=row.step,
+        is_test=row.pinned == SANDBOX_ACCOUNT,
     )
 
 

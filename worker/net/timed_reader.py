@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import worker.net.reply_headers  # noqa: F401  responses are read by it
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 

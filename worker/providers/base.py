@@ -48,6 +48,8 @@ class Provider(ABC):
     delivers_grids: ClassVar[bool] = True
     #: characters
     prompt_limit: ClassVar[int]
+    #: bytes of an image of ours that it takes; None if its pages state none
+    input_limit: ClassVar[int | None] = None
     #: the lifetime of links without an expiry of their own; None if it is not documented (DARKROOM_LINK_HOURS)
     retention: ClassVar[timedelta | None] = None
     #: the lifetime of a link from `renew` without an expiry of its own

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from worker.prompt_flags import plain_version
 
+_RATIO = "[1-9][0-9]{0,3}:[1-9][0-9]{0,3}"
 #: stands for an input file of the user in the bucket (`inputs.py`)
 REFERENCE = re.compile(r"input:([0-9a-f]{64})\.(?:png|jpg|webp)")
 
@@ -22,12 +23,14 @@ REFERENCE = re.compile(r"input:([0-9a-f]{64})\.(?:png|jpg|webp)")
 class Option:
     """Allowed values, in words, and the parser `read` (raises KeyError, TypeError, ValueError or OverflowError).
 
+    `schema`: the JSON Schema of these values; text that reads as one of them is accepted too.
     `field`: its name in the body; `flag`: its Midjourney parameter in the prompt; `leads`: it goes before the prompt's
     words; without any of them, the provider's own code places it.
     """
 
     allowed: str
     read: Callable[[object], object]
+    schema: Mapping[str, object]
     field: str | None = None
     flag: str | None = None
     leads: bool = False
@@ -54,38 +57,50 @@ class Option:
 
 def text(allowed: str) -> Option:
     """Any text; a number from CSV or JSON is converted to text."""
-    return Option(allowed=allowed, read=_text)
+    return Option(allowed=allowed, read=_text, schema={"type": "string"})
 
 
 def one_of(*words: str) -> Option:
     """One of these words."""
     known: dict[object, str] = {word: word for word in words}
-    return Option(allowed=listed(words), read=known.__getitem__)
+    return Option(allowed=listed(words), read=known.__getitem__, schema={"type": "string", "enum": list(words)})
 
 
 def level(*numbers: str) -> Option:
     """One of these numbers, in any notation, returned in the notation given here."""
     spelling = {float(number): number for number in numbers}
-    return Option(allowed=listed(numbers), read=lambda value: spelling[_number(value)])
+    return Option(
+        allowed=listed(numbers),
+        read=lambda value: spelling[_number(value)],
+        schema={"type": "number", "enum": [int(one) if one.is_integer() else one for one in spelling]},
+    )
 
 
 def whole(least: int, most: int, step: int = 1) -> Option:
     """A whole number between both, in steps."""
     steps = f" in steps of {step}" if step > 1 else ""
+    numbers: dict[str, object] = {"type": "integer", "minimum": least, "maximum": most}
     return Option(
-        allowed=f"an integer from {least} to {most}{steps}", read=lambda value: _whole(value, least, most, step)
+        allowed=f"an integer from {least} to {most}{steps}",
+        read=lambda value: _whole(value, least, most, step),
+        schema=numbers if step == 1 else numbers | {"enum": list(range(least, most + 1, step))},
     )
 
 
 def pictures(least: int, most: int, *, links: bool = True, files: bool = False) -> Option:
     """A list of `least` to `most` images: links, or files (given as `data:` links), or both."""
     if most == 1:
-        return replace(picture(links=links, files=files), read=lambda value: _pictures(value, 1, 1, links, files))
+        return replace(
+            picture(links=links, files=files),
+            read=lambda value: _pictures(value, 1, 1, links, files),
+            schema=_images(1, 1),
+        )
     count = f"{least} to {most}" if most > least else str(least)
     allowed = f"{count} {'images as links or files' if links and files else _KINDS[links][1]}"
     return Option(
         allowed=allowed,
         read=lambda value: _pictures(value, least, most, links, files),
+        schema=_images(least, most),
         takes_images=True,
         takes_files=files,
     )
@@ -97,9 +112,14 @@ def picture(*, links: bool = True, files: bool = False) -> Option:
     return Option(
         allowed=allowed,
         read=lambda value: _pictures(value, 1, 1, links, files)[0],
+        schema={"type": "string"},
         takes_images=True,
         takes_files=files,
     )
+
+
+def _images(least: int, most: int) -> Mapping[str, object]:
+    return {"type": "array", "items": {"type": "string"}, "minItems": least, "maxItems": most}
 
 
 def listed(words: tuple[str, ...], last: str = "or") -> str:
@@ -142,7 +162,7 @@ def _whole(value: object, least: int, most: int, step: int) -> int:
 
 
 def _ratio(value: object) -> str:
-    found = re.fullmatch(r"([1-9][0-9]{0,3}):([1-9][0-9]{0,3})", _text(value))
+    found = re.fullmatch(_RATIO, _text(value))
     if not found:
         raise ValueError
     return found[0]
@@ -184,16 +204,18 @@ def _is_reference(item: object) -> bool:
 #: whether links are allowed → the words for one and for several
 _KINDS = {True: ("one link to an image", "links to images"), False: ("one image file", "image files")}
 
-FLAG = Option(allowed="true or false", read=_flag)
-SECONDS = Option(allowed="a number of seconds", read=_seconds)
-ASPECT_RATIO = Option(allowed="a ratio such as 16:9", read=_ratio)
+FLAG = Option(allowed="true or false", read=_flag, schema={"type": "boolean"})
+SECONDS = Option(allowed="a number of seconds", read=_seconds, schema={"type": "number", "exclusiveMinimum": 0})
+ASPECT_RATIO = Option(allowed="a ratio such as 16:9", read=_ratio, schema={"type": "string", "pattern": f"^{_RATIO}$"})
 SPEED = one_of("relax", "fast", "turbo")
 STYLIZE = whole(0, 1000)
 WEIRD = whole(0, 3000)
 CHAOS = whole(0, 100)
 SEED = whole(0, 4_294_967_295)
 # Not limited to the versions of today: vendors add new ones.
-VERSION = Option(allowed="a version such as 8.1", read=lambda value: plain_version(_text(value)))
+VERSION = Option(
+    allowed="a version such as 8.1", read=lambda value: plain_version(_text(value)), schema={"type": "string"}
+)
 OMNI_WEIGHT = whole(1, 1000)
 MOTION = one_of("low", "high")
 VIDEO_SIZE = one_of("480p", "720p")

@@ -78,7 +78,8 @@ def _tidied(text: str) -> str:
     """As browsers read an address (WHATWG): nothing around it, no line ends within, its host in ASCII."""
     url = text.strip(_AROUND).translate(_LINE_ENDS)
     # Control characters stay, so that a link with them is refused.
-    url = "".join(sign if (sign.isprintable() and sign != " ") or sign < " " else quote(sign) for sign in url)
+    if not url.isprintable() or " " in url:
+        url = "".join(sign if (sign.isprintable() and sign != " ") or sign < " " else quote(sign) for sign in url)
     parts = _HOST.match(url)
     if parts is None or parts["host"].isascii():
         return url

@@ -9,7 +9,7 @@ from worker.downloads import is_told
 from worker.errors import ConfigurationError
 from worker.generation import Asset
 from worker.providers.base import Provider
-from worker.secrets import DEFAULT_ACCOUNT, read_keys
+from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT, SANDBOX_KEY, read_keys
 from worker.settings import Settings
 
 #: name → where its class lives; imported on first use, so one provider's libraries never burden another
@@ -43,10 +43,12 @@ def account_keys(name: str, settings: Settings) -> Mapping[str, SecretStr | None
 
 
 def load_provider(name: str, settings: Settings, account: str | None = None) -> Provider:
-    """Build the provider as one of its accounts uses it, the first if none is named.
+    """Build the provider as one of its accounts uses it, the first if none is named; for tests with SANDBOX_ACCOUNT.
 
     Raises ConfigurationError when the account has no key, or another setting is missing.
     """
+    if account == SANDBOX_ACCOUNT:
+        return _in_sandbox(name, settings)
     kind, keys = provider_class(name), account_keys(name, settings)
     if account is not None and account not in keys:
         raise ConfigurationError(
@@ -55,3 +57,9 @@ def load_provider(name: str, settings: Settings, account: str | None = None) -> 
         )
     mine = keys[account or next(iter(keys))]
     return kind(settings.model_copy(update={kind.key_setting.lower(): mine}))
+
+
+def _in_sandbox(name: str, settings: Settings) -> Provider:
+    kind = provider_class(name)
+    place = {f"{kind.prefix}_base_url": settings.sandbox_url, kind.key_setting.lower(): SecretStr(SANDBOX_KEY)}
+    return kind(settings.model_copy(update=place))

@@ -28,16 +28,20 @@ def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple
     return items
 
 
-def as_recipe(items: Sequence[str], *, max_fan_out: int) -> Recipe:
-    """Return the recipe that a parsed expression is short for: a step for each item, which has the item as its id.
+def as_recipe(items: Sequence[str], offered: Sequence[str], *, max_fan_out: int) -> tuple[Recipe, list[str]]:
+    """Return the recipe that a parsed expression is short for, and why items have no step in it.
 
-    What follows a step stays behind the slash of its id.
+    A step is for one of the actions that a result offers, and has its item as its id; what follows it stays behind the
+    slash of that.
     """
-    steps = []
+    steps, refused = [], []
     for item in items:
-        action, colon, _ = item.partition("/")[0].partition(":")
-        steps.append(Step(id=item, do=action if colon else item.partition("/")[0]))
-    return Recipe(name="follow-up", steps=tuple(steps), max_depth=1, max_fan_out=max_fan_out)
+        asked = item.partition("/")[0]
+        actions = _matching(asked, offered)
+        steps += [Step(id=item, do=action) for action in actions]
+        if not actions:
+            refused.append(f"{asked} is not offered; offered: {', '.join(offered) or 'nothing'}")
+    return Recipe(name="follow-up", steps=tuple(steps), max_depth=1, max_fan_out=max_fan_out), refused
 
 
 def steps_of(item: str) -> list[tuple[Operation, str | None]]:
@@ -49,6 +53,13 @@ def steps_of(item: str) -> list[tuple[Operation, str | None]]:
         if operation is not None:
             steps.append((operation, None if colon else step))
     return steps
+
+
+def _matching(asked: str, offered: Sequence[str]) -> list[str]:
+    family, colon, _ = asked.partition(":")
+    if colon:
+        return [action for action in offered if operation_of(action) == family]
+    return [asked] if asked in offered else []
 
 
 def _check(step: str, item: str) -> None:

@@ -1,7 +1,6 @@
 """Reads the recipe files of a folder (DARKROOM_RECIPES); `deploy/recipe.schema.json` describes them for editors."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import ConfigurationError
 from worker.generation import Operation, operation_of
-from worker.recipes.recipe import After, Chooser, Numbers, Pick, Recipe, Step, When, walk
+from worker.recipes.recipe import After, Chooser, Numbers, Pick, Recipe, Step, When
 from worker.secrets import read_setting_file
 from worker.yaml_files import YamlFile, compose
 
@@ -39,6 +38,10 @@ def read_recipe(path: Path) -> Recipe:
 
 
 class _File(YamlFile):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._ids: set[str] = set()
+
     def recipe(self, root: "yaml.Node") -> Recipe:
         parts = self.mapping(root, {"name", "steps", "max_depth", "max_fan_out"})
         for name in ("name", "steps"):
@@ -56,7 +59,6 @@ class _File(YamlFile):
             limit: self._number(parts[limit], 1, most) if limit in parts else default
             for limit, default, most in (("max_depth", 3, 10), ("max_fan_out", 16, 100))
         }
-        self._refuse_twins(root, steps)
         if (depth := _depth(steps)) > limits["max_depth"]:
             self.refuse(
                 parts.get("max_depth", root), f"its steps go {depth} deep: set max_depth to {depth}, or remove some"
@@ -71,9 +73,16 @@ class _File(YamlFile):
         for name in ("id", "do"):
             if name not in parts:
                 self.refuse(node, f"the step has no `{name}`")
+        step_id = self._name(parts["id"], "step")
+        # Before what follows it is read: an alias of YAML may stand for a step within itself, or for very many.
+        if step_id in self._ids:
+            self.refuse(
+                parts["id"], f"several steps have the id {step_id!r}: a step is known by it, so give each its own"
+            )
+        self._ids.add(step_id)
         pick = self._pick(parts["pick"]) if "pick" in parts else Pick()
         step = Step(
-            id=self._name(parts["id"], "step"),
+            id=step_id,
             do=self._do(parts["do"]),
             after=After(self.one_of(parts["after"], list(After), "moment")) if "after" in parts else After.ARCHIVED,
             when=self._when(parts["when"]) if "when" in parts else When(),
@@ -104,11 +113,6 @@ class _File(YamlFile):
             self.refuse(parts["after"], "split needs the grid in the bucket: `after: archived`")
         if step.after is After.FAILED and step.pick != Pick():
             self.refuse(parts["pick"], "after a failure there is nothing to pick")
-
-    def _refuse_twins(self, root: "yaml.Node", steps: tuple[Step, ...]) -> None:
-        often = Counter(step.id for step in walk(steps))
-        if twins := sorted(step_id for step_id, number in often.items() if number > 1):
-            self.refuse(root, f"several steps have the id {twins[0]!r}: a step is known by it, so give each its own")
 
     def _name(self, node: "yaml.Node", what: str) -> str:
         text = self.text(node)

@@ -1,6 +1,14 @@
 """Account keys, private files, and redaction."""
 
-from worker.secrets.account_keys import DEFAULT_ACCOUNT, key_mark, read_keys, read_list, title_of
+from worker.secrets.account_keys import (
+    DEFAULT_ACCOUNT,
+    SANDBOX_ACCOUNT,
+    SANDBOX_KEY,
+    key_mark,
+    read_keys,
+    read_list,
+    title_of,
+)
 from worker.secrets.private_files import UMASK, make_private_folder, open_private, require_private
 from worker.secrets.redaction import (
     configure_logging,
@@ -16,6 +24,8 @@ from worker.secrets.setting_files import read_setting_file
 
 __all__ = [
     "DEFAULT_ACCOUNT",
+    "SANDBOX_ACCOUNT",
+    "SANDBOX_KEY",
     "UMASK",
     "bucket_credentials",
     "configure_logging",

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 
 #: the account of a key without a name
 DEFAULT_ACCOUNT = "default"
+#: the account of each provider to which test generations go: the sandbox. No key can have this name (`_NAMED`), so it
+#: is never one of the accounts that cost money
+SANDBOX_ACCOUNT = "_sandbox"
+#: any key works there
+SANDBOX_KEY = "sandbox"
 
 _NAMED = re.compile(r"([a-z0-9][a-z0-9-]*):(.*)", re.DOTALL)
 
@@ -53,4 +58,6 @@ def key_mark(key: str | None, address: str | None) -> str:
 
 def title_of(provider: str, account: str) -> str:
     """Return the account's name for people; the account is omitted if there is only one."""
+    if account == SANDBOX_ACCOUNT:
+        return f"the sandbox of {provider}"
     return provider if account == DEFAULT_ACCOUNT else f"{provider}, account {account}"

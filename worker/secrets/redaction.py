@@ -34,6 +34,8 @@ _PATTERNS = (
         rf"\1{_HIDDEN}",
     ),
     (re.compile(r"(Bearer\s+)[^\s\"',]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
+    # the signature of a link to an approval
+    (re.compile(r"(apr_[0-9a-f]+\.)[A-Za-z0-9_-]{16,}"), rf"\1{_HIDDEN}"),
     # what signs our webhooks
     (re.compile(r"(whsec_)[A-Za-z0-9+/=_-]+"), rf"\1{_HIDDEN}"),
     # a token of our API; its first four characters may be shown

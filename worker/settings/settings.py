@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta, tzinfo
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from worker.settings.broker_url import read_broker_url
 from worker.settings.env_file import use_env_file
 from worker.settings.faults import Unreadable, sentences
 from worker.settings.rates import read_rate
+from worker.settings.sandbox_url import check_sandbox_url, paid_addresses
 from worker.subscribers import FORM, Subscriber, WebhookSigner, celery_tasks, patterns, webhooks
 
 
@@ -106,16 +108,21 @@ class Settings(BaseSettings):
     )
     s3_tags: bool = True
     public_url: HttpUrl | None = None
+    #: where people reach the private process
+    console_url: HttpUrl | None = None
     port: int = Field(default=8000, ge=1, le=65535)
     #: of the private process; without a port, 8001 or the next one that is free
-    api_host: str = "127.0.0.1"
-    api_port: int | None = Field(default=None, ge=1, le=65535)
+    api_host: Annotated[str, _read_by(ip_address)] = "127.0.0.1"
+    api_port: int | None = Field(
+        default=None, ge=1, le=65535, description="a port number from 1 to 65535", examples=[8001]
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
     # --- Darkroom's own ---
     #: requests that each token of the API may send, unless it has a rate of its own
-    darkroom_api_rate: Annotated[str, _read_by(read_rate)] = "300/second"
+    #: the default is right, and its parser would take 2 MB of every process
+    darkroom_api_rate: Annotated[str, _read_by(read_rate)] = Field(default="300/second", validate_default=False)
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""
@@ -160,6 +167,8 @@ class Settings(BaseSettings):
     darkroom_keep_days: float = Field(default=30, ge=0, le=36_500)
     #: the folder of the recipes: NAME.yaml
     darkroom_recipes: Path | None = None
+    #: where `darkroom sandbox` makes test generations; without it there are none
+    darkroom_sandbox_url: Annotated[HttpUrl, _read_by(check_sandbox_url)] | None = None
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
 
@@ -258,8 +267,19 @@ class Settings(BaseSettings):
                 "PUBLIC_URL is set, so providers will call back, but DARKROOM_SIGNING_KEYS is not: "
                 "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which makes its own"
             )
+        if self.console_url and not self.darkroom_signing_keys:
+            yield (
+                "CONSOLE_URL is set, so links to approvals are sent, but DARKROOM_SIGNING_KEYS is not: "
+                "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which makes its own"
+            )
         if self.darkroom_notify_urls and not self.darkroom_notify_secret:
             yield f"DARKROOM_NOTIFY_URLS is set, but DARKROOM_NOTIFY_SECRET is not: {FORM}"
+        if self.darkroom_sandbox_url:
+            base_urls = {
+                f"{prefix}_BASE_URL": getattr(self, f"{prefix.lower()}_base_url") for prefix in provider_prefixes()
+            }
+            for name in paid_addresses(self.darkroom_sandbox_url, base_urls):
+                yield f"DARKROOM_SANDBOX_URL is the address of {name}: a test must not reach a provider; give another"
         if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
             yield f"S3_SSE_KMS_KEY_ID is set, but S3_SSE is {self.s3_sse}: set it to aws:kms"
 
@@ -267,6 +287,16 @@ class Settings(BaseSettings):
     def s3_keeping(self) -> Keeping:
         encryption = None if self.s3_sse == "none" else self.s3_sse
         return Keeping(encryption, self.s3_sse_kms_key_id, self.s3_storage_class, self.s3_tags)
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where tests go. Raises ConfigurationError if that is not set."""
+        if self.darkroom_sandbox_url is None:
+            raise ConfigurationError(
+                "tests need the sandbox, and DARKROOM_SANDBOX_URL is not set: start `darkroom up`, which brings it; or "
+                "run `darkroom sandbox`, set DARKROOM_SANDBOX_URL to its address, and restart the api and the workers"
+            )
+        return self.darkroom_sandbox_url
 
     @property
     def ledger_url(self) -> str:
@@ -334,6 +364,13 @@ def secret_names() -> frozenset[str]:
     """Return the variables that contain only a secret."""
     fields = Settings.model_fields
     return frozenset(name.upper() for name, field in fields.items() if _holds_secret(field.annotation))
+
+
+@cache
+def account_key_names() -> frozenset[str]:
+    """Return the variables that contain the keys of a provider's accounts."""
+    fields = Settings.model_fields
+    return frozenset(name.upper() for name, field in fields.items() if AccountKeys in get_args(field.annotation))
 
 
 def _holds_secret(annotation: Any) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from tasks.cli.demo.ending import EVENT, Decision, Receiver, write_recipe
 from tasks.cli.demo.outage import CREDIT, KEY, Outage, give_credit
 from tasks.cli.demo.process_log import ProcessLog
 from tasks.cli.demo.requests import BATCH, request
@@ -27,7 +28,7 @@ from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases.providers import key_settings
 from tasks.usecases.queries import ListRequest, list_generations
-from tasks.usecases.scope import Scope, watched
+from tasks.usecases.scope import DecidedScope, Scope
 from tasks.usecases.submit import check, submit
 from worker.embedded import (
     BUCKET,
@@ -45,7 +46,7 @@ from worker.embedded import (
 from worker.errors import DarkroomError
 from worker.secrets import make_private_folder
 from worker.services import Services
-from worker.settings import load_settings, provider_prefixes, use_env_file
+from worker.settings import load_settings, provider_prefixes, url_of, use_env_file
 from worker.steps import Step
 
 #: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
@@ -72,14 +73,16 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     """Try Darkroom on this machine, without an API key.
 
     Starts everything in a new folder with sandbox providers, whose charges are not real, and submits twelve generations
-    to them, some with follow-ups. One provider's account runs out of credit on the way, so that another one takes over.
-    Ctrl-C stops it; with --exit it stops when everything is done.
+    to them, some with follow-ups, one with a recipe: its grid is split, and the demo approves an image to upscale. One
+    provider's account runs out of credit on the way, so that another one takes over. In the end a receiver gets an
+    event. Ctrl-C stops it; with --exit it stops when everything is done.
     """
     use_env_file()
     given = dict(os.environ)
     data = _new_folder(data_folder(given))
-    sandbox, port = free_port(), given.get("PORT") or str(free_port())
-    sandbox_url = f"http://{LOOPBACK}:{sandbox}"
+    sandbox = free_port()
+    port, api_port = (given.get(name) or str(free_port()) for name in ("PORT", "API_PORT"))
+    sandbox_url, receiver = f"http://{LOOPBACK}:{sandbox}", Receiver()
     own = {
         **{f"{prefix}_BASE_URL": sandbox_url for prefix in provider_prefixes()},
         **dict.fromkeys(key_settings(), "any"),
@@ -87,17 +90,33 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
         "KIE_WEBHOOK_HMAC_KEY": secrets.token_hex(32),
         "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+        "DARKROOM_RECIPES": str(data / "recipes"),
+        "DARKROOM_NOTIFY_URLS": receiver.url,
+        "DARKROOM_NOTIFY_SECRET": receiver.secret,
+        "DARKROOM_NOTIFY_EVENTS": EVENT,
     }
+    write_recipe(data / "recipes")
     write_private(data / DEMO, json.dumps(own, indent=1))
-    env = {**_without_services(given), **own, "DARKROOM_DATA": str(data), "HOST": LOOPBACK, "PORT": port}
+    env = {
+        **_without_services(given),
+        **own,
+        "DARKROOM_DATA": str(data),
+        "HOST": LOOPBACK,
+        "PORT": port,
+        "API_HOST": LOOPBACK,
+        "API_PORT": api_port,
+    }
     with (
         StopSignals() as signals,
+        receiver,
         ProcessLog(data / "processes.log", aloud=verbose) as log,
         embedded(data, env, say=note, on_output=log.write, interrupted=signals.received) as running,
     ):
         _start(running, sandbox, delay)
+        api = f"{url_of(LOOPBACK, api_port)}/v1"
+        note(f"HTTP API: {api}")
         limit = _PATIENCE_SECONDS + _ROUNDS * delay if leave else None
-        result = _run(sandbox_url, signals, log, limit)
+        result = _run(sandbox_url, signals, log, limit, receiver)
         if as_json:
             print_json(result.as_json())
         else:
@@ -106,7 +125,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
         if not result.all_archived:
             note(f"the last lines of {log.path}:\n{log.last_lines()}")
         if not leave:
-            note(f"Everything keeps running, including the sandbox providers ({sandbox_url}); stop it with Ctrl-C")
+            note(f"Everything keeps running, with the sandbox providers ({sandbox_url}) and the HTTP API ({api});")
+            note("stop it with Ctrl-C")
             signals.wait()
             note("stopping")
     ctx.exit(0 if result.all_archived else 1)
@@ -146,19 +166,20 @@ def _start(running: Embedded, port: int, delay: float) -> None:
     use_environment(running.env)
 
 
-def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
+def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None, receiver: Receiver) -> Result:
     with closing(Services(load_settings())) as here:
         give_credit(sandbox, {KEY: CREDIT})
         made = submit(here, check(here, request())).generations
         note(f"{len(made)} generations submitted to {len({one.provider for one in made})} providers")
         ring(Step.DISPATCH)
-        scope = watched(here, [BATCH])
-        with Outage(here, sandbox):
+        with Outage(here, sandbox), Decision(here) as decision:
+            scope = DecidedScope(here, BATCH, decision.is_made.is_set)
             _follow(scope, signals, log, limit)
+        receiver.wait()
         everything = ListRequest(batch=BATCH, limit=sum(scope.counts().values()), with_results=True)
         found = sorted(list_generations(here, everything), key=lambda one: one.generation.id)
     assets = {one.generation.id: tuple(one.assets) for one in found}
-    return Result(tuple(one.generation for one in found), assets, _charges(sandbox))
+    return Result(tuple(one.generation for one in found), assets, _charges(sandbox), receiver.events)
 
 
 def _follow(scope: Scope, signals: StopSignals, log: ProcessLog, limit: float | None) -> None:
@@ -192,6 +213,7 @@ def _tell_where(data: Path, result: Result, given: Mapping[str, str]) -> None:
         f"{result.archived} of {len(result.generations)} archived in {data / 's3' / BUCKET}",
         f"Charged by the sandbox providers: {sum(result.charges.values())}",
         *result.moves_told(),
+        *result.recipe_told(),
         f"Show one of them: DARKROOM_DATA={folder} {command} show {result.generations[0].id}",
     ]
     note("\n".join(lines))

@@ -1,13 +1,17 @@
-"""What the demo submits: twelve generations at four providers, some with follow-ups, 26 charges in all."""
+"""What the demo submits: twelve generations at four providers, follow-ups, and a recipe: 27 charges in all."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.cli.demo.ending import RECIPE
 from tasks.usecases.entry import Entry, Place
 from tasks.usecases.submit import SubmitRequest
 from worker.generation import Operation
 
 BATCH = "demo"
+
+#: the key of the one that follows the recipe
+_FOLLOWS_RECIPE = "owl"
 
 #: squares of one colour, as files of this machine are sent
 _BLUE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQMAAAD+wSzIAAAAA1BMVEUYKGCloADgAAAAC0lEQVR42mNgQAUAABAAAaoZ+IIAAAAASUVORK5CYII="  # noqa: E501
@@ -57,6 +61,7 @@ def request() -> SubmitRequest:
             key=key,
             options=options,
             follow_up=",".join(follow_up),
+            recipe=RECIPE if key == _FOLLOWS_RECIPE else None,
             provider=provider,
             operation=operation,
         )

@@ -11,16 +11,17 @@ from rich.text import Text
 from tasks.cli.ui.output import one_line
 from tasks.cli.ui.style import as_tree, console, size, state_text, what
 from tasks.usecases.providers import provider_title
-from worker.generation import Asset, Generation, State
+from worker.generation import Asset, Generation, Operation, State
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`charges`: what each sandbox provider charged."""
+    """`charges`: what each sandbox provider charged; `events`: that its receiver got."""
 
     generations: tuple[Generation, ...]
     assets: Mapping[str, tuple[Asset, ...]]
     charges: Mapping[str, int]
+    events: int
 
     @property
     def archived(self) -> int:
@@ -50,6 +51,23 @@ class Result:
             for (left, to, why), number in self.moves().items()
         ]
 
+    @property
+    def split(self) -> int:
+        return sum(one.operation is Operation.SPLIT for one in self.generations)
+
+    @property
+    def approved(self) -> int:
+        """Follow-ups of the images that somebody picked."""
+        return sum(one.step is not None and one.operation is not Operation.SPLIT for one in self.generations)
+
+    def recipe_told(self) -> list[str]:
+        """Return a sentence about what the recipe made, and one about the event."""
+        told = "received" if self.events else "NOT received"
+        return [
+            f"By its recipe: {self.split} grid split at no cost, {self.approved} image upscaled that was approved",
+            f"The event batch.completed was {told} by the demo's receiver, and its signature was checked",
+        ]
+
     def as_json(self) -> dict[str, Any]:
         return {
             "submitted": len(self.generations),
@@ -62,6 +80,9 @@ class Result:
                 if asset.object_key is not None
             ],
             "charges": sum(self.charges.values()),
+            "split": self.split,
+            "approved": self.approved,
+            "events": self.events,
             "moved": [
                 {"left": left, "to": to, "why": why, "generations": number}
                 for (left, to, why), number in self.moves().items()

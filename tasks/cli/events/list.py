@@ -1,5 +1,6 @@
 """`darkroom events list`: the newest events, or those that match."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import click
@@ -33,7 +34,8 @@ def list_events(
     selection = EventSelection(types=types, batch=batch, generation=generation, since=since)
     number = 0
     with open_ledger() as here:
-        place = log.place_of(here)
+        # Lists are passed on: without the links under which anybody may decide.
+        place = replace(log.place_of(here), approval_link=None)
         for event in log.list_events(here, selection, None if everything else limit + 1):
             if not everything and number == limit:
                 note(f"{number:,} shown; there are more: --all or --limit N")

@@ -35,6 +35,9 @@ def paragraph(details: BatchDetails) -> Iterator[str]:
         yield _money(details)
     if details.at_risk:
         yield f"{details.at_risk:,} results at risk: `darkroom at-risk` shows them"
+    if details.decisions:
+        waits = "1 decision waits" if details.decisions == 1 else f"{details.decisions:,} decisions wait"
+        yield f"{waits}: `darkroom approvals` lists them"
     if details.failures:
         told = [f"{one.number:,} {_reason(one.reason or one.state)}" for one in details.failures[:_REASONS]]
         more = len(details.failures) - _REASONS

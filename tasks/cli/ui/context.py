@@ -20,7 +20,7 @@ DEMO = "demo.json"
 #: what a demo has of its own, and therefore never takes from the environment
 _OF_A_DEMO = re.compile(
     rf"(?!DARKROOM_DATA$|{ENV_FILE_READ}$)(({'|'.join(provider_prefixes())}|AWS|S3|DARKROOM)_"
-    r"|(DATABASE_URL|REDIS_URL|PUBLIC_URL|HOST)(_FILE)?$)"
+    r"|(DATABASE_URL|REDIS_URL|PUBLIC_URL|CONSOLE_URL|HOST|API_HOST)(_FILE)?$)"
 )
 
 

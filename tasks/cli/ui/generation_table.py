@@ -28,6 +28,7 @@ _WHY = {
     Cause.BREAKER: "circuit open",
     Cause.SLOWED: "reduced rate",
     Cause.DOWNLOAD: "download waits",
+    Cause.APPROVAL: "waits for a decision",
 }
 #: characters of a prompt that stands before a reason, and of a batch's name
 _SHORT_PROMPT, _BATCH = 24, 16

@@ -1,14 +1,13 @@
 """`--option NAME=VALUE`: repeated images add up, and a local file becomes a `data:` link."""
 
 import base64
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from tasks.usecases.entry import FIRST
-from tasks.usecases.inputs import image_options, read_image
+from tasks.usecases.inputs import image_options, is_elsewhere, read_image
 from worker.generation import Operation
 
 
@@ -22,9 +21,6 @@ class FirstOperation(click.Choice[str]):
         if value in set(Operation) - set(FIRST):
             self.fail(f"{value} is a follow-up: name its parent with --parent and the action with --action")
         return super().convert(value, param, ctx)
-
-
-_LINK = re.compile(r"(https?://|data:)", re.IGNORECASE)
 
 
 def read_options(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
@@ -44,8 +40,8 @@ def read_options(_: click.Context, __: click.Parameter, given: Sequence[str]) ->
 
 
 def _links(name: str, value: str) -> list[str]:
-    """Links unchanged, files as `data:` links; raises RequestInvalid for anything else."""
-    return value.split() if _LINK.match(value) else [_data_link(name, value)]
+    """Links and references unchanged, files as `data:` links; raises RequestInvalid for anything else."""
+    return value.split() if is_elsewhere(value) else [_data_link(name, value)]
 
 
 def _data_link(name: str, path: str) -> str:

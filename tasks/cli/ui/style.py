@@ -49,8 +49,13 @@ def prompt_text(generation: Generation) -> str:
 def title_text(generation: Generation, root_key: str | None, width: int | None = None) -> str:
     """How a person recognizes it: the key (of its first ancestor, with the action), and the prompt as far as it fits.
 
-    `width`: characters of a prompt that stands alone.
+    `width`: characters of a prompt that stands alone. A test says that it is one.
     """
+    title = _title(generation, root_key, width)
+    return f"[test] {title}" if generation.is_test else title
+
+
+def _title(generation: Generation, root_key: str | None, width: int | None) -> str:
     prompt = prompt_text(generation) if root_key is None else one_line(links_hidden(generation.prompt))
     if root_key is None:
         return prompt if width is None else cut(prompt, width)

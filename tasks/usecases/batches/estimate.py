@@ -2,11 +2,11 @@
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.usecases.recipes import worst_cost
 from worker.errors import LedgerUnavailable
-from worker.generation import Operation
+from worker.generation import GenerationRequest, Operation
 from worker.ledger.budget import By, Standing
 from worker.ledger.generations import NewGeneration
 from worker.pricing import Prices, Quote, Tier, tier_of
@@ -16,7 +16,6 @@ from worker.services import Services
 
 #: of a grid
 _IMAGES = 4
-_PLAIN = Tier(None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +63,14 @@ class Estimator:
         self._services = services
         self._prices = prices
         self._quotes: dict[tuple[str, Operation, Tier], Quote] = {}
-        self._follow_ups: dict[tuple[str, tuple[str, ...]], int] = {}
-        self._recipes: dict[tuple[str, str, Operation], int] = {}
+        self._follow_ups: dict[tuple[str, tuple[str, ...], Tier], int] = {}
+        self._recipes: dict[tuple[str, str, Operation, Tier, Tier], int] = {}
         self._amounts: Counter[str] = Counter()
         self._later = self._unpriced = self._assumed = 0
 
     def add(self, new: NewGeneration) -> None:
+        if new.is_test:
+            return
         key = (new.provider, new.request.operation, tier_of(new.request))
         if (quote := self._quotes.get(key)) is None:
             quote = self._quotes[key] = self._prices.quote(*key)
@@ -77,17 +78,18 @@ class Estimator:
         self._unpriced += not quote.amount
         self._assumed += bool(quote.assumed)
         if new.recipe is not None:
-            self._later += self._of_recipe(new.provider, new.recipe, new.request.operation)
+            self._later += self._of_recipe(new.provider, new.recipe, new.request)
         if new.follow_up:
-            following = (new.provider, new.follow_up)
+            tier = tier_of(_prompt_of(new.request))
+            following = (new.provider, new.follow_up, tier)
             if following not in self._follow_ups:
-                self._follow_ups[following] = sum(self._most(new.provider, item) for item in new.follow_up)
+                self._follow_ups[following] = sum(self._most(new.provider, item, tier) for item in new.follow_up)
             self._later += self._follow_ups[following]
 
-    def _of_recipe(self, provider: str, recipe: Recipe, operation: Operation) -> int:
-        following = (provider, recipe.sha256, operation)
+    def _of_recipe(self, provider: str, recipe: Recipe, request: GenerationRequest) -> int:
+        following = (provider, recipe.sha256, request.operation, tier_of(request), tier_of(_prompt_of(request)))
         if following not in self._recipes:
-            self._recipes[following] = worst_cost(provider, recipe, self._prices, operation)
+            self._recipes[following] = worst_cost(provider, recipe, self._prices, request)
         return self._recipes[following]
 
     @property
@@ -107,7 +109,7 @@ class Estimator:
             budgets=tuple(self._budgets(batch, amount)),
         )
 
-    def _most(self, provider: str, item: str) -> int:
+    def _most(self, provider: str, item: str, tier: Tier) -> int:
         """Return the most that one follow-up expression costs for one success."""
         amount, number = 0, 1
         for operation, action in steps_of(item):
@@ -115,7 +117,7 @@ class Estimator:
                 continue  # it is done here
             actions = provider_class(provider).capabilities[operation].actions
             number *= 1 if action else min(_IMAGES, len(actions) or 1)
-            amount += number * self._prices.price(provider, operation, _PLAIN)
+            amount += number * self._prices.price(provider, operation, tier)
         return amount
 
     def _budgets(self, batch: str, amount: int) -> list[Budget]:
@@ -135,3 +137,8 @@ class Estimator:
             standing = own or Standing(budget=By.BATCH, key=batch, name=batch, cap=cap, used=0, waiting=0)
             found.append(Budget(standing=standing, needed=amount))
         return found
+
+
+def _prompt_of(request: GenerationRequest) -> GenerationRequest:
+    """Follow-ups inherit the prompt with its parameters, and no options."""
+    return replace(request, options={})

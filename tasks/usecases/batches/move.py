@@ -109,6 +109,8 @@ def move(here: Services, request: MoveRequest) -> Moved:
 
 def _obstacle(row: Candidate) -> str | None:
     """Why this one stays where it is, whatever the providers can do."""
+    if row.is_test:
+        return "tests, which only the sandbox makes"
     if row.action is not None or row.parent_id is not None:
         return "follow-ups, which stay with their parents"
     if row.was_sent:

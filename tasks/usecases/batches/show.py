@@ -56,6 +56,7 @@ class BatchDetails:
     """`per_minute`: how many ended lately; `left`: time until all have, at that rate, if any did.
 
     `cap`: what it may cost, in millionths, the lowest of its own limit and the price file's. `at_risk`: assets.
+    `decisions`: how many are still to be made about images.
     """
 
     batch: ListedBatch
@@ -64,6 +65,7 @@ class BatchDetails:
     left: timedelta | None
     cap: int | None
     at_risk: int
+    decisions: int
     failures: Sequence[Failure]
     waits: Sequence[Wait]
 
@@ -101,6 +103,7 @@ def show_batch(here: LedgerServices, name: str) -> BatchDetails:
         left=timedelta(minutes=unfinished * minutes / ended) if ended and unfinished else None,
         cap=min((limit for limit in limits if limit is not None), default=None),
         at_risk=sum(one.owner.batch_id == facts.id for one in risky),
+        decisions=here.ledger.approvals.count_pending(facts.id),
         failures=generations.failures_of(facts.id),
         waits=those_of(BatchScope(here.ledger, facts.id).some(_MOST), waits) if waits else (),
     )

@@ -10,7 +10,7 @@ from tasks.usecases.entry import PRIORITIES
 from tasks.usecases.names import find_batch
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
-from worker.errors import ConfigurationError, RequestInvalid
+from worker.errors import RequestInvalid
 from worker.generation import OPEN, State
 from worker.ledger.batches import NewSteering, Steering
 from worker.pricing import Prices, as_text
@@ -65,21 +65,28 @@ def resume(here: LedgerServices, batch: str) -> Steered:
 
 
 def cancel(here: LedgerServices, batch: str) -> Steered:
-    """Cancel what is queued, and create no follow-ups of what is under way; end its pause and its wait for a start.
+    """Cancel what is queued, and create no follow-ups of what is under way or waits for a decision.
+
+    It ends its pause and its wait for a start.
 
     Raises as `pause` does; LedgerUnavailable states how many were done before.
     """
     batch_id = _open(here, batch)
     # Nothing of it is sent, and nothing is added to it, while it is cancelled a few at a time.
     here.ledger.batches.pause(batch_id)
-    dropped = here.ledger.batches.drop_follow_ups(batch_id)
+    withdrawn = here.ledger.approvals.count_pending(batch_id)
+    dropped = max(0, here.ledger.batches.drop_follow_ups(batch_id) - withdrawn)
     decisions = control.cancel(here, Selection(batch=batch_id))
     here.ledger.batches.limit(batch_id, paused_at=None, start_at=None)
     cancelled = sum(one.is_done for one in decisions.generations)
     left = decisions.all_left
-    notes = (f"{dropped:,} under way get no follow-ups",) if dropped else ()
+    notes = (
+        *((f"{dropped:,} under way get no follow-ups",) if dropped else ()),
+        *((f"{'1 decision is' if withdrawn == 1 else f'{withdrawn:,} decisions are'} not waited for any more",)
+          if withdrawn else ()),
+    )  # fmt: skip
     return _steered(
-        here, "cancel", batch_id, is_changed=bool(cancelled or dropped), told="cancelled",
+        here, "cancel", batch_id, is_changed=bool(cancelled or dropped or withdrawn), told="cancelled",
         done={"cancelled": cancelled}, left=left, notes=notes,
     )  # fmt: skip
 
@@ -102,11 +109,11 @@ def reprioritize(here: LedgerServices, batch: str, priority: int) -> Steered:
 def limit(here: LedgerServices, batch: str, changes: NewSteering) -> Steered:
     """Set its start, its cost and its concurrency; what `changes` does not name stays.
 
-    Raises NotFound; ConfigurationError for a cost without prices.
+    Raises NotFound; RequestInvalid for a cost without prices.
     """
     prices = here.settings.read_prices(PROVIDERS)
     if changes.get("max_cost") is not None and prices is None:
-        raise ConfigurationError("a maximum cost needs prices: set DARKROOM_PRICES to a price file, then repeat this")
+        raise RequestInvalid("a maximum cost needs prices: set DARKROOM_PRICES to a price file, then repeat this")
     batch_id = find_batch(here.ledger, batch)
     before = here.ledger.batches.limit(batch_id, **changes)
     after = here.ledger.batches.steering(batch_id)

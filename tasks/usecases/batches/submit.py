@@ -9,6 +9,7 @@ from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted
 from tasks.usecases.batches.check import BatchCheck, RowsInvalid, check_batch
 from tasks.usecases.batches.plan import Plan, plan
 from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.names import batch_name
 from tasks.usecases.submission import Patience, waits_of_new
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.ledger.generations import BatchFacts, FileBatch, NewGeneration
@@ -46,6 +47,7 @@ class BatchSubmitted:
     warnings: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
     is_dry_run: bool = False
+    is_test: bool = False
 
 
 def submit_file(
@@ -108,7 +110,7 @@ def name_of(request: BatchRequest) -> str:
             f"the name of the batch, {name!r}, contains control characters or is not valid UTF-8: give another with "
             "--name"
         )
-    return name
+    return batch_name(name, is_test=request.is_test)
 
 
 def submit_batch(
@@ -134,8 +136,9 @@ def submit_batch(
         one for one in generations.batches_of_file(request.file.sha256, _NAMED + 1) if one.unique_name != name
     )[:_NAMED]
     submitted = BatchSubmitted(
-        name=name, batch_id=None, rows=rows, created=0, existing=0, invalid=invalid, same_file=same_file
-    )
+        name=name, batch_id=None, rows=rows, created=0, existing=0, invalid=invalid, same_file=same_file,
+        is_test=request.is_test,
+    )  # fmt: skip
     if dry_run:
         found = plan(services.ledger, name, wanted, request)
         return replace(_counted(submitted, found), created=len(found.new), is_dry_run=True)

@@ -7,7 +7,7 @@ from tasks.usecases.doctor.finding import Finding, Verdict
 from tasks.usecases.doctor.parallel import Check
 from worker.errors import ConfigurationError, ProviderNotSet, QueryFailed
 from worker.providers import PROVIDERS, provider_class
-from worker.secrets import title_of
+from worker.secrets import SANDBOX_ACCOUNT, title_of
 from worker.services import Services
 
 #: seconds for one provider
@@ -91,6 +91,9 @@ def examine_others(here: Services) -> Iterator[Finding]:
         numbers = ((stranded.under_way, "in progress"), (stranded.waiting, "queued"))
         what = " and ".join(f"{number} {where}" for number, where in numbers if number)
         account = stranded.account
+        if account == SANDBOX_ACCOUNT:
+            # The sandbox has a finding of its own.
+            continue
         setting = provider_class(stranded.provider).key_setting
         advice = f"add it to {setting} as `{account}:KEY`"
         message = f"{stranded.provider} has no key for account {account}, which has open generations ({what}): {advice}"

@@ -25,6 +25,7 @@ from tasks.usecases.doctor.hosts import examine_hosts
 from tasks.usecases.doctor.parallel import Check, run
 from tasks.usecases.doctor.proxies import examine_proxies
 from tasks.usecases.doctor.queues import examine_queues
+from tasks.usecases.doctor.sandbox import examine_sandbox
 from tasks.usecases.doctor.stopped import examine_stopped
 from tasks.usecases.services import require_ledger
 from tasks.waiting import CLOCK, OF_BATCHES, SILENCE, Cause, waits_of
@@ -59,6 +60,7 @@ _CHECKS = {
     **dict.fromkeys(OF_BATCHES, "batches"),
     Cause.BUDGET: "budgets",
     Cause.DOWNLOAD: "downloads",
+    Cause.APPROVAL: "approvals",
 }
 
 
@@ -110,6 +112,7 @@ def _checks(here: Services) -> Iterator[Check]:
     yield from key_checks(here)
     yield Check("notices", partial(examine_notices, here))
     yield Check("result hosts", partial(examine_hosts, here))
+    yield Check("", partial(examine_sandbox, here))
     yield Check("budgets", partial(_budgets, here))
     for check in (_clocks, _workers, _waits, examine_others, _states, _overdue, _subscribers, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.
@@ -266,7 +269,7 @@ def _waits(here: Services) -> Iterator[Finding]:
             continue
         numbers = {"waiting": wait.count} if wait.count is not None else {}
         verdict = Verdict.FAIL if wait.fails else Verdict.WARN
-        if wait.cause in {Cause.BATCH_START, Cause.BATCH_LIMIT}:
+        if wait.cause in {Cause.BATCH_START, Cause.BATCH_LIMIT, Cause.APPROVAL}:
             verdict = Verdict.OK
         yield Finding(_CHECKS.get(wait.cause, "pauses"), verdict, wait.told, numbers)
 

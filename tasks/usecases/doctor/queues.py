@@ -1,14 +1,15 @@
-"""Check of `darkroom doctor` on the broker's queues: how many wake-ups are pending, and which no worker takes."""
+"""Check of `darkroom doctor` on the broker's queues: how many messages are pending, and which no worker takes."""
 
 from collections.abc import Iterator
 
 from tasks.usecases.doctor.finding import Finding, Verdict
-from worker.wakeup import waiting
+from worker.steps import REQUEST_QUEUE
+from worker.wakeup import requests_waiting, waiting
 
 
 def examine_queues() -> Iterator[Finding]:
     try:
-        queues = waiting()
+        queues, requests = waiting(), requests_waiting()
     except Exception as error:  # noqa: BLE001  the finding says what kombu or redis-py said
         yield Finding("queues", Verdict.WARN, f"pending wake-ups unknown: {error}")
         return
@@ -21,3 +22,7 @@ def examine_queues() -> Iterator[Finding]:
             message = f"{queue}: no worker takes {kinds}, or all are busy; the work stays in the ledger"
             advice = f"start a worker for this queue (`-Q {queue}`), or more of them"
             yield Finding("queues", Verdict.WARN, f"{message}: {advice}")
+    if requests:
+        many = "1 request of another application waits" if requests == 1 else f"{requests} requests of others wait"
+        message = f"{many}: no worker reads the queue {REQUEST_QUEUE}, or all are busy"
+        yield Finding("queues", Verdict.WARN, f"{message}: start a worker for it, as the Procfile's `worker` is")

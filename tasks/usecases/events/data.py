@@ -39,7 +39,8 @@ Until = Annotated[datetime | None, _text("When it ends by itself.", "2026-11-21T
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=as_published)
+    # Descriptions, which nothing validates at run time: their validators would take 3 MB of the API.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, json_schema_extra=as_published)
 
 
 class OfBatch(Part):
@@ -49,6 +50,9 @@ class OfBatch(Part):
         str | None, Field(pattern="^batch_"), _text("Id of its batch.", "batch_01a22359182c000000000e5d3a90c2b1")
     ] = None
     batch: Annotated[str | None, _text("Name of its batch.", "spring")] = None
+    test: Annotated[
+        Literal[True] | None, Field(description="For a test, which the sandbox makes at no cost.", examples=[True])
+    ] = None
 
 
 class MayHaveGeneration(OfBatch):
@@ -123,6 +127,26 @@ class GenerationUnconfirmed(_Failed):
 
     reason: Annotated[str | None, _text("Why, as a code for programs.", "read_timeout")] = None
     message: Annotated[str | None, _text("Why, as a sentence.", "no answer came in time")] = None
+
+
+class GenerationNeedsApproval(OfGeneration):
+    """A step of its recipe waits until somebody picks images (`darkroom approve`, the API, or `link`)."""
+
+    approval: Annotated[
+        str | None, Field(pattern="^apr_"), _text("Id of the approval.", "apr_01a22359182c000000000f2b6c1e4a77")
+    ] = None
+    step: Annotated[str | None, _text("The step of the recipe.", "best")] = None
+    images: Annotated[list[int] | None, Field(description="Numbers to choose from.", examples=[[1, 2, 3, 4]])] = None
+    expires_at: Annotated[
+        datetime | None, _text("Then the step does what it does otherwise.", "2026-11-24T12:00:00.000Z")
+    ] = None
+    link: Annotated[
+        str | None,
+        _text(
+            "Where anybody who has the link may decide, once: a secret. Only with CONSOLE_URL; never stored.",
+            "https://darkroom.example.com/approvals/apr_01a22359182c000000000f2b6c1e4a77.SIGNATURE",
+        ),
+    ] = None
 
 
 class GenerationExpired(_Failed):

@@ -22,7 +22,7 @@ def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 class Event(BaseModel, Generic[Name, Data]):
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_describe)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, json_schema_extra=_describe)
 
     id: Annotated[
         str,
@@ -61,6 +61,9 @@ class GenerationUnconfirmedEvent(Event[Literal["generation.unconfirmed"], of.Gen
 
 
 class GenerationExpiredEvent(Event[Literal["generation.expired"], of.GenerationExpired]): ...
+
+
+class GenerationNeedsApprovalEvent(Event[Literal["generation.needs_approval"], of.GenerationNeedsApproval]): ...
 
 
 class GenerationDeletedEvent(Event[Literal["generation.deleted"], of.GenerationDeleted]): ...
@@ -131,6 +134,7 @@ AnyEvent = Annotated[
     | GenerationFailedEvent
     | GenerationUnconfirmedEvent
     | GenerationExpiredEvent
+    | GenerationNeedsApprovalEvent
     | GenerationDeletedEvent
     | GenerationResolvedEvent
     | GenerationPaidTwiceEvent

@@ -1,8 +1,9 @@
-"""What all events of this machine have in common: the bucket, its keys, and the currency."""
+"""What all events of this machine have in common: the bucket, its keys, the currency, and where people decide."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tasks.usecases.approval_links import approval_links
 from worker.archive import Keys
 from worker.errors import ConfigurationError
 from worker.pricing import Prices
@@ -11,11 +12,15 @@ from worker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class EventPlace:
-    """`bucket`, `currency`: None where none is set."""
+    """`bucket`, `currency`: None where none is set.
+
+    `approval_link`: from the id of an approval, a link under which anybody may decide it; None without CONSOLE_URL.
+    """
 
     bucket: str | None
     keys: Keys
     currency: str | None
+    approval_link: Callable[[str], str] | None = None
 
 
 def event_place(settings: Settings, read_prices: Callable[[], Prices | None]) -> EventPlace:
@@ -25,4 +30,10 @@ def event_place(settings: Settings, read_prices: Callable[[], Prices | None]) ->
         # The workers and the doctor say so.
         prices = None
     keys = Keys(settings.s3_prefix, settings.s3_key_template)
-    return EventPlace(settings.s3_bucket, keys, prices.currency if prices else None)
+    return EventPlace(settings.s3_bucket, keys, prices.currency if prices else None, _approval_link(settings))
+
+
+def _approval_link(settings: Settings) -> Callable[[str], str] | None:
+    if settings.console_url is None or settings.darkroom_signing_keys is None:
+        return None
+    return approval_links(settings)

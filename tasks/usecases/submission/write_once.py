@@ -154,5 +154,7 @@ def _written_note(data: Path, submission_id: str, tell: Callable[[str], None]) -
 
 def _digest(settings: Settings, wanted: Sequence[NewGeneration], batch: str | None) -> str:
     """Return the digest of the whole request and its ledger."""
-    asked = [redact(settings.ledger_url), batch, [asdict(new) for new in wanted]]
+    recipes = [new.recipe and new.recipe.sha256 for new in wanted]
+    requests = [asdict(replace(new, recipe=None)) | {"recipe": of} for new, of in zip(wanted, recipes, strict=True)]
+    asked = [redact(settings.ledger_url), batch, requests]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

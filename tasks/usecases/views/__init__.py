@@ -35,6 +35,7 @@ from tasks.usecases.views.generations import (
     of_submitted,
     with_results,
 )
+from tasks.usecases.views.inputs import of_uploaded
 from tasks.usecases.views.recipes import of_drawing, of_recipe, of_recipe_file
 from tasks.usecases.views.reports import (
     of_diagnosis,
@@ -111,6 +112,7 @@ __all__ = [
     "of_unconfirmed",
     "of_unread_callback",
     "of_upgraded",
+    "of_uploaded",
     "of_verification",
     "with_results",
 ]

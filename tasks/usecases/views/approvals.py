@@ -30,6 +30,8 @@ def of_approved(approved: "Approved") -> dict[str, Any]:
     return {**of_approval(approved.approval), "created": approved.created, "repeated": not approved.is_new}
 
 
-def of_pending_approval(one: "PendingApproval") -> dict[str, Any]:
+def of_pending_approval(one: "PendingApproval", link: str | None = None) -> dict[str, Any]:
+    """`link`: under which anybody may decide; only for whoever has asked for it."""
     generation = one.generation
-    return {**of_approval(one.approval), "key": generation.key, "prompt": secrets_hidden(generation.prompt)}
+    document = {**of_approval(one.approval), "key": generation.key, "prompt": secrets_hidden(generation.prompt)}
+    return document if link is None else {**document, "link": link}

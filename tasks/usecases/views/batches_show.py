@@ -25,6 +25,7 @@ def of_batch_submitted(submitted: "BatchSubmitted") -> dict[str, Any]:
         "warnings": [redact(one) for one in submitted.warnings],
         "waits": [redact(one) for one in submitted.waits],
         "dry_run": submitted.is_dry_run,
+        "test": submitted.is_test,
     }
 
 
@@ -33,6 +34,7 @@ def of_listed_batch(batch: "ListedBatch") -> dict[str, Any]:
     return {
         "id": facts.id,
         "name": facts.name,
+        "test": facts.is_test,
         "state": batch.state,
         "source": facts.source,
         "source_sha256": facts.source_sha256,
@@ -57,6 +59,7 @@ def of_batch_details(details: "BatchDetails") -> dict[str, Any]:
         "per_minute": round(details.per_minute, 1),
         "eta_seconds": None if details.left is None else round(details.left.total_seconds()),
         "at_risk": details.at_risk,
+        "decisions": details.decisions,
         "failures": [{"state": one.state, "reason": one.reason, "number": one.number} for one in details.failures],
         "waits_for": [
             {"cause": one.cause, "subject": one.subject, "told": redact(one.told), "remedy": one.remedy}

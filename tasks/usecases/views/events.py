@@ -23,7 +23,10 @@ _WITH_AMOUNTS = ("budget.exceeded", "budget.late_charge")
 
 
 def of_event(event: "RecordedEvent", place: "EventPlace") -> dict[str, Any]:
-    """Return the event: `id`, `type`, `timestamp` (when it happened), `data`, without secrets; no field is null."""
+    """Return the event: `id`, `type`, `timestamp` (when it happened), `data`, no field is null.
+
+    Without secrets, but with the link under which an approval can be decided.
+    """
     ids = {"generation_id": event.generation_id, "batch_id": event.batch_id}
     data: dict[str, Any] = {**ids, **event.about, **event.payload}
     if event.type == "batch.completed":
@@ -36,11 +39,15 @@ def of_event(event: "RecordedEvent", place: "EventPlace") -> dict[str, Any]:
         said = data.get("error") if event.type == "asset.expired" else data.get("message")
         if (category := category_of(_ENDS[event.type], data["reason"], said)) is not None:
             data["failure"] = {"category": category, "remedy": REMEDIES[category]}
+    shown = secrets_hidden(_without_null(data))
+    if event.type == "generation.needs_approval" and "approval" in data and place.approval_link is not None:
+        # Made whenever it is shown: it is a secret, and never stored.
+        shown["link"] = place.approval_link(data["approval"])
     return {
         "id": event.public_id,
         "type": event.type,
         "timestamp": event.at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "data": secrets_hidden(_without_null(data)),
+        "data": shown,
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tasks.usecases.views.approvals import of_approval
 from worker.archive import SHOWN, of_asset
 from worker.archive import of_generation as fields_of
 from worker.failures import REMEDIES, category_of
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _GENERATION = (
     *("id", "state", "provider", "providers", "provider_changes", "operation", "action", "prompt", "options", "key"),
-    *("task_id", "parent", "depth", "root_key", "batch", "batch_id", "follow_up", "recipe", "step", "priority"),
+    *("task_id", "parent", "depth", "root_key", "batch", "batch_id", "follow_up", "recipe", "step", "priority", "test"),
     *("progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at", "finished_at"),
 )
 #: states of charges
@@ -67,8 +68,12 @@ def of_listed(one: "ListedGeneration") -> dict[str, Any]:
 
 
 def of_details(details: "Details") -> dict[str, Any]:
-    waits = {"waits_for": _of_wait(details.waits_for)}
-    return {**of_story(details.story), "asked_again_at": iso(details.asked_again_at), **waits}
+    more = {
+        "asked_again_at": iso(details.asked_again_at),
+        "waits_for": _of_wait(details.waits_for),
+        "approvals": [of_approval(one) for one in details.approvals],
+    }
+    return {**of_story(details.story), **more}
 
 
 def of_seen(one: "Seen") -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasks.usecases.comparing import Compared
     from tasks.usecases.doctor import Diagnosis, Finding
     from tasks.usecases.ledger_tables import Upgraded
-    from tasks.usecases.providers import ProviderFacts
+    from tasks.usecases.providers import AccountFacts, ProviderFacts
     from tasks.usecases.prune import Pruned
     from tasks.usecases.resolve import Unconfirmed
     from tasks.usecases.restore import Report
@@ -86,6 +86,7 @@ def of_spending(spending: "SpendReport") -> dict[str, Any]:
     return {
         "currency": spending.prices.currency if spending.prices else None,
         "since": spending.first.isoformat(),
+        "until": spending.last.isoformat() if spending.last else None,
         "timezone": spending.timezone,
         "by": str(spending.by[0]) if len(spending.by) == 1 else [str(one) for one in spending.by],
         "rows": [{**_of_dimensions(row, spending.by), **_amounts(row)} for row in spending.rows],
@@ -201,6 +202,10 @@ def of_provider(row: "ProviderFacts") -> dict[str, Any]:
             operation: {name: option.allowed for name, option in capability.options.items()}
             for operation, capability in row.capabilities.items()
         },
+        "schemas": {
+            operation: {name: option.schema for name, option in capability.options.items()}
+            for operation, capability in row.capabilities.items()
+        },
         "needs": {operation: sorted(one.needs) for operation, one in row.capabilities.items() if one.needs},
         "versions": {version: sorted(refused) for version, refused in row.versions.items()},
         "prompt": {operation: one.prompt for operation, one in row.capabilities.items()},
@@ -208,8 +213,21 @@ def of_provider(row: "ProviderFacts") -> dict[str, Any]:
         "callback": row.callback,
         "retention_days": row.retention_days,
         "prompt_limit": row.prompt_limit,
+        "input_limit": row.input_limit,
         "rate": row.rate,
         "in_flight": row.in_flight,
+        "accounts": None if row.accounts is None else [_of_account(one) for one in row.accounts],
+    }
+
+
+def _of_account(one: "AccountFacts") -> dict[str, Any]:
+    return {
+        "account": one.account,
+        "status": one.status,
+        "rate": one.rate,
+        "since": iso(one.since),
+        "until": iso(one.until),
+        "reason": secrets_hidden(one.reason),
     }
 
 

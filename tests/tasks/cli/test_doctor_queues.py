@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 from kombu import pools
 
 from tests.broker import running_broker
@@ -53,3 +54,14 @@ def test_a_queue_that_nobody_serves_is_told_with_what_to_do(darkroom: Darkroom) 
     assert told["verdict"] == "warn"
     assert told["message"].startswith("submit: no worker takes poll, or all are busy;")
     assert "start a worker for this queue (`-Q submit`)" in told["message"]
+
+
+def test_requests_of_other_applications_that_nobody_reads_are_told(darkroom: Darkroom) -> None:
+    with Celery("shop", broker=app.conf.broker_url, set_as_current=False) as shop:
+        shop.send_task("generation.create", kwargs={"key": "k", "prompt": "a fox"}, queue="darkroom:generations")
+    _, told = queues(darkroom)
+    assert told["verdict"] == "warn"
+    assert told["message"] == (
+        "1 request of another application waits: no worker reads the queue generations, or all are busy: "
+        "start a worker for it, as the Procfile's `worker` is"
+    )

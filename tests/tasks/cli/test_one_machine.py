@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cli.demo.command import _new_folder
+from tasks.cli.demo.ending import write_recipe
 from tasks.cli.demo.process_log import ProcessLog
 from tasks.cli.demo.requests import request
 from tasks.cli.demo.result import Result
@@ -22,6 +23,7 @@ from tasks.usecases.submit import check
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.embedded import StopSignals, without_noise
+from worker.embedded.servers import free_port
 from worker.ledger import Ledger
 from worker.ledger.maintenance import STOPPED
 from worker.providers import PROVIDERS
@@ -65,6 +67,8 @@ def test_up_names_the_missing_key_before_it_starts_anything(
     ("name", "value", "sentence"),
     [
         ("PORT", "http", "PORT: "),
+        ("API_PORT", "http", "API_PORT: 'http' is not a port number from 1 to 65535; write for example API_PORT=8001"),
+        ("API_HOST", "localhost", "API_HOST: 'localhost' does not appear to be an IPv4 or IPv6 address"),
         ("PUBLIC_URL", "example.com", "'example.com' is not an http:// or https:// address"),
         ("ACEDATACLOUD_BASE_URL", "api", "'api' is not an http:// or https:// address"),
         ("KIE_API_KEY", "two words", "KIE_API_KEY contains a space or an invalid character"),
@@ -81,13 +85,17 @@ def test_up_names_the_setting_that_is_wrong(
     assert sentence in result.stderr
 
 
-def test_up_refuses_a_port_that_is_taken(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "who"), [("PORT", "the receiver"), ("API_PORT", "the API")])
+def test_up_refuses_a_port_that_is_taken(
+    darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, name: str, who: str
+) -> None:
+    monkeypatch.setenv("PORT", str(free_port()))
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv(name, str(taken.getsockname()[1]))
         for command in ("up", "demo"):
             result = darkroom(command)
             assert result.exit_code == 1
-            assert f"the receiver cannot listen on PORT {taken.getsockname()[1]}" in result.stderr
+            assert f"{who} cannot listen on {name} {taken.getsockname()[1]}" in result.stderr
 
 
 def test_up_refuses_a_folder_that_cannot_be_written(
@@ -119,15 +127,20 @@ def test_two_demos_never_share_a_folder(tmp_path: Path) -> None:
     assert all(folder.is_dir() and folder.parent == tmp_path for folder in folders)
 
 
-def test_every_wish_of_the_demo_can_be_fulfilled(environment: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_wish_of_the_demo_can_be_fulfilled(
+    environment: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("KIE_API_KEY", "OHMYGPT_API_KEY"):
         monkeypatch.setenv(name, "any")
     monkeypatch.setenv("MJPROXY_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("DARKROOM_RECIPES", str(tmp_path / "recipes"))
+    write_recipe(tmp_path / "recipes")
     with closing(Services(read_settings())) as here:
         demo = check(here, request()).wanted
     assert {one.provider for one in demo} == set(PROVIDERS)
     assert {"imagine", "blend", "describe", "translate", "video"} == {one.request.operation for one in demo}
     assert len(demo) == len({one.key for one in demo}) == 12
+    assert [one.key for one in demo if one.recipe] == ["owl"]
 
 
 def test_only_what_names_services_is_left_out_of_a_demo() -> None:
@@ -141,7 +154,7 @@ def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> 
     archived, failed = stories.archived(ledger), stories.failed(ledger)
     generations = tuple(ledger.generations.get([archived, failed]))
     assets = {one: tuple(found) for one, found in ledger.generations.assets_of([archived, failed]).items()}
-    result = Result(generations, assets, {"acedata": 1})
+    result = Result(generations, assets, {"acedata": 1}, events=1)
     assert not result.all_archived
     assert result.as_json() == {
         "submitted": 2,
@@ -156,6 +169,9 @@ def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> 
             }
         ],
         "charges": 1,
+        "split": 0,
+        "approved": 0,
+        "events": 1,
         "providers": {"acedata": {"submitted": 2, "archived": 1, "charges": 1}},
         "moved": [],
     }

@@ -11,8 +11,11 @@ import worker.providers
 from tasks.usecases.entry import FIRST
 from tasks.usecases.inputs import image_options
 from tasks.usecases.providers import NORMALISED
+from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
+from worker.errors import AccountBlocked
 from worker.generation import Operation, operation_of
+from worker.ledger import Ledger
 from worker.providers import PROVIDERS, provider_class
 
 
@@ -132,3 +135,38 @@ class Acme(Provider):
     assert shown.exit_code == 0
     acme = json.loads(shown.stdout.splitlines()[-1])
     assert (acme["name"], acme["configured"], acme["by_operation"]["imagine"].keys()) == ("acme", True, {"seed"})
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_the_schema_of_an_option_agrees_with_what_it_reads(name: str) -> None:
+    for capability in provider_class(name).capabilities.values():
+        for option in capability.options.values():
+            if "enum" not in option.schema and option.schema["type"] != "integer":
+                continue
+            limits = [option.schema[limit] for limit in ("minimum", "maximum") if limit in option.schema]
+            for value in option.schema.get("enum", limits):
+                option.read(value)
+            for value in ("none of these", -1, 1 << 40):
+                with pytest.raises((KeyError, ValueError)):
+                    option.read(value)
+
+
+def test_the_state_of_each_account_is_told(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIE_API_KEY", "one:a-first-key,two:a-second-key")
+    stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
+    found = tables(darkroom)
+    (paused,) = found["acedata"]["accounts"]
+    assert (paused["account"], paused["status"], paused["rate"]) == ("default", "paused", 0)
+    assert "the balance is used up" in paused["reason"]
+    assert paused["until"] > paused["since"]
+    assert [(one["account"], one["status"], one["until"]) for one in found["kie"]["accounts"]] == [
+        ("one", "working", None), ("two", "working", None)
+    ]  # fmt: skip
+    assert found["ohmygpt"]["accounts"] == []
+    assert "acedata: paused until" in " ".join(darkroom("providers").stdout.split())
+    assert "paused until" in " ".join(darkroom("providers", "acedata").stdout.split())
+
+
+def test_without_a_ledger_nobody_knows_how_accounts_are_doing(darkroom: Darkroom) -> None:
+    (darkroom.data / "ledger.sqlite3").unlink()
+    assert tables(darkroom, "acedata")["acedata"]["accounts"] is None

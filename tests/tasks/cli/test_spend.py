@@ -1,15 +1,18 @@
 """`darkroom spend`, and what `doctor` says about budgets."""
 
 import json
-from datetime import timedelta
+from contextlib import closing
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
+from tasks.usecases.services import LedgerAlone
+from tasks.usecases.spend import SpendRequest, spend
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from tests.tasks.cli.test_doctor import findings
-from worker.errors import Uncertain
+from worker.errors import RequestInvalid, Uncertain
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
@@ -18,6 +21,7 @@ from worker.ledger.outcome import News
 from worker.ledger.submission import Submitted
 from worker.pricing.price_file import load_prices
 from worker.providers import PROVIDERS
+from worker.settings import load_settings
 
 FILE = """
 currency: credits
@@ -94,6 +98,20 @@ def test_people_see_a_table_and_the_budgets(darkroom: Darkroom, ledger: Ledger, 
     assert words.get(by, f"{ledger.database.clock():%Y-%m-%d}") in lines[1]
     assert lines[-4].split() == ["budget", "(credits)", "cap", "used", "left", "waiting"]
     assert lines[-3].split() == ["today", "5.00", "5.00", "0.00", "1"]
+
+
+def test_a_program_names_the_days_that_count(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
+    story(ledger, prices)
+    here = LedgerAlone(load_settings())
+    with closing(here):
+        (of_today,) = spend(here, SpendRequest()).rows
+        today = date.fromisoformat(str(of_today.key))
+        until_today = spend(here, SpendRequest(since=today, until=today))
+        before = spend(here, SpendRequest(until=today - timedelta(days=1)))
+        assert (until_today.rows, before.rows) == ((of_today,), ())
+        assert until_today.caps == before.caps != ()
+        with pytest.raises(RequestInvalid, match="is before the first day"):
+            spend(here, SpendRequest(since=today, until=today - timedelta(days=1)))
 
 
 def test_only_what_was_submitted_since_then_counts(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:

@@ -31,6 +31,9 @@ ARGUMENTS = {
     "events resend": ("evt_1_1",),
     "events trigger": ("generation.failed",),
     "dead": (),
+    "approvals": (),
+    "approve": ("gen_1", "2,4"),
+    "reject": ("gen_1",),
     "dead replay": ("--all",),
     "dead dismiss": ("--all",),
     "accept": ("gen_1",),
@@ -56,9 +59,18 @@ ARGUMENTS = {
     "batch download": ("shop", "images"),
 }
 #: they have something to say without it
-WORK_WITHOUT = {"providers", "doctor"}
+WORK_WITHOUT: dict[str, tuple[tuple[str, ...], int]] = {
+    "providers": ((), 0),
+    "doctor": ((), 1),
+    "recipe list": ((), 0),
+    "recipe check": (("recipes/shop.yaml",), 0),
+    "recipe show": (("shop",), 0),
+    "recipe draw": (("shop",), 0),
+}
 #: has nothing of ours, and serves until it is stopped
 SANDBOX = {"sandbox"}
+#: speaks a protocol of its own
+PROTOCOL = {"mcp"}
 #: asks a person, and makes a ledger for the test that it offers
 DIALOGUE = {"init"}
 
@@ -84,6 +96,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         (folder / "elsewhere").mkdir(parents=True)
         monkeypatch.setenv("DATABASE_URL", f"sqlite:///{folder / 'elsewhere' / 'ledger.sqlite3'}")
     (tmp_path / "shop.csv").write_text("key,prompt\n1,a fox\n")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "shop.yaml").write_text("name: shop\nsteps: [{id: cut, do: split}]\n")
+    monkeypatch.setenv("DARKROOM_RECIPES", str(tmp_path / "recipes"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "a-token-of-the-tests")
     return folder
@@ -97,7 +112,7 @@ def darkroom(place: Path, monkeypatch: pytest.MonkeyPatch) -> Darkroom:
 
 
 def test_every_command_has_its_place_here() -> None:
-    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT | SANDBOX | DIALOGUE
+    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT.keys() | SANDBOX | PROTOCOL | DIALOGUE
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -121,8 +136,9 @@ def test_a_command_that_needs_a_ledger_says_so_in_one_sentence_and_makes_nothing
 @pytest.mark.parametrize("name", sorted(WORK_WITHOUT))
 def test_a_command_that_works_without_it_makes_none_either(darkroom: Darkroom, place: Path, name: str) -> None:
     before = sorted(place.parent.rglob("*"))
-    result = darkroom(name, "--json")
-    assert result.exit_code == (1 if name == "doctor" else 0)
+    arguments, exit_code = WORK_WITHOUT[name]
+    result = darkroom(*name.split(), *arguments, "--json")
+    assert result.exit_code == exit_code
     assert "Traceback" not in result.stderr
     assert ("run `darkroom db upgrade`" in result.stdout) == (name == "doctor")
     assert sorted(place.parent.rglob("*")) == before

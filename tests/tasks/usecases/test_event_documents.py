@@ -19,8 +19,9 @@ from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.events import EventFilter, RecordedEvent
 from worker.pricing import Prices
+from worker.secrets import redact
 from worker.services import Services
-from worker.settings import load_settings
+from worker.settings import Settings, load_settings
 
 SECRET = "0123456789abcdef"
 LINK = f"https://cdn.discordapp.com/a/fox.png?ex=66aa&hm={SECRET}"
@@ -138,3 +139,16 @@ def test_progress_is_recorded_if_the_setting_says_so(
     found = [one for one in here.ledger.events.newest_events(EventFilter()) if one.type == "generation.progress"]
     assert [data_of(one)["progress"] for one in found] == [35] * number
     here.close()
+
+
+def test_the_link_of_an_approval_is_made_when_it_is_shown(ledger: Ledger) -> None:
+    facts = {"approval": "apr_01a22359182c000000000f2b6c1e4a77", "step": "best", "images": [1, 2]}
+    waits = event("generation.needs_approval", **facts)
+    assert "link" not in data_of(waits)
+    keys = {"darkroom_signing_keys": "k1:" + "k" * 32}
+    settings = Settings(database_url=ledger.database.url, console_url="https://darkroom.example", **keys)  # type: ignore[arg-type]
+    link = data_of(waits, event_place(settings, lambda: None))["link"]
+    assert link.startswith(f"https://darkroom.example/approvals/{facts['approval']}.")
+    assert redact(link).endswith(".[redacted]")
+    # That of a deleted generation has no facts left.
+    assert "link" not in data_of(event("generation.needs_approval"), event_place(settings, lambda: None))

@@ -10,6 +10,7 @@ from tasks.usecases.providers import describe_providers
 from tasks.usecases.prune import prune
 from tasks.usecases.queries import ListRequest, list_generations, show
 from tasks.usecases.scope import BatchScope, FamilyScope, submitted, watched
+from tasks.usecases.services import LedgerAlone
 from tasks.usecases.spend import By, Dimension, SpendRequest, spend
 from tests.tasks.cli import stories
 from worker.errors import ConfigurationError, NotFound
@@ -73,11 +74,13 @@ def test_without_prices_nothing_was_spent(here: Services) -> None:
 
 
 def test_a_provider_without_its_key_says_what_is_missing() -> None:
-    (acedata,) = describe_providers(load_settings(), "acedata")
+    here = LedgerAlone(load_settings())
+    (acedata,) = describe_providers(here, "acedata")
     assert "ACEDATACLOUD_API_TOKEN is not set" in str(acedata.missing)
     assert acedata.retention_days == 1
     with pytest.raises(ConfigurationError, match="unknown provider 'nobody'"):
-        describe_providers(load_settings(), "nobody")
+        describe_providers(here, "nobody")
+    here.close()
 
 
 def test_nothing_is_pruned_where_everything_is_kept(here: Services, monkeypatch: pytest.MonkeyPatch) -> None:

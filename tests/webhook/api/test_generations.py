@@ -25,10 +25,9 @@ from tests.patience import wait_for
 from webhook.api.app import create_app
 from webhook.api.models.generations import Created, CreatedGeneration, GenerationDocument, GenerationPage
 from webhook.api.models.problem import Problem
-from worker.errors import CommitUnknown
+from worker.errors import CommitUnknown, LedgerUnavailable
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.inputs import InputFile
 from worker.pricing import Prices
 from worker.services import Services
 
@@ -228,7 +227,7 @@ def test_a_body_that_is_not_as_described_is_refused_with_its_places(client: Flas
 def test_a_number_that_json_does_not_have_is_refused(client: FlaskClient, ledger: Ledger, number: str):
     body = f'{{"prompt": "a red fox", "options": {{"version": {number}}}}}'
     answer = client.post("/v1/generations", data=body, content_type="application/json", headers=KEY)
-    assert pointers(answer) == ["/options/version"]
+    problem(answer, 400, "not_json")
     assert count(ledger) == 0
 
 
@@ -243,12 +242,11 @@ def test_a_provider_that_is_not_set_up_is_the_callers_mistake_only_where_it_is_n
 def test_images_are_links_or_uploads_and_never_files_of_the_server(client: FlaskClient, ledger: Ledger, tmp_path: Path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"\x89PNG\r\n\x1a\n")
-    known, unknown = (f"input:{digit * 64}.png" for digit in "ab")
-    ledger.inputs.record([InputFile(sha256="a" * 64, bytes=8, content_type="image/png", extension="png")], "inputs")
-    for image in (str(secret), unknown, known.replace("png", "jpg"), 7):
+    unknown = f"input:{'b' * 64}.png"
+    for image, words in ((str(secret), "is no link"), (unknown, "there is no stored image"), (7, "is no link")):
         answer = post(client, FOX | {"options": {"images": [image]}}, headers=KEY)
         assert pointers(answer) == ["/options/images"]
-        assert "no link" in answer.json["detail"]
+        assert words in answer.json["detail"]
     made = post(client, FOX | {"options": {"images": ["https://pictures.example/a.png"]}}, headers=KEY)
     assert made.status_code == 201
 
@@ -264,6 +262,30 @@ def test_a_commit_that_may_have_happened_says_that_the_same_key_is_safe(
     told = problem(answer, 503, "outcome_unknown")["detail"]
     assert "with the same Idempotency-Key" in told
     assert answer.headers["Retry-After"]
+
+
+def test_an_answer_that_cannot_be_read_after_the_commit_says_that_the_same_key_is_safe(
+    client: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    """Who took `ledger_unavailable` for "nothing happened" would send it with a new key, and pay twice."""
+    (claim,) = submitted(ledger)
+    ledger.generations.apply_outcomes([failure(claim)])
+    asked = (("", FOX), (f"/{claim.generation.id}/retry", None))
+    with monkeypatch.context() as patch:
+
+        def cut(*_: object, **__: object) -> None:
+            raise LedgerUnavailable("the ledger is away")
+
+        patch.setattr("webhook.api.generations.views.of_seen", cut)
+        for path, body in asked:
+            told = problem(post(client, body, path, KEY | {"Idempotency-Key": f"k{path}"}), 503, "outcome_unknown")
+            assert "with the same Idempotency-Key" in told["detail"]
+    assert count(ledger) == 2
+    assert state_of(ledger, claim) is State.QUEUED
+    for path, body in asked:
+        again = post(client, body, path, KEY | {"Idempotency-Key": f"k{path}"})
+        assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
+    assert count(ledger) == 2
 
 
 def test_each_write_is_one_line_of_the_log(client: FlaskClient, caplog: pytest.LogCaptureFixture):
@@ -493,6 +515,14 @@ def test_a_follow_up_is_created_once(client: FlaskClient, ledger: Ledger):
     keyed = [post(client, {"action": "upscale1", "key": "mine"}, f"/{parent}/actions") for _ in range(2)]
     assert [one.status_code for one in keyed] == [201, 200]
     assert count(ledger) == 3
+
+
+def test_the_key_of_a_follow_up_belongs_to_its_parent(client: FlaskClient, ledger: Ledger):
+    """Same action, same prompt: the other parent's follow-up passed for this one's."""
+    first, second = (archived(ledger)[0] for _ in range(2))
+    body = {"action": "upscale1", "key": "mine"}
+    assert post(client, body, f"/{first}/actions").status_code == 201
+    assert pointers(post(client, body, f"/{second}/actions"), code="key_reused") == ["/key"]
 
 
 def test_an_impossible_follow_up_says_why_and_where(client: FlaskClient, ledger: Ledger):

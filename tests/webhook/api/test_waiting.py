@@ -67,7 +67,7 @@ def test_nothing_is_asked_while_nobody_waits() -> None:
 
 
 def test_only_so_many_wait_and_the_others_are_answered_at_once() -> None:
-    assert MOST_WAITING == THREADS // 4
+    assert MOST_WAITING == THREADS // 2
     waiting = Waiting(Asked(), most=2)
     pool, found = started(waiting, ["gen_1", "gen_2"])
     assert not waiting.wait("gen_3", 3)

@@ -162,6 +162,13 @@ def test_a_batch_cannot_imitate_a_folder_of_ours(ours: str):
     assert f"/{ours}/" not in key(batch=ours)
 
 
+def test_a_test_is_in_a_folder_of_its_own_and_nothing_else_can_be_there():
+    assert key(name="0042", is_test=True) == "darkroom/2026/11/21/single=test/0042/0.png"
+    assert key("shop (test)", "0042", is_test=True) == "darkroom/2026/11/21/shop=test/0042/0.png"
+    assert key("shop", "0042") == "darkroom/2026/11/21/shop/0042/0.png"
+    assert key("shop=test", "0042") == "darkroom/2026/11/21/shop=3Dtest/0042/0.png"
+
+
 NASTY = st.text() | st.text(alphabet="./\\-~%\0 aA_{}", max_size=100) | st.characters(categories=["Cs"])
 SEGMENT = {*string.ascii_letters, *string.digits, *"._-="}
 

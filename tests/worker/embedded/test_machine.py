@@ -47,7 +47,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def env() -> dict[str, str]:
     """A bare machine."""
-    return {"PATH": "/usr/bin:/bin", "PORT": str(free_port())}
+    return {"PATH": "/usr/bin:/bin", "PORT": str(free_port()), "API_PORT": str(free_port())}
 
 
 @contextmanager
@@ -315,16 +315,30 @@ def test_a_second_one_on_the_same_folder_is_refused_with_the_first_ones_pid(data
             pytest.raises(
                 ConfigurationError, match=rf"{re.escape(str(data))} is in use by process {os.getpid()}: stop"
             ),
-            up(data, {**env, "PORT": str(free_port())}),
+            up(data, {**env, "PORT": str(free_port()), "API_PORT": str(free_port())}),
         ):
             pass
         assert attach({}, data)["REDIS_URL"]
+
+
+def test_the_api_has_the_next_free_port_and_other_commands_know_it(data: Path, env: dict[str, str]) -> None:
+    env |= {"REDIS_URL": "redis://elsewhere", "S3_BUCKET": "bucket", "API_PORT": ""}
+    with up(data, env) as running:
+        port = int(running.env["API_PORT"])
+        assert port >= 8001
+        assert json.loads((data / "running.json").read_text()) == {"API_HOST": "127.0.0.1", "API_PORT": str(port)}
 
 
 def test_a_port_in_use_is_refused_before_anything_is_started(data: Path, env: dict[str, str]) -> None:
     with (
         socket.create_server(("127.0.0.1", int(env["PORT"]))),
         pytest.raises(ConfigurationError, match=rf"PORT {env['PORT']} of 127.0.0.1: Address already in use; stop the"),
+        up(data, env),
+    ):
+        pass
+    with (
+        socket.create_server(("127.0.0.1", int(env["API_PORT"]))),
+        pytest.raises(ConfigurationError, match=rf"the API cannot listen on API_PORT {env['API_PORT']} of 127.0.0.1"),
         up(data, env),
     ):
         pass
@@ -428,13 +442,24 @@ def test_other_commands_find_what_is_running(data: Path, env: dict[str, str]) ->
 def test_other_commands_keep_what_their_user_has_set(data: Path, env: dict[str, str]) -> None:
     theirs = {"REDIS_URL": "redis://elsewhere", "S3_BUCKET": "bucket", "DARKROOM_SIGNING_KEYS_FILE": "/keys"}
     with up(data, env):
-        assert attach(theirs, data) == {}
+        assert attach(theirs, data) == {"API_HOST": "127.0.0.1", "API_PORT": env["API_PORT"]}
         assert set(attach({"S3_BUCKET": "bucket"}, data)) == {
             "REDIS_URL",
+            "API_HOST",
+            "API_PORT",
             "DARKROOM_SIGNING_KEYS",
             "no_proxy",
             "NO_PROXY",
         }
+
+
+def test_other_commands_know_the_sandbox_unless_they_have_their_own(data: Path, env: dict[str, str]) -> None:
+    env |= {"REDIS_URL": "redis://elsewhere", "S3_BUCKET": "bucket"}
+    url = "http://127.0.0.1:9000"
+    with up(data, env, others={"DARKROOM_SANDBOX_URL": url}) as running:
+        assert running.env["DARKROOM_SANDBOX_URL"] == attach({}, data)["DARKROOM_SANDBOX_URL"] == url
+        assert "DARKROOM_SANDBOX_URL" not in attach({"DARKROOM_SANDBOX_URL": "http://sandbox"}, data)
+    assert "DARKROOM_SANDBOX_URL" not in attach({}, data)
 
 
 def test_where_nothing_was_ever_started_there_is_nothing_to_find(tmp_path: Path) -> None:
@@ -466,8 +491,13 @@ def test_a_release_command_that_fails_stops_everything(data: Path, env: dict[str
 
 def test_the_procfile_names_the_processes_and_each_becomes_its_program() -> None:
     commands = procfile_commands()
-    assert list(commands) == ["release", "web", "worker", "clock"]
-    assert [name for name, command in commands.items() if " exec " in f" {command}"] == ["web", "worker", "clock"]
+    assert list(commands) == ["release", "web", "api", "worker", "clock"]
+    assert [name for name, command in commands.items() if " exec " in f" {command}"] == [
+        "web",
+        "api",
+        "worker",
+        "clock",
+    ]
 
 
 @pytest.mark.parametrize("process", ["worker", "clock"])

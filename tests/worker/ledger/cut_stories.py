@@ -27,19 +27,21 @@ from tests.factories import (
 )  # fmt: skip
 from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
-from worker.generation import Outcome, Refused, Status
+from worker.generation import Generation, Outcome, Refused, Status
 from worker.ledger import Ledger
 from worker.ledger.access import NewAction, NewToken, Once
+from worker.ledger.approvals import ApprovalState
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
 from worker.ledger.events import DeliveryFilter, Handed, NewSubscriber, NotifyClaim
-from worker.ledger.generations import FileBatch, Orphan
+from worker.ledger.generations import FileBatch, NewApproval, NewGeneration, Orphan, dedupe_of_step
 from worker.ledger.inputs import InputFile
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import ASLEEP, Marker
 from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations, label_budgets
 from worker.ledger.submission import Claim, Decision, Submitted
+from worker.recipes import After, Chooser, Pick, Recipe, Step
 
 SHOP = "shop"
 SOMEBODY = Person("somebody")
@@ -123,6 +125,7 @@ class Process:
         claims: list[Claim] = []
         while self.ledger.maintenance.is_due("dispatch") or self.ledger.maintenance.is_due("submit"):
             self.repeat("dispatch.run", PROVIDER, PLENTY, NO_CAP)
+            self.repeat("dispatch.run_tests", PROVIDER, PLENTY)
             try:
                 claims += self.do("submissions.claim", 9, LEASE)
             except LedgerUnavailable:
@@ -472,7 +475,79 @@ def a_program_asks(process: Process) -> None:
     process.repeat("maintenance.prune_idempotency_keys", process.clock() - timedelta(days=30))
 
 
+FOLLOWED = Recipe(
+    name="followed",
+    steps=(
+        Step(id="early", do="upscale", after=After.SUCCEEDED),
+        Step(id="cut", do="split"),
+        Step(id="best", do="upscale", pick=Pick(chooser=Chooser.PERSON), timeout=timedelta(days=1)),
+        Step(id="choice", do="video", pick=Pick(chooser=Chooser.TASK, task="t", queue="q"), timeout=timedelta(days=1)),
+    ),
+    max_depth=1,
+    max_fan_out=4,
+)
+
+
+def a_recipe_is_followed(process: Process) -> None:
+    process.repeat("events.register_subscribers", [SHOP])
+    process.repeat("generations.create", [new("fox", key="a", recipe=FOLLOWED)], "followed")
+    kept = process.ledger.generations
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+
+    def child(parent: Generation, step: str) -> NewGeneration:
+        # Without the recipe: nothing follows it.
+        dedupe = dedupe_of_step(FOLLOWED.sha256, step, parent.id, None)
+        return new(f"fox, {step}", dedupe=dedupe, parent_id=parent.id, batch_id=parent.batch_id, step=step)
+
+    def follow() -> None:
+        while due := kept.due_steps(9):
+            for parent, moment in ((one.generation, one.moment) for one in due):
+                steps = [step for step in FOLLOWED.steps if step.after is moment]
+                children = [child(parent, step.id) for step in steps if step.timeout is None]
+                asked = [
+                    NewApproval(
+                        step=step.id, images=(1, 2), timeout=step.timeout, task=step.pick.task or None, queue="q"
+                    )
+                    for step in steps
+                    if step.timeout is not None
+                ]
+                process.try_once("generations.create_follow_ups", parent, children, [], asked, moment=moment, most=4)
+
+    follow()
+    process.archive()
+    follow()
+    while unsent := process.ledger.approvals.unsent(9):
+        for one in unsent:
+            process.try_once("approvals.note_sent", one.id)
+    for one in process.ledger.approvals.pending(9):
+        (parent,) = kept.get([one.generation_id])
+        children = [child(parent, one.step)]
+        facts = {"parent": parent, "picked": [2], "by": "ada", "why": "", "children": children}
+        process.command("approvals.decide", one, ApprovalState.DECIDED, **facts)
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.archive()
+    process.describe()
+    process.notify()
+
+
+def a_test_goes_its_way(process: Process) -> None:
+    """It is sent once, like all that is paid for, and costs nothing."""
+    process.repeat("events.register_subscribers", [SHOP])
+    process.repeat("generations.create", [new("fox", key="a", is_test=True), new("owl", key="a")])
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.archive()
+    process.notify()
+
+
 STORIES = (
+    a_test_goes_its_way,
+    a_recipe_is_followed,
     a_program_uses_the_api,
     subscribers_come_and_go,
     a_batch_goes_its_way,

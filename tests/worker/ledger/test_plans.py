@@ -38,6 +38,15 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.dispatch.run(PROVIDER, PLENTY),
         {"ix_generations_in_flight", "ix_flows_awake", "ix_generations_waiting"},
     ),
+    "tests": (
+        lambda ledger: (
+            # The first look is at all.
+            ledger.dispatch.providers_with_tests([PROVIDER]),
+            ledger.dispatch.providers_with_tests([PROVIDER, "kie"]),
+            ledger.dispatch.has_open_tests([PROVIDER, "kie"]),
+        ),
+        {"ix_flows_awake", "ix_generations_waiting", "ix_generations_in_flight"},
+    ),
     "failing over": (
         lambda ledger: (
             ledger.dispatch.providers_failing_over(),
@@ -54,6 +63,9 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "at risk": (lambda ledger: ledger.assets.at_risk(NOON), {"ix_assets_due"}),
     "assets that wait": (lambda ledger: ledger.assets.waiting(100), {"ix_assets_troubled"}),
     "follow-ups": (lambda ledger: ledger.generations.due_follow_ups(50), {"ix_generations_follow_up"}),
+    "steps of recipes": (lambda ledger: ledger.generations.due_steps(50), {"ix_generations_recipe_due"}),
+    "decisions that are overdue": (lambda ledger: ledger.approvals.overdue(50), {"ix_approvals_asked"}),
+    "tasks that pick, not asked yet": (lambda ledger: ledger.approvals.unsent(50), {"ix_approvals_unsent"}),
     "silent": (
         lambda ledger: ledger.submissions.claim_polls(200, LEASE, POLL_AFTER),
         {"ix_attempts_poll"},
@@ -135,6 +147,14 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda it: (it.dispatch.open_at_others([PROVIDER]), it.dispatch.unreachable({PROVIDER: ["default"]})),
         {"ix_generations_waiting", "ix_generations_held", "ix_generations_in_flight"},
     ),
+    "approvals": (
+        lambda ledger: (ledger.approvals.waiting(9), ledger.approvals.pending(9)),
+        {"ix_approvals_pending"},
+    ),
+    "approvals of a batch": (
+        lambda ledger: ledger.approvals.count_pending(batch_of(ledger)),
+        {"ix_approvals_batch"},
+    ),
     "spending": (lambda ledger: [
         ledger.budgets.totals([Dimension(by, "client" * (by is By.LABEL))], NOON.date()) for by in By
     ], {"ix_charges_day"}),
@@ -186,7 +206,10 @@ STEERING: dict[str, tuple[Callable[[Ledger, str], Any], set[str]]] = {
     "pause": (lambda ledger, batch: ledger.batches.pause(batch), {"ix_generations_dispatched"}),
     "resume": (lambda ledger, batch: ledger.batches.resume(batch), {"ix_flows_flow"}),
     "reprioritize": (lambda ledger, batch: ledger.batches.reprioritize(batch, 5), {"ix_generations_batch_state"}),
-    "no follow-ups": (lambda ledger, batch: ledger.batches.drop_follow_ups(batch), {"ix_generations_batch_state"}),
+    "no follow-ups": (
+        lambda ledger, batch: ledger.batches.drop_follow_ups(batch),
+        {"ix_generations_batch_state", "ix_generations_recipe_due", "ix_approvals_batch"},
+    ),
     "start": (lambda ledger, _: ledger.batches.start_due(), {"ix_batches_starting"}),
     "what waits": (lambda ledger, _: ledger.batches.restricted(), {"ix_batches_incomplete"}),
 }

@@ -7,10 +7,12 @@ right. What older versions have written under wrong clocks may lie in either, so
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text, update
 
+from tests.asking import a_recipe, asked
 from tests.clock import FakeClock
 from tests.computer import eventually
 from tests.factories import (
@@ -42,6 +44,7 @@ from worker.ledger.maintenance.future_times import LONGEST_LEASE
 from worker.ledger.schema import UtcDateTime, generations, metadata
 from worker.ledger.submission import Submitted
 from worker.providers import http
+from worker.recipes import Recipe, Step
 from worker.runtime import draining
 
 pytestmark = pytest.mark.matrix
@@ -268,11 +271,37 @@ def test_follow_ups_that_could_not_be_created_are_tried_again_within_minutes(
     assert ledger.maintenance.is_due("follow_up")
 
 
+def test_somebody_has_as_long_to_decide_as_the_recipe_says(
+    ledger: Ledger, clock: FakeClock, ahead: timedelta, tmp_path: Path
+):
+    (approval,) = asked(ledger, a_recipe(tmp_path))
+    clock.now -= ahead
+    ledger.maintenance.due()
+    assert ledger.approvals.get(approval.id).expires_at - clock.now == approval.expires_at - approval.asked_at
+    clock.advance(days=3)
+    assert ledger.approvals.overdue(9) != []
+
+
+def test_the_steps_of_a_recipe_that_could_not_be_created_are_tried_again_within_minutes(
+    ledger: Ledger, clock: FakeClock, ahead: timedelta
+):
+    archived(ledger, recipe=Recipe(name="r", steps=(Step(id="cut", do="split"),), max_depth=1, max_fan_out=1))
+    (due,) = ledger.generations.due_steps(1)
+    ledger.generations.record_follow_up_failure(due.generation, "KeyError: 'zoom'")
+    clock.now -= ahead
+    ledger.maintenance.due()
+    assert not ledger.maintenance.is_due("follow_up")
+    clock.advance(minutes=3)
+    assert ledger.maintenance.is_due("follow_up")
+
+
 #: when something was, or when it ends whatever the clock says; what dispatch or the gate puts right itself
 NOT_WAITED_FOR = {
     "actions.at", "api_tokens.created_at", "api_tokens.expires_at", "api_tokens.revoked_at", "api_tokens.used_at",
     "accounts.open_until", "accounts.opened_at", "accounts.paused_at", "accounts.paused_until", "accounts.refilled_at",
-    "accounts.shrunk_at", "assets.accepted_at", "assets.at_risk_at",
+    "accounts.shrunk_at", "approvals.asked_at", "approvals.decided_at", "approvals.sent_at",
+    "generations.followed_failure_at", "generations.followed_success_at", "generations.followed_archive_at",
+    "recipes.created_at", "assets.accepted_at", "assets.at_risk_at",
     "assets.deadline", "attempts.sent_at", "attempts.settled_at", "batches.completed_at", "batches.created_at",
     "batches.paused_at", "batches.start_at", "batches.unfinished_at",
     "batches.manifest_at", "callbacks.applied_at", "callbacks.received_at", "deliveries.delivered_at", "events.at",
@@ -287,7 +316,7 @@ NOT_WAITED_FOR = {
 
 def test_every_time_that_is_waited_for_is_pulled_back():
     """A new column belongs into `future_times`, or above."""
-    known = {str(column) for kind in future_times._KINDS for column in kind.pull._values}
+    known = {str(column) for kind in future_times._KINDS for column in kind.pull._values} | {"approvals.expires_at"}
     times = {
         str(column)
         for table in metadata.sorted_tables

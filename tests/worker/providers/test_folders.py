@@ -10,7 +10,11 @@ from worker.providers import PROVIDERS, provider_class
 
 FOLDER = "worker/providers"
 #: its settings, and what only a demonstration says of it
-MAY_NAME_A_VENDOR = ("worker/providers/registry.py", "worker/settings", "tasks/cli/demo")
+#: the last two in examples of documents
+MAY_NAME_A_VENDOR = (
+    *("worker/providers/registry.py", "worker/settings", "tasks/cli/demo"),
+    *("webhook/api/models/", "tasks/usecases/events/data.py"),
+)
 
 
 def vendor_of(module: str) -> str | None:

@@ -9,6 +9,8 @@ from worker.generation import Operation
 from worker.recipes import Pick
 from worker.recipes.follow_up_expression import as_recipe, parse_follow_ups, steps_of
 
+OFFERED = ("upscale1", "variation1", "variation_strong", "reroll")
+
 
 def parsed(text: str, *, max_depth: int = 3, max_follow_ups: int = 16) -> tuple[str, ...]:
     return parse_follow_ups(text, max_depth=max_depth, max_follow_ups=max_follow_ups)
@@ -54,7 +56,7 @@ def test_any_text_is_understood_or_refused(text: str):
     except RequestInvalid:
         return
     assert len(items) <= 16
-    assert [step.id for step in as_recipe(items, max_fan_out=16).steps] == list(items)
+    assert {step.do for step in as_recipe(items, OFFERED, max_fan_out=16)[0].steps} <= set(OFFERED)
 
 
 def test_the_steps_of_an_item_are_operations():
@@ -65,9 +67,11 @@ def test_the_steps_of_an_item_are_operations():
     ]
 
 
-def test_it_is_short_for_a_recipe_with_a_step_for_each_item():
-    recipe = as_recipe(("upscale1/zoom_out_2x", "variation:all"), max_fan_out=16)
+def test_it_is_short_for_a_recipe_with_a_step_for_each_action_that_is_offered():
+    recipe, refused = as_recipe(("upscale1/zoom_out_2x", "variation:all", "pan:all"), OFFERED, max_fan_out=16)
     assert [(step.id, step.do, step.pick) for step in recipe.steps] == [
         ("upscale1/zoom_out_2x", "upscale1", Pick()),
-        ("variation:all", "variation", Pick()),
+        ("variation:all", "variation1", Pick()),
+        ("variation:all", "variation_strong", Pick()),
     ]
+    assert refused == ["pan:all is not offered; offered: upscale1, variation1, variation_strong, reroll"]

@@ -83,7 +83,8 @@ def test_who_picks(tmp_path: Path, text: str, pick: Pick) -> None:
         ("name: r\nsteps: [{id: a, do: teleport}]\n", "line 2, column 21", "unknown action 'teleport'"),
         ("name: r\nsteps: [{id: A!, do: split}]\n", "line 2, column 14", "invalid step name 'A!'"),
         ("name: r\nsteps: [{id: a, do: split, pick: first}]\n", "line 2, column 9", "it takes no `pick`"),
-        ("name: r\nsteps: [{id: a, do: split}, {id: a, do: reroll}]\n", "line 1, column 1", "have the id 'a'"),
+        ("name: r\nsteps: [{id: a, do: split}, {id: a, do: reroll}]\n", "line 2, column 34", "have the id 'a'"),
+        ("name: r\nsteps: [&a {id: a, do: reroll, then: [*a]}]\n", "line 2, column 17", "have the id 'a'"),
         (f"{STEP}    then: [{{id: b, do: reroll}}]\nmax_depth: 1\n", "line 6, column 12", "its steps go 2 deep"),
         ("name: r\nname: r\n", "line 2, column 1", "duplicate 'name'"),
         ("name: [\n", "line 2, column 1", "invalid YAML"),
@@ -94,6 +95,14 @@ def test_a_mistake_has_its_place(tmp_path: Path, text: str, place: str, words: s
     with pytest.raises(ConfigurationError, match=re.escape(words)) as caught:
         load_recipe(path)
     assert str(caught.value).startswith(f"{path}, {place}: " if place else f"{path}: ")
+
+
+def test_aliases_make_no_billions_of_steps(tmp_path: Path) -> None:
+    step = "&a0 {id: s0, do: reroll}"
+    for level in range(1, 12):
+        step = f"&a{level} {{id: s{level}, do: reroll, then: [{step}{f', *a{level - 1}' * 8}]}}"
+    with pytest.raises(ConfigurationError, match="several steps have the id 's0'"):
+        load_recipe(written(tmp_path, f"name: r\nsteps: [{step}]\n"))
 
 
 def test_values_are_read_as_they_are_written(tmp_path: Path) -> None:

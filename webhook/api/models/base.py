@@ -1,9 +1,10 @@
 """The bases of all models."""
 
+import re
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator
 
 
 def _finite(value: JsonValue) -> JsonValue:
@@ -19,6 +20,14 @@ def _finite(value: JsonValue) -> JsonValue:
 Value = Annotated[JsonValue, AfterValidator(_finite)]
 
 
+def _as_list(given: object) -> object:
+    return [given] if isinstance(given, str) else given
+
+
+#: a parameter that may be repeated
+Repeated = Annotated[list[str], BeforeValidator(_as_list)]
+
+
 class RequestModel(BaseModel):
     """A body or a query string; what it does not know is refused."""
 
@@ -28,11 +37,22 @@ class RequestModel(BaseModel):
 class Document(BaseModel):
     """The description of an answer; tests compare it with what `tasks/usecases/views/` makes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The API never validates its answers, so their validators would take memory for nothing.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Page(RequestModel):
     """One page of a list."""
 
+    #: what its ids begin with: any other text would be compared with them, and make a page of the wrong place
+    ids: ClassVar[str]
+
     limit: Annotated[int, Field(ge=1, le=200, description="How many at the most.")] = 50
     after: Annotated[str | None, Field(description="`next` of the page before.")] = None
+
+    @field_validator("after")
+    @classmethod
+    def _is_next(cls, after: str | None) -> str | None:
+        if after and re.fullmatch(rf"{cls.ids}_[0-9a-f]{{32}}", after) is None:
+            raise ValueError("this is no `next` of a page of this list: give it unchanged, or leave it out")
+        return after or None

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, RootModel
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, RootModel
 
 from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS
 from tasks.usecases.batches.results import LONGEST_LINKS
 from tasks.usecases.batches.show import BatchState
 from tasks.usecases.entry import FIRST, PRIORITIES
 from tasks.usecases.entry_check import DEFAULT_PROVIDER
-from webhook.api.models.base import Document, Page, RequestModel
+from webhook.api.models.base import Document, Page, Repeated, RequestModel
 from worker.failures import Category
 from worker.generation import State
 
@@ -35,18 +35,12 @@ def _in_utc(at: datetime) -> datetime:
         raise ValueError("expected a time that has a date in UTC as well") from None
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 FirstOperation = Annotated[str, AfterValidator(_operation), Field(json_schema_extra={"enum": list(FIRST)})]
 Amount = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, examples=["12.50"])]
 Start = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-12-01T18:00:00Z"])]
 Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])]
 InFlight = Annotated[int, Field(ge=1, le=1_000_000)]
 IsTest = Annotated[bool, Field(description="Whether the sandbox makes its generations, at no cost.")]
-#: a parameter that may be given several times
-Repeated = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 class BatchOptions(RequestModel):
@@ -90,7 +84,10 @@ class NewBatch(BatchOptions):
         ),
     ]
     options: Annotated[dict[str, Any], Field(default_factory=dict, description="Of rows without a value of their own.")]
-    labels: Annotated[dict[str, str], Field(default_factory=dict, examples=[{"client": "acme"}])]
+    labels: Annotated[
+        dict[str, str],
+        Field(default_factory=dict, description="Your own names and values.", examples=[{"client": "acme"}]),
+    ]
 
 
 class NewBatchFile(BatchOptions):
@@ -135,10 +132,10 @@ class BatchSubmittedDocument(Document):
     warnings: list[str]
     waits: Annotated[list[str], Field(description="Why some of it is not submitted yet.")]
     dry_run: bool
-    test: IsTest = False
+    test: IsTest
 
 
-class Cost(Document):
+class BatchCost(Document):
     amount: str
     follow_ups: Annotated[str, Field(description="Of what follows, at most.")]
     currency: str
@@ -189,7 +186,7 @@ class BatchCheckDocument(Document):
     rows: int
     invalid: int
     submissions: int
-    cost: Cost | None
+    cost: BatchCost | None
     budgets: list[NeededBudget]
     providers: list[CheckedProvider]
     errors: list[FaultDocument]
@@ -200,6 +197,8 @@ class BatchCheckDocument(Document):
 
 class BatchAnswer(RootModel[BatchSubmittedDocument | BatchCheckDocument]):
     """With `dry_run` a check, otherwise a batch to which nothing was added, or the answer to an earlier request."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class Spend(Document):
@@ -214,7 +213,7 @@ class BatchDocument(Document):
 
     id: str
     name: str
-    test: IsTest = False
+    test: IsTest
     state: BatchState
     source: str | None
     source_sha256: str | None
@@ -251,6 +250,7 @@ class BatchDetailsDocument(BatchDocument):
     per_minute: float
     eta_seconds: int | None
     at_risk: Annotated[int, Field(description="Results whose links may end before they are stored.")]
+    decisions: Annotated[int, Field(description="Approvals that wait: `GET /v1/approvals` lists them.")]
     failures: list[FailureDocument]
     waits_for: list[WaitDocument]
 
@@ -265,11 +265,15 @@ class BatchPage(Document):
 class BatchesQuery(Page):
     """Which page."""
 
+    ids = "batch"
+
 
 class ResultsQuery(RequestModel):
     """How the results are written."""
 
-    format: Literal["csv", "jsonl", "json", "xlsx"] = "jsonl"
+    format: Annotated[
+        Literal["csv", "jsonl", "json", "xlsx"], Field(description="Failing rows are never written as json.")
+    ] = "jsonl"
     errors: Annotated[
         bool, Field(description="Only failing rows, as a file to correct and submit again; not as json.")
     ] = False
@@ -305,15 +309,15 @@ class BatchRetriedDocument(Document):
 class NewPriority(RequestModel):
     """The priority of what is queued."""
 
-    priority: Priority
+    priority: Annotated[Priority, Field(description="Higher goes first.")]
 
 
 class NewLimits(RequestModel):
     """Limits that change; what is not named stays, and null removes a limit."""
 
-    start_at: Start | None = None
-    max_cost: Amount | None = None
-    max_in_flight: InFlight | None = None
+    start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
+    max_cost: Annotated[Amount | None, Field(description="What the batch may cost at most.")] = None
+    max_in_flight: Annotated[InFlight | None, Field(description="How many may be at providers at once.")] = None
 
 
 class SteeredDocument(Document):

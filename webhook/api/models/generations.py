@@ -3,9 +3,9 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, RootModel, StringConstraints, Tag
+from pydantic import ConfigDict, Discriminator, Field, RootModel, StringConstraints, Tag
 
-from webhook.api.models.base import Document, Page, RequestModel, Value
+from webhook.api.models.base import Document, Page, Repeated, RequestModel, Value
 from worker.generation import AssetKind, AssetState, Operation, State
 
 #: generations of one request
@@ -49,7 +49,7 @@ class NewGeneration(RequestModel):
     """One generation to create."""
 
     prompt: Annotated[str, Field(max_length=100_000, description="Not needed by every operation.")] = ""
-    operation: First = Operation.IMAGINE
+    operation: Annotated[First, Field(description="What is to be done.")] = Operation.IMAGINE
     provider: Annotated[
         str | _Names | None,
         Field(description="One provider, or several in order of preference.", examples=["acedata", ["kie", "acedata"]]),
@@ -65,7 +65,9 @@ class NewGeneration(RequestModel):
         Key | None, Field(description="Your own name for it: the same key is the same generation.", examples=["sku-1"])
     ] = None
     custom_id: Annotated[Key | None, Field(description="Read as `key`.")] = None
-    labels: Annotated[dict[str, str], Field(examples=[{"client": "acme"}])] = {}  # noqa: RUF012
+    labels: Annotated[
+        dict[str, str], Field(description="Your own names and values.", examples=[{"client": "acme"}])
+    ] = {}  # noqa: RUF012
     priority: Annotated[int, Field(ge=-(2**31), lt=2**31, description="Higher goes first.")] = 0
     recipe: Annotated[
         str | None,
@@ -81,8 +83,13 @@ class NewGeneration(RequestModel):
 class NewGenerations(RequestModel):
     """Several generations to create: all of them or none."""
 
-    generations: Annotated[list[NewGeneration], Field(min_length=1, max_length=MOST)]
-    batch: Annotated[BatchName | None, Field(description="The name of their batch.")] = None
+    generations: Annotated[
+        list[NewGeneration], Field(min_length=1, max_length=MOST, description="In the order of the answer.")
+    ]
+    batch: Annotated[
+        BatchName | None,
+        Field(description="Name of the batch that this request makes; `batch_id` in the answer is its id."),
+    ] = None
     max_cost: Annotated[MaxCost, Field(description="The most that all of them together may cost.")] = None
 
 
@@ -111,29 +118,28 @@ class RetryRequest(RequestModel):
 class ActionRequest(RequestModel):
     """One follow-up of an archived generation."""
 
-    action: Annotated[str, Field(min_length=1, max_length=100, examples=["upscale1"])]
+    action: Annotated[
+        str, Field(min_length=1, max_length=100, description="One of the parent's `actions`.", examples=["upscale1"])
+    ]
     prompt: Annotated[str | None, Field(max_length=100_000, description="Replaces the parent's.")] = None
-    options: dict[str, Value] = {}  # noqa: RUF012
-    key: Key | None = None
+    options: Annotated[dict[str, Value], Field(description="As in `GET /v1/providers`.")] = {}  # noqa: RUF012
+    key: Annotated[Key | None, Field(description="Your own name for it.")] = None
     labels: Annotated[dict[str, str], Field(description="Besides the parent's.")] = {}  # noqa: RUF012
-    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] = 0
-    follow_up: str | _Names | None = None
-
-
-def _as_list(given: object) -> object:
-    return [given] if isinstance(given, str) else given
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31, description="Higher goes first.")] = 0
+    follow_up: Annotated[str | _Names | None, Field(description="What follows its success.")] = None
 
 
 class GenerationsQuery(Page):
     """Which generations; all conditions must hold. A page may have fewer than `limit`: `next` says whether it ends."""
 
+    ids = "gen"
+
     key: Annotated[str | None, Field(description="A key, or a pattern such as `B-*`.")] = None
     batch: Annotated[str | None, Field(description="Its name or id.")] = None
-    state: State | None = None
-    provider: str | None = None
+    state: Annotated[State | None, Field(description="What they are now.")] = None
+    provider: Annotated[str | None, Field(description="Where they are, or wait to go.")] = None
     label: Annotated[
-        list[str],
-        BeforeValidator(_as_list),
+        Repeated,
         Field(max_length=16, description="As `name:value`; may be repeated.", examples=[["client:acme"]]),
     ] = []  # noqa: RUF012
     search: Annotated[str | None, Field(max_length=500, description="Words in the prompt.")] = None
@@ -224,6 +230,7 @@ class GenerationDocument(Document):
     follow_up: list[str]
     recipe: Annotated[str | None, Field(description="Name of the recipe that it follows.")]
     step: Annotated[str | None, Field(description="Step of the recipe that made it.")]
+    test: Annotated[bool, Field(description="Whether it is a test, which the sandbox makes at no cost.")]
     priority: int
     progress: int | None
     reason: str | None
@@ -262,3 +269,5 @@ class CreatedGenerations(Document):
 
 class Created(RootModel[CreatedGenerations | CreatedGeneration]):
     """As it was asked: one generation, or a list."""
+
+    model_config = ConfigDict(defer_build=True)

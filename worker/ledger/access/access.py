@@ -3,8 +3,9 @@
 from worker.ledger.access.actions import Actions
 from worker.ledger.access.long_requests import LongRequests
 from worker.ledger.access.replays import Replays
+from worker.ledger.access.sandbox_tokens import OfTests
 from worker.ledger.access.tokens import Tokens
 
 
-class Access(Tokens, Actions, LongRequests, Replays):
+class Access(Tokens, Actions, LongRequests, Replays, OfTests):
     """See the modules of these parts."""

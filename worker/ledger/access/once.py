@@ -23,7 +23,7 @@ Result = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Once:
-    """`owner`: the id of the token; `request_sha256`: of what is asked, so that another request is told apart."""
+    """`owner`: the id of the token; `request_sha256`: of what is asked, which differs for another request."""
 
     owner: str
     key: str

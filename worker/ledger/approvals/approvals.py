@@ -7,16 +7,14 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text
 
-from worker.errors import NotFound
-from worker.generation import Generation
+from worker.errors import NotFound, RequestInvalid
+from worker.generation import Generation, State
+from worker.ledger.asking import APPROVALS
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations import NewGeneration, create_within
-from worker.ledger.moves import Machine
-from worker.ledger.schema import APPROVAL_MOVES, ASKED, UNSENT, ApprovalState, CleanText, approvals
+from worker.ledger.schema import ASKED, UNSENT, ApprovalState, CleanText, approvals
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of, update_row
-
-_MACHINE = Machine(approvals.c.state, APPROVAL_MOVES)
 
 
 class Approval(NamedTuple):
@@ -40,11 +38,26 @@ class Approval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """`is_new`: whether this call has decided it; otherwise somebody else was first. `created`: follow-ups."""
+    """`is_new`: whether this call has decided it; otherwise somebody else was first, or its time is over.
+
+    `created`: follow-ups.
+    """
 
     approval: Approval
     is_new: bool
     created: int = 0
+
+
+class WaitingApproval(NamedTuple):
+    """`task`: which is asked, None for a person."""
+
+    generation_id: str
+    task: str | None
+    asked_at: datetime
+
+
+class _Of(NamedTuple):
+    generation_id: str
 
 
 _a = approvals.c
@@ -56,6 +69,11 @@ _PENDING = Query(
     Approval,
     select(*_COLUMNS).where(text(ASKED), _a.id > bindparam("after", type_=CleanText())).order_by(_a.id).limit(LIMIT),
 )
+_WAITING = Query(
+    WaitingApproval, select(*columns_of(approvals, WaitingApproval)).where(text(ASKED)).order_by(_a.id).limit(LIMIT)
+)
+_OF_BATCH = (_a.batch_id == bindparam("batch", type_=CleanText()), text(ASKED))
+_ASKED_OF_BATCH = Query(_Of, select(_a.generation_id).where(*_OF_BATCH))
 OVERDUE = select(_a.id).where(text(ASKED), _a.expires_at <= NOW)
 _OVERDUE = Query(
     Approval, select(*_COLUMNS).where(text(ASKED), _a.expires_at <= NOW).order_by(_a.expires_at).limit(LIMIT)
@@ -83,6 +101,16 @@ class Approvals(Part):
         """Return those that nobody has decided yet, the oldest first."""
         with self._database.read() as connection:
             return [_typed(row) for row in _PENDING.all(connection, limit=limit, after=after)]
+
+    def waiting(self, limit: int) -> list[WaitingApproval]:
+        """Return of which generations something waits for a decision, the oldest first."""
+        with self._database.read() as connection:
+            return list(_WAITING.all(connection, limit=limit))
+
+    def count_pending(self, batch_id: str) -> int:
+        """Return how many decisions a batch waits for."""
+        with self._database.read() as connection:
+            return len(_ASKED_OF_BATCH.all(connection, batch=batch_id))
 
     def overdue(self, limit: int) -> list[Approval]:
         """Return those that nobody has decided in time."""
@@ -112,18 +140,23 @@ class Approvals(Part):
         children: Sequence[NewGeneration] = (),
         refused: Sequence[str] = (),
         most: int | None = None,
+        is_overdue: bool = False,
     ) -> Decided:
         """Decide it and create what follows, unless somebody else was first. `refused`: why others are missing.
 
-        `most`: as in `create_follow_ups`.
+        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided. Raises RequestInvalid
+        if something is to follow what was deleted meanwhile.
         """
         now = self._database.clock()
         created = 0
         with self._database.write() as connection:
             changes = Changes(connection, now)
             changes.lock([parent.id])
+            if children and changes.state(parent.id) is State.DELETED:
+                raise RequestInvalid(f"{parent.id} was deleted: nothing can follow it")
             facts = {"picked": list(picked), "decided_at": now, "decided_by": by, "why": why or None}
-            is_new = _MACHINE.move(connection, {"id": approval.id}, to, **facts) == 1
+            is_allowed = is_overdue or now < approval.expires_at
+            is_new = is_allowed and APPROVALS.move(connection, {"id": approval.id}, to, **facts) == 1
             if is_new:
                 created, more = create_within(changes, parent, children, most)
                 for reason in (*refused, *more):

@@ -12,7 +12,7 @@ from worker.generation import Asset, Generation, Lineage
 from worker.ledger.database import Part
 from worker.ledger.lineage import lineages_of_claimed
 from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
-from worker.ledger.schema import NEVER, UNSTORED, assets, generations
+from worker.ledger.schema import NEVER, UNSTORED, UNSTORED_OF_THESE, assets, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, Query
 
 
@@ -56,7 +56,7 @@ _MOST_URGENT = Query(
             .limit(bindparam("links", type_=Integer))
         )
     )
-    .order_by(select(func.min(_a.deadline)).where(_a.generation_id == _g.id, text(UNSTORED)).scalar_subquery())
+    .order_by(select(func.min(_a.deadline)).where(_a.generation_id == _g.id, text(UNSTORED_OF_THESE)).scalar_subquery())
     .limit(LIMIT)
     # The generation's row is the lock: its assets are never split between two workers.
     .with_for_update(skip_locked=True, key_share=True),
@@ -64,14 +64,14 @@ _MOST_URGENT = Query(
 _LEND = (
     update(assets)
     # Those that wait for another try as well: who works on a generation works on all of it.
-    .where(_a.generation_id.in_(IDS), text(UNSTORED), _DUE | _a.lease.is_(None))
+    .where(_a.generation_id.in_(IDS), text(UNSTORED_OF_THESE), _DUE | _a.lease.is_(None))
     .values(lease=bindparam("token"), deaths=bindparam("died"), not_before=bindparam("until"), tries=_a.tries + 1)
     .returning(_a.generation_id)
 )
 # The lease is the fence: of what another worker has taken over, nothing changes.
 _HELD = (
     select(_a.id)
-    .where(_a.generation_id.in_(IDS), _a.lease.in_(bindparam("tokens", expanding=True)), text(UNSTORED))
+    .where(_a.generation_id.in_(IDS), _a.lease.in_(bindparam("tokens", expanding=True)), text(UNSTORED_OF_THESE))
     .with_for_update(skip_locked=True)
 )
 _RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("until"))
@@ -79,7 +79,7 @@ _RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("unt
 _LEFT_BEHIND = Query(
     _LeftBehind,
     select(_a.generation_id, func.max(_a.deaths).label("deaths"))
-    .where(_a.generation_id.in_(IDS), text(UNSTORED), _a.lease.is_not(None), _DUE)
+    .where(_a.generation_id.in_(IDS), text(UNSTORED_OF_THESE), _a.lease.is_not(None), _DUE)
     .group_by(_a.generation_id),
 )
 _ASSETS_OF = Query(AssetRow, select(*ASSET).where(_a.generation_id.in_(IDS)).order_by(_a.index))

@@ -13,7 +13,16 @@ from worker.ledger.assets.states import ASSETS
 from worker.ledger.changes import Changes, lock_known
 from worker.ledger.database import Part
 from worker.ledger.rows import ASSET, AssetRow, to_asset
-from worker.ledger.schema import BY_STATE, REFUSED, UNSTORED, CleanText, assets, generations, in_states
+from worker.ledger.schema import (
+    BY_STATE,
+    REFUSED,
+    UNSTORED,
+    UNSTORED_OF_THESE,
+    CleanText,
+    assets,
+    generations,
+    in_states,
+)
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, update_row
 
 
@@ -71,7 +80,7 @@ _MAY_BE_STORED = (AssetState.WAITING, AssetState.EXPIRED)
 _BITE = 500
 TRY_NOW = (
     update(assets)
-    .where(assets.c.generation_id.in_(IDS), text(UNSTORED), assets.c.lease.is_(None))
+    .where(assets.c.generation_id.in_(IDS), text(UNSTORED_OF_THESE), assets.c.lease.is_(None))
     .values(not_before=None)
 )
 # The condition on the state stands alone, because both tables have such a column. Each has such an asset, so the

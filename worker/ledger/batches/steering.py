@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypedDict, Unpack
 
-from sqlalchemy import Connection, bindparam, or_, select, text, update
+from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from worker.errors import LedgerUnavailable, NotFound
 from worker.generation import OPEN, State
+from worker.ledger.asking import withdraw
 from worker.ledger.batches.quotas import OF_BATCH, in_flight
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part, in_bites, incomplete
 from worker.ledger.flows import flow_of, line_up, put_batch_to_sleep, wake_batch
 from worker.ledger.rows import Id
 from worker.ledger.schema import (
+    ASKED,
     DISPATCHED,
     INCOMPLETE,
+    RECIPE_DUE,
     STARTING,
     STOPPED,
     CleanText,
+    approvals,
     batches,
     generations,
     in_states,
@@ -32,6 +36,8 @@ from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of, update_
 
 #: generations that one transaction recalls, and batches that one starts
 _RECALLED, _STARTED = 250, 100
+#: who decides what a batch still waits for when it is cancelled
+_CANCELLED = "batch cancel"
 
 
 class Steering(NamedTuple):
@@ -118,15 +124,35 @@ _OTHERWISE = Query(
     .with_for_update(key_share=True),
 )
 # Of what is queued nothing can succeed that is not dispatched first.
-_FOLLOWED = Query(
-    Id,
-    select(_g.id).where(
-        _g.batch_id == _BATCH,
-        text(in_states("state", sorted((OPEN - {State.QUEUED}) | {State.ARCHIVED}))),
-        _g.followed_up_at.is_(None),
+_UNDER_WAY = sorted(OPEN - {State.QUEUED})
+_MARKS = (_g.followed_failure_at, _g.followed_success_at, _g.followed_archive_at)
+#: those that are to get follow-ups: by the short form, by recipes, by decisions
+_FOLLOWED = (
+    Query(
+        Id,
+        select(_g.id).where(
+            _g.batch_id == _BATCH,
+            text(in_states("state", [*_UNDER_WAY, State.ARCHIVED])),
+            _g.followed_up_at.is_(None),
+        ),
     ),
+    Query(
+        Id,
+        select(_g.id).where(
+            _g.batch_id == _BATCH,
+            text(in_states("state", _UNDER_WAY)),
+            _g.recipe.is_not(None),
+            or_(*(mark.is_(None) for mark in _MARKS)),
+        ),
+    ),
+    Query(Id, select(_g.id).where(_g.batch_id == _BATCH, text(RECIPE_DUE))),
+    Query(Id, select(approvals.c.generation_id.label("id")).where(approvals.c.batch_id == _BATCH, text(ASKED))),
 )
-_DROP = update(generations).where(_g.id.in_(IDS), _g.followed_up_at.is_(None)).values(followed_up_at=NOW)
+_DROP = (
+    update(generations)
+    .where(_g.id.in_(IDS))
+    .values({mark: func.coalesce(mark, NOW) for mark in (_g.followed_up_at, *_MARKS)})
+)
 _REPRIORITIZE = update(generations).where(_g.id.in_(IDS)).values(priority=bindparam("to"))
 
 
@@ -217,7 +243,7 @@ class Batches(Part):
         Raises LedgerUnavailable as `reprioritize` does.
         """
         with self._database.read() as connection:
-            ids = sorted(row.id for row in _FOLLOWED.all(connection, batch=batch_id))
+            ids = sorted({row.id for query in _FOLLOWED for row in query.all(connection, batch=batch_id)})
         done = 0
         for some, _ in in_bites(self._database, ids):
             try:
@@ -225,6 +251,7 @@ class Batches(Part):
                     changes = Changes(connection, self._database.clock())
                     changes.lock(some)
                     connection.execute(_DROP, {"ids": some, "now": changes.at})
+                    withdraw(changes, some, by=_CANCELLED)
                     changes.look_at_batch(batch_id)
                     changes.flush()
             except LedgerUnavailable as error:

@@ -233,15 +233,21 @@ class Assumed:
 
 
 class Budgets(LaterPrices, Recount, Holding):
-    def totals(self, by: Sequence[Dimension], since: date, labels: Mapping[str, str] = _NO_LABELS) -> list[Spent]:
-        """What was dispatched on that day or later, of generations with all these `labels`.
+    def totals(
+        self,
+        by: Sequence[Dimension],
+        since: date,
+        labels: Mapping[str, str] = _NO_LABELS,
+        until: date = date.max,
+    ) -> list[Spent]:
+        """What was dispatched on these days, both included, of generations with all these `labels`.
 
         By each combination; by day first: days in their order, else the most expensive first.
         """
         query = _sums(by, labels)
         amounts: defaultdict[tuple[str | None, ...], Counter[str]] = defaultdict(Counter)
         with self._database.read() as connection:
-            for row in query.all(connection, since=since.isoformat()):
+            for row in query.all(connection, since=since.isoformat(), until=until.isoformat()):
                 amounts[row.keys[: len(by)]][row.state] += int(row.amount)
             places = [place for place, one in enumerate(by) if one.by is By.BATCH]
             names = _names(connection, sorted({keys[place] or "" for keys in amounts for place in places}))
@@ -254,12 +260,12 @@ class Budgets(LaterPrices, Recount, Holding):
             return sorted(found, key=lambda one: (one.keys[0] or "", -one.total, [key or "" for key in one.keys]))
         return sorted(found, key=lambda one: (-one.total, [key or "" for key in one.keys]))
 
-    def assumed(self, since: date) -> list[Assumed]:
-        """Of what was dispatched on that day or later; the largest first."""
+    def assumed(self, since: date, until: date = date.max) -> list[Assumed]:
+        """Of what was dispatched on these days, both included; the largest first."""
         query = Query(
             _AssumedAmount,
             select(_c.provider, _c.assumed, func.sum(_c.price).label("amount"))
-            .where(_c.day >= since.isoformat(), _c.state.in_(COUNTED), _c.assumed.is_not(None))
+            .where(_c.day.between(since.isoformat(), until.isoformat()), _c.state.in_(COUNTED), _c.assumed.is_not(None))
             .group_by(_c.provider, _c.assumed),
         )
         with self._database.read() as connection:
@@ -323,7 +329,7 @@ def _is_of(cap: Standing, event: _Full) -> bool:
 
 
 def _sums(by: Sequence[Dimension], labels: Mapping[str, str]) -> Query[_Amount]:
-    """What sums up charges by these dimensions since a day, of generations with these labels."""
+    """What sums up charges by these dimensions on some days, of generations with these labels."""
     of_charge = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}
     mine = {one: labels_table.alias(f"by_{number}") for number, one in enumerate(by) if one.by is By.LABEL}
     keys = [mine[one].c.value if one in mine else of_charge[one.by] for one in by]
@@ -338,8 +344,8 @@ def _sums(by: Sequence[Dimension], labels: Mapping[str, str]) -> Query[_Amount]:
             only.value.table,
             (only.generation_id == _c.generation_id) & (only.name == name) & (only.value == value),
         )
-    since = _c.day >= bindparam("since", type_=CleanText())
-    return Query(_Amount, query.where(since, _c.state.in_(COUNTED)).group_by(*keys, _c.state))
+    days = _c.day.between(bindparam("since", type_=CleanText()), bindparam("until", type_=CleanText()))
+    return Query(_Amount, query.where(days, _c.state.in_(COUNTED)).group_by(*keys, _c.state))
 
 
 def _spent(keys: tuple[str | None, ...], names: tuple[str, ...], sums: Counter[str]) -> Spent:

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
@@ -18,9 +18,12 @@ from worker.ledger.labels import A_LABEL, pairs_of
 from worker.ledger.schema import AnyBudgetKey, CleanText, attempts, budget_keys, charges, generations
 from worker.ledger.statements import IDS, LIMIT, Query, insert_rows
 from worker.pricing import Prices
+from worker.secrets import SANDBOX_ACCOUNT
 
 #: attempts that one transaction charges
 BITE = 500
+#: comes after all ids
+_AFTER_ALL = "gen_g"
 
 
 class _Sent(NamedTuple):
@@ -48,12 +51,22 @@ _WITHOUT_CHARGE = (
     )
     .join_from(attempts, generations, _g.id == _a.generation_id)
     .outerjoin(charges, (_c.generation_id == _a.generation_id) & (_c.number == _a.number))
-    # Those two cost nothing.
-    .where(_c.generation_id.is_(None), _a.state.not_in([AttemptState.REJECTED, AttemptState.FAILED]))
+    # Those two cost nothing, and no test does.
+    .where(
+        _c.generation_id.is_(None),
+        _a.state.not_in([AttemptState.REJECTED, AttemptState.FAILED]),
+        _a.account != SANDBOX_ACCOUNT,
+    )
     .order_by(_a.generation_id, _a.number)
 )
 # Through the index of attempts by generation, from the first id of that day on: ids are in order of time.
-_UNPRICED = Query(_Sent, _WITHOUT_CHARGE.where(_a.generation_id > bindparam("after", type_=CleanText())).limit(LIMIT))
+_UNPRICED = Query(
+    _Sent,
+    _WITHOUT_CHARGE.where(
+        _a.generation_id > bindparam("after", type_=CleanText()),
+        _a.generation_id < bindparam("before", type_=CleanText()),
+    ).limit(LIMIT),
+)
 _UNPRICED_OF = Query(_Sent, _WITHOUT_CHARGE.where(_a.generation_id.in_(IDS)))
 # The price of a generation is that of its last attempt, and says that there are charges to be settled.
 _PRICED = (
@@ -77,17 +90,19 @@ class Unpriced:
 
 
 class LaterPrices(Part):
-    def unpriced(self, prices: Prices, since: date) -> list[Unpriced]:
-        """Count what was sent without a price, of generations created on that day or later; the most numerous first.
+    def unpriced(self, prices: Prices, since: date, until: date = date.max) -> list[Unpriced]:
+        """Count what was sent without a price, of generations created on these days; the most numerous first.
 
         What the price file gives a price of 0 has one.
         """
         numbers: Counter[tuple[str, str, bool]] = Counter()
         amounts: Counter[tuple[str, str, bool]] = Counter()
-        after = _first_id(prices, since)
+        after, before = _first_id(prices, since), _AFTER_ALL
+        if until < date.max:
+            before = _first_id(prices, until + timedelta(days=1))
         while True:
             with self._database.read() as connection:
-                rows = _UNPRICED.all(connection, after=after, limit=BITE)
+                rows = _UNPRICED.all(connection, after=after, before=before, limit=BITE)
             for row in (rows := _whole(rows)):
                 tier = tier_of_row(row)
                 quote = prices.quote(row.provider, row.operation, tier)
@@ -112,7 +127,7 @@ class LaterPrices(Part):
         after = _first_id(prices, since)
         while True:
             with self._database.read() as connection:
-                rows = _whole(_UNPRICED.all(connection, after=after, limit=BITE))
+                rows = _whole(_UNPRICED.all(connection, after=after, before=_AFTER_ALL, limit=BITE))
             if not rows:
                 return number, amount
             priced = self._charge(prices, rows)

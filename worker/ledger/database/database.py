@@ -110,7 +110,8 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._sessions = None if self.is_sqlite else Sessions(self.engine)
         self.clock = clock or (system_clock if self.is_sqlite else _server_clock(self.engine))
-        self._gate = WriteGate(Path(str(self.engine.url.database))) if self.is_sqlite else None
+        self._file = Path(str(self.engine.url.database)) if self.is_sqlite else None
+        self._gate = None if self._file is None else WriteGate(self._file)
         self._writer = self.engine.execution_options(write=True)
         # PostgreSQL has a word for it; on SQLite it is enough not to begin (`_begin_sqlite`).
         autocommit = {"alone": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
@@ -128,9 +129,9 @@ class Database:
         """
         is_committing = False
         tells: list[Callable[[], None]] = []
-        if self.is_sqlite:
+        if self._file is not None:
             # Before the gate, which is a file beside it.
-            _require_file(Path(str(self.engine.url.database)))
+            _require_file(self._file)
         try:
             with translated_errors(), self.gate(), self._engine(alone=alone).begin() as connection:
                 if not under_way and (objection := self.objection(connection)):
@@ -176,11 +177,10 @@ class Database:
 
     def make_file(self) -> None:
         """Create the SQLite file, private to its owner, if it is missing; its companion files get the same mode."""
-        if self.is_sqlite:
-            file = Path(str(self.engine.url.database))
+        if self._file is not None:
             with translated_errors(), suppress(IsADirectoryError):  # SQLite says it
-                os.close(open_private(file, os.O_RDWR | os.O_CREAT))
-            _require_our_file(file)
+                os.close(open_private(self._file, os.O_RDWR | os.O_CREAT))
+            _require_our_file(self._file)
 
     def dispose(self) -> None:
         """Drop all connections: after a fork they belong to the parent."""

@@ -30,7 +30,6 @@ from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.flows import flow_of, line_up
 from worker.ledger.labels import pairs_of
 from worker.ledger.schema import (
-    ANY_ACCOUNT,
     FLOW,
     HELD,
     HELD_BY_LABEL,
@@ -267,7 +266,7 @@ def _some_of_each(
     for name in flows:
         if len(found) >= _MOST_BACK:
             break
-        for pinned, room in {ANY_ACCOUNT: rooms.total, **rooms.free}.items():
+        for pinned, room in rooms.by_pin.items():
             found += held.all(connection, **mine, flow=name, to=pinned, limit=min(fitting, room))
     return found
 

@@ -20,11 +20,21 @@ from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import find_strays, line_up
 from worker.ledger.restore_guard import is_open
-from worker.ledger.schema import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, CleanText, generations, in_states, provider_limits
+from worker.ledger.schema import (
+    AWAKE,
+    DISPATCHED,
+    IN_FLIGHT,
+    WAITING,
+    CleanText,
+    flows,
+    generations,
+    in_states,
+    provider_limits,
+)
 from worker.ledger.schema import accounts as accounts_table
 from worker.ledger.statements import IDS, NOW, Query, insert_ignoring, update_row
 from worker.pricing import Prices
-from worker.secrets import DEFAULT_ACCOUNT
+from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT
 
 #: at most so many go in one transaction: others wait for it, and one statement names them all
 MOST_AT_ONCE = 1000
@@ -66,6 +76,20 @@ _IN_FLIGHT = Query(
 )
 # Of those that try whether a provider works again: one that was cancelled, or whose worker died, shows nothing.
 _PROBES = select(_g.id).where(_g.id.in_(IDS), text(f"({in_states('state', [State.SUBMITTING])} OR ({DISPATCHED}))"))
+_PROVIDERS = bindparam("providers", type_=CleanText(), expanding=True)
+_WITH_TESTS = (
+    select(flows.c.provider)
+    .where(flows.c.provider.in_(_PROVIDERS), flows.c.pinned == SANDBOX_ACCOUNT, text(AWAKE))
+    .distinct()
+)
+# In words of the indexes, which are partial. Not by flows: what is dispatched leaves them for a while.
+_OPEN_TESTS = [
+    select(_g.id).where(_g.provider.in_(_PROVIDERS), *of_sandbox).limit(1)
+    for of_sandbox in (
+        (text(WAITING), _g.pinned == SANDBOX_ACCOUNT),
+        (text(f"({IN_FLIGHT})"), _g.account == SANDBOX_ACCOUNT),
+    )
+]
 _DISPATCH = (
     update(generations).where(_g.id.in_(IDS)).values(dispatched_at=NOW, not_before=None, account=bindparam("to"))
 )
@@ -76,7 +100,9 @@ class Dispatch(AccountStatus, Failover):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._strays_sought: dict[str, datetime] = {}
+        #: by provider, and whether it was among tests
+        self._strays_sought: dict[tuple[str, bool], datetime] = {}
+        self._tests_sought: datetime | None = None
 
     def run(
         self,
@@ -93,6 +119,34 @@ class Dispatch(AccountStatus, Failover):
         Tokens, capacity, money and selection are one transaction, so that two dispatchers never use the same capacity.
         """
         known = {account: key_marks.get(account) for account in accounts}
+        if SANDBOX_ACCOUNT in known:
+            raise ValueError("the sandbox is no account of a provider: use run_tests")
+        return self._run(provider, limits, prices, known)
+
+    def run_tests(self, provider: str, limits: Limits, key_mark: str | None = None) -> int:
+        """Dispatch this provider's queued tests to the sandbox, and nothing else; return how many.
+
+        They have no price, reserve nothing, and are in no budget.
+        """
+        return self._run(provider, limits, None, {SANDBOX_ACCOUNT: key_mark})
+
+    def providers_with_tests(self, providers: Sequence[str]) -> list[str]:
+        """Return the providers, of these, with queued tests; one look, once a minute also for forgotten ones."""
+        now = self._database.clock()
+        is_seldom = self._tests_sought is None or not timedelta() <= now - self._tests_sought < _STRAYS_EVERY
+        if is_seldom:
+            self._tests_sought = now
+            return list(providers)
+        with self._database.read() as connection:
+            return list(connection.execute(_WITH_TESTS, {"providers": list(providers)}).scalars())
+
+    def has_open_tests(self, providers: Sequence[str]) -> bool:
+        """Return whether a test is queued for one of these providers, or in flight; a few index look-ups."""
+        mine = {"providers": list(providers)}
+        with self._database.read() as connection:
+            return any(connection.execute(query, mine).first() for query in _OPEN_TESTS)
+
+    def _run(self, provider: str, limits: Limits, prices: Prices | None, known: Mapping[str, str | None]) -> int:
         went = 0
         for look in range(_LOOKS):
             started, has_more, reached = self._dispatch(
@@ -106,10 +160,11 @@ class Dispatch(AccountStatus, Failover):
     def _line_up_strays(self, provider: str, accounts: Sequence[str]) -> bool:
         """Queue what nobody has queued and may go to these accounts; whether there was any. Seldom looks."""
         now = self._database.clock()
-        sought = self._strays_sought.get(provider)
+        line = provider, SANDBOX_ACCOUNT in accounts
+        sought = self._strays_sought.get(line)
         if not accounts or (sought is not None and timedelta() <= now - sought < _STRAYS_EVERY):
             return False
-        self._strays_sought[provider] = now
+        self._strays_sought[line] = now
         with self._database.read() as connection:
             strays = find_strays(connection, provider, accounts)
         if strays:
@@ -130,9 +185,11 @@ class Dispatch(AccountStatus, Failover):
                 return 0, False, ()
             rooms = _rooms(connection, provider, accounts, limits, now)
             most = rooms.total + further
+            # Prices are not for tests: what budgets hold is none of their business.
+            are_tests = SANDBOX_ACCOUNT in names
             in_use = prices and prices.digest
-            are_back = prices is not None or limit.prices is None or let_some_go(connection, provider)
-            if not are_back:
+            are_back = are_tests or prices is not None or limit.prices is None or let_some_go(connection, provider)
+            if are_tests or not are_back:
                 in_use = limit.prices
             if prices is not None and rooms.total:
                 take_back(connection, provider, prices, rooms, now)
@@ -149,7 +206,7 @@ class Dispatch(AccountStatus, Failover):
                 update_row(connection, provider_limits, {"provider": provider}, **state)
             _spend(connection, accounts, limits, chosen, now)
             has_more = held > 0 or line.is_cut or not are_back or rooms.are_used_up
-            reached = [ANY_ACCOUNT, *rooms.free] if rooms.total and not has_more else []
+            reached = list(rooms.by_pin) if rooms.total and not has_more else []
         return len(chosen), has_more, reached
 
 

@@ -25,6 +25,7 @@ from worker.ledger.schema import (
     generations,
 )
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
+from worker.secrets import SANDBOX_ACCOUNT
 
 #: a pause or an open breaker moves nothing unless it is at least so long
 LONG = timedelta(minutes=1)
@@ -50,6 +51,7 @@ class Candidate(NamedTuple):
     held_prices: str | None
     price: int | None
     message: str | None
+    pinned: str
     has_attempts: bool
 
     @property
@@ -57,6 +59,11 @@ class Candidate(NamedTuple):
         return GenerationRequest(
             operation=Operation(self.operation), prompt=self.prompt, options=self.options, action=self.action
         )
+
+    @property
+    def is_test(self) -> bool:
+        """Return whether only the sandbox makes it."""
+        return self.pinned == SANDBOX_ACCOUNT
 
     @property
     def was_sent(self) -> bool:

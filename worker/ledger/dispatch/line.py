@@ -15,6 +15,7 @@ from worker.ledger.flows import Flow, put_to_sleep, stand_down
 from worker.ledger.labels import A_LABEL
 from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, STOPPED, WAITING, CleanText, batches, flows, generations
 from worker.ledger.statements import LIMIT, NOW, Query
+from worker.secrets import SANDBOX_ACCOUNT
 
 #: so many flows at least are read at once
 _PAGE = 20
@@ -119,9 +120,16 @@ _SERVED = (
 
 
 class Rooms:
-    """How many more may go to each account of one provider; at most `most` in total."""
+    """How many more may go to each account of one provider; at most `most` in total.
+
+    The sandbox is no account like others: what may go to any account never goes there. Raises ValueError if it is
+    among others.
+    """
 
     def __init__(self, free: Mapping[str, int], most: int) -> None:
+        self._takes_any = SANDBOX_ACCOUNT not in free
+        if not self._takes_any and len(free) > 1:
+            raise ValueError(f"the sandbox is among other accounts: {', '.join(free)}")
         share = max(1, most // (len(free) or 1))
         self.free = {account: min(room, share) for account, room in free.items() if room > 0}
         self._cut = [account for account, room in free.items() if room > share]
@@ -135,9 +143,14 @@ class Rooms:
         """An account has more room than it was given here."""
         return any(not self.free[account] for account in self._cut)
 
+    @property
+    def by_pin(self) -> Mapping[str, int]:
+        """The room of all that may go to the same accounts."""
+        return ({ANY_ACCOUNT: self.total} | self.free) if self._takes_any else self.free
+
     def place(self, pinned: str) -> str | None:
         """The account for the next one: its own, or that with the most room; None if there is no room for it."""
-        if pinned != ANY_ACCOUNT:
+        if pinned != ANY_ACCOUNT or not self._takes_any:
             return pinned if self.free.get(pinned) else None
         account = max(self.free, key=self.free.__getitem__, default=None)
         return account if account is not None and self.free[account] else None
@@ -189,7 +202,7 @@ class Line:
         self._stopped: list[Flow] = []
         #: to which accounts → the last flow that was read, where there are others behind it
         self._ends: dict[str, tuple[int, int, str]] = {}
-        for pinned, room in ({ANY_ACCOUNT: rooms.total} | rooms.free if rooms.total else {}).items():
+        for pinned, room in rooms.by_pin.items() if rooms.total else ():
             self._read(pinned, room, further)
         self._heap = [(rank, flow.turn, name) for (rank, name), flow in self._flows.items()]
         heapify(self._heap)

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from worker.generation import AssetState, State
+from worker.generation import TEST_BATCH, AssetState, State
 from worker.ledger.events.public_ids import public_id
 from worker.ledger.labels import A_LABEL, labels_of
 from worker.ledger.lineage import lineages_of
 from worker.ledger.schema import assets, batches, events, generations
 from worker.ledger.statements import IDS, Query
+from worker.secrets import SANDBOX_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class _Content(NamedTuple):
     a_label: str | None
     batch_id: str | None
     batch: str | None
+    pinned: str | None
 
 
 class _Stored(NamedTuple):
@@ -69,7 +71,9 @@ _FACTS = ("state", "key", "provider", "operation", "action", "reason", "message"
 _CONTENTS = Query(
     _Content,
     select(_e.id.label("event_id"), _e.at, _e.type, _e.payload, _e.generation_id, *(_g[name] for name in _FACTS))
-    .add_columns(_g.parent_id.label("parent"), A_LABEL, BATCH_ID.label("batch_id"), batches.c.name.label("batch"))
+    .add_columns(
+        _g.parent_id.label("parent"), A_LABEL, BATCH_ID.label("batch_id"), batches.c.name.label("batch"), _g.pinned
+    )
     .select_from(events)
     .outerjoin(generations, _g.id == _e.generation_id)
     .outerjoin(batches, batches.c.id == BATCH_ID)
@@ -117,6 +121,8 @@ def _about(connection: Connection, rows: Sequence[_Content]) -> dict[int, Mappin
         facts: dict[str, object] = {name: getattr(row, name) for name in _ABOUT}
         facts["root_key"] = lineages[of].root_key if of in lineages else row.key
         facts["labels"] = labels.get(of)
+        if row.pinned == SANDBOX_ACCOUNT or (row.batch or "").endswith(TEST_BATCH):
+            facts["test"] = True
         if row.type == "generation.archived":
             facts["assets"] = stored.get(of)
         if _TELLS_REASON.get(row.type) == row.state:

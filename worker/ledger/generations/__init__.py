@@ -1,12 +1,11 @@
 """Generations: creation, control, follow-ups, import, deletion, queries."""
 
+from worker.ledger.asking import NewApproval
 from worker.ledger.batch_sums import BatchMoney
-from worker.ledger.generations.asking import NewApproval
 from worker.ledger.generations.batch_facts import BatchFacts, Failure
 from worker.ledger.generations.control import Retried
 from worker.ledger.generations.counting import Counting
 from worker.ledger.generations.create import Created
-from worker.ledger.generations.creation import NewGeneration
 from worker.ledger.generations.file_batches import CHOICE, FileBatch, KnownRow, RowsTaken, Written
 from worker.ledger.generations.finding import Batch, Keyed, dedupe_of, short_id
 from worker.ledger.generations.follow_ups import (
@@ -18,6 +17,7 @@ from worker.ledger.generations.follow_ups import (
     create_within,
 )
 from worker.ledger.generations.generations import Generations
+from worker.ledger.generations.new_generation import NewGeneration
 from worker.ledger.generations.queries import Move, Story
 from worker.ledger.generations.results import BatchResult, ResultColumns
 from worker.ledger.generations.snapshots import FollowedBy, Snapshot

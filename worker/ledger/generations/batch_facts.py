@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, func, select, text
 
 from worker.errors import NotFound
-from worker.generation import State
+from worker.generation import TEST_BATCH, State
 from worker.ledger.batch_sums import BatchMoney, counts_of_batches, money_of_batches
 from worker.ledger.database import Part
 from worker.ledger.schema import WITH_RESULTS, CleanText, UtcDateTime, batches, generations
@@ -30,6 +30,11 @@ class BatchFacts(NamedTuple):
     start_at: datetime | None
     max_cost: int | None
     max_in_flight: int | None
+
+    @property
+    def is_test(self) -> bool:
+        """Return whether the sandbox makes all of it."""
+        return self.name.endswith(TEST_BATCH)
 
 
 class Failure(NamedTuple):

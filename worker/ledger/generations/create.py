@@ -10,17 +10,17 @@ from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Part, in_bites, takes_several
 from worker.ledger.flows import line_up
 from worker.ledger.generations.creation import (
-    NewGeneration,
     flow_of_new,
     insert_bite,
     insert_generations,
-    labelled,
+    like_their_parents,
     parents_of,
     rows_of,
     sorted_out,
     these,
     whole,
 )
+from worker.ledger.generations.new_generation import NewGeneration
 from worker.ledger.generations.unfinished import (
     BatchGone,
     BeingWritten,
@@ -118,9 +118,9 @@ class Creation(Part):
         with self._database.read() as connection:
             begun = batch_of(connection, request)
             batch_id = begun or new_id("batch", now)
-            known = whole(connection, wanted)
             parents = parents_of(connection, wanted)
-            wanted = labelled(connection, wanted, parents)
+            wanted = like_their_parents(connection, wanted, parents)
+            known = whole(connection, wanted)
             rows = rows_of(wanted, parents, now, batch_id)
         made, left = sorted_out(rows, wanted, known)
         try:

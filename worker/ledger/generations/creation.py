@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from worker.errors import KeyTaken
-from worker.generation import Generation, GenerationRequest, Operation, State
+from worker.errors import KeyTaken, RequestInvalid
+from worker.generation import Generation, Operation, State
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.flows import Flow, line_up
+from worker.ledger.generations.new_generation import New, NewGeneration, NewRow
 from worker.ledger.generations.recipes import write_recipes
 from worker.ledger.generations.splits import begin_splits
 from worker.ledger.generations.unfinished import BeingWritten
@@ -21,7 +22,8 @@ from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
 from worker.ledger.statements import IDS, Query, insert_rows
 from worker.pricing import tier_of
-from worker.recipes import After, Recipe
+from worker.recipes import After
+from worker.secrets import SANDBOX_ACCOUNT
 
 
 class Owner(NamedTuple):
@@ -39,6 +41,7 @@ class _Parent(NamedTuple):
     provider: str
     account: str | None
     turn: int
+    pinned: str
     a_label: str | None
 
 
@@ -49,95 +52,20 @@ _KNOWN = Query(
     .outerjoin(batches, batches.c.id == _g.batch_id)
     .where(_g.dedupe.in_(IDS)),
 )
-_PARENTS = Query(_Parent, select(_g.id, _g.provider, _g.account, _g.turn, A_LABEL).where(_g.id.in_(IDS)))
+_PARENTS = Query(_Parent, select(_g.id, _g.provider, _g.account, _g.turn, _g.pinned, A_LABEL).where(_g.id.in_(IDS)))
 _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewGeneration:
-    """`dedupe` makes repeated creation harmless; `key` is the user's key.
-
-    `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
-    name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
-    `recipe`: which it follows; `step`: of it, that made this one; `created_by`: who asked for it, where its history
-    tells that.
-    """
-
-    provider: str
-    request: GenerationRequest
-    key: str | None = None
-    dedupe: str | None = None
-    priority: int = 0
-    follow_up: tuple[str, ...] = ()
-    parent_id: str | None = None
-    depth: int = 0
-    batch_id: str | None = None
-    input: Mapping[str, object] = field(default_factory=dict)
-    row_number: int | None = None
-    row_sha256: str | None = None
-    row_version: int = 1
-    providers: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    created_by: str | None = None
-    recipe: Recipe | None = None
-    step: str | None = None
-
-
-class NewRow(TypedDict):
-    """What is written of a new generation."""
-
-    id: str
-    batch_id: str | None
-    parent_id: str | None
-    depth: int
-    provider: str
-    operation: str
-    action: str | None
-    prompt: str
-    options: Mapping[str, object]
-    speed: str | None
-    version: str | None
-    extras: Sequence[str]
-    follow_up: Sequence[str]
-    priority: int
-    turn: int
-    pinned: str
-    key: str | None
-    dedupe: str | None
-    state: str
-    tries: int
-    actions: Sequence[str]
-    parent_handle: Mapping[str, str]
-    handle: Mapping[str, str]
-    followed_up_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-    input: Mapping[str, object] | None
-    row_number: int | None
-    row_sha256: str | None
-    row_version: int | None
-    providers: Sequence[str] | None
-    provider_changes: None
-    recipe: str | None
-    recipe_name: str | None
-    step: str | None
-    followed_failure_at: datetime | None
-    followed_success_at: datetime | None
-    followed_archive_at: datetime | None
-
-
-#: the row that would be written, and what it was made of
-New = tuple[NewRow, NewGeneration]
 
 
 def _compare(new: NewGeneration, known: Generation) -> None:
     request = new.request
     action = request.action and storable(request.action)
-    asked = (new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options))
+    asked = (
+        *(new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options)),
+        *(new.is_test, new.parent_id),
+    )
     # Where it has gone since is no difference.
     provider = known.provider_changes[0].left if known.provider_changes else known.provider
-    if asked != (provider, known.operation, known.action, known.prompt, known.options):
+    if asked != (provider, known.operation, known.action, known.prompt, known.options, known.is_test, known.parent_id):
         told = f"the key {new.key or new.dedupe!r} already belongs to {known.id}, a different request; use another key"
         raise KeyTaken(told, new.key)
 
@@ -154,7 +82,7 @@ def insert_generations(
     if not wanted:
         return [], frozenset()
     parents = parents_of(connection, wanted)
-    wanted = labelled(connection, wanted, parents)
+    wanted = like_their_parents(connection, wanted, parents)
     rows = rows_of(wanted, parents, changes.at, batch_id)
     made = insert_bite(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
     # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
@@ -173,7 +101,7 @@ def rows_of(
         turn = (new.row_number or position) if batch_id else parent.turn if parent is not None and new.batch_id else 0
         # What names a task of its parent is only understood by the account that has this task.
         binding = parent if new.request.parent and parent and parent.provider == new.provider else None
-        pinned = (binding and binding.account) or ANY_ACCOUNT
+        pinned = SANDBOX_ACCOUNT if new.is_test else (binding and binding.account) or ANY_ACCOUNT
         rows.append(_row(new, now, new.batch_id or batch_id, turn=turn, pinned=pinned))
     return rows
 
@@ -277,10 +205,16 @@ def parents_of(connection: Connection, wanted: Sequence[NewGeneration]) -> Mappi
     return {row.id: row for row in _PARENTS.each(connection, ids)}
 
 
-def labelled(
+def like_their_parents(
     connection: Connection, wanted: Sequence[NewGeneration], parents: Mapping[str | None, _Parent]
 ) -> Sequence[NewGeneration]:
-    """With the labels of their parents."""
+    """With the labels of their parents, and tests if those are. Raises RequestInvalid for a test on what is none."""
+    tests = {parent.id for parent in parents.values() if parent.pinned == SANDBOX_ACCOUNT}
+    for new in wanted:
+        if new.is_test and new.parent_id in parents and new.parent_id not in tests:
+            raise RequestInvalid(f"{new.parent_id} is not a test: a test can only continue from another test")
+    if tests:
+        wanted = [replace(new, is_test=True) if new.parent_id in tests else new for new in wanted]
     ids = [parent.id for parent in parents.values() if parent.a_label is not None]
     theirs = labels_of(connection, ids) if ids else {}
     return [

@@ -1,19 +1,19 @@
 """Deletes generations that a client withdraws; only their existence, their cost and their hashes remain."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
-from worker.generation import OPEN, Asset, AssetState, State, Verdict
+from worker.generation import LIVE_ATTEMPTS, OPEN, Asset, AssetState, State, Verdict
+from worker.ledger.asking import withdraw
 from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.rows import ASSET, AssetRow, Id, to_asset
 from worker.ledger.schema import (
-    LIVE,
-    POLLED,
     STORED,
     CleanText,
     assets,
@@ -23,7 +23,7 @@ from worker.ledger.schema import (
     generations,
     labels,
 )
-from worker.ledger.statements import IDS, NOW, Query
+from worker.ledger.statements import IDS, NOW, Query, columns_of
 
 _g, _t, _c, _a, _e = generations.c, attempts.c, callbacks.c, assets.c, events.c
 
@@ -33,11 +33,14 @@ class _State(NamedTuple):
     state: str
 
 
+class _Sent(NamedTuple):
+    generation_id: str
+    state: str
+    poll_at: datetime | None
+
+
 _STATES = Query(_State, select(_g.id, _g.state).where(_g.id.in_(IDS)))
-# It may still be taken, or its provider may still tell what came of it, whatever the generation itself says.
-_AWAITED = Query(
-    Id, select(_t.generation_id.label("id")).where(_t.generation_id.in_(IDS), or_(text(LIVE), text(POLLED)))
-)
+_SENT = Query(_Sent, select(*columns_of(attempts, _Sent)).where(_t.generation_id.in_(IDS)))
 _ATTEMPTS = Query(Id, select(_t.id).where(_t.generation_id.in_(IDS)))
 _CHILDREN = Query(Id, select(_g.id).where(_g.parent_id.in_(IDS), _g.state != State.DELETED).order_by(_g.id))
 _LEFT = Query(
@@ -114,6 +117,7 @@ class Deletion(Part):
                 own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})
                 connection.execute(_FORGET_CALLBACKS, {"ids": own})
+                withdraw(changes, gone, person.name)
             changes.flush()
         return obstacles
 
@@ -153,7 +157,9 @@ def _forget(changes: Changes, generation_id: str, because: str) -> bool:
 
 
 def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str, str]:
-    awaited = {row.id for row in _AWAITED.each(connection, sorted(states))}
+    # It may still be taken, or its provider may still tell what came of it, whatever the generation itself says.
+    sent = _SENT.each(connection, sorted(states))
+    awaited = {row.generation_id for row in sent if row.state in LIVE_ATTEMPTS or row.poll_at is not None}
     found = {}
     for generation_id, state in states.items():
         if state is State.QUEUED:

@@ -16,8 +16,9 @@ from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Part, in_bites
 from worker.ledger.flows import line_up
 from worker.ledger.generations.batch_facts import BatchFacts
-from worker.ledger.generations.creation import New, NewGeneration, flow_of_new, insert_new, rows_of
+from worker.ledger.generations.creation import flow_of_new, insert_new, rows_of
 from worker.ledger.generations.finding import dedupe_of
+from worker.ledger.generations.new_generation import New, NewGeneration
 from worker.ledger.generations.unfinished import (
     BeingWritten,
     batch_of,

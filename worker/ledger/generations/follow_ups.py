@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, case, func, select, text, update
+from sqlalchemy import bindparam, case, select, text, update
 
 from worker.generation import Generation, State
+from worker.ledger.asking import NewApproval, ask
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.generations.asking import NewApproval, ask
-from worker.ledger.generations.creation import NewGeneration, insert_generations
+from worker.ledger.generations.creation import insert_generations
+from worker.ledger.generations.new_generation import NewGeneration
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, RECIPE_DUE, CleanText, generations
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of
@@ -39,6 +40,11 @@ class _Refused(NamedTuple):
     followed_up_at: datetime
 
 
+class _Child(NamedTuple):
+    dedupe: str | None
+    step: str | None
+
+
 _g = generations.c
 DUE = select(*GENERATION).where(
     text(FOLLOW_UP_DUE), _g.follow_up_not_before.is_(None) | (_g.follow_up_not_before <= NOW)
@@ -60,7 +66,7 @@ _NEXT_STEPS = {
     )
     for moment, (mark, states) in _MARKS.items()
 }
-_CHILDREN = select(func.count()).where(_g.parent_id == bindparam("of", type_=CleanText()))
+_CHILDREN = Query(_Child, select(_g.dedupe, _g.step).where(_g.parent_id == bindparam("of", type_=CleanText())))
 _REFUSED = Query(
     _Refused,
     select(*columns_of(generations, _Refused)).where(text(FOLLOW_UP_REFUSED)).order_by(_g.id.desc()).limit(LIMIT),
@@ -104,17 +110,21 @@ class FollowUps(Part):
         moment: After = After.ARCHIVED,
         most: int | None = None,
     ) -> int:
-        """Create them and mark the parent; 0 if another worker has done it. `refused`: why others are missing.
+        """Create them and mark the parent; 0 if another worker has done it, or they are due no more.
 
-        `moment`: of the steps that made them; `most`: children that the parent may have in all; more are refused.
+        `refused`: why others are missing; `moment`: of the steps that made them; `most`: children that the parent may
+        have of all steps; more are refused.
         """
         now = self._database.clock()
-        mark = "followed_up_at" if parent.recipe is None else _MARKS[moment][0]
+        mark, states = _MARKS[moment]
+        if parent.recipe is None:
+            mark = "followed_up_at"
         with self._database.write() as connection:
             changes = Changes(connection, now)
             marked = connection.execute(
                 update(generations)
-                .where(_g.id == parent.id, _g[mark].is_(None))
+                # It may have been deleted since it was read, or have succeeded after all.
+                .where(_g.id == parent.id, _g[mark].is_(None), _g.state.in_(states))
                 .values({mark: now, "follow_up_error": None, "follow_up_tries": 0, "follow_up_not_before": None})
             )
             if marked.rowcount != 1:
@@ -177,12 +187,20 @@ class FollowUps(Part):
 def create_within(
     changes: Changes, parent: Generation, children: Sequence[NewGeneration], most: int | None
 ) -> tuple[int, list[str]]:
-    """Create as many as the parent may have; return how many, and why others were not. The caller holds the parent."""
+    """Create as many as the parent may have; return how many, and why others were not. The caller holds the parent.
+
+    Those that are there already stay as they are.
+    """
     if not children:
         return 0, []
-    room = len(children)
+    wanted = {one.dedupe for one in children}
+    own = _CHILDREN.all(changes.connection, of=parent.id)
+    known = {child.dedupe for child in own} & wanted - {None}
+    new = [one for one in children if one.dedupe not in known]
+    room = len(new)
     if most is not None:
-        room = max(0, most - int(changes.connection.execute(_CHILDREN, {"of": parent.id}).scalar_one()))
-    insert_generations(changes.connection, changes, children[:room], None)
-    names = (one.step or one.request.action or one.request.operation for one in children[room:])
-    return len(children[:room]), [f"{name} would be more than the {most} follow-ups allowed" for name in names]
+        # What a person asked for does not count.
+        room = max(0, most - sum(child.step is not None or child.dedupe in known for child in own))
+    insert_generations(changes.connection, changes, new[:room], None)
+    names = (one.step or one.request.action or one.request.operation for one in new[room:])
+    return len(new[:room]), [f"{name} would be more than the {most} follow-ups allowed" for name in names]

@@ -13,12 +13,13 @@ from worker.generation import AttemptState, Generation, GenerationRequest, State
 from worker.ledger.budget import book_sent
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.generations.creation import NewGeneration, insert_generations
+from worker.ledger.generations.creation import insert_generations
+from worker.ledger.generations.new_generation import NewGeneration
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import IN_FLIGHT, POLLED, CleanText, Json, attempts, generations
 from worker.ledger.statements import IDS, Query, columns_of
 from worker.pricing import Prices
-from worker.secrets import DEFAULT_ACCOUNT
+from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT
 
 #: between the clocks of a provider and of a worker, and between a POST and the task that it makes
 EARLIER, LATER = timedelta(minutes=5), timedelta(minutes=15)
@@ -34,6 +35,7 @@ class _Attempt(NamedTuple):
     task_id: str | None
     generation_id: str
     provider: str
+    account: str
 
 
 class _Unclear(NamedTuple):
@@ -185,7 +187,8 @@ class TaskImport(Part):
             known = changes.lock(owners[orphan.task_id] for _, orphan in chosen if orphan.task_id in owners)
             for index, orphan in chosen[:]:
                 owner = owners.get(orphan.task_id)
-                if owner in known and changes.state(str(owner)) is State.QUEUED:
+                is_ours = owner in known and changes.is_test(str(owner)) == (account == SANDBOX_ACCOUNT)
+                if is_ours and changes.state(str(owner)) is State.QUEUED:
                     attempt_id = _submitted(changes, str(owner), (provider, account), orphan)
                     placed[index] = Placed(Place.NEW, owner, attempt_id)
                     chosen.remove((index, orphan))
@@ -220,7 +223,7 @@ def _place(connection: Connection, provider: str, account: str, orphans: Sequenc
         mine = named.get(orphan.attempt_id or "")
         if orphan.task_id in owners or orphan.task_id in seen:
             placed.append(Placed(Place.KNOWN, owners.get(orphan.task_id)))
-        elif mine is not None and mine.provider == provider and mine.task_id is None:
+        elif mine is not None and _is_at(mine, provider, account) and mine.task_id is None:
             placed.append(Placed(Place.MARKED, mine.generation_id, mine.id))
         elif mine is None and not orphan.marked and (whose := _perhaps(orphan, unclear)) is not None:
             placed.append(Placed(Place.DOUBTFUL, whose))
@@ -228,6 +231,11 @@ def _place(connection: Connection, provider: str, account: str, orphans: Sequenc
             placed.append(Placed(Place.NEW))
         seen.add(orphan.task_id)
     return placed
+
+
+def _is_at(attempt: _Attempt, provider: str, account: str) -> bool:
+    """Whether this list may show it: keys change their names, but nothing moves between a provider and the sandbox."""
+    return attempt.provider == provider and (attempt.account == SANDBOX_ACCOUNT) == (account == SANDBOX_ACCOUNT)
 
 
 def _perhaps(orphan: Orphan, unclear: Sequence[_Unclear]) -> str | None:

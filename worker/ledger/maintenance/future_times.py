@@ -7,6 +7,7 @@ reduced to the latest plausible value; a worker's claims stay for one lease.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -30,6 +31,7 @@ from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
 from worker.ledger.events import LONGEST_RETRY_AFTER, WAITS
 from worker.ledger.generations import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
 from worker.ledger.schema import (
+    ASKED,
     FOLLOW_UP_DUE,
     IN_FLIGHT,
     POLLED,
@@ -42,6 +44,7 @@ from worker.ledger.schema import (
     UNSTORED,
     WAITING,
     UtcDateTime,
+    approvals,
     assets,
     attempts,
     batches,
@@ -50,11 +53,19 @@ from worker.ledger.schema import (
     generations,
     subscribers,
 )
+from worker.ledger.statements import Query, columns_of, update_row
 from worker.ledger.submission import LONGEST as LONGEST_SILENCE
 from worker.ledger.submission import LOOKS
 
 #: nobody takes work for longer than this at once
 LONGEST_LEASE = timedelta(minutes=2)
+
+
+class _Asked(NamedTuple):
+    id: str
+    asked_at: datetime
+    expires_at: datetime
+
 
 _LATEST = bindparam("latest", type_=UtcDateTime())
 _g, _a = generations.c, assets.c
@@ -103,15 +114,30 @@ _KINDS = (
     _kind(WAITS[-1], deliveries.c.not_before, text(UNDELIVERED)),
     _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == AttemptState.FAILED),
 )
+#: each with a time of its own to be decided in, which begins anew
+_ASKED_AHEAD = Query(
+    _Asked,
+    select(*columns_of(approvals, _Asked)).where(
+        text(ASKED), approvals.c.asked_at > bindparam("soon", type_=UtcDateTime())
+    ),
+)
 _SILENT = _kind(LONGEST_SILENCE, attempts.c.poll_at, text(POLLED), attempts.c.state != AttemptState.FAILED)
 
 
 def pull_back(database: Database, now: datetime, poll_after: timedelta) -> int:
     """Correct the rows and return their number. `poll_after`: the setting, which may exceed all learned durations."""
     kinds = (*_KINDS, replace(_SILENT, longest=max(LONGEST_SILENCE, poll_after)))
+    soon = {"soon": now + SLACK}
     with database.read() as connection:
         found = [kind for kind in kinds if connection.execute(kind.search, kind.times(now)).first()]
-    if not found:
+        asked = _ASKED_AHEAD.all(connection, **soon)
+    if not found and not asked:
         return 0
     with database.write() as connection:
-        return sum(connection.execute(kind.pull, kind.times(now)).rowcount for kind in found)
+        pulled = sum(connection.execute(kind.pull, kind.times(now)).rowcount for kind in found)
+        for row in asked:
+            mine = {"id": row.id, "asked_at": row.asked_at}
+            pulled += update_row(
+                connection, approvals, mine, asked_at=now, expires_at=now + (row.expires_at - row.asked_at)
+            )
+        return pulled

@@ -63,6 +63,7 @@ approvals = Table(
 )
 for _name, _column, _condition in (
     ("ix_approvals_asked", approvals.c.expires_at, ASKED),
+    ("ix_approvals_pending", approvals.c.id, ASKED),
     ("ix_approvals_batch", approvals.c.batch_id, ASKED),
     ("ix_approvals_unsent", approvals.c.id, UNSENT),
 ):

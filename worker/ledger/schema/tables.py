@@ -167,6 +167,9 @@ SET_ASIDE = in_states("verdict", ASIDE)
 #: callbacks that nobody reads again
 DONE_WITH = in_states("verdict", [Verdict.APPLIED, Verdict.IGNORED, Verdict.DISMISSED])
 UNSTORED = in_states("state", [AssetState.WAITING])
+#: the same in words that no index has, for the assets of generations that are named. With statistics from before very
+#: many were in that state, PostgreSQL expects none, and would read them all for each generation
+UNSTORED_OF_THESE = in_states("(state || '')", [AssetState.WAITING])
 #: tried, and not stored
 TROUBLED = f"{UNSTORED} AND error IS NOT NULL"
 STORED = in_states("state", [AssetState.STORED])

@@ -11,7 +11,7 @@ from worker.generation import AttemptState
 from worker.ledger.database import Part
 from worker.ledger.schema import POLLED, CleanText, UtcDateTime, attempts, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, Query
-from worker.ledger.submission.durations import Patience, kind_of, patience_with
+from worker.ledger.submission.durations import Patience, kind_of_attempt, patience_with
 from worker.ledger.submission.rechecks import next_look
 
 #: how long after its submission an unclear one is asked for at the most, while its provider does not answer
@@ -145,7 +145,7 @@ class Polling(Part):
 def _next(row: _Due, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:
     if row.state == AttemptState.FAILED:
         return next_look(row.settled_at or row.sent_at, now)
-    next_at = now + patience.next(kind_of(row), row.polls)
+    next_at = now + patience.next(kind_of_attempt(row), row.polls)
     if row.task_id is not None:
         return next_at
     end = (row.settled_at or row.sent_at) + horizon

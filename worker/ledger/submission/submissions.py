@@ -18,11 +18,11 @@ from worker.ledger.rows import GENERATION, GenerationRow, Id, to_generation
 from worker.ledger.schema import DISPATCHED, SENDING, attempts, generations, storable
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, Values, insert_rows, together
 from worker.ledger.submission.attempts import Attempt, Attempts
-from worker.ledger.submission.durations import Patience, kind_of, patience_with
+from worker.ledger.submission.durations import Patience, kind_of_attempt, patience_with
 from worker.ledger.submission.polling import Polling
 from worker.ledger.submission.unconfirmed import Unconfirmed
 from worker.ledger.submission.unsent import Unsent
-from worker.secrets import DEFAULT_ACCOUNT
+from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT
 
 _g = generations.c
 _DISPATCHED = Query(
@@ -228,7 +228,9 @@ class Submissions(Polling, Unconfirmed):
 
 
 def _claim(row: GenerationRow, lease_until: datetime) -> Claim:
-    return Claim(secrets.token_hex(16), to_generation(row), row.account or DEFAULT_ACCOUNT, lease_until)
+    generation = to_generation(row)
+    account = SANDBOX_ACCOUNT if generation.is_test else row.account or DEFAULT_ACCOUNT
+    return Claim(secrets.token_hex(16), generation, account, lease_until)
 
 
 def _attempt(claim: Claim, now: datetime) -> Values:
@@ -248,7 +250,7 @@ def _settle(tries: Attempts, attempt: Attempt, result: Accepted | ProviderError,
     """The attempt is settled in any case; its generation moves unless an earlier attempt has brought it further."""
     match result:
         case Accepted(task_id):
-            _accepted(tries, attempt, storable(task_id), tries.changes.at + patience.first(kind_of(attempt)))
+            _accepted(tries, attempt, storable(task_id), tries.changes.at + patience.first(kind_of_attempt(attempt)))
         case NotTaken():
             _not_taken(tries, attempt, result)
         case Rejected():
@@ -287,7 +289,7 @@ def _settle_replaced(tries: Attempts, attempt: Attempt, result: Accepted | Provi
         case Accepted(task_id):
             task_id = storable(task_id)
             if not tries.is_taken(attempt.id, task_id) and tries[attempt.id].state is AttemptState.ABANDONED:
-                poll_at = tries.changes.at + patience.first(kind_of(attempt))
+                poll_at = tries.changes.at + patience.first(kind_of_attempt(attempt))
                 # And whoever looks for it just now, in vain, does not make that the last question.
                 tries.update(attempt.id, task_id=task_id, poll_at=poll_at, polls=0)
         case NotTaken() | Rejected():

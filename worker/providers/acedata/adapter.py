@@ -47,6 +47,7 @@ class AceDataCloud(Provider):
     capabilities: ClassVar = CAPABILITIES
     versions = MIDJOURNEY
     prompt_limit = 6000
+    input_limit = 10 * 1024 * 1024
     fetch_limit = 50
     listed = Listed.BY_CALLBACK_URL
     shown = frozenset(CAPABILITIES) - TEXTS.keys()

@@ -47,6 +47,7 @@ class Kie(Provider):
     capabilities: ClassVar = CAPABILITIES
     delivers_grids = False
     prompt_limit = 2000
+    input_limit = 10 * 1024 * 1024
     #: says the page about generating; others of its pages say 14 days and 24 hours
     retention = timedelta(days=15)
     renewed_retention = timedelta(minutes=20)

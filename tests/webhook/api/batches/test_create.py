@@ -19,6 +19,7 @@ from tests.clock import FakeClock
 from webhook.api.app import create_app
 from webhook.api.models.batches import BatchCheckDocument, BatchSubmittedDocument
 from webhook.api.models.problem import Problem
+from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
 from worker.services import Services
 
@@ -202,7 +203,7 @@ def test_a_dry_run_says_what_a_check_says_and_writes_nothing(
         (CSV, "prompt\na f\xf6x\n".encode("latin-1"), 422, "is not UTF-8"),
         ("image/png", SHEET, 415, "text/csv"),
         ("application/x-www-form-urlencoded", "name=shop", 415, "application/json"),
-        ("application/json", "{", 400, "not JSON"),
+        ("application/json", "{", 400, "not valid JSON"),
     ],
 )
 def test_a_body_that_is_not_what_its_type_says_is_refused_with_a_sentence(
@@ -237,7 +238,7 @@ def test_options_stand_in_the_query_of_a_file_and_in_the_body_of_json(api: Flask
     assert refused(send_json(api, provider="nobody"), 422, "invalid").errors[0].pointer == "/provider"  # type: ignore[index]
 
 
-@pytest.mark.parametrize("name", ["%20", "%00", "x" * 256])
+@pytest.mark.parametrize("name", ["%20", "x" * 256])
 def test_a_name_that_no_batch_can_have_is_refused(api: FlaskClient, ledger: Ledger, name: str) -> None:
     detail = refused(send(api, SHEET, query=f"name={name}"), 422, "invalid").detail
     assert "with `name`" in detail
@@ -462,3 +463,20 @@ def test_an_answer_says_why_its_rows_wait_and_what_looks_misspelt(
     made = submitted(send(api, "sku,prompt,aspect_ration\n1,a fox,1:1\n2,an owl,1:1\n"))
     assert any("waits until there is room" in one for one in made.waits), made.waits
     assert any("aspect_ratio" in one for one in made.warnings)
+
+
+@pytest.mark.parametrize(("key", "verb"), [("order-7", "keep_request"), (None, "forget_request")])
+def test_a_batch_whose_key_cannot_be_completed_is_an_unknown_outcome_and_is_not_written_twice(
+    api: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, clock: FakeClock, key: str | None, verb: str
+) -> None:
+    def cut(*_: object) -> None:
+        raise LedgerUnavailable("the ledger is away")
+
+    headers = {} if key is None else {"Idempotency_Key": key}
+    with monkeypatch.context() as patch:
+        patch.setattr(f"worker.ledger.access.long_requests.LongRequests.{verb}", cut)
+        problem = refused(send(api, SHEET, **headers), 503, "outcome_unknown")
+    assert "it is carried out" in problem.detail
+    clock.advance(LEASE.total_seconds() + 1)
+    assert submitted(send(api, SHEET, **headers), 200).existing == 2
+    assert len(prompts(ledger)) == 2

@@ -42,6 +42,7 @@ def upgrade() -> None:
     )
     for name, column, condition in (
         ("ix_approvals_asked", "expires_at", ASKED),
+        ("ix_approvals_pending", "id", ASKED),
         ("ix_approvals_batch", "batch_id", ASKED),
         ("ix_approvals_unsent", "id", UNSENT),
     ):

@@ -4,10 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import bindparam
+
 from worker.generation import Generation, iso
 from worker.ledger.changes import Changes, new_id
-from worker.ledger.schema import ApprovalState, approvals
-from worker.ledger.statements import insert_ignoring
+from worker.ledger.moves import Machine
+from worker.ledger.schema import APPROVAL_MOVES, ApprovalState, UtcDateTime, approvals
+from worker.ledger.statements import IDS, insert_ignoring
+
+APPROVALS = Machine(approvals.c.state, APPROVAL_MOVES)
+_WITHDRAW = (
+    APPROVALS.update_to(ApprovalState.REJECTED)
+    .where(approvals.c.generation_id.in_(IDS))
+    .values(picked=[], decided_at=bindparam("at", type_=UtcDateTime()), decided_by=bindparam("by"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +57,8 @@ def ask(changes: Changes, parent: Generation, wanted: Sequence[NewApproval]) -> 
                 images=list(one.images),
                 expires_at=iso(changes.at + one.timeout),
             )
+
+
+def withdraw(changes: Changes, generation_ids: Sequence[str], by: str) -> None:
+    """Pick nothing for these, which the caller holds, where somebody is still asked."""
+    changes.connection.execute(_WITHDRAW, {"ids": list(generation_ids), "at": changes.at, "by": by})

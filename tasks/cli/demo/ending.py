@@ -1,0 +1,115 @@
+"""What people and programs add to the demo: the decision that its recipe waits for, and the receiver of its event."""
+
+import base64
+import secrets
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Self
+
+from tasks.cli.ui.output import note
+from tasks.cli.ui.wakeup import ring
+from tasks.usecases.approvals import approve, pending
+from tasks.usecases.person import person
+from worker.embedded import LOOPBACK, write_private
+from worker.errors import DarkroomError
+from worker.secrets import make_private_folder
+from worker.services import Services
+from worker.subscribers import WebhookSigner
+
+RECIPE = "demo"
+#: the event that its receiver asks for: the last one
+EVENT = "batch.completed"
+#: the images that the demo picks
+PICKED = (2,)
+_TEXT = f"""\
+# The four images of the grid by themselves, at no cost; and larger what somebody picks of them.
+name: {RECIPE}
+steps:
+  - {{id: cut, do: split}}
+  - {{id: best, pick: person, timeout: 1h, otherwise: none, do: upscale}}
+"""
+_LOOK_AGAIN = 0.3
+#: seconds; the workers send an event as soon as it has happened
+_EVENT_PATIENCE = 20.0
+
+
+def write_recipe(folder: Path) -> None:
+    """Write the demo's recipe into a new folder of recipes."""
+    make_private_folder(folder)
+    write_private(folder / f"{RECIPE}.yaml", _TEXT)
+
+
+class Receiver:
+    """A program of somebody else: takes events whose signature is right."""
+
+    def __init__(self) -> None:
+        self.secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        self.events = 0
+        self._came = threading.Event()
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), self._handler())
+        self.url = f"http://{LOOPBACK}:{self._server.server_port}/events"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="receiver", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def wait(self) -> None:
+        """Until an event came, or for too long."""
+        self._came.wait(_EVENT_PATIENCE)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        receiver, signer = self, WebhookSigner(self.secret)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                sent = {name: self.headers.get(name) or "" for name in ("webhook-id", "webhook-timestamp")}
+                is_genuine = sent["webhook-timestamp"].isdecimal() and secrets.compare_digest(
+                    signer.headers(sent["webhook-id"], int(sent["webhook-timestamp"]), body)["webhook-signature"],
+                    self.headers.get("webhook-signature") or "",
+                )
+                if is_genuine:
+                    receiver.events += 1
+                    receiver._came.set()
+                self.send_response(204 if is_genuine else 401)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+class Decision:
+    """Approves what the recipe asks for, as a person would with `darkroom approve`."""
+
+    def __init__(self, here: Services) -> None:
+        self._here = here
+        self._ended = threading.Event()
+        self.is_made = threading.Event()
+        self._thread = threading.Thread(target=self._decide, name="decision", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _decide(self) -> None:
+        try:
+            while (asked := next(iter(pending(self._here)), None)) is None:
+                if self._ended.wait(_LOOK_AGAIN):
+                    return
+            done = approve(self._here, asked.approval.id, PICKED, person("the demo"))
+            note(f"recipe {RECIPE} asked which images to upscale; the demo approved {', '.join(map(str, PICKED))}")
+            ring(*done.wakes)
+        except DarkroomError as error:
+            note(f"the demo could not decide: {error}")
+        self.is_made.set()

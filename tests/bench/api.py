@@ -1,0 +1,162 @@
+"""P12: how long the HTTP API takes for one generation while many wait, many ask, and callbacks arrive.
+
+    python -m tests.bench.api [--database sqlite|postgresql] [--seconds N] [--json]
+
+64 clients hold a request with `?wait=30` open, 200 ask once a second for one generation each, and the receiver gets 200
+callbacks a second on the same ledger. Each request is timed from the moment when it should have been sent.
+"""
+
+import argparse
+import selectors
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.bench.receiver import durable_postgres, show
+from tests.bench.siege import Answered, arrivals
+from tests.factories import queued
+from tests.webhook.api.serving import served as served_api
+from tests.webhook.serving import served, valkey
+from worker.ledger import Ledger
+from worker.ledger.migrations import upgrade
+
+WAITERS = 64
+CLIENTS = 200
+GOAL_P99_MS = 50
+GOAL_MEMORY_MB = 70
+#: seconds between two requests of a client
+_INTERVAL = 1.0
+_WAIT = 30
+
+
+@dataclass
+class Asked:
+    """`latencies` of those that ask, in seconds; `refused`: answers that are no 200; `waited`: answers to waiters."""
+
+    latencies: list[float] = field(default_factory=list)
+    refused: int = 0
+    waited: int = 0
+
+    @property
+    def p99_ms(self) -> float:
+        return statistics.quantiles(self.latencies, n=100)[98] * 1000
+
+
+class _Connection:
+    def __init__(self, port: int, path: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=_WAIT + 10)
+        self.request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+        self.due_at = 0.0
+        self.is_waiting = False
+        self._answer = b""
+
+    def send(self) -> None:
+        self._answer, self.is_waiting = b"", True
+        self.socket.sendall(self.request)
+
+    def receive(self) -> int | None:
+        """The status, once the answer is whole."""
+        piece = self.socket.recv(262144)
+        if not piece:
+            raise ConnectionError("the API closed a connection")
+        self._answer += piece
+        head, separator, body = self._answer.partition(b"\r\n\r\n")
+        length = next(
+            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        )
+        if not separator or len(body) < length:
+            return None
+        self.is_waiting = False
+        return int(head[9:12])
+
+
+def ask(port: int, generations: list[str], seconds: float) -> Asked:
+    """Clients and waiters on connections of their own."""
+    asked = Asked()
+    waiters = [_Connection(port, f"/v1/generations/{id_}?wait={_WAIT}") for id_ in generations[:WAITERS]]
+    clients = [_Connection(port, f"/v1/generations/{id_}") for id_ in generations[WAITERS : WAITERS + CLIENTS]]
+    with selectors.DefaultSelector() as selector:
+        for one in (*waiters, *clients):
+            selector.register(one.socket, selectors.EVENT_READ, one)
+        for one in waiters:
+            one.send()
+        start = time.perf_counter()
+        for number, one in enumerate(clients):
+            one.due_at = start + number * _INTERVAL / CLIENTS
+        while (now := time.perf_counter()) < start + seconds or any(one.is_waiting for one in clients):
+            for one in clients:
+                if not one.is_waiting and one.due_at <= now < start + seconds:
+                    one.send()
+            next_at = min((one.due_at for one in clients if not one.is_waiting), default=now + 0.01)
+            for key, _ in selector.select(timeout=min(0.01, max(0.0, next_at - now))):
+                _take(key.data, asked, is_waiter=key.data in waiters)
+    for one in (*waiters, *clients):
+        one.socket.close()
+    return asked
+
+
+def _take(one: _Connection, asked: Asked, *, is_waiter: bool) -> None:
+    if (status := one.receive()) is None:
+        return
+    if is_waiter:
+        asked.waited += 1
+        one.send()
+        return
+    asked.latencies.append(time.perf_counter() - one.due_at)
+    asked.refused += status != 200
+    one.due_at = max(one.due_at + _INTERVAL, time.perf_counter())
+
+
+def run(database: str, seconds: float) -> dict[str, object]:
+    with ExitStack() as cleanup:
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="darkroom-bench-")))
+        sqlite = f"sqlite:///{folder / 'ledger.sqlite3'}"
+        url = sqlite if database == "sqlite" else cleanup.enter_context(durable_postgres())
+        ledger = Ledger(url)
+        cleanup.callback(ledger.close)
+        upgrade(ledger.database)
+        generations = [one.id for one in queued(ledger, WAITERS + CLIENTS)]
+        redis_url = cleanup.enter_context(valkey(folder / "broker"))[0]
+        receiver = cleanup.enter_context(served(url, redis_url=redis_url, LOG_LEVEL="WARNING"))
+        address, process = cleanup.enter_context(served_api(url, REDIS_URL=redis_url, LOG_LEVEL="WARNING"))
+        port = int(address.rpartition(":")[2])
+        callbacks: list[Answered] = []
+        # A moment of load first: connections and caches are made once.
+        ask(port, generations, 2.0)
+        sender = threading.Thread(target=lambda: callbacks.append(arrivals(receiver.port, seconds)))
+        sender.start()
+        asked = ask(port, generations, seconds)
+        sender.join()
+        memory = psutil.Process(process.pid).memory_full_info().pss / 1e6
+    return {
+        "database": database,
+        "requests": len(asked.latencies),
+        "p50_ms": round(statistics.median(asked.latencies) * 1000, 1),
+        "p99_ms": round(asked.p99_ms, 1),
+        "max_ms": round(max(asked.latencies) * 1000, 1),
+        "refused": asked.refused,
+        "answered_waiters": asked.waited,
+        "callback_p99_ms": round(callbacks[0].p99_ms, 1),
+        "callbacks_not_kept": callbacks[0].not_kept,
+        "memory_mb": round(memory),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="P12: the HTTP API beside callbacks.")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    arguments = parser.parse_args()
+    show(run(arguments.database, arguments.seconds), as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The public receiver has none of the API, and does not even load it."""
+
+import subprocess
+import sys
+
+from flask import Flask
+
+from webhook import app as receiver
+from webhook.api import app as api
+from worker.services import Services
+from worker.settings.settings import Settings
+
+
+def paths(app: Flask) -> set[str]:
+    return {rule.rule for rule in app.url_map.iter_rules()}
+
+
+def services() -> Services:
+    return Services(Settings(database_url="sqlite:////nowhere/ledger.sqlite3", darkroom_signing_keys="k1:" + "x" * 40))
+
+
+def loaded_by(module: str) -> set[str]:
+    program = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_the_receiver_has_no_path_of_the_api() -> None:
+    assert paths(receiver.create_app(services())) == {"/livez", "/readyz"}
+    assert paths(api.create_app(services())) >= {"/livez", "/readyz", "/v1/openapi.json"}
+
+
+def test_the_receiver_does_not_load_the_api() -> None:
+    assert not {one for one in loaded_by("webhook.app") if one.startswith("webhook.api")}
+
+
+def test_the_api_loads_neither_the_receiver_nor_what_only_workers_and_commands_need() -> None:
+    loaded = loaded_by("webhook.api.app")
+    assert "webhook.app" not in loaded
+    needless = {
+        "boto3",
+        "botocore",
+        "requests",
+        "rich",
+        "PIL",
+        "alembic",
+        "psycopg",
+        "xlsxwriter",
+        "python_calamine",
+        "celery",
+    }
+    assert needless & {one.partition(".")[0] for one in loaded} == set()

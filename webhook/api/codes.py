@@ -1,0 +1,47 @@
+"""The codes of problems: stable names of what went wrong, for programs."""
+
+from collections.abc import Mapping
+
+#: code → its status, and what to do
+CODES: Mapping[str, tuple[int, str]] = {
+    "bad_request": (400, "The request is not HTTP as it should be, or its body is not complete."),
+    "not_json": (400, "The body is not valid JSON in UTF-8, or has a name twice; `detail` says where."),
+    "idempotency_key_missing": (400, "Send an `Idempotency-Key`, or a `key` for each item; `detail` shows how."),
+    "idempotency_key_invalid": (400, "An `Idempotency-Key` has 1 to 255 printable ASCII characters."),
+    "token_missing": (401, "Send `Authorization: Bearer dk_…`; `detail` says why it is needed here."),
+    "token_invalid": (401, "The token is wrong, unknown, revoked or expired; `detail` says which."),
+    "token_in_url": (401, "Send the token as a header: URLs end up in logs. Revoke this one."),
+    "max_cost_exceeded": (402, "It would cost more than the request's own `max_cost`; nothing was created."),
+    "scope_missing": (403, "The token may not do this; `detail` names the scope."),
+    "not_found": (404, "There is no such path, generation, batch or asset."),
+    "method_not_allowed": (405, "The path takes other methods: see the header `Allow`."),
+    "key_in_use": (409, "The first request with this key is still running: repeat it after `Retry-After` seconds."),
+    "not_possible": (409, "Its state does not allow this; `detail` says what it is."),
+    "already_decided": (409, "Somebody decided otherwise; `detail` says who, when, and what."),
+    "expired": (409, "Nobody decided in time; `detail` says until when."),
+    "not_yet": (409, "It is not stored yet; `detail` says why."),
+    "gone": (410, "It was deleted."),
+    "events_pruned": (410, "The event of `after` is not kept any more; `detail` names the oldest one."),
+    "length_required": (411, "Send the file with its `Content-Length`, and not in chunks."),
+    "request_entity_too_large": (413, "The body is larger than the limit in `detail`."),
+    "unsupported_media_type": (415, "Send one of the content types of the operation."),
+    "unsupported_content_encoding": (415, "Send the body without `Content-Encoding`."),
+    "invalid": (
+        422,
+        "A value is wrong; each of `errors` says what, and where (`pointer`, `parameter`, `line`).",
+    ),
+    "rows_invalid": (
+        422,
+        "Rows of the batch are wrong, and nothing was created; `errors` has their lines and columns.",
+    ),
+    "key_reused": (422, "This `Idempotency-Key` belongs to another request: use a new one."),
+    "too_many_requests": (429, "The token's rate is used up: repeat it after `Retry-After` seconds."),
+    "internal": (500, "A fault of ours. Its log has the traceback under `request_id`."),
+    "outcome_unknown": (503, "The ledger was lost at the commit, or after it: repeat it with the same key."),
+    "ledger_unavailable": (503, "The ledger does not answer: repeat it after `Retry-After` seconds."),
+    "bucket_unavailable": (503, "The bucket does not answer, or refuses: repeat it after `Retry-After` seconds."),
+    "busy": (503, "No process is free for it: repeat it after `Retry-After` seconds."),
+    "configuration": (503, "A setting of Darkroom is missing or wrong; `detail` names it."),
+}
+#: those that HTTP names itself
+OF_HTTP = frozenset({"bad_request", "not_found", "method_not_allowed", "request_entity_too_large"})

@@ -1,0 +1,24 @@
+"""Uploads as the API gives them."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from webhook.api.models.base import Document
+
+
+class UploadDocument(Document):
+    """An uploaded image."""
+
+    id: str
+    reference: Annotated[
+        str,
+        Field(
+            description="The value of an option that stands for it, such as `images`.",
+            examples=["input:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08.png"],
+        ),
+    ]
+    sha256: str
+    bytes: int
+    content_type: str
+    providers: Annotated[list[str], Field(description="Those that take an image of this size.")]

@@ -1,0 +1,77 @@
+"""/v1/uploads"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from flask import Request
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.wsgi import get_content_length
+
+from tasks.usecases import views
+from tasks.usecases.uploads import LARGEST_UPLOAD, UPLOAD_TYPES, upload
+from webhook.api.bodies import reading
+from webhook.api.call import Call, Refused, Reply
+from webhook.api.models.uploads import UploadDocument
+from webhook.api.routes import Routes
+from webhook.api.scopes import Scope
+
+log = logging.getLogger(__name__)
+
+routes = Routes("uploads")
+
+#: bytes that are read at once; larger bodies are kept in a file
+_PIECE, _IN_MEMORY = 64 * 1024, 1024 * 1024
+
+
+@routes.post(
+    "/uploads",
+    scope=Scope.GENERATIONS_WRITE,
+    answers={201: UploadDocument},
+    problems=(413, 415, 422),
+    media=UPLOAD_TYPES,
+)
+def upload_image(call: Call) -> Reply:
+    """Upload an image: PNG, JPEG or WebP, at most 20 MB.
+
+    The body is the file itself. `reference` is then a value of image options of generations and batches; `providers`
+    names those that take a file of this size. The same file again is the same upload; one that no generation uses is
+    deleted after the time that DARKROOM_KEEP_DAYS gives.
+    """
+    with _spooled(call.request) as file:
+        uploaded = upload(call.here, file, call.request.mimetype)
+    log.info("%s uploaded the image %s (%d bytes)", call.caller.name, uploaded.reference, uploaded.file.bytes)
+    return Reply(document=views.of_uploaded(uploaded), status=201)
+
+
+@contextmanager
+def _spooled(request: Request) -> Iterator[IO[bytes]]:
+    """The body as a file. Raises Refused for more than LARGEST_UPLOAD, and ClientDisconnected for less than declared.
+
+    An upload that is too large is refused before the rest of it is read.
+    """
+    length = get_content_length(request.environ)  # None when it is sent in chunks
+    if length is not None and length > LARGEST_UPLOAD:
+        raise _too_large()
+    body, size = request.environ["wsgi.input"], 0
+    with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+        with reading(request.environ):
+            while piece := body.read(_PIECE if length is None else min(_PIECE, length - size)):
+                size += len(piece)
+                if size > LARGEST_UPLOAD:
+                    raise _too_large()
+                file.write(piece)
+        if length is not None and size < length:
+            # If the sender hangs up, granian passes on what came before, without an error.
+            raise ClientDisconnected
+        yield file
+
+
+def _too_large() -> Refused:
+    return Refused(
+        f"the image is larger than {LARGEST_UPLOAD >> 20} MB: upload a smaller one",
+        status=413,
+        code="request_entity_too_large",
+    )
