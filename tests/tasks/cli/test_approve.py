@@ -64,6 +64,14 @@ def test_a_decision_is_made_once_and_by_any_name_of_it(darkroom: Darkroom, appro
     assert "Nothing waits for a decision." in darkroom("approvals").stderr
 
 
+def test_a_decision_that_creates_nothing_says_where_the_reason_is(darkroom: Darkroom, ledger: Ledger, tmp_path: Path):
+    (approval,) = asked(ledger, a_recipe(tmp_path, more=", max_cost: 5"), key="sku-8")
+    made = darkroom("approve", "sku-8", "2")
+    assert "0 generations created" in made.stdout
+    assert f"Nothing was created: `darkroom show {approval.generation_id}` says why." in made.stderr
+    assert "max_cost needs prices" in " ".join(darkroom("show", "sku-8").stdout.split())
+
+
 def test_a_generation_shows_what_waits_and_how_it_was_decided(darkroom: Darkroom, approval: Approval):
     waiting = darkroom("show", "sku-7").stdout
     assert "a step of the recipe waits for a decision of a person: `darkroom approve ID 2,4`" in " ".join(
