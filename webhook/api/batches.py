@@ -234,7 +234,8 @@ def limit_batch(call: Call, id: str, body: NewLimits) -> Reply:  # noqa: A002
 def _submit(call: Call, request: BatchRequest, body: NewBatch | None, most: int) -> Mapping[str, Any]:
     def checked(found: BatchCheck) -> None:
         if found.unkeyed and call.idempotency_key is None:
-            raise key_missing(f"{found.unkeyed:,} of the rows have no key of their own, and this request has none")
+            verb = "has" if found.unkeyed == 1 else "have"
+            raise key_missing(f"{found.unkeyed:,} of the rows {verb} no key of their own, and this request has none")
 
     def tell(sentence: str) -> None:
         log.info("request %s: %s", call.request_id, sentence)

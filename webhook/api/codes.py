@@ -28,7 +28,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "unsupported_content_encoding": (415, "Send the body without `Content-Encoding`."),
     "invalid": (
         422,
-        "A value is wrong; each of `errors` says what, and where (`pointer`, `parameter`, `line`) if it has a place.",
+        "A value is wrong; each of `errors` says what, and where (`pointer`, `parameter`, `line`).",
     ),
     "rows_invalid": (
         422,

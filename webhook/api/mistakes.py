@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 
 _TIME = "expected a time with its offset from UTC, such as 2026-11-30T09:00:00Z"
 _DAY = "expected a day such as 2026-11-30"
@@ -31,6 +31,15 @@ def sentence_of(mistake: Mapping[str, Any], model: type[BaseModel], place: Seque
     said = _SAID.get(mistake["type"], _MEMBER.sub(r"\1", said))
     said = said.replace(" after validation", "").replace(", unable to parse string as an integer", "")
     return said.replace("Input should be", "it must be").replace("List should have", "it must have")
+
+
+def chosen(model: type[BaseModel], tag: int | str) -> type[BaseModel]:
+    """Return the model that a body of several possible ones was read by: pydantic names it in each place."""
+    for option in get_args(model.model_fields["root"].annotation):
+        one, *marks = get_args(option)
+        if any(isinstance(mark, Tag) and mark.tag == tag for mark in marks):
+            return cast("type[BaseModel]", one)
+    return model
 
 
 def _unknown(name: str, model: type[BaseModel] | None) -> str:

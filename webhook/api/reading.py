@@ -9,7 +9,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 from webhook.api import strict_json
 from webhook.api.bodies import parsing, reading
 from webhook.api.call import Refused
-from webhook.api.mistakes import sentence_of
+from webhook.api.mistakes import chosen, sentence_of
 from webhook.api.routes import Operation
 from webhook.body import read_body
 
@@ -104,7 +104,7 @@ def _refused(error: ValidationError, where: str, title: str, model: type[BaseMod
         [
             {
                 where: pointer(place) if where == "pointer" else ".".join(map(str, place)),
-                "detail": sentence_of(one, model, place),
+                "detail": sentence_of(one, chosen(model, one["loc"][0]) if is_choice and place else model, place),
             }
             for place, one in zip(places, mistakes, strict=True)
         ],

@@ -67,6 +67,13 @@ def test_an_unknown_name_is_told_with_the_one_that_was_meant(client: FlaskClient
     assert "expected one of limit, after, key" in refused(client.get("/v1/generations?colour=red"))[0]
 
 
+def test_an_unknown_field_is_told_with_those_of_the_body_that_was_meant(client: FlaskClient) -> None:
+    one = client.post("/v1/generations", json={"promt": "a fox"}, headers=KEY)
+    assert "did you mean 'prompt'?" in refused(one)[0]
+    many = client.post("/v1/generations", json={"generations": [{"prompt": "a fox"}], "name": "shop"}, headers=KEY)
+    assert "expected one of generations, batch, max_cost" in refused(many)[0]
+
+
 def test_each_refused_token_is_told_how_to_send_one_unredacted(client: FlaskClient) -> None:
     for headers in ({"Authorization": "Bearer nonsense"}, {"X-Forwarded-For": "192.0.2.7"}):
         problem = client.get("/v1/generations", headers=headers)

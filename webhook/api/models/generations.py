@@ -86,7 +86,10 @@ class NewGenerations(RequestModel):
     generations: Annotated[
         list[NewGeneration], Field(min_length=1, max_length=MOST, description="In the order of the answer.")
     ]
-    batch: Annotated[BatchName | None, Field(description="The name of their batch.")] = None
+    batch: Annotated[
+        BatchName | None,
+        Field(description="Name of the batch that this request makes; `batch_id` in the answer is its id."),
+    ] = None
     max_cost: Annotated[MaxCost, Field(description="The most that all of them together may cost.")] = None
 
 
