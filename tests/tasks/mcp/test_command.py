@@ -20,6 +20,7 @@ def test_without_the_extra_one_sentence_says_how_to_get_it(
     assert result.stderr == 'darkroom: `darkroom mcp` needs an extra: pip install "darkroom[mcp]"\n'
 
 
+@pytest.mark.processes
 def test_no_other_process_loads_its_library() -> None:
     program = (
         "import sys, tasks.mcp, tasks.mcp.tools, tasks.cli, worker.celery, webhook.app, webhook.api.app\n"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from flask import Flask
 
 from webhook import app as receiver
@@ -30,10 +31,12 @@ def test_the_receiver_has_no_path_of_the_api() -> None:
     assert paths(api.create_app(services())) >= {"/livez", "/readyz", "/v1/openapi.json"}
 
 
+@pytest.mark.processes
 def test_the_receiver_does_not_load_the_api() -> None:
     assert not {one for one in loaded_by("webhook.app") if one.startswith("webhook.api")}
 
 
+@pytest.mark.processes
 def test_the_api_loads_neither_the_receiver_nor_what_only_workers_and_commands_need() -> None:
     loaded = loaded_by("webhook.api.app")
     assert "webhook.app" not in loaded
