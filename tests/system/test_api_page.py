@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import xlsxwriter
 
 from tests.computer import Computer
 from tests.patience import patient
@@ -46,6 +47,10 @@ def test_the_examples_in_python_run_as_one_program(computer: Computer) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_examples_with_curl_are_answered_and_none_is_an_error(computer: Computer) -> None:
     (computer.home / "products.csv").write_text("sku,prompt\n0042,a mug\n")
+    with xlsxwriter.Workbook(computer.home / "products.xlsx") as workbook:
+        sheet = workbook.add_worksheet()
+        for number, name in enumerate(("name", "a mug")):
+            sheet.write(number, 0, name)
     (computer.home / "sketch.png").write_bytes(_png())
     shell = [block for block in blocks("") if ADDRESS in block]
     assert shell
