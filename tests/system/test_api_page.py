@@ -56,6 +56,7 @@ def test_the_examples_with_curl_are_answered_and_none_is_an_error(computer: Comp
     assert shell
     with sandbox.running(delay=0.3, size=64) as provider:
         computer.env |= {"ACEDATACLOUD_BASE_URL": provider.url, "PUBLIC_URL": computer.url}
+        computer.env |= {"KIE_BASE_URL": provider.url, "KIE_API_KEY": "test-key"}
         with computer.up():
             for block in shell:
                 commands = block.replace(ADDRESS, computer.api).replace("curl ", "curl --fail-with-body ")
