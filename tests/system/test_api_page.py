@@ -49,8 +49,8 @@ def test_the_examples_with_curl_are_answered_and_none_is_an_error(computer: Comp
     (computer.home / "products.csv").write_text("sku,prompt\n0042,a mug\n")
     with xlsxwriter.Workbook(computer.home / "products.xlsx") as workbook:
         sheet = workbook.add_worksheet()
-        for number, name in enumerate(("name", "a mug")):
-            sheet.write(number, 0, name)
+        for number, row in enumerate((("sku", "name"), ("0043", "a mug"))):
+            sheet.write_row(number, 0, row)
     (computer.home / "sketch.png").write_bytes(_png())
     shell = [block for block in blocks("") if ADDRESS in block]
     assert shell
