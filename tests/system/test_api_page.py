@@ -69,8 +69,8 @@ def test_the_examples_with_curl_are_answered_and_none_is_an_error(computer: Comp
                     check=False,
                 )
                 assert done.returncode == 0, block + done.stdout + done.stderr
-                if done.stdout:
-                    json.loads(done.stdout)
+                for line in done.stdout.splitlines():
+                    json.loads(line)
     assert "0042" in (computer.home / "results.csv").read_text()
 
 
