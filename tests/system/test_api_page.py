@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import xlsxwriter
 
 from tests.computer import Computer
 from tests.patience import patient
@@ -46,11 +47,16 @@ def test_the_examples_in_python_run_as_one_program(computer: Computer) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_examples_with_curl_are_answered_and_none_is_an_error(computer: Computer) -> None:
     (computer.home / "products.csv").write_text("sku,prompt\n0042,a mug\n")
+    with xlsxwriter.Workbook(computer.home / "products.xlsx") as workbook:
+        sheet = workbook.add_worksheet()
+        for number, row in enumerate((("sku", "name"), ("0043", "a mug"))):
+            sheet.write_row(number, 0, row)
     (computer.home / "sketch.png").write_bytes(_png())
     shell = [block for block in blocks("") if ADDRESS in block]
     assert shell
     with sandbox.running(delay=0.3, size=64) as provider:
         computer.env |= {"ACEDATACLOUD_BASE_URL": provider.url, "PUBLIC_URL": computer.url}
+        computer.env |= {"KIE_BASE_URL": provider.url, "KIE_API_KEY": "test-key"}
         with computer.up():
             for block in shell:
                 commands = block.replace(ADDRESS, computer.api).replace("curl ", "curl --fail-with-body ")
@@ -63,8 +69,8 @@ def test_the_examples_with_curl_are_answered_and_none_is_an_error(computer: Comp
                     check=False,
                 )
                 assert done.returncode == 0, block + done.stdout + done.stderr
-                if done.stdout:
-                    json.loads(done.stdout)
+                for line in done.stdout.splitlines():
+                    json.loads(line)
     assert "0042" in (computer.home / "results.csv").read_text()
 
 
