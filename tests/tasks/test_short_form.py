@@ -12,14 +12,20 @@ from tasks.children import child_of
 from tasks.recipe_steps import plan_short_form
 from tests.examples import examples
 from tests.factories import archived, one
-from worker.generation import Generation, operation_of
+from worker.generation import Generation, Operation, operation_of
 from worker.ledger import Ledger
 from worker.ledger.generations import NewGeneration, dedupe_of_follow_up
 from worker.providers import provider_class
 from worker.services import Services
 from worker.settings import load_settings
 
-ACTIONS = sorted({name for one in provider_class("acedata").capabilities.values() for name in one.actions})
+#: the parent is an image: it has no video that could be extended
+ACTIONS = sorted(
+    name
+    for operation, capability in provider_class("acedata").capabilities.items()
+    if operation is not Operation.VIDEO_EXTEND
+    for name in capability.actions
+)
 FAMILIES = [
     f"{family}:all" for family in ("upscale", "variation", "pan", "zoom", "reroll", "video", "blend", "imagine")
 ]

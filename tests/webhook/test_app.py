@@ -14,7 +14,7 @@ from worker.settings.settings import Settings
 @pytest.mark.parametrize(
     ("env", "sentence"),
     [
-        ({}, "DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated"),
+        ({}, "DARKROOM_SIGNING_KEYS is not set: it signs callback URLs"),
         ({"DARKROOM_SIGNING_KEYS": "short"}, "DARKROOM_SIGNING_KEYS: expected `id:secret`"),
         ({"DARKROOM_SIGNING_KEYS": KEYS, "LOG_LEVEL": "loud"}, "LOG_LEVEL: 'LOUD' is not DEBUG"),
         ({"DARKROOM_SIGNING_KEYS": KEYS, "DATABASE_URL": "mysql://me:hunter22@db/x"}, "DATABASE_URL names 'mysql'"),

@@ -19,7 +19,7 @@ from worker.errors import CommitUnknown, LedgerUnavailable, NotFound, RequestInv
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.database import Database, bites
-from worker.ledger.generations import NewGeneration, creation, unfinished
+from worker.ledger.generations import NewGeneration, create, unfinished
 from worker.ledger.generations.unfinished import ABANDONED, STALLED, BeingWritten
 from worker.ledger.schema import batches, callbacks, flows, generations, transitions
 
@@ -82,7 +82,7 @@ def between_two_transactions(monkeypatch: pytest.MonkeyPatch, act: Callable[[], 
                 left.pop()()
             yield bite
 
-    monkeypatch.setattr(creation, "in_bites", watched)
+    monkeypatch.setattr(create, "in_bites", watched)
 
 
 def rows(ledger: Ledger, table: Table = generations) -> int:

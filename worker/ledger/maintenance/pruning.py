@@ -78,7 +78,8 @@ _KEYS = (_k.created_at < _BEFORE, _k.lease_until.is_(None) | (_k.lease_until < _
 _OLD_KEYS = (
     select(_k.owner, _k.key).where(*_KEYS).order_by(_k.created_at).limit(LIMIT).with_for_update(skip_locked=True)
 )
-_DROP_KEYS = delete(idempotency_keys).where(tuple_(_k.owner, _k.key).in_(_OLD_KEYS))
+# Not with a subquery: PostgreSQL may carry it out more than once, and so past its limit.
+_DROP_KEYS = delete(idempotency_keys).where(tuple_(_k.owner, _k.key).in_(bindparam("keys", expanding=True)))
 _COUNT_KEYS = select(func.count()).select_from(idempotency_keys).where(*_KEYS)
 _NEWEST_EVENT = select(func.max(_e.id))
 #: up to here all who are subscribed have their deliveries
@@ -183,7 +184,8 @@ class Pruning(Part):
         """Delete idempotency keys, if they are also older than a week: clients repeat a request for days."""
         before = self._keys_before(before)
         with self._database.write() as connection:
-            gone = connection.execute(_DROP_KEYS, {"before": before, "limit": BITE}).rowcount
+            old = [(row.owner, row.key) for row in connection.execute(_OLD_KEYS, {"before": before, "limit": BITE})]
+            gone = connection.execute(_DROP_KEYS, {"keys": old}).rowcount if old else 0
         return Bite({"idempotency_keys": gone}, 0 if gone == BITE else None)
 
     def count_prunable(self, before: datetime) -> dict[str, int]:
