@@ -19,11 +19,11 @@ from worker.providers import provider_class
 from worker.services import Services
 from worker.settings import load_settings
 
-#: the parent is an image: it has no video that could be extended
+#: without what is refused before it is created: there is no video to extend, and a region needs a mask
 ACTIONS = sorted(
     name
     for operation, capability in provider_class("acedata").capabilities.items()
-    if operation is not Operation.VIDEO_EXTEND
+    if operation not in (Operation.VIDEO_EXTEND, Operation.REGION)
     for name in capability.actions
 )
 FAMILIES = [
