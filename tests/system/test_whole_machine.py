@@ -117,6 +117,7 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
         "transitions",
         "charges",
         "children",
+        "approvals",
         "attempts",
         "callbacks",
         "events",

@@ -79,8 +79,12 @@ def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M
 
 
 def is_needed(model: type[BaseModel]) -> bool:
-    """Whether a body of this model has to be there."""
-    return any(field.is_required() for field in model.model_fields.values())
+    """Whether a body of this model has to be there: without one it would be refused."""
+    try:
+        model()
+    except ValidationError:
+        return True
+    return False
 
 
 def require_plain(request: Request) -> None:

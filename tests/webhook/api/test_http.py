@@ -1,7 +1,9 @@
 """What HTTP itself can do wrong: every answer is a problem in JSON, none is a page or a traceback."""
 
 import json
+import re
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from flask import Flask, request
@@ -18,6 +20,8 @@ from worker.services import Services
 from worker.settings.settings import Settings
 
 JSON = {"Content-Type": "application/json"}
+_PATHS = json.loads((Path(__file__).parents[3] / "deploy" / "openapi.json").read_text())["paths"]
+POSTS = [path for path, methods in _PATHS.items() if "post" in methods]
 
 
 class Thing(RequestModel):
@@ -31,6 +35,12 @@ class Thing(RequestModel):
 def client() -> FlaskClient:
     """The whole API; the ledger does not answer, since nothing here gets that far."""
     return create_app(Services(Settings(database_url="sqlite:////nowhere/ledger.sqlite3"))).test_client()
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_body_that_is_missing_is_the_caller_s_mistake(client: FlaskClient, path: str):
+    answer = client.post(re.sub("{.*?}", "any", path), headers={"Idempotency-Key": "k"})
+    assert answer.status_code != 500, answer.text
 
 
 @pytest.fixture
