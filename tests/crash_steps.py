@@ -88,7 +88,7 @@ NOTIFY = {
     "the events lined up": Step("after", NOTIFYING, "Deliveries.enqueue_new"),
     "an event taken and not sent": Step("after", NOTIFYING, "Deliveries.record_and_claim_next", turn=2),
     "sent and not recorded": Step("before", "tasks.notify", "Handed"),
-    "its record not committed": Step("after", "worker.ledger.moves", "Machine.move"),
+    "its record not committed": Step("after", NOTIFYING, "_replies"),
     "its record committed": Step("after", NOTIFYING, "Deliveries.record_and_claim_next", turn=3),
     "before its release": Step("before", NOTIFYING, "Deliveries.release"),
 }

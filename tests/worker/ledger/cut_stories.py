@@ -538,7 +538,7 @@ def a_test_goes_its_way(process: Process) -> None:
     """It is sent once, like all that is paid for, and costs nothing."""
     process.repeat("events.register_subscribers", [SHOP])
     process.repeat("generations.create", [new("fox", key="a", is_test=True), new("owl", key="a")])
-    for claim in process.submit().values():
+    for claim in process.submit(in_vain=True).values():
         process.accept(claim)
         process.repeat("generations.apply_outcomes", [success(claim)])
     process.archive()
