@@ -167,13 +167,14 @@ def archived(pipeline: Pipeline, recipe: Recipe) -> str:
 
 
 def without_following(pipeline: Pipeline, done: Callable[[], bool], *, first: bool) -> None:
-    """Let everything go on, but nothing is followed; `first`: except what follows a success."""
+    """Let everything go on, but nothing is followed; `first`: except both images, as soon as both can be."""
 
     def go_on() -> bool:
         for task in ("dispatch", "submit", "ingest", "archive"):
             pipeline.step(task)
-        failed = [one for one in pipeline.ledger.generations.due_steps(99) if one.moment is After.FAILED]
-        if first and not failed:
+        due = pipeline.ledger.generations.due_steps(99)
+        images = [one for one in due if one.generation.step == "best" and one.moment is After.ARCHIVED]
+        if first and len(images) == 2:
             pipeline.step("follow_up")
         pipeline.bells.clear()
         return done()
