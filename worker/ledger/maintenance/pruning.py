@@ -60,6 +60,11 @@ class _OldAction(NamedTuple):
     at: datetime
 
 
+class _OldKey(NamedTuple):
+    owner: str
+    key: str
+
+
 class _Owed(NamedTuple):
     event_id: int
     is_owed: bool
@@ -75,8 +80,9 @@ _HEARTBEATS = (_h.seen_at < _BEFORE,)
 _OLD_CALLBACKS = select(_c.id).where(*_CALLBACKS).order_by(_c.applied_at).limit(LIMIT).with_for_update(skip_locked=True)
 _OLD_LINKS = select(_a.id).where(*_LINKS).order_by(_a.deadline).limit(LIMIT).with_for_update(skip_locked=True)
 _KEYS = (_k.created_at < _BEFORE, _k.lease_until.is_(None) | (_k.lease_until < _BEFORE))
-_OLD_KEYS = (
-    select(_k.owner, _k.key).where(*_KEYS).order_by(_k.created_at).limit(LIMIT).with_for_update(skip_locked=True)
+_OLD_KEYS = Query(
+    _OldKey,
+    select(_k.owner, _k.key).where(*_KEYS).order_by(_k.created_at).limit(LIMIT).with_for_update(skip_locked=True),
 )
 # Not with a subquery: PostgreSQL may carry it out more than once, and so past its limit.
 _DROP_KEYS = delete(idempotency_keys).where(tuple_(_k.owner, _k.key).in_(bindparam("keys", expanding=True)))
@@ -184,7 +190,7 @@ class Pruning(Part):
         """Delete idempotency keys, if they are also older than a week: clients repeat a request for days."""
         before = self._keys_before(before)
         with self._database.write() as connection:
-            old = [(row.owner, row.key) for row in connection.execute(_OLD_KEYS, {"before": before, "limit": BITE})]
+            old = _OLD_KEYS.all(connection, before=before, limit=BITE)
             gone = connection.execute(_DROP_KEYS, {"keys": old}).rowcount if old else 0
         return Bite({"idempotency_keys": gone}, 0 if gone == BITE else None)
 
