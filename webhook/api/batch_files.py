@@ -59,7 +59,9 @@ def _file_in_body(call: Call, asked: NewBatchFile) -> Iterator[tuple[str, BatchF
     filename = PurePath(disposition.get("filename", "")).name
     name = PurePath(filename).stem if asked.name is None else asked.name
     if not name:
-        missing = "the batch has none, by which it is found: add ?name=NAME, or that of the file as Content-Disposition"
+        missing = (
+            "the batch has none, by which it is found: add ?name=NAME, or the name of the file as Content-Disposition"
+        )
         raise _invalid("name", f'{missing}: attachment; filename="NAME.csv"', asked)
     with (
         open_body(call.request.environ, LARGEST_FILE) as body,
