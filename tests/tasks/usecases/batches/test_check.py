@@ -161,7 +161,7 @@ def test_rows_that_make_nothing_count_as_well(services: Services) -> None:
 
 
 def test_submissions_without_a_key_are_counted(services: Services) -> None:
-    found, _ = checked(services, 'key,prompt\n1,"{a, b}"\n,"{c, d}"X
+    found, _ = checked(services, 'key,prompt\n1,"{a, b}"\n,"{c, d}"\n3,\n')
     assert (found.submissions, found.unkeyed, found.invalid) == (4, 2, 1)
 
 
