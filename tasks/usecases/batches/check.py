@@ -81,9 +81,11 @@ def check_batch(
         file.require_prompts()
     number = file.count(request.template)
     counted(number)
-    if number.submissions > max_submissions:
+    # Also of rows that make none: each has a mistake, which is kept.
+    if max(number.rows, number.submissions) > max_submissions:
+        many = f"makes {number.submissions:,} submissions" if number.submissions > max_submissions else ""
         raise RequestInvalid(
-            f"{file.name} makes {number.submissions:,} submissions, above the limit of {max_submissions:,} "
+            f"{file.name} {many or f'has {number.rows:,} rows'}, above the limit of {max_submissions:,} "
             "(--max-submissions): split the file, or raise the limit"
         )
     checking = _Checking(services, request, providers)

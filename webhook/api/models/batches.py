@@ -59,7 +59,9 @@ class BatchOptions(RequestModel):
     follow_up: Annotated[str, Field(description="Follow-up actions.", examples=["upscale1,upscale3"])] = ""
     priority: Annotated[Priority, Field(description="Higher goes first.")] = 0
     expand_limit: Annotated[int, Field(ge=1, description="Generations that one row may make.")] = EXPAND_LIMIT
-    max_submissions: Annotated[int, Field(ge=1, description="Generations that all rows may make.")] = MAX_SUBMISSIONS
+    max_submissions: Annotated[
+        int, Field(ge=1, le=MAX_SUBMISSIONS, description="Generations that all rows may make.")
+    ] = MAX_SUBMISSIONS
     start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
     max_cost: Annotated[
         Annotated[Amount, Field(gt=0)] | None,

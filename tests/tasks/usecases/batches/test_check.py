@@ -155,6 +155,16 @@ def test_the_number_is_said_first_and_limited(services: Services) -> None:
     assert "this makes 4 generations of one row, above the limit of 3" in error.message
 
 
+def test_rows_that_make_nothing_count_as_well(services: Services) -> None:
+    with pytest.raises(RequestInvalid, match=r"p\.csv has 5 rows, above the limit of 4 \(--max-submissions\)"):
+        checked(services, "sku,prompt\n" + "".join(f"{number},{{\n" for number in range(5)), most=4)
+
+
+def test_submissions_without_a_key_are_counted(services: Services) -> None:
+    found, _ = checked(services, 'key,prompt\n1,"{a, b}"\n,"{c, d}"\n3,\n')
+    assert (found.submissions, found.unkeyed, found.invalid) == (4, 2, 1)
+
+
 def test_what_looks_odd_is_a_warning(services: Services) -> None:
     found, taken = checked(services, "prompt\na fox --foo\nan owl --v 99\n")
     assert (len(taken), found.errors) == (2, ())
