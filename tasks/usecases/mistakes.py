@@ -37,6 +37,7 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
     ConfigurationError only if the default provider is not set up.
     """
     mistakes = list(_repeated_keys(request.entries))
+    entries: list[Entry] = []
     wanted: list[NewGeneration] = []
     defaults = request.defaults_with(request.defaults.files)
     for given in request.entries:
@@ -49,6 +50,7 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
         providers = entry.provider or defaults.provider
         try:
             wanted.append(generation_of(services, entry, defaults, providers))
+            entries.append(entry)
         except EntryInvalid as invalid:
             if isinstance(invalid.error, ConfigurationError) and not entry.provider:
                 raise invalid.error from None
@@ -59,7 +61,7 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
         raise EntriesInvalid(mistakes)
     warnings = tuple(
         (*said, *doubts_about(services, entry.place, new))
-        for entry, said, new in zip(request.entries, oddities_of(request.entries), wanted, strict=True)
+        for entry, said, new in zip(entries, oddities_of(entries), wanted, strict=True)
     )
     return Checked(
         wanted=tuple(wanted),

@@ -32,7 +32,7 @@ from webhook.api.scopes import Scope
 from webhook.api.submitting import Asked, names, refused_action, submit
 from webhook.api.waiting import preferred_wait
 from worker.errors import NotFound, RequestInvalid
-from worker.generation import FINAL
+from worker.generation import FINAL, State
 from worker.steps import Step
 
 log = logging.getLogger(__name__)
@@ -169,6 +169,9 @@ def _created(call: Call, ids: Sequence[str], result: SubmitResult | None, *, is_
     if not is_repeated:
         call.shared.ring(Step.DISPATCH)
     seen = see(call.here, ids, call.shared.waits)
+    if not is_repeated and any(one.snapshot.generation.state is State.SUCCEEDED for one in seen):
+        # A split succeeds when it is created.
+        call.shared.ring(Step.ARCHIVE)
     headers = _replayed(is_repeated=is_repeated)
     status = 200 if is_repeated else 201
     if is_one:

@@ -10,8 +10,10 @@ from flask.testing import FlaskClient
 
 from tests.clock import FakeClock
 from tests.factories import (
+    LEASE,
     PLENTY,
     PROVIDER,
+    all_stored,
     archived,
     failure,
     new,
@@ -20,6 +22,7 @@ from tests.factories import (
     state_of,
     submitted,
     succeeded,
+    success,
 )
 from tests.patience import wait_for
 from webhook.api.app import create_app
@@ -215,6 +218,7 @@ def test_a_body_that_is_not_as_described_is_refused_with_its_places(client: Flas
     wrong = {"generations": [FOX | {"prompt": 7}, FOX | {"colour": "red"}], "batch": "a\nb"}
     assert pointers(post(client, wrong, headers=KEY)) == ["/generations/0/prompt", "/generations/1/colour", "/batch"]
     assert pointers(post(client, FOX | {"operation": "upscale"}, headers=KEY)) == ["/operation"]
+    assert pointers(post(client, {"operation": "blend"}, headers=KEY)) == ["/options"]
     assert pointers(post(client, FOX | {"generations": []}, headers=KEY)) == ["/generations", "/prompt"]
     differing = FOX | {"key": "a", "custom_id": "b"}
     assert pointers(post(client, {"generations": [FOX, differing]}, headers=KEY)) == ["/generations/1/custom_id"]
@@ -523,6 +527,23 @@ def test_the_key_of_a_follow_up_belongs_to_its_parent(client: FlaskClient, ledge
     body = {"action": "upscale1", "key": "mine"}
     assert post(client, body, f"/{first}/actions").status_code == 201
     assert pointers(post(client, body, f"/{second}/actions"), code="key_reused") == ["/key"]
+
+
+def test_a_split_succeeds_at_once_and_wakes_archive(client: FlaskClient, ledger: Ledger, rung: list[str]):
+    (claim,) = submitted(ledger)
+    ledger.generations.apply_outcomes([success(claim, actions=("upscale1", "upscale2", "upscale3", "upscale4"))])
+    ledger.assets.record([all_stored(one) for one in ledger.assets.claim(1, LEASE)])
+    made = post(client, {"action": "split"}, f"/{claim.generation.id}/actions", KEY)
+    CreatedGeneration.model_validate(made.json)
+    assert (made.status_code, made.json["state"], len(made.json["assets"])) == (201, "succeeded", 4)
+    assert wait_for(lambda: set(rung) == {"dispatch", "archive"}, seconds=10)
+
+
+def test_suspicious_prompts_are_created_with_warnings(client: FlaskClient):
+    made = post(client, {"generations": [{"prompt": "a fox \\{1\\} --colour red"}, FOX]}, headers=KEY)
+    first, second = made.json["data"]
+    assert (first["prompt"], second["warnings"]) == ("a fox {1} --colour red", [])
+    assert [one for one in first["warnings"] if one.startswith("/generations/0")]
 
 
 def test_an_impossible_follow_up_says_why_and_where(client: FlaskClient, ledger: Ledger):
