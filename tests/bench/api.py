@@ -34,6 +34,8 @@ GOAL_MEMORY_MB = 70
 #: seconds between two requests of a client
 _INTERVAL = 1.0
 _WAIT = 30
+#: seconds in which those who wait have their places; they come at once, and are measured while they wait
+_SETTLING = 1.0
 
 
 @dataclass
@@ -77,17 +79,17 @@ class _Connection:
         return int(head[9:12])
 
 
-def ask(port: int, generations: list[str], seconds: float) -> Asked:
+def ask(port: int, asked_for: list[str], waited_for: list[str], seconds: float) -> Asked:
     """Clients and waiters on connections of their own."""
     asked = Asked()
-    waiters = [_Connection(port, f"/v1/generations/{id_}?wait={_WAIT}") for id_ in generations[:WAITERS]]
-    clients = [_Connection(port, f"/v1/generations/{id_}") for id_ in generations[WAITERS : WAITERS + CLIENTS]]
+    waiters = [_Connection(port, f"/v1/generations/{id_}?wait={_WAIT}") for id_ in waited_for]
+    clients = [_Connection(port, f"/v1/generations/{id_}") for id_ in asked_for]
     with selectors.DefaultSelector() as selector:
         for one in (*waiters, *clients):
             selector.register(one.socket, selectors.EVENT_READ, one)
         for one in waiters:
             one.send()
-        start = time.perf_counter()
+        start = time.perf_counter() + _SETTLING
         for number, one in enumerate(clients):
             one.due_at = start + number * _INTERVAL / CLIENTS
         while (now := time.perf_counter()) < start + seconds or any(one.is_waiting for one in clients):
@@ -128,11 +130,13 @@ def run(database: str, seconds: float) -> dict[str, object]:
         address, process = cleanup.enter_context(served_api(url, REDIS_URL=redis_url, LOG_LEVEL="WARNING"))
         port = int(address.rpartition(":")[2])
         callbacks: list[Answered] = []
-        # A moment of load first: connections and caches are made once.
-        ask(port, generations, 2.0)
+        waited_for, asked_for = generations[:WAITERS], generations[WAITERS:]
+        # A moment of load first: connections and caches are made once. Without waiters: each keeps its place until its
+        # time is over, also when its client has gone, and there are no more than `WAITERS`.
+        ask(port, asked_for, [], 2.0)
         sender = threading.Thread(target=lambda: callbacks.append(arrivals(receiver.port, seconds)))
         sender.start()
-        asked = ask(port, generations, seconds)
+        asked = ask(port, asked_for, waited_for, seconds)
         sender.join()
         memory = psutil.Process(process.pid).memory_full_info().pss / 1e6
     return {
