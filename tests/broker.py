@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from kombu import pools
+from redis import Redis
+
 from tests.computer import eventually
+from worker.celery import app
 from worker.embedded.servers import broker
 
 
@@ -21,3 +26,14 @@ def running_broker(folder: Path) -> Iterator[str]:
             yield server.found_by["REDIS_URL"]
         finally:
             process.kill()
+
+
+@contextmanager
+def as_ours(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+    """It is empty, and our messages go there."""
+    monkeypatch.setattr(app.conf, "broker_url", url)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
+    with Redis.from_url(url) as client:
+        client.flushall()
+        yield client
+    pools.reset()

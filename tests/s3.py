@@ -37,6 +37,13 @@ def only_test_servers(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
 
 
+def use_bucket(monkeypatch: pytest.MonkeyPatch, server: Server, home: Path) -> None:
+    """Have all settings name its bucket, with a prefix of the test's own."""
+    only_test_servers(monkeypatch, home)
+    for name, value in {**bucket_of(server), "S3_PREFIX": home.name}.items():
+        monkeypatch.setenv(name, value)
+
+
 def bucket_of(server: Server) -> dict[str, str]:
     """The variables that name it."""
     return {

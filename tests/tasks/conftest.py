@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from kombu import pools
 from redis import Redis
 
-from tests.broker import running_broker
-from worker.celery import app
+from tests.broker import as_ours, running_broker
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +16,5 @@ def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    """It is empty, and our messages go there."""
-    monkeypatch.setattr(app.conf, "broker_url", broker_url)
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    with Redis.from_url(broker_url) as client:
-        client.flushall()
+    with as_ours(broker_url, monkeypatch) as client:
         yield client
-    pools.reset()

@@ -138,6 +138,6 @@ def test_a_generation_keeps_the_recipe_that_it_started_with(start: Start, tmp_pa
     (tmp_path / "shop.yaml").write_text("name: shop\nsteps: [{id: more, do: upscale}]")
     pipeline.until_settled()
     assert steps(pipeline, parent) == [("cut", "split", State.ARCHIVED)]
-    assert pipeline.ledger.generations.recipes([wanted.sha256]) == {wanted.sha256: wanted}
+    assert pipeline.ledger.generations.recipe(wanted.sha256) == wanted
     assert wanted.steps[0].timeout is None
     assert timedelta(days=3) == recipe(tmp_path, SHOP).steps[1].timeout

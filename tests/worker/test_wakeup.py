@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from kombu import pools
 from redis import Redis
 
-from tests.broker import running_broker
+from tests.broker import as_ours, running_broker
 from tests.factories import at_once
 from tests.patience import patient
 from worker.celery import app
@@ -28,12 +27,8 @@ def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    monkeypatch.setattr(app.conf, "broker_url", broker_url)
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    with Redis.from_url(broker_url) as client:
-        client.flushall()
+    with as_ours(broker_url, monkeypatch) as client:
         yield client
-    pools.reset()
 
 
 def waiting_in(broker: Redis, queue: str) -> Counter[str]:

@@ -30,9 +30,7 @@ def here(settings_of_the_test: pytest.MonkeyPatch) -> Iterator[Services]:
 
 @pytest.fixture
 def here_with_bucket(settings_of_the_test: pytest.MonkeyPatch, rclone: s3.Server, tmp_path: Path) -> Iterator[Services]:
-    s3.only_test_servers(settings_of_the_test, tmp_path)
-    for name, value in {**s3.bucket_of(rclone), "S3_PREFIX": tmp_path.name}.items():
-        settings_of_the_test.setenv(name, value)
+    s3.use_bucket(settings_of_the_test, rclone, tmp_path)
     services = Services(load_settings())
     yield services
     services.close()

@@ -140,6 +140,12 @@ class Process:
         self.try_once("submissions.renew", [claim.attempt_id for claim in claims], LEASE)
         return {claim.generation.prompt: claim for claim in claims}
 
+    def send_all(self, outcome: Callable[[Claim], News], *, in_vain: bool = False) -> None:
+        """Send all that waits, accept it, and apply the same outcome to each."""
+        for claim in self.submit(in_vain=in_vain).values():
+            self.accept(claim)
+            self.repeat("generations.apply_outcomes", [outcome(claim)])
+
     def accept(self, *claims: Claim) -> None:
         self.repeat("submissions.record", [Submitted(one.attempt_id, accepted(one)) for one in claims], POLL_AFTER)
 
@@ -277,9 +283,7 @@ def a_batch_goes_its_way(process: Process) -> None:
     process.archive()
     process.refuse_follow_ups()
     process.follow_up()
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.send_all(success)
     process.archive()
     process.describe()
     process.notify()
@@ -405,9 +409,7 @@ def a_batch_is_steered(process: Process) -> None:
     process.command("batches.reprioritize", batch_id, 3)
     process.command("batches.resume", batch_id)
     process.command("batches.limit", batch_id, max_in_flight=None)
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.send_all(success)
     process.command("batches.drop_follow_ups", batch_id)
     process.archive()
     process.describe()
@@ -421,9 +423,7 @@ def subscribers_come_and_go(process: Process) -> None:
     process.command("events.add_subscriber", new_one)
     process.repeat("events.register_subscribers", [])
     process.repeat("generations.create", [new("fox", key="a")])
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.send_all(success)
     process.command("events.change_secrets", SHOP, ["whsec_new", "whsec_old"])
     process.archive()
     process.notify()
@@ -449,16 +449,12 @@ def a_program_asks(process: Process) -> None:
     wanted = [new("fox", dedupe="api:tok_1/order-7/1"), new("owl", dedupe="api:tok_1/order-7/2")]
     for _ in range(2):
         created = process.repeat("generations.create_once", wanted, "animals", asked)
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [failure(claim)])
+    process.send_all(failure)
     again = Once(owner="tok_1", key="again", request_sha256="b" * 64)
     for _ in range(2):
         process.repeat("generations.retry_once", created.generations[0].id, again)
     process.command("generations.retry", [created.generations[1].id])
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.send_all(success)
     process.archive()
     process.describe()
     process.notify()
@@ -492,9 +488,7 @@ def a_recipe_is_followed(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
     process.repeat("generations.create", [new("fox", key="a", recipe=FOLLOWED)], "followed")
     kept = process.ledger.generations
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.send_all(success)
 
     def child(parent: Generation, step: str) -> NewGeneration:
         # Without the recipe: nothing follows it.
@@ -526,9 +520,7 @@ def a_recipe_is_followed(process: Process) -> None:
         children = [child(parent, one.step)]
         facts = {"parent": parent, "picked": [2], "by": "ada", "why": "", "children": children}
         process.command("approvals.decide", one, ApprovalState.DECIDED, **facts)
-    for claim in process.submit().values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.send_all(success)
     process.archive()
     process.describe()
     process.notify()
@@ -538,9 +530,7 @@ def a_test_goes_its_way(process: Process) -> None:
     """It is sent once, like all that is paid for, and costs nothing."""
     process.repeat("events.register_subscribers", [SHOP])
     process.repeat("generations.create", [new("fox", key="a", is_test=True), new("owl", key="a")])
-    for claim in process.submit(in_vain=True).values():
-        process.accept(claim)
-        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.send_all(success, in_vain=True)
     process.archive()
     process.notify()
 
