@@ -79,8 +79,7 @@ class _Asked:
         self._here = here
         self._approval = approval
         (self._parent,) = here.ledger.generations.get([approval.generation_id])
-        sha256 = str(self._parent.recipe)
-        self.recipe = here.ledger.generations.recipes([sha256])[sha256]
+        self.recipe = here.ledger.generations.recipe(str(self._parent.recipe))
         self.step = next(step for step in walk(self.recipe.steps) if step.id == approval.step)
 
     def costs(self) -> Mapping[int, int] | None:

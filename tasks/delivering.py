@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from kombu.entity import Queue
-
-from worker.celery import app
+from tasks.neighbours import call_neighbour, connected_to_neighbours
 from worker.ledger.database import Clock
 from worker.secrets import redact
 from worker.settings import Settings
@@ -32,8 +30,6 @@ Send = Callable[[Mapping[str, Any]], Reply]
 
 #: entries that a stream keeps, as good as: the oldest go first, whether they were read or not
 STREAM_LENGTH = 10_000
-# Messages to our own workers have a prefix; other applications' workers do not read those queues.
-_NO_PREFIX = {"global_keyprefix": ""}
 
 
 @contextmanager
@@ -45,10 +41,10 @@ def sending_to(subscriber: Subscriber, settings: Settings, clock: Clock) -> Iter
         with Line(subscriber.url) as line:
             yield partial(_post, line, subscriber, WebhookSigner(secret), clock)
     elif isinstance(subscriber, RedisStream):
-        with app.connection_for_write(subscriber.url, transport_options=_NO_PREFIX) as connection:
+        with connected_to_neighbours(subscriber.url) as connection:
             yield partial(_append, connection, subscriber)
     else:
-        with app.connection_for_write(transport_options=_NO_PREFIX) as connection:
+        with connected_to_neighbours() as connection:
             yield partial(_call, connection, subscriber)
 
 
@@ -60,15 +56,7 @@ def _post(line: Line, webhook: Webhook, signer: WebhookSigner, clock: Clock, doc
 
 def _call(connection: Any, subscriber: CeleryTask, document: Mapping[str, Any]) -> Reply:
     try:
-        app.send_task(
-            subscriber.task,
-            args=[document],
-            # Lets a task detect duplicates.
-            task_id=document["id"],
-            queue=Queue(subscriber.queue, routing_key=subscriber.queue),  # type: ignore[no-untyped-call]
-            connection=connection,
-            ignore_result=True,
-        )
+        call_neighbour(connection, subscriber.task, subscriber.queue, document, task_id=document["id"])
     except Exception as error:  # noqa: BLE001  or an error that nobody expected would hold up this subscriber for good
         return Reply(Refusal(f"the broker refused it: {redact(str(error))}"))
     return Reply()

@@ -65,7 +65,7 @@ def _create(here: Services, parent: Generation, moment: After | None = None) -> 
 
 
 def _follow_recipe(here: Services, parent: Generation, moment: After) -> int:
-    recipe = here.ledger.generations.recipes([str(parent.recipe)])[str(parent.recipe)]
+    recipe = here.ledger.generations.recipe(str(parent.recipe))
     planned = plan_steps(here, parent, recipe, moment)
     most = min(recipe.max_fan_out, here.settings.darkroom_max_follow_ups)
     return here.ledger.generations.create_follow_ups(

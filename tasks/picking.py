@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
-from kombu.entity import Queue
 
 from tasks.create import AGAIN_SECONDS, try_again
 from tasks.deciding import pick, reject
+from tasks.neighbours import call_neighbour, connected_to_neighbours
 from worker.celery import RequestTask, app
 from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit, NotFound, RequestInvalid
 from worker.generation import iso
@@ -36,8 +36,7 @@ _BATCH = 50
 def ask_tasks(here: Services) -> None:
     """Send what was not sent yet: at least once each. If the broker refuses, the sweep finds it again."""
     while not shutdown.is_asked() and (unsent := here.ledger.approvals.unsent(_BATCH)):
-        # Messages to our own workers have a prefix; other applications' workers do not read those queues.
-        with app.connection_for_write(transport_options={"global_keyprefix": ""}) as connection:
+        with connected_to_neighbours() as connection:
             for approval in unsent:
                 if not _ask(here, connection, approval):
                     return
@@ -45,16 +44,13 @@ def ask_tasks(here: Services) -> None:
 
 def _ask(here: Services, connection: Any, approval: Approval) -> bool:
     try:
-        document = _document(here, approval)
-        app.send_task(
+        call_neighbour(
+            connection,
             str(approval.task),
-            args=[document],
-            # Lets a task detect duplicates.
+            str(approval.queue),
+            _document(here, approval),
             task_id=approval.id,
-            queue=Queue(approval.queue, routing_key=approval.queue),  # type: ignore[no-untyped-call]
-            connection=connection,
             expires=approval.expires_at,
-            ignore_result=True,
             link=_callback(PICKED_TASK, approval),
             link_error=_callback(PICK_FAILED_TASK, approval),
         )

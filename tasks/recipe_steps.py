@@ -10,7 +10,7 @@ from tasks.splitting import actions_of, is_grid
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Asset, AssetKind, Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.generations import NewApproval, NewGeneration, dedupe_of_follow_up, dedupe_of_step
-from worker.pricing import MILLION, Prices, as_text, tier_of
+from worker.pricing import Prices, as_text, millionths, tier_of
 from worker.providers import Provider, input_reference
 from worker.recipes import After, Chooser, Facts, Recipe, Step, as_recipe
 from worker.services import Services
@@ -37,16 +37,17 @@ Child = Callable[[Step, int | None, GenerationRequest], NewGeneration]
 
 def plan_steps(here: Services, parent: Generation, recipe: Recipe, moment: After) -> Planned:
     """Return what the steps create that follow this moment of a generation."""
-    return _planned(here, parent, recipe, moment, _of_recipe(parent, recipe))
+    return _planned(here, parent, recipe, moment, _of_recipe(parent, recipe), assets=_assets(here, parent))
 
 
 def plan_short_form(here: Services, parent: Generation) -> Planned:
     """Return what follows an archived generation that has the short form of a recipe."""
     if (deepest := parent.depth) >= here.settings.darkroom_max_depth:
         return Planned(refused=[f"follow-ups may not be deeper than {deepest}"])
-    offered = actions_of(here, parent)
+    assets = _assets(here, parent)
+    offered = actions_of(parent, assets)
     recipe, missing = as_recipe(parent.follow_up, offered, max_fan_out=here.settings.darkroom_max_follow_ups)
-    planned = _planned(here, parent, recipe, After.ARCHIVED, partial(_of_short_form, parent))
+    planned = _planned(here, parent, recipe, After.ARCHIVED, partial(_of_short_form, parent), assets=assets)
     by_action: dict[str | None, NewGeneration] = {}
     for child in planned.children:
         known = by_action.setdefault(child.request.action, child)
@@ -61,18 +62,25 @@ def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, 
     Raises RequestInvalid for images that are not there, or of which nothing can be made; ConfigurationError.
     """
     planned = Planned()
-    assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
-    found = _candidates(here, parent, step, assets, _of_recipe(parent, recipe))
+    found = _candidates(here, parent, step, _assets(here, parent), _of_recipe(parent, recipe))
     if unknown := [number for number in picked if number not in found]:
         raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, found))}")
     _add(here, planned, step, [found[number] for number in picked])
     return planned
 
 
-def _planned(here: Services, parent: Generation, recipe: Recipe, moment: After, child: Child) -> Planned:
+def _assets(here: Services, parent: Generation) -> Sequence[Asset]:
+    return here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
+
+
+def _planned(
+    here: Services, parent: Generation, recipe: Recipe, moment: After, child: Child, *, assets: Sequence[Asset]
+) -> Planned:
     planned = Planned()
-    assets = here.ledger.generations.assets_of([parent.id]).get(parent.id, [])
-    labels = here.ledger.generations.labels_of([parent.id]).get(parent.id, {})
+    steps = [step for step in recipe.after(parent.step) if step.after is moment]
+    labels: Mapping[str, str] = {}
+    if any(step.when.labels for step in steps):
+        labels = here.ledger.generations.labels_of([parent.id]).get(parent.id, {})
     facts = Facts(
         operation=parent.operation,
         action=parent.action,
@@ -81,8 +89,8 @@ def _planned(here: Services, parent: Generation, recipe: Recipe, moment: After, 
         labels=labels,
         images=sum(asset.kind is AssetKind.IMAGE for asset in assets),
     )
-    for step in recipe.after(parent.step):
-        if step.after is not moment or not step.when.holds(facts):
+    for step in steps:
+        if not step.when.holds(facts):
             continue
         try:
             found = _candidates(here, parent, step, assets, child)
@@ -132,12 +140,12 @@ def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGen
     if prices is None:
         planned.refused.append(f"step {step.id}: max_cost needs prices: name a price file in DARKROOM_PRICES")
         return
-    left = int(step.max_cost * MILLION)
+    left = limit = millionths(step.max_cost)
     for number, child in enumerate(children):
         amount = cost_of(prices, child)
         if amount > left:
-            more, limit = len(children) - number, as_text(int(step.max_cost * MILLION))
-            planned.refused.append(f"step {step.id}: {more} more would exceed its max_cost of {limit}")
+            more = len(children) - number
+            planned.refused.append(f"step {step.id}: {more} more would exceed its max_cost of {as_text(limit)}")
             return
         left -= amount
         planned.children.append(child)
@@ -158,8 +166,7 @@ def _candidates(
     provider = here.provider_for(parent.provider, is_test=parent.is_test)
     if parent.depth >= here.settings.darkroom_max_depth:
         raise RequestInvalid(f"follow-ups may not be deeper than {parent.depth}")
-    operation = Operation(step.do) if step.do in set(Operation) else operation_of(step.do)
-    if operation is None:
+    if (operation := step.operation) is None:
         raise RequestInvalid(f"unknown action {step.do!r}")
     requests = _requests(provider, parent, step, operation, assets)
     if operation is not Operation.SPLIT:
@@ -201,7 +208,7 @@ def _requests(
 
 def _actions(parent: Generation, step: Step, operation: Operation) -> Mapping[int, str]:
     offered = f"offered: {', '.join(parent.actions) or 'nothing'}"
-    if step.do not in set(Operation):
+    if step.is_action:
         if step.do not in parent.actions:
             raise RequestInvalid(f"{step.do} is not offered; {offered}")
         return {1: step.do}

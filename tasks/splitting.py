@@ -34,9 +34,8 @@ def is_grid(generation: Generation, assets: Sequence[Asset]) -> bool:
     return is_one and _OF_A_GRID.issubset(generation.actions)
 
 
-def actions_of(here: Services, generation: Generation) -> tuple[str, ...]:
+def actions_of(generation: Generation, assets: Sequence[Asset]) -> tuple[str, ...]:
     """Return what can follow an archived generation: what its provider offers, and what is done here."""
-    assets = here.ledger.generations.assets_of([generation.id]).get(generation.id, [])
     return (*generation.actions, Operation.SPLIT) if is_grid(generation, assets) else generation.actions
 
 

@@ -1,12 +1,12 @@
 """All that is wrong with the entries of one request, each with its path."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from tasks.usecases.batch_file import expand_entry, oddities_of
+from tasks.usecases.batch_file import expand_entry
 from tasks.usecases.entry import Entry
-from tasks.usecases.entry_check import EntryInvalid, doubts_about, generation_of, other_mistakes
-from tasks.usecases.submit import Checked, SubmitRequest
+from tasks.usecases.entry_check import EntryInvalid, generation_of, other_mistakes
+from tasks.usecases.submit import Checked, SubmitRequest, repeated_keys, with_warnings
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.ledger.generations import NewGeneration
 from worker.services import Services
@@ -36,7 +36,7 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
 
     ConfigurationError only if the default provider is not set up.
     """
-    mistakes = list(_repeated_keys(request.entries))
+    mistakes = [Mistake(entry, _path(entry, "key"), told) for entry, told in repeated_keys(request.entries)]
     entries: list[Entry] = []
     wanted: list[NewGeneration] = []
     defaults = request.defaults_with(request.defaults.files)
@@ -59,25 +59,7 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
             mistakes += (_mistake(entry, other) for other in others)
     if mistakes:
         raise EntriesInvalid(mistakes)
-    warnings = tuple(
-        (*said, *doubts_about(services, entry.place, new))
-        for entry, said, new in zip(entries, oddities_of(entries), wanted, strict=True)
-    )
-    return Checked(
-        wanted=tuple(wanted),
-        warnings=warnings,
-        batch=request.named_batch,
-        is_batch=request.is_batch,
-        files=defaults.files,
-    )
-
-
-def _repeated_keys(entries: Sequence[Entry]) -> Iterator[Mistake]:
-    seen: dict[str, Entry] = {}
-    for entry in entries:
-        if entry.key is not None and (first := seen.setdefault(entry.key, entry)) is not entry:
-            told = f"the key {entry.key!r} is already used in {first.place}"
-            yield Mistake(entry, _path(entry, "key"), told)
+    return with_warnings(services, request, entries, wanted, defaults.files)
 
 
 def _mistake(entry: Entry, invalid: EntryInvalid) -> Mistake:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tasks.usecases.providers import require_provider
 from worker.errors import ConfigurationError, RequestInvalid
-from worker.generation import GenerationRequest, Operation, operation_of
-from worker.pricing import MILLION, Prices, tier_of
+from worker.generation import GenerationRequest, Operation
+from worker.pricing import Prices, millionths, tier_of
 from worker.providers import PROVIDERS, Provider, provider_class
 from worker.recipes import SUFFIX, After, Chooser, Facts, Pick, Recipe, Step, load_recipe
 from worker.settings import Settings
@@ -184,23 +184,19 @@ def _with_max_cost(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 def _refusal(provider: "Provider | type[Provider]", step: Step) -> str | None:
-    operation = _operation(step)
+    operation = step.operation
     if operation is Operation.SPLIT:
         return None if provider.delivers_grids else f"{provider.title} delivers the images one by one, not as a grid"
     if operation is None or operation not in provider.capabilities:
         return f"{provider.title} does not support {operation}"
     capability = provider.capabilities[operation]
-    if capability.actions and step.do not in set(Operation) and step.do not in capability.actions:
+    if capability.actions and step.is_action and step.do not in capability.actions:
         return f"{provider.title} has no action {step.do}"
     if missing := sorted(capability.needs - {"images"} - step.options.keys()):
         return f"{operation} at {provider.title} needs the option {' and '.join(missing)}"
     if unknown := sorted(step.options.keys() - capability.options.keys()):
         return f"{operation} at {provider.title} has no option {unknown[0]}"
     return None
-
-
-def _operation(step: Step) -> Operation | None:
-    return Operation(step.do) if step.do in set(Operation) else operation_of(step.do)
 
 
 class _WorstCase:
@@ -217,14 +213,14 @@ class _WorstCase:
         facts = _facts(self._provider.name, parent.operation, {})
         room, branches = self._recipe.max_fan_out, []
         for step in _possible(steps, facts):
-            why, each, cost, made = _refusal(self._provider, step), 0, 0, _operation(step)
+            why, each, cost, made = _refusal(self._provider, step), 0, 0, step.operation
             child = parent
             if why is None and made is not None:
                 child = _child_of(parent, step, made)
                 cost = self._price(child)
                 each = min(room, _most(self._provider, step, made, facts))
                 if step.max_cost is not None and cost:
-                    each = min(each, int(step.max_cost * MILLION) // cost)
+                    each = min(each, millionths(step.max_cost) // cost)
             room -= each
             number = parents * each
             branches.append(
@@ -257,7 +253,7 @@ def _most(provider: "Provider | type[Provider]", step: Step, operation: Operatio
         return 1
     capability = provider.capabilities[operation]
     if capability.actions:
-        available = 1 if step.do not in set(Operation) else _offered(capability.actions, facts.images)
+        available = 1 if step.is_action else _offered(capability.actions, facts.images)
     else:
         available = max(1, facts.images) if "images" in capability.options else 1
     picks = [step.pick, *([step.otherwise] if step.otherwise else [])]

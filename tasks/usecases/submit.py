@@ -3,7 +3,7 @@
 The caller wakes the dispatch step afterwards.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from tasks.capability_check import require_follow_ups
 from tasks.children import child_of
 from tasks.splitting import actions_of
 from tasks.usecases.batch_file import oddities_of
-from tasks.usecases.entry import Entry, Place
+from tasks.usecases.entry import Entry
 from tasks.usecases.entry_check import (
     Defaults,
     check_entry,
@@ -124,22 +124,29 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     if isinstance(request, FollowUpRequest):
         files = InputFiles(services)
         return Checked(wanted=(_on_parent(services, request, files),), warnings=((),), files=files)
-    _refuse_repeated_keys(request.entries)
+    for entry, told in repeated_keys(request.entries):
+        raise RequestInvalid(f"{entry.place}: {told}")
     options = frozenset(name for entry in request.entries for name in entry.options)
     files = request.defaults.files or InputFiles(services)
     defaults = request.defaults_with(files)
-    wanted = tuple(check_entry(services, entry, defaults, options) for entry in request.entries)
-    odd = oddities_of(request.entries)
+    wanted = [check_entry(services, entry, defaults, options) for entry in request.entries]
+    return with_warnings(services, request, request.entries, wanted, files)
+
+
+def with_warnings(
+    services: Services,
+    request: SubmitRequest,
+    entries: Sequence[Entry],
+    wanted: Sequence[NewGeneration],
+    files: InputFiles | None,
+) -> Checked:
+    """Return what was found valid, an entry each, with what is suspicious in it."""
     warnings = tuple(
         (*said, *doubts_about(services, entry.place, new))
-        for entry, said, new in zip(request.entries, odd, wanted, strict=True)
+        for entry, said, new in zip(entries, oddities_of(entries), wanted, strict=True)
     )
     return Checked(
-        wanted=wanted,
-        warnings=warnings,
-        batch=request.named_batch,
-        is_batch=request.is_batch,
-        files=defaults.files,
+        wanted=tuple(wanted), warnings=warnings, batch=request.named_batch, is_batch=request.is_batch, files=files
     )
 
 
@@ -196,14 +203,12 @@ def _batch_name(checked: Checked, now: datetime) -> str | None:
     return checked.batch or (batch_name(f"{now:%Y-%m-%d-%H%M%S}", is_test=is_test) if checked.is_batch else None)
 
 
-def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
-    seen: dict[str, Place] = {}
+def repeated_keys(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
+    """Yield each entry that has the key of an earlier one, and that in a sentence."""
+    seen: dict[str, Entry] = {}
     for entry in entries:
-        if entry.key is None:
-            continue
-        if entry.key in seen:
-            raise RequestInvalid(f"{entry.place}: the key {entry.key!r} is already used in {seen[entry.key]}")
-        seen[entry.key] = entry.place
+        if entry.key is not None and (first := seen.setdefault(entry.key, entry)) is not entry:
+            yield entry, f"the key {entry.key!r} is already used in {first.place}"
 
 
 def _on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) -> NewGeneration:
@@ -215,7 +220,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) -
     if wanted.is_test and not parent.is_test:
         raise RequestInvalid(f"{parent.id} is not a test: a test can only continue from another test")
     provider, action = services.provider_for(parent.provider, is_test=parent.is_test), wanted.action
-    possible = actions_of(services, parent)
+    possible = actions_of(parent, services.ledger.generations.assets_of([parent.id]).get(parent.id, []))
     operation = operation_of(action)
     if operation is Operation.SPLIT and action in possible:
         return _split(parent, wanted)

@@ -3,7 +3,6 @@
 import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
@@ -188,8 +187,8 @@ def try_subscriber(here: LedgerServices, name: str, event_type: str) -> Tested:
     assert subscription is not None, "what is listed is declared or has a row"  # noqa: S101
     event = example(here, event_type)
     began = time.monotonic()
-    with ExitStack() as stack:
-        reply = stack.enter_context(sending_to(subscription.subscriber, here.settings, here.clock))(event)
+    with sending_to(subscription.subscriber, here.settings, here.clock) as send:
+        reply = send(event)
     return Tested(
         subscriber=name,
         event_id=event["id"],

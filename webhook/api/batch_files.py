@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from decimal import Decimal
 from pathlib import PurePath
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from tasks.usecases.entry_check import Defaults
 from tasks.usecases.inputs import UploadedFiles, image_options
 from tasks.usecases.labels import check_labels
 from tasks.usecases.provider_choice import read_providers
+from webhook.api.amounts import millionths
 from webhook.api.bodies import reading
 from webhook.api.call import Call, Refused
 from webhook.api.models.batches import BatchOptions, NewBatch, NewBatchFile
@@ -119,10 +119,6 @@ def _request(
         expand_limit=asked.expand_limit,
         is_test=call.caller.is_test,
     )
-
-
-def millionths(amount: Decimal | None) -> int | None:
-    return None if amount is None else int(amount * 1_000_000)
 
 
 def _read_pairs(asked: NewBatchFile) -> tuple[dict[str, Any], dict[str, str]]:

@@ -25,7 +25,8 @@ from tasks.usecases.batches.steer import NewSteering, Steered
 from tasks.usecases.batches.submit import name_of, submit_file
 from tasks.usecases.once import Once
 from tasks.usecases.once_only import Answered, carry_out
-from webhook.api.batch_files import MOST_ERRORS, batch_request, millionths, rows_refused
+from webhook.api.amounts import millionths
+from webhook.api.batch_files import MOST_ERRORS, batch_request, rows_refused
 from webhook.api.call import Call, Reply
 from webhook.api.idempotency import key_missing, once_of
 from webhook.api.models.batches import (

@@ -10,13 +10,13 @@ from tasks.usecases.max_cost import excesses
 from tasks.usecases.mistakes import EntriesInvalid, check_all
 from tasks.usecases.once import Once
 from tasks.usecases.submit import Checked, SubmitRequest, SubmitResult, submit_once
+from webhook.api.amounts import millionths
 from webhook.api.call import Call
 from webhook.api.models.generations import ActionRequest, NewGeneration, NewGenerations
 from webhook.api.reading import pointer, refused_at
 from worker.errors import DarkroomError, KeyReused, KeyTaken, NotPossible, RequestInvalid
 
 _INVALID = "the body is invalid"
-_MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ def _key_name(one: NewGeneration) -> str:
 
 
 def _refuse_dear(call: Call, asked: Asked, checked: Checked) -> None:
-    each = [None if one.max_cost is None else int(one.max_cost * _MILLION) for _, one in asked.items]
+    each = [millionths(one.max_cost) for _, one in asked.items]
     body = asked.body
-    together = int(body.max_cost * _MILLION) if isinstance(body, NewGenerations) and body.max_cost is not None else None
+    together = millionths(body.max_cost) if isinstance(body, NewGenerations) else None
     places = [f"{place}/max_cost" for place, _ in asked.items]
     try:
         found = list(excesses(call.here, checked, each, together))

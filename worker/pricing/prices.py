@@ -182,6 +182,11 @@ def read_amount(text: str) -> int | None:
     return int(found[1]) * MILLION + int(f"{found[2] or '':0<6}") if found else None
 
 
+def millionths(amount: Decimal) -> int:
+    """Return it rounded down."""
+    return int(amount * MILLION)
+
+
 def as_text(amount: int) -> str:
     """`0.05`, `12.00` or `0.0125`: at least two decimals."""
     exact = f"{Decimal(amount) / MILLION:.6f}"

@@ -10,6 +10,8 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 
+from worker.generation import Operation, operation_of
+
 
 class After(StrEnum):
     """What happened to the generation that a step follows."""
@@ -125,6 +127,16 @@ class Step:
     prompt: str | None = None
     max_cost: Decimal | None = None
     then: tuple["Step", ...] = ()
+
+    @property
+    def operation(self) -> Operation | None:
+        """Return what it makes; None for an action that Darkroom does not know."""
+        return operation_of(self.do) if self.is_action else Operation(self.do)
+
+    @property
+    def is_action(self) -> bool:
+        """Return whether `do` is one action, and not an operation with one for each image."""
+        return self.do not in set(Operation)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
 
+from tasks.cli.demo.beside import Beside
 from tasks.cli.ui.output import note
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases.approvals import approve, pending
@@ -29,7 +30,6 @@ steps:
   - {{id: cut, do: split}}
   - {{id: best, pick: person, timeout: 1h, otherwise: none, do: upscale}}
 """
-_LOOK_AGAIN = 0.3
 #: seconds; the workers send an event as soon as it has happened
 _EVENT_PATIENCE = 20.0
 
@@ -85,28 +85,18 @@ class Receiver:
         return Handler
 
 
-class Decision:
+class Decision(Beside):
     """Approves what the recipe asks for, as a person would with `darkroom approve`."""
 
     def __init__(self, here: Services) -> None:
+        super().__init__()
         self._here = here
-        self._ended = threading.Event()
         self.is_made = threading.Event()
-        self._thread = threading.Thread(target=self._decide, name="decision", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _decide(self) -> None:
+    def _run(self) -> None:
         try:
-            while (asked := next(iter(pending(self._here)), None)) is None:
-                if self._ended.wait(_LOOK_AGAIN):
-                    return
+            if (asked := self._until(lambda: next(iter(pending(self._here)), None))) is None:
+                return
             done = approve(self._here, asked.approval.id, PICKED, person("the demo"))
             note(f"recipe {RECIPE} asked which images to upscale; the demo approved {', '.join(map(str, PICKED))}")
             ring(*done.wakes)

@@ -1,10 +1,9 @@
 """The demo's outage: a provider's account runs out of credit in the middle, and is topped up."""
 
 import json
-import threading
 import urllib.request
-from typing import Self
 
+from tasks.cli.demo.beside import Beside
 from tasks.cli.ui.output import note
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases.control import ResumeRequest, resume
@@ -16,34 +15,25 @@ from worker.services import Services
 #: whose account runs out of credit, its key, and how many submissions that pays for
 PROVIDER, KEY, CREDIT = "kie", "demo-kie", 2
 _QUEUED = ListRequest(state=State.QUEUED, provider=PROVIDER)
-_LOOK_AGAIN = 0.3
 
 
-class Outage:
+class Outage(Beside):
     """From the start, `KEY` has little credit. Tops it up when everything that may go elsewhere has gone, or was tried.
 
     What was tried waits for its own account, as follow-ups do, so it is finished only after that.
     """
 
     def __init__(self, here: Services, sandbox: str) -> None:
+        super().__init__()
         self._here = here
         self._sandbox = sandbox
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="outage", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
+    def _run(self) -> None:
         try:
-            while any(_may_move(one.generation) for one in list_generations(self._here, _QUEUED)):
-                if self._ended.wait(_LOOK_AGAIN):
-                    return
+            if not self._until(
+                lambda: not any(_may_move(one.generation) for one in list_generations(self._here, _QUEUED))
+            ):
+                return
             give_credit(self._sandbox, {})
             ring(*resume(self._here, ResumeRequest(PROVIDER)).wakes)
         except (DarkroomError, OSError) as error:

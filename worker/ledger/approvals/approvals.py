@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select, text
 
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation, State
@@ -56,10 +56,6 @@ class WaitingApproval(NamedTuple):
     asked_at: datetime
 
 
-class _Of(NamedTuple):
-    generation_id: str
-
-
 _a = approvals.c
 _COLUMNS = columns_of(approvals, Approval)
 _ID = bindparam("of", type_=CleanText())
@@ -72,15 +68,12 @@ _PENDING = Query(
 _WAITING = Query(
     WaitingApproval, select(*columns_of(approvals, WaitingApproval)).where(text(ASKED)).order_by(_a.id).limit(LIMIT)
 )
-_OF_BATCH = (_a.batch_id == bindparam("batch", type_=CleanText()), text(ASKED))
-_ASKED_OF_BATCH = Query(_Of, select(_a.generation_id).where(*_OF_BATCH))
+_COUNT_OF_BATCH = select(func.count()).where(_a.batch_id == bindparam("batch", type_=CleanText()), text(ASKED))
 OVERDUE = select(_a.id).where(text(ASKED), _a.expires_at <= NOW)
-_OVERDUE = Query(
-    Approval, select(*_COLUMNS).where(text(ASKED), _a.expires_at <= NOW).order_by(_a.expires_at).limit(LIMIT)
-)
+_OVERDUE = Query(Approval, OVERDUE.with_only_columns(*_COLUMNS).order_by(_a.expires_at).limit(LIMIT))
 #: tasks that were not asked yet
 UNASKED = select(_a.id).where(text(UNSENT))
-_UNSENT = Query(Approval, select(*_COLUMNS).where(text(UNSENT)).order_by(_a.id).limit(LIMIT))
+_UNSENT = Query(Approval, UNASKED.with_only_columns(*_COLUMNS).order_by(_a.id).limit(LIMIT))
 
 
 class Approvals(Part):
@@ -110,7 +103,7 @@ class Approvals(Part):
     def count_pending(self, batch_id: str) -> int:
         """Return how many decisions a batch waits for."""
         with self._database.read() as connection:
-            return len(_ASKED_OF_BATCH.all(connection, batch=batch_id))
+            return connection.execute(_COUNT_OF_BATCH, {"batch": batch_id}).scalar_one()
 
     def overdue(self, limit: int) -> list[Approval]:
         """Return those that nobody has decided in time."""

@@ -96,10 +96,8 @@ _s, _d, _e = subscribers.c, deliveries.c, events.c
 _WHOSE = bindparam("whose", type_=CleanText())
 _ALL = select(*columns_of(subscribers, KnownSubscriber))
 # Those that were removed are only kept for their position.
-_KNOWN = Query(
-    KnownSubscriber,
-    _ALL.where(or_(text(SUBSCRIBED), _s.kind.is_not(None), _s.disabled_at.is_not(None))).order_by(_s.name),
-)
+_IS_KNOWN = or_(text(SUBSCRIBED), _s.kind.is_not(None), _s.disabled_at.is_not(None))
+_KNOWN = Query(KnownSubscriber, _ALL.where(_IS_KNOWN).order_by(_s.name))
 _ADDED = Query(KnownSubscriber, _ALL.where(text(SUBSCRIBED), _s.kind.is_not(None)).order_by(_s.name))
 _CALLED = Query(KnownSubscriber, _ALL.where(_s.name == _WHOSE).with_for_update())
 _NAMED = Query(
@@ -109,7 +107,7 @@ _NAMED = Query(
         _s.left_at.is_(None).label("is_here"),
         _s.kind.is_not(None).label("is_added"),
         _s.disabled_at.is_not(None).label("is_disabled"),
-    ).where(or_(text(SUBSCRIBED), _s.kind.is_not(None), _s.disabled_at.is_not(None))),
+    ).where(_IS_KNOWN),
 )
 _WAITING = Query(
     _Waiting, select(_d.subscriber, func.count().label("number")).where(IS_UNDELIVERED).group_by(_d.subscriber)

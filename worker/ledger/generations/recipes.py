@@ -3,30 +3,29 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.schema import recipes
-from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring
+from worker.ledger.statements import Query, columns_of, insert_ignoring
 from worker.recipes import Recipe, from_document, to_document
 
 
 class _Kept(NamedTuple):
-    sha256: str
-    name: str
     document: Mapping[str, object]
 
 
-_KEPT = Query(_Kept, select(*columns_of(recipes, _Kept)).where(recipes.c.sha256.in_(IDS)))
+_KEPT = Query(_Kept, select(*columns_of(recipes, _Kept)).where(recipes.c.sha256 == bindparam("sha256")))
 
 
 class Recipes(Part):
-    def recipes(self, digests: Sequence[str]) -> dict[str, Recipe]:
-        """Return those that generations have started with, by SHA-256."""
+    def recipe(self, sha256: str) -> Recipe:
+        """Return one that a generation has started with."""
         with self._database.read() as connection:
-            rows = _KEPT.each(connection, sorted(set(digests)))
-        return {row.sha256: from_document(row.document) for row in rows}
+            row = _KEPT.first(connection, sha256=sha256)
+        assert row is not None, "it was kept with its generation"  # noqa: S101
+        return from_document(row.document)
 
 
 def write_recipes(changes: Changes, wanted: Sequence[Recipe]) -> None:
