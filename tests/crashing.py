@@ -8,22 +8,30 @@ import itertools
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 import worker.services
 import worker.wakeup
 from tests.patience import patient, wait_for
 from tests.pipeline import MovableClock, Pipeline, celery_app
+from tests.postgres import Postgres
+from worker.ledger import Ledger
+from worker.ledger.migrations import upgrade
+from worker.runtime.draining import LEASE
 from worker.services import Services, services
 
 CRASHED = 77
+#: seconds until the others may take what a dead one had
+AFTER_THE_LEASE = LEASE.total_seconds() + 1
 
 # A fresh process that has everything imported and no threads, forked from for each crash: a fork of pytest would copy
 # the locks of its servers' threads.
@@ -120,3 +128,27 @@ def _run(environment: dict[str, str], ahead: timedelta, task: Work, step: Step, 
 
     step.replace((lambda: os._exit(CRASHED)) if frozen_for is None else freeze)
     (celery_app.tasks[task] if isinstance(task, str) else task)()
+
+
+def recover(pipeline: Pipeline, done: Callable[[], bool]) -> None:
+    """What the others do when the lease of the dead one has ended; no bell that it wanted to ring was heard."""
+    pipeline.bells.clear()
+    pipeline.clock.advance(seconds=AFTER_THE_LEASE)
+    pipeline.until(done)
+
+
+@contextmanager
+def migrated_ledger(request: pytest.FixtureRequest, folder: Path, name: str) -> Iterator[str]:
+    """The address of a ledger of its own on the database that `request.param` names."""
+    server: Postgres | None = None
+    url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres")
+        server.create(name)
+        url = server.url(name)
+    ledger = Ledger(url)
+    upgrade(ledger.database)
+    ledger.close()
+    yield url
+    if server is not None:
+        server.drop(name)

@@ -92,7 +92,7 @@ class Pipeline:
     def step(self, task: str) -> None:
         celery_app.tasks[task]()
 
-    def until(self, done: Callable[[], bool], seconds: float = 20) -> None:
+    def until(self, done: Callable[[], object], seconds: float = 20) -> None:
         """Let worker and clock go on until `done`."""
 
         def done_after_another_round() -> bool:

@@ -8,25 +8,20 @@ from sqlalchemy import select
 from tests import process_services
 from tests.broker import running_broker
 from tests.crash_steps import ARCHIVE, FOLLOW_UP, INGEST, MANIFEST, NOTIFY, POLL, RECONCILE, SUBMIT
-from tests.crashing import CRASHED, crash, frozen
+from tests.crashing import AFTER_THE_LEASE, CRASHED, crash, frozen, migrated_ledger, recover
 from tests.factories import failure, submitted
 from tests.patience import wait_for
 from tests.pipeline import Pipeline, celery_app, running_pipeline, sha256
-from tests.postgres import Postgres
 from tests.s3 import Server
 from tests.tasks.subscribing import task_subscriber, webhook_subscriber
 from webhook import sandbox
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.events.registry import FIRST_LOOK
 from worker.ledger.generations import NewGeneration
-from worker.ledger.migrations import upgrade
 from worker.ledger.schema import events
 from worker.ledger.submission import Decision
 from worker.runtime.draining import LEASE
-
-AFTER_THE_LEASE = LEASE.total_seconds() + 1
 
 #: claimed, and nobody knows whether it was sent: only a person may submit it again
 NEVER_SENT = ("claimed and nothing sent", "right before the POST")
@@ -44,22 +39,13 @@ def pipeline(
 ) -> Iterator[Pipeline]:
     """One for all crashes: what one of them leaves behind is nothing that the next one meets."""
     folder = tmp_path_factory.mktemp("crashes")
-    url = f"sqlite:///{folder / 'ledger.sqlite3'}"
-    if request.param == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres")
-        server.create("crashes")
-        url = server.url("crashes")
-    ledger = Ledger(url)
-    upgrade(ledger.database)
-    ledger.close()
     with (
+        migrated_ledger(request, folder, "crashes") as url,
         pytest.MonkeyPatch.context() as patch,
         sandbox.running(delay=0.05, size=32) as provider,
         running_pipeline(patch, database_url=url, sandbox=provider, server=rclone, folder=folder) as running,
     ):
         yield running
-    if request.param == "postgresql":
-        server.drop("crashes")
 
 
 @pytest.mark.parametrize("step", SUBMIT)
@@ -223,13 +209,6 @@ def started(pipeline: Pipeline, *tasks: str) -> str:
         pipeline.step(task)
     pipeline.bells.clear()
     return generation_id
-
-
-def recover(pipeline: Pipeline, done: Callable[[], bool]) -> None:
-    """What the others do when the lease of the dead one has ended; no bell that it wanted to ring was heard."""
-    pipeline.bells.clear()
-    pipeline.clock.advance(seconds=AFTER_THE_LEASE)
-    pipeline.until(done)
 
 
 def ends_well(pipeline: Pipeline, generation_id: str) -> None:

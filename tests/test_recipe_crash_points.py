@@ -7,22 +7,17 @@ import pytest
 
 from tasks.deciding import pick
 from tests.crash_steps import DECIDE, MORE, RECIPE, SPLIT, TIMEOUT
-from tests.crashing import CRASHED, crash
+from tests.crashing import CRASHED, crash, migrated_ledger, recover
 from tests.patience import wait_for
 from tests.pipeline import Pipeline, running_pipeline
-from tests.postgres import Postgres
 from tests.s3 import Server
 from webhook import sandbox
 from worker.generation import Generation, GenerationRequest, Operation, State
-from worker.ledger import Ledger
 from worker.ledger.approvals import ApprovalState
 from worker.ledger.generations import NewGeneration
-from worker.ledger.migrations import upgrade
 from worker.recipes import After, Recipe, load_recipe
-from worker.runtime.draining import LEASE
 from worker.services import services
 
-AFTER_THE_LEASE = LEASE.total_seconds() + 1
 PRICES = "currency: USD\nprices: [{provider: acedata, price: 0.05}]\n"
 #: of the four upscales, the cost allows two
 THREE_LEVELS = """
@@ -63,24 +58,15 @@ def pipeline(
 ) -> Iterator[Pipeline]:
     """One for all crashes: what one of them leaves behind is nothing that the next one meets."""
     folder = tmp_path_factory.mktemp("recipes")
-    url = f"sqlite:///{folder / 'ledger.sqlite3'}"
-    if request.param == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres")
-        server.create("recipes")
-        url = server.url("recipes")
-    ledger = Ledger(url)
-    upgrade(ledger.database)
-    ledger.close()
     (folder / "prices.yaml").write_text(PRICES)
     with (
+        migrated_ledger(request, folder, "recipes") as url,
         pytest.MonkeyPatch.context() as patch,
         sandbox.running(delay=0.02, size=32) as provider,
     ):
         patch.setenv("DARKROOM_PRICES", str(folder / "prices.yaml"))
         with running_pipeline(patch, database_url=url, sandbox=provider, server=rclone, folder=folder) as running:
             yield running
-    if request.param == "postgresql":
-        server.drop("recipes")
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +166,6 @@ def without_following(pipeline: Pipeline, done: Callable[[], bool], *, first: bo
         return done()
 
     assert wait_for(go_on, seconds=20)
-
-
-def recover(pipeline: Pipeline, done: Callable[[], bool]) -> None:
-    """What the others do when the lease of the dead one has ended; no bell that it wanted to ring was heard."""
-    pipeline.bells.clear()
-    pipeline.clock.advance(seconds=AFTER_THE_LEASE)
-    pipeline.until(done)
 
 
 def decide_all() -> None:

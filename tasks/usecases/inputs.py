@@ -56,9 +56,7 @@ class InputFiles:
             return options
         found = dict(options)
         for name in named:
-            value = options[name]
-            items = value if isinstance(value, list) else str(value).split() if _is_list(value) else [value]
-            found[name] = [self._reference(self._folder, name, item) for item in items]
+            found[name] = [self._reference(self._folder, name, item) for item in _items(options[name])]
         return found
 
     def require_usable(self, provider: Provider, request: GenerationRequest) -> None:
@@ -137,7 +135,7 @@ class InputFiles:
             )
 
     def _reference(self, folder: Path, option: str, item: object) -> object:
-        if not isinstance(item, str) or _ELSEWHERE.match(item):
+        if not isinstance(item, str) or is_elsewhere(item):
             return item
         path = folder / os.path.expanduser(item)  # noqa: PTH111  as `read_image` does
         if path not in self._references:
@@ -158,8 +156,7 @@ class UploadedFiles(InputFiles):
     def referenced(self, options: Mapping[str, object]) -> Mapping[str, object]:
         """Raises RequestInvalid also for what is neither a link nor a reference."""
         for name in image_options() & options.keys():
-            value = options[name]
-            for item in value if isinstance(value, list) else str(value).split() if _is_list(value) else [value]:
+            for item in _items(options[name]):
                 if not isinstance(item, str) or not is_elsewhere(item):
                     what = f"option {name}: {shown(item)!r} is no link, no `data:` link and no reference to an image"
                     raise RequestInvalid(f"{what}: upload the image first, or give its link", about=(name,))
@@ -207,9 +204,11 @@ def image_options() -> frozenset[str]:
     return frozenset(name for one in capabilities for name, option in one.options.items() if option.takes_images)
 
 
-def _is_list(value: object) -> bool:
+def _items(value: object) -> Sequence[object]:
     """Links are separated by spaces; a path may have some in it."""
-    return isinstance(value, str) and is_elsewhere(value)
+    if isinstance(value, list):
+        return value
+    return value.split() if isinstance(value, str) and is_elsewhere(value) else [value]
 
 
 def _who_takes(size: int) -> str:

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from tasks.usecases.services import LedgerServices
 from worker.errors import LedgerUnavailable, LedgerUnfit, NotFound, RequestInvalid
-from worker.ledger.access import NewToken, Token
+from worker.ledger.access import USE_NOTED_EVERY, NewToken, Token
 from worker.secrets import redact
 from worker.settings import read_rate
 
@@ -46,8 +46,6 @@ _FORM = re.compile(rf"dk_(?:live|test)_[0-9A-Za-z]{{{_RANDOM + _CHECKSUM}}}", re
 _LONGEST_NAME = 100
 #: what the log of actions calls whoever needs no token
 _RESERVED = "local"
-#: after so long without a note, the next request notes that a token is used
-_USE_NOTED_AFTER = timedelta(minutes=1)
 
 
 class TokenState(StrEnum):
@@ -130,7 +128,7 @@ def find_token(here: LedgerServices, secret: str) -> ListedToken | None:
         return None
     now = here.clock()
     listed = _listed(found, now)
-    if listed.state is TokenState.VALID and (found.used_at is None or abs(now - found.used_at) > _USE_NOTED_AFTER):
+    if listed.state is TokenState.VALID and (found.used_at is None or abs(now - found.used_at) > USE_NOTED_EVERY):
         # Nobody is refused because a note for people could not be written.
         with suppress(LedgerUnavailable, LedgerUnfit):
             here.ledger.access.note_token_use(found.id)

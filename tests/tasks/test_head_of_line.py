@@ -142,7 +142,7 @@ def follow_up_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     with patch.context() as bug:
         is_first = breaks(lambda _, parent: parent.id == first, follow_up.plan_short_form)
         bug.setattr(follow_up, "plan_short_form", is_first)
-        pipeline.until(lambda: bool(pipeline.story(second).children))
+        pipeline.until(lambda: pipeline.story(second).children and pipeline.get(first).state is State.ARCHIVED)
         for _ in range(FOLLOW_UP_TRIES):
             pipeline.clock.advance(minutes=10)
             pipeline.step("follow_up")

@@ -34,7 +34,8 @@ def test_the_task_deletes_what_is_old_and_keeps_the_result(start: Start, monkeyp
     # A slice is over at once: another task goes on.
     monkeypatch.setattr("tasks.prune.SLICE", 0.0)
     pipeline.step("prune")
-    assert list(pipeline.bells) == ["prune"]
+    # A callback that the provider sends again may ring meanwhile.
+    assert "prune" in pipeline.bells
     monkeypatch.setattr("tasks.prune.SLICE", 10.0)
     pipeline.answer_bells()
     assert what_is_left(pipeline, generation_id) == [False, False, False]
