@@ -11,6 +11,7 @@ from kombu import pools
 from redis import Redis
 
 from tests.computer import eventually
+from worker.broker import broker as ours
 from worker.celery import app
 from worker.embedded.servers import broker
 
@@ -31,9 +32,20 @@ def running_broker(folder: Path) -> Iterator[str]:
 @contextmanager
 def as_ours(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
     """It is empty, and our messages go there."""
-    monkeypatch.setattr(app.conf, "broker_url", url)
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    with Redis.from_url(url) as client:
+    with monkeypatch.context() as patch, used(url, patch), Redis.from_url(url) as client:
         client.flushall()
         yield client
+
+
+@contextmanager
+def used(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever is sent to our broker goes there, with Celery or without."""
+    monkeypatch.setenv("REDIS_URL", url)
+    monkeypatch.setattr(app.conf, "broker_url", url)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
+    ours.cache_clear()
+    yield
+    if ours.cache_info().currsize:
+        ours().close()
+        ours.cache_clear()
     pools.reset()

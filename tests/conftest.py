@@ -24,6 +24,7 @@ from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
 from tests.patience import FACTOR
 from tests.postgres import WARM, Postgres, bundled_binaries, running_server
+from worker.broker import broker
 from worker.celery import app
 from worker.ledger import Ledger
 from worker.ledger.database import Database
@@ -87,8 +88,9 @@ def a_clean_environment() -> Iterator[None]:
                 patch.delenv(name)
         # Not the `.env` of whoever runs the tests in a checkout.
         patch.setenv(ENV_FILE_READ, "")
-        # Celery keeps what it reads on first use: not what one test has set, for all tests after it.
+        # They keep what they read on first use: not what one test has set, for all tests after it.
         assert app.conf.broker_url
+        assert broker()
         yield
 
 

@@ -5,9 +5,9 @@ import logging
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
+from worker.broker import broker
 from worker.ledger import Ledger
 from worker.steps import KEY_PREFIX, QUEUES, REQUEST_QUEUE, Step
 
@@ -61,12 +61,11 @@ def ring(*steps: Step) -> bool:
 
     Call it only after a ledger method has returned: a worker that wakes before the commit finds nothing.
     """
+    from redis import RedisError  # noqa: PLC0415  as in `worker.broker`
+
     try:
         send(steps)
-    except Exception as error:
-        if _is_time_limit(error):
-            # It may be raised anywhere in the task and does not concern the broker.
-            raise
+    except (RedisError, OSError) as error:
         # The work is saved, and the sweep finds it.
         log.warning("could not send the wake-up for %s: %s: %s", ", ".join(steps), type(error).__name__, error)
         return False
@@ -74,59 +73,41 @@ def ring(*steps: Step) -> bool:
 
 
 def send(steps: Sequence[Step]) -> None:
-    """Send a wake-up for each step for which none waits; raises the broker client's errors."""
+    """Send a wake-up for each step for which none waits; raises RedisError or OSError."""
     arguments = [
         argument for step in steps for argument in (step, _mark(step), json.dumps(_message(step, str(uuid4()))))
     ]
     keys = [*(_key(step.queue) for step in steps), _UNSENT]
-    with _app().producer_pool.acquire(block=True) as producer:
-        client = producer.channel.client
-        client.eval(_SEND, len(keys), *keys, MOST_WAITING, *arguments)
+    broker().eval(_SEND, len(keys), *keys, MOST_WAITING, *arguments)
 
 
 def drop_stale() -> None:
     """Trim queues to the limit: older versions had none."""
+    from redis import RedisError  # noqa: PLC0415  as in `worker.broker`
+
     try:
-        with _app().connection_for_write() as connection:
-            for queue in QUEUES:
-                connection.default_channel.client.ltrim(_key(queue), 0, MOST_WAITING - 1)
-    except Exception as error:  # noqa: BLE001  stale wake-ups are harmless, whatever went wrong
+        for queue in QUEUES:
+            broker().ltrim(_key(queue), 0, MOST_WAITING - 1)
+    except (RedisError, OSError) as error:
         log.warning("could not drop stale wake-ups: %s", error)
 
 
 def waiting() -> dict[str, Waiting]:
-    """Return the state of each queue; raises the broker client's errors."""
+    """Return the state of each queue; raises RedisError or OSError."""
     found = {}
-    with _app().connection_for_read() as connection:
-        client = connection.default_channel.client
-        unsent = {step.decode(): int(number) for step, number in client.hgetall(_UNSENT).items()}
-        many = [step for step in Step if unsent.get(step, 0) >= MANY_UNSENT]
-        for queue in QUEUES:
-            messages = client.lrange(_key(queue), 0, MOST_WAITING - 1)
-            unserved = tuple(step for step in many if any(_mark(step).encode() in message for message in messages))
-            # kombu's client puts the prefix before the key of this command, and of no other that is used here.
-            found[queue] = Waiting(client.llen(queue), unserved)
+    client = broker()
+    unsent = {step.decode(): int(number) for step, number in client.hgetall(_UNSENT).items()}
+    many = [step for step in Step if unsent.get(step, 0) >= MANY_UNSENT]
+    for queue in QUEUES:
+        messages = client.lrange(_key(queue), 0, MOST_WAITING - 1)
+        unserved = tuple(step for step in many if any(_mark(step).encode() in message for message in messages))
+        found[queue] = Waiting(client.llen(_key(queue)), unserved)
     return found
 
 
 def requests_waiting() -> int:
-    """Return how many requests of other applications no worker has taken; raises the broker client's errors."""
-    with _app().connection_for_read() as connection:
-        # kombu's client puts the prefix before the key.
-        return int(connection.default_channel.client.llen(REQUEST_QUEUE))
-
-
-def _app() -> Any:
-    """Imported with the first wake-up: Celery takes 6 MB and 100 ms, and most commands and processes send none."""
-    from worker.celery import app  # noqa: PLC0415
-
-    return app
-
-
-def _is_time_limit(error: Exception) -> bool:
-    from celery.exceptions import SoftTimeLimitExceeded  # noqa: PLC0415
-
-    return isinstance(error, SoftTimeLimitExceeded)
+    """Return how many requests of other applications no worker has taken; raises RedisError or OSError."""
+    return int(broker().llen(_key(REQUEST_QUEUE)))
 
 
 def _key(queue: str) -> str:

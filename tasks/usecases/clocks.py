@@ -5,6 +5,7 @@ With a database server, only logs and S3 signatures depend on the machine's own 
 
 from datetime import UTC, datetime, timedelta
 
+from worker.broker import broker
 from worker.ledger.database import system_clock
 
 #: smaller differences are not reported
@@ -12,12 +13,8 @@ TOLERANCE = timedelta(seconds=5)
 
 
 def broker_error() -> timedelta:
-    """Return how far this machine's clock is ahead of the broker's; raises Celery's errors if that is unreachable."""
-    from worker.celery import app  # noqa: PLC0415  imported by whoever asks, as in `worker.wakeup`
-
-    with app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=0)
-        seconds, microseconds = connection.default_channel.client.time()
+    """Return how far this machine's clock is ahead of the broker's; raises RedisError or OSError."""
+    seconds, microseconds = broker().time()
     return system_clock() - (datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds))
 
 

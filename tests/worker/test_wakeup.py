@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
-from tests.broker import as_ours, running_broker
+from tests.broker import as_ours, running_broker, used
 from tests.factories import at_once
 from tests.patience import patient
 from worker.celery import app
@@ -117,10 +117,9 @@ def test_messages_of_other_applications_are_left_alone(broker: Redis) -> None:
 
 
 def test_a_broker_that_refuses_is_told_and_is_no_error(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:1/0")
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    assert not ring(Step.SUBMIT)
-    drop_stale()
+    with used("redis://127.0.0.1:1/0", monkeypatch):
+        assert not ring(Step.SUBMIT)
+        drop_stale()
 
 
 def test_a_broker_that_came_back_is_used_at_once(broker: Redis) -> None:

@@ -1,6 +1,6 @@
 """All settings, read from the environment and checked once."""
 
-from worker.settings.broker_url import CeleryBroker, celery_broker, read_broker_url, redis_client
+from worker.settings.broker_url import CeleryBroker, celery_broker, open_redis, read_broker_url, redis_client
 from worker.settings.env_file import (
     ENV_FILE_NAME,
     ENV_FILE_READ,
@@ -27,6 +27,7 @@ __all__ = [
     "env_line",
     "load_settings",
     "misspelt_settings",
+    "open_redis",
     "provider_prefixes",
     "read_broker_url",
     "read_env_file",

@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 _SAME = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
 _SENTINEL_PORT, _REDIS_PORT = 26379, 6379
+#: the longest that a connection to a server may take
+CONNECT_SECONDS = 2
 #: how long to wait for one sentinel before trying the next
 _SENTINEL_SECONDS = 2
 _FORMS = (
@@ -116,31 +118,32 @@ def celery_broker(url: str) -> CeleryBroker:
 
 @contextmanager
 def redis_client(url: str, seconds: float) -> Iterator[Any]:
-    """Yield a redis-py client for our own queries, with this time-out.
+    """Yield a client as of `open_redis`, closed at the end."""
+    client = open_redis(url, seconds)
+    try:
+        yield client
+    finally:
+        client.close()
+        manager = getattr(client.connection_pool, "sentinel_manager", None)
+        for sentinel in manager.sentinels if manager else ():
+            sentinel.close()
 
-    Its methods raise RedisError or OSError.
-    """
-    # Imported here: only queries to the broker need the library.
+
+def open_redis(url: str, seconds: float) -> Any:
+    """Return a redis-py client for our own commands, with this time-out; its methods raise RedisError or OSError."""
+    # Imported here: only commands to the broker need the library.
     from redis import Redis  # noqa: PLC0415
     from redis.sentinel import Sentinel  # noqa: PLC0415
 
     broker = read_broker_url(url)
     login = {"username": broker.username, "password": broker.password, "db": broker.db, **_waiting(seconds)}
-    if broker.scheme != "sentinel":
-        (host, port), *_ = broker.hosts or (("", 0),)
-        where = {"unix_socket_path": broker.path} if broker.path else {"host": host, "port": port}
-        with Redis(**where, **login, ssl=bool(broker.tls), **broker.tls) as client:
-            yield client
-        return
-    manager: Any = Sentinel(  # type: ignore[no-untyped-call]
-        broker.hosts, sentinel_kwargs=_asking_sentinels(broker, seconds), **login
-    )
-    try:
-        with manager.master_for(broker.master) as client:
-            yield client
-    finally:
-        for sentinel in manager.sentinels:
-            sentinel.close()
+    if broker.scheme == "sentinel":
+        asking = _asking_sentinels(broker, seconds)
+        manager: Any = Sentinel(broker.hosts, sentinel_kwargs=asking, **login)  # type: ignore[no-untyped-call]
+        return manager.master_for(broker.master)
+    (host, port), *_ = broker.hosts or (("", 0),)
+    where = {"unix_socket_path": broker.path} if broker.path else {"host": host, "port": port}
+    return Redis(**where, **login, ssl=bool(broker.tls), **broker.tls)
 
 
 def _parts(url: str) -> tuple[str, str, str]:
@@ -198,7 +201,13 @@ def _waiting(seconds: float) -> dict[str, Any]:
     from redis.retry import Retry  # noqa: PLC0415
 
     # Or redis-py would ask a server that is away four times, with pauses of seconds.
-    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": Retry(NoBackoff(), 0)}
+    return {
+        "socket_timeout": seconds,
+        "socket_connect_timeout": min(seconds, CONNECT_SECONDS),
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "retry": Retry(NoBackoff(), 0),
+    }
 
 
 def _kombu_urls(broker: BrokerUrl) -> Iterator[str]:

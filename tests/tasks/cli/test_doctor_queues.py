@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import pools
 
-from tests.broker import running_broker
+from tests.broker import running_broker, used
 from tests.tasks.cli.conftest import Darkroom
 from worker.celery import app
 from worker.steps import Step
@@ -20,12 +19,8 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(autouse=True)
 def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with running_broker(tmp_path) as url:
-        monkeypatch.setenv("REDIS_URL", url)
-        monkeypatch.setattr(app.conf, "broker_url", url)
-        monkeypatch.setattr(app.amqp, "_producer_pool", None)
+    with running_broker(tmp_path) as url, used(url, monkeypatch):
         yield
-        pools.reset()
 
 
 def queues(darkroom: Darkroom) -> list[dict[str, Any]]:

@@ -7,16 +7,14 @@ import pytest
 
 from tasks.usecases import clocks
 from tasks.usecases.clocks import TOLERANCE, broker_error, complaint
-from tests.broker import running_broker
-from worker.celery import app
+from tests.broker import running_broker, used
 from worker.ledger.database import system_clock
 
 SECONDS = timedelta(seconds=20)
 
 
 def test_the_broker_tells_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with running_broker(tmp_path) as url:
-        monkeypatch.setattr(app.conf, "broker_url", url)
+    with running_broker(tmp_path) as url, used(url, monkeypatch):
         assert abs(broker_error()) < SECONDS
         for wrong in (timedelta(minutes=10), timedelta(minutes=-10)):
             monkeypatch.setattr(clocks, "system_clock", lambda wrong=wrong: system_clock() + wrong)

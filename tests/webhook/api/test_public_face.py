@@ -53,3 +53,11 @@ def test_the_api_loads_neither_the_receiver_nor_what_only_workers_and_commands_n
         "celery",
     }
     assert needless & {one.partition(".")[0] for one in loaded} == set()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("module", ["webhook.app", "webhook.api.app"])
+def test_neither_loads_celery_for_its_wake_ups(module: str) -> None:
+    loaded = loaded_by(f"{module}; from worker.wakeup import drop_stale; drop_stale()")
+    assert "redis" in loaded
+    assert not loaded & {"celery", "kombu", "billiard"}
