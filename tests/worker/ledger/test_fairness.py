@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from tests.computer import eventually
 from tests.examples import examples, phases_of_stories
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, at_once, flat, new, queued
 from tests.worker.ledger.purses import EVERY, totals
+from tests.worker.ledger.statements import statements_of
 from worker.errors import AccountBlocked, NotTaken, Rejected
 from worker.generation import AttemptState, Generation, State
 from worker.ledger import Ledger
@@ -224,19 +225,6 @@ def test_flows_that_are_over_are_forgotten(ledger: Ledger, clock: FakeClock):
         clock.advance(1)
     with ledger.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(flows)).scalar_one() <= 2
-
-
-@contextmanager
-def statements_of(ledger: Ledger) -> Iterator[list[str]]:
-    """Those that it sends while the block runs."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
-
-    event.listen(ledger.database.engine, "before_cursor_execute", note)
-    yield sent
-    event.remove(ledger.database.engine, "before_cursor_execute", note)
 
 
 def test_flows_that_all_wait_for_a_time_of_their_own_cost_no_statement_each(ledger: Ledger, clock: FakeClock):

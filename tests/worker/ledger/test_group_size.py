@@ -1,13 +1,11 @@
 """How many statements a group of results takes: a few for each kind of result that it has, however many there are."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from tests.clock import NOON
 from tests.factories import (
@@ -25,6 +23,7 @@ from tests.factories import (
     success,
 )
 from tests.worker.ledger.purses import NO_CAP
+from tests.worker.ledger.statements import statements_of
 from worker.errors import NotTaken, Rejected, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Postponed
@@ -39,23 +38,6 @@ ENDS: tuple[Callable[[int], Any], ...] = (
     *(stored, lambda index: Postponed(index=index, error="503"), lambda index: Lost(index, "404")),
     lambda index: Postponed(index=index, error="404", url="https://cdn.example/new.png", deadline=NOON),
 )
-
-
-@contextmanager
-def counted(ledger: Ledger) -> Iterator[list[str]]:
-    """The statements that are sent meanwhile; one for each row where rows are given one by one."""
-    sent: list[str] = []
-
-    def note(
-        _: object, _cursor: object, statement: str, parameters: Sequence[Any], _context: object, many: bool
-    ) -> None:
-        sent.extend([statement] * (len(parameters) if many else 1))
-
-    event.listen(ledger.database.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(ledger.database.engine, "before_cursor_execute", note)
 
 
 def claims_of(ledger: Ledger) -> list[Claim]:
@@ -99,6 +81,6 @@ def test_a_group_takes_a_handful_of_statements_however_many_it_has(
     ledger: Ledger, kind: Callable[[Ledger], Callable[[], Any]]
 ):
     record = kind(ledger)
-    with counted(ledger) as sent:
+    with statements_of(ledger) as sent:
         record()
     assert len(sent) <= MOST[kind.__name__], "\n".join(sent)

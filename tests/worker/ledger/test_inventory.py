@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
 
 from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, archived, failure, one, stored, submitted, succeeded
+from tests.worker.ledger.statements import statements_of
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Extent, stored_assets
 
@@ -112,14 +112,9 @@ def test_any_number_of_keys_is_looked_up_in_one_pass(ledger: Ledger, monkeypatch
             [Archived(claim, (replace(stored(), object_key=f"pictures/{number}.png"),), described=True)]
         )
     succeeded(ledger)
-    reads: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        reads.extend([statement] if statement.startswith("SELECT") else [])
-
-    event.listen(ledger.database.engine, "before_cursor_execute", note)
-    known = ledger.assets.known_keys([f"pictures/{number}.png" for number in range(3, 12_000)])
-    event.remove(ledger.database.engine, "before_cursor_execute", note)
+    with statements_of(ledger) as statements:
+        known = ledger.assets.known_keys([f"pictures/{number}.png" for number in range(3, 12_000)])
+    reads = [one for one in statements if one.startswith("SELECT")]
     assert known == {"pictures/3.png", "pictures/4.png"}
     # One for the input files.
     assert len(reads) == 4 + 1

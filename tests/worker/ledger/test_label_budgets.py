@@ -5,7 +5,7 @@ from sqlalchemy import select
 from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, PROVIDER, failure, new, one, queued, success
 from tests.worker.ledger.purses import EVERY, NO_CAP, events, held, totals
-from tests.worker.ledger.test_group_size import counted
+from tests.worker.ledger.statements import statements_of
 from worker.ledger import Ledger
 from worker.ledger.budget import By
 from worker.ledger.dispatch import Limits
@@ -101,7 +101,7 @@ def test_what_has_no_label_costs_no_statement_when_it_is_settled(ledger: Ledger)
         queued(ledger, 10, labels=ACME if has_label else {})
         go(ledger, NO_CAP)
         claims = ledger.submissions.claim(10, LEASE)
-        with counted(ledger) as statements:
+        with statements_of(ledger) as statements:
             ledger.generations.apply_outcomes([success(claim) for claim in claims])
         sent[has_label] = statements
     assert len(sent[True]) == len(sent[False]) + 3, "its labels, the lock on its budgets, their change"
@@ -111,7 +111,7 @@ def test_what_has_no_label_costs_no_statement_when_it_is_settled(ledger: Ledger)
 def test_what_is_held_is_not_taken_back_without_room(ledger: Ledger):
     queued(ledger, 40, batch="b", labels=ACME)
     go(ledger, TWO_FOR_ACME)
-    with counted(ledger) as sent:
+    with statements_of(ledger) as sent:
         assert go(ledger, TWO_FOR_ACME) == 0
     assert not [statement for statement in sent if statement.startswith("UPDATE generations")]
     assert len(held(ledger)) == 38

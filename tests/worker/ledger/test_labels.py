@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from tests.factories import archived, claimed, failure, new, queued
+from tests.worker.ledger.statements import statements_of
 from tests.worker.ledger.test_bites import MANY, many
-from tests.worker.ledger.test_group_size import counted
 from tests.worker.ledger.test_plans import plans
 from worker.generation import State
 from worker.ledger import Ledger
@@ -56,7 +56,7 @@ def test_labels_cost_one_statement_a_group_and_none_where_there_are_none(ledger:
     (root,) = queued(ledger)
     sent: list[list[str]] = []
     for facts in ({"parent_id": root.id}, {}, {"labels": ACME}):
-        with counted(ledger) as statements:
+        with statements_of(ledger) as statements:
             ledger.generations.create([new(f"fox {number}", **facts) for number in range(20)])
         sent.append(statements)
     of_follow_ups, plain, labelled = sent

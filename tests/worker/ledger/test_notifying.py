@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
 from tests.clock import FakeClock
 from tests.factories import archived, at_once, flat, new
+from tests.worker.ledger.statements import statements_of
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.events import WAITS, DeliveryFilter, EventDelivery, Handed, NotifyClaim, Troubled
@@ -381,20 +381,12 @@ def test_an_event_that_is_committed_after_a_younger_one_is_not_passed_over(
 
 
 def test_recording_an_event_costs_no_statement_more_for_any_number_of_subscribers(ledger: Ledger):
-    statements: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        # Which the first transaction of each second asks for.
-        if "alembic_version" not in statement:
-            statements.append(statement)
-
-    sqlalchemy_event.listen(ledger.database.engine, "before_cursor_execute", note)
-    happen(ledger, "one")
-    few = len(statements)
+    with statements_of(ledger) as few:
+        happen(ledger, "one")
     ledger.events.register_subscribers(list("abcdefgh"))
-    statements.clear()
-    happen(ledger, "two")
-    assert len(statements) == few
+    with statements_of(ledger) as statements:
+        happen(ledger, "two")
+    assert len(statements) == len(few)
     assert not any("deliveries" in one or "subscribers" in one for one in statements)
 
 
