@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,11 +62,12 @@ def ring(*steps: Step) -> bool:
 
     Call it only after a ledger method has returned: a worker that wakes before the commit finds nothing.
     """
-    from redis import RedisError  # noqa: PLC0415  as in `worker.broker`
-
     try:
         send(steps)
-    except (RedisError, OSError) as error:
+    except Exception as error:
+        if _is_time_limit(error):
+            # It may be raised anywhere in the task and does not concern the broker.
+            raise
         # The work is saved, and the sweep finds it.
         log.warning("could not send the wake-up for %s: %s: %s", ", ".join(steps), type(error).__name__, error)
         return False
@@ -83,12 +85,10 @@ def send(steps: Sequence[Step]) -> None:
 
 def drop_stale() -> None:
     """Trim queues to the limit: older versions had none."""
-    from redis import RedisError  # noqa: PLC0415  as in `worker.broker`
-
     try:
         for queue in QUEUES:
             broker().ltrim(_key(queue), 0, MOST_WAITING - 1)
-    except (RedisError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  stale wake-ups are harmless, whatever went wrong
         log.warning("could not drop stale wake-ups: %s", error)
 
 
@@ -108,6 +108,12 @@ def waiting() -> dict[str, Waiting]:
 def requests_waiting() -> int:
     """Return how many requests of other applications no worker has taken; raises RedisError or OSError."""
     return int(broker().llen(_key(REQUEST_QUEUE)))
+
+
+def _is_time_limit(error: Exception) -> bool:
+    # Whoever has not loaded Celery is under no time limit of it.
+    exceptions = sys.modules.get("celery.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.SoftTimeLimitExceeded)
 
 
 def _key(queue: str) -> str:

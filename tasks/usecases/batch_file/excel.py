@@ -2,7 +2,8 @@
 
 import re
 
-_SCIENTIFIC = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+")
+#: as spreadsheets write it, and nobody else: 4e12 may be the beginning of a hash
+_SCIENTIFIC = re.compile(r"[1-9](?:[.,][0-9]+)?E\+[0-9]{2,3}")
 _MONTHS = "jan|feb|mar|mrz|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"
 _DATE = re.compile(
     rf"[0-9]{{1,2}}[-. /]+(?:{_MONTHS})[a-z]*\.?(?:[-. /]+[0-9]{{2,4}})?"

@@ -277,8 +277,10 @@ def _create_engine(url: str) -> Engine:
         # Parameters are prompts and signed links; an error must not carry them into a log.
         hide_parameters=True,
         pool_pre_ping=True,
-        pool_size=8,
-        max_overflow=32,
+        # No more: many threads that come at once would each wait for a session of its own to be set up.
+        pool_size=16,
+        max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
         connect_args=CONNECT_ARGS,
     )
 

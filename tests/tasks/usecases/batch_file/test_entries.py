@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.usecases.batch_file.excel import damage_in_key
 from tasks.usecases.entry import Entry, Place
 from tests.tasks.usecases.batch_file.reading import read_entries
 from worker.errors import RequestInvalid
@@ -116,7 +117,7 @@ _stored = st.text(st.characters(blacklist_characters="\0", blacklist_categories=
 _objects = st.fixed_dictionaries(
     {"prompt": _text},
     optional={
-        "key": _text.filter(str.strip),
+        "key": _text.filter(lambda key: key.strip() and not damage_in_key(key.strip())),
         "options": st.dictionaries(_stored, st.integers() | _stored | st.booleans()),
         "follow_up": _stored | st.lists(_stored),
         "priority": st.integers(-(2**31), 2**31 - 1),

@@ -204,3 +204,9 @@ def test_a_disk_without_room_is_an_error_and_no_traceback(tmp_path: Path, monkey
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     with pytest.raises(DarkroomError, match=r"p\.csv cannot be copied to .*missing: No such file"):
         open_batch_file("p.csv", io.BytesIO(b"prompt\na\n"))
+
+
+@pytest.mark.parametrize("key", ["4e12", "0E0", "1E5", "0E+12", "1E+1"])
+def test_a_key_that_only_resembles_a_shortened_number_is_kept(key: str) -> None:
+    ((entry,), faults) = read_all("p.csv", f"sku,prompt\n{key},a fox\n")
+    assert (entry.key, faults) == (key, [])
