@@ -30,6 +30,7 @@ _LONGEST_SECONDS = 60.0
 _GROUPING = 0.05
 #: seconds that a result waits for others, so that they are recorded together
 _LINGER = 0.02
+_STEP = 0.01
 #: seconds of work that may be claimed ahead of its threads
 _AHEAD_SECONDS = 0.5
 #: seconds after which what was claimed ahead is given back: its threads have become slow
@@ -222,22 +223,28 @@ class _UnderWay(Generic[Item, Result]):
 
     def take_ended(self, linger: float) -> list[Future[Result]]:
         """Return finished items: none after a while, or the first and those that finish soon after it."""
-        done: list[Future[Result]] = []
         if not self._started:
             time.sleep(_GROUPING)
-        wait_until = time.monotonic() + _GROUPING
-        with suppress(Empty):
-            while self._started:
-                ended = self._ended.get(timeout=max(0.0, wait_until - time.monotonic()))
-                if self._started.pop(ended, None) is None:
-                    # It was left to others.
-                    continue
-                done.append(ended)
-                now = time.monotonic()
-                self._ended_at.append(now)
-                if len(done) == 1:
-                    wait_until = now + linger
+            return []
+        try:
+            done = self._take(self._ended.get(timeout=_GROUPING))
+        except Empty:
+            return []
+        wait_until = time.monotonic() + linger
+        # In steps: to be woken by each would take the processor from those that work.
+        while self._started and (left := wait_until - time.monotonic()) > 0:
+            time.sleep(min(_STEP, left))
+            with suppress(Empty):
+                while self._started:
+                    done += self._take(self._ended.get_nowait())
         return done
+
+    def _take(self, ended: Future[Result]) -> list[Future[Result]]:
+        if self._started.pop(ended, None) is None:
+            # It was left to others.
+            return []
+        self._ended_at.append(time.monotonic())
+        return [ended]
 
     def renew_slow(self) -> None:
         """Renew the claims of long-running work from time to time, but not of hung work."""
