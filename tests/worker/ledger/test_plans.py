@@ -93,6 +93,14 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "follow-ups given up": (lambda it: it.generations.refused_follow_ups(50), {"ix_generations_follow_up_refused"}),
     "callbacks that are old": (lambda ledger: ledger.maintenance.prune_callbacks(NOON), {"ix_callbacks_done_with"}),
     "links that are old": (lambda ledger: ledger.maintenance.prune_links(NOON), {"ix_assets_linked"}),
+    "addresses of submissions": (
+        lambda ledger: ledger.maintenance.prune_notify_addresses(LATER),
+        {"ix_notify_addresses_created"},
+    ),
+    "subscribers that the clock notes": (
+        lambda ledger: ledger.events.register_subscribers(["a"]),
+        {"ix_notify_addresses_subscriber"},
+    ),
     "events that are old": (lambda ledger: ledger.maintenance.prune_events(LATER), {"ix_deliveries_event"}),
     "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.assets.claim_manifest(LEASE), {"ix_batches_manifest"}),
