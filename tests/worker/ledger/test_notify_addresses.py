@@ -393,7 +393,9 @@ def test_an_address_goes_with_its_events(ledger: Ledger, clock: FakeClock, is_ba
     a_month_later(ledger, clock)
     hand_over(ledger)
     assert prune(ledger, clock) == 1
-    # The origin gets nothing more, and costs nothing more, until somebody names it again.
+    with ledger.database.read() as connection:
+        assert connection.execute(text("SELECT name FROM subscribers")).all() == []
+    # The origin costs nothing more until somebody names it again.
     ledger.events.register_subscribers([])
     assert ledger.events.known_subscribers() == []
     assert not ledger.maintenance.is_due("notify")

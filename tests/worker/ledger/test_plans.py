@@ -19,6 +19,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By, Dimension
 from worker.ledger.events import DeliveryFilter, Handed
+from worker.ledger.events.addresses import addresses_of
 from worker.ledger.generations import Orphan, batch_pages
 from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, assets, budgets, generations
 from worker.pricing.prices import Caps, Prices, Rule
@@ -26,6 +27,13 @@ from worker.pricing.prices import Caps, Prices, Rule
 pytestmark = pytest.mark.matrix
 
 LATER, TOMORROW = NOON + timedelta(hours=1), NOON + timedelta(days=1)
+
+
+def _where_events_go(ledger: Ledger) -> None:
+    with ledger.database.read() as connection:
+        addresses_of(connection, [1, 2])
+
+
 #: question, and the indexes that answer it
 SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
@@ -97,10 +105,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.maintenance.prune_notify_addresses(LATER),
         {"ix_notify_addresses_created"},
     ),
-    "subscribers that the clock notes": (
-        lambda ledger: ledger.events.register_subscribers(["a"]),
-        {"ix_notify_addresses_subscriber"},
-    ),
+    "where events go": (_where_events_go, set()),
     "events that are old": (lambda ledger: ledger.maintenance.prune_events(LATER), {"ix_deliveries_event"}),
     "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.assets.claim_manifest(LEASE), {"ix_batches_manifest"}),

@@ -76,7 +76,14 @@ _FOUND = Query(
 )
 _OF = Query(Address, select(*_ADDRESS).where(_a.subject == bindparam("of", type_=CleanText())))
 _COUNTS = Query(_Counted, select(_a.subscriber, func.count().label("number")).group_by(_a.subscriber))
-_ORIGINS = Query(_Origin, select(*columns_of(subscribers, _Origin)).where(_s.name.in_(IDS)))
+# Locked against whoever prunes origins without addresses, as the foreign key will do.
+_ORIGINS = Query(
+    _Origin,
+    select(*columns_of(subscribers, _Origin))
+    .where(_s.name.in_(IDS))
+    .order_by(_s.name)
+    .with_for_update(read=True, key_share=True),
+)
 _ORIGIN_OF = Query(
     _Origin,
     select(*columns_of(subscribers, _Origin)).where(

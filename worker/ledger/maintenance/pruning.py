@@ -157,6 +157,15 @@ _NEEDED = Query(
         ),
     ),
 )
+_ORIGIN = (
+    _s.origin.is_not(None),
+    _s.lease.is_(None),
+    ~select(literal(1)).where(_n.subscriber == _s.name).correlate(subscribers).exists(),
+    ~select(literal(1)).where(_d.subscriber == _s.name).correlate(subscribers).exists(),
+)
+_EMPTY_ORIGINS = select(_s.name).where(*_ORIGIN).order_by(_s.name).limit(LIMIT).with_for_update(skip_locked=True)
+# Asked once more: a submission may have named it before it was locked, and none can afterwards.
+_DROP_ORIGINS = delete(subscribers).where(_s.name.in_(IDS), *_ORIGIN)
 _DROP_ADDRESSES = delete(notify_addresses).where(_n.subject.in_(IDS))
 _DROP_CALLBACKS = delete(callbacks).where(_c.id.in_(IDS))
 _DROP_LINKS = update(assets).where(_a.id.in_(IDS)).values(url="")
@@ -221,12 +230,14 @@ class Pruning(Part):
     def prune_notify_addresses(self, before: datetime, after: int = 0) -> Bite:
         """Delete addresses whose generations have ended, with all that follows, and have no event any more.
 
-        `after`: how many that are older are kept.
+        Then also origins without addresses. `after`: how many that are older are kept.
         """
         with self._database.write() as connection:
             old = _old_addresses(connection, before, after)
             if old.ids:
                 connection.execute(_DROP_ADDRESSES, {"ids": old.ids})
+            if old.after is None:
+                _drop_origins(connection)
         return Bite({"notify_addresses": len(old.ids)}, old.after)
 
     def prune_heartbeats(self, before: datetime) -> Bite:
@@ -306,6 +317,11 @@ def _old_addresses(connection: Connection, before: datetime, after: int) -> _Old
     needed = {row.subject for row in _NEEDED.each(connection, subjects)}
     kept = after + len(needed)
     return _OldAddresses([one for one in subjects if one not in needed], kept if len(subjects) == BITE else None)
+
+
+def _drop_origins(connection: Connection) -> None:
+    if names := connection.execute(_EMPTY_ORIGINS, {"limit": BITE}).scalars().all():
+        connection.execute(_DROP_ORIGINS, {"ids": names})
 
 
 def _count_addresses(connection: Connection, before: datetime) -> int:
