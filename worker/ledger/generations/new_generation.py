@@ -20,8 +20,8 @@ class NewGeneration:
     `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
     name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
     `is_test`: only the sandbox makes it; what follows a test is one as well. `recipe`: which it follows; `step`: of it,
-    that made this one; `created_by`: who asked for it, where its history tells that. `notify`: where its own
-    events go, and those of what follows from it.
+    that made this one; `created_by`: who asked for it, where its history tells that. `notify`: where its events
+    go, and the events of what follows from it.
     """
 
     provider: str
