@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import select, text
 
 from tests.clock import FakeClock
 from tests.factories import LEASE, archived, failure, new, queued, submitted, succeeded
+from tests.patience import patient
 from tests.worker.ledger.test_subscriber_rows import deliver, row_of
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation
@@ -18,6 +20,7 @@ from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.database import takes_several
 from worker.ledger.events import DeliveryFilter, EventDelivery, Handed, NewSubscriber, Response
+from worker.ledger.events.addresses import write_addresses
 from worker.ledger.events.deliveries import FEWEST_FAILURES
 from worker.ledger.events.order import FIRST_LOOK
 from worker.ledger.generations import FileBatch
@@ -444,6 +447,22 @@ def test_those_that_stay_do_not_keep_later_ones(ledger: Ledger, clock: FakeClock
     counted = ledger.maintenance.count_prunable(before)["notify_addresses"]
     assert counted == prune(ledger, clock) == 3
     assert len(subjects(ledger)) == 5
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_host_that_a_submission_is_naming_is_not_pruned(ledger: Ledger, clock: FakeClock):
+    """Only PostgreSQL has two who write at once."""
+    (one,) = ledger.generations.create([new("one", notify=SHOP)])
+    ledger.events.remove_subscriber(SHOP.subscriber)
+    with ledger.database.write() as connection, ThreadPoolExecutor(1) as others:
+        write_addresses(connection, clock.now, [(one.id, ORDER_2)])
+        # It neither waits for the submission nor takes the row from it.
+        others.submit(ledger.maintenance.prune_notify_addresses, clock.now).result(patient(5))
+    assert ledger.events.notify_addresses() == {SHOP.subscriber: 1}
+    ledger.events.remove_subscriber(SHOP.subscriber)
+    ledger.maintenance.prune_notify_addresses(clock.now)
+    with ledger.database.read() as connection:
+        assert connection.execute(text("SELECT name FROM subscribers")).all() == []
 
 
 def test_an_upgrade_keeps_subscribers_and_their_deliveries(blank_database_url: str, clock: FakeClock):
