@@ -3,6 +3,7 @@
 # ruff: noqa: F811  fixtures of another module
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -150,6 +151,27 @@ def test_hosts_that_are_gone_or_not_allowed_any_more_delay_nobody(
     forbidden, gone = here.ledger.events.failing_subscribers(lambda *_: False)
     assert str(forbidden.error).startswith("its address is not public: name its host and its address or network in ")
     assert gone.error == "it refuses the connection"
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.usefixtures("bells")
+def test_a_name_that_leads_inside_by_now_is_not_connected_to(
+    here: Services, listen: Listen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    one = listen()
+    # A name alone may use plain http, and opens no private address.
+    monkeypatch.setenv("DARKROOM_NOTIFY_ALLOW", "rebind.example.com")
+    address = one.url.replace("127.0.0.1", "rebind.example.com")
+    submitting(here, "a fox", notify=address)
+    sent_and_failed(here, 1)
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, port, **how: resolve("127.0.0.1", port, **how))
+    notify()
+    assert one.received == []
+    (troubled,) = here.ledger.events.failing_subscribers(lambda *_: False)
+    assert str(troubled.error).startswith(
+        "its host name resolves to an address that is not public: DARKROOM_NOTIFY_ALL"
+    )
     assert TOKEN not in caplog.text
 
 

@@ -19,13 +19,13 @@ from worker.generation import Generation
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.database import takes_several
-from worker.ledger.events import DeliveryFilter, EventDelivery, Handed, NewSubscriber, Response
-from worker.ledger.events.addresses import write_addresses
+from worker.ledger.events import DeliveryFilter, EventDelivery, Handed, NewSubscriber, Response, addresses
 from worker.ledger.events.deliveries import FEWEST_FAILURES
 from worker.ledger.events.order import FIRST_LOOK
 from worker.ledger.generations import FileBatch
 from worker.ledger.migrations import upgrade
 from worker.ledger.schema import notify_addresses
+from worker.ledger.statements import insert_rows
 from worker.subscribers import NotifyAddress
 
 SHOP = NotifyAddress("https://shop.test/hooks?order=1")
@@ -450,14 +450,23 @@ def test_those_that_stay_do_not_keep_later_ones(ledger: Ledger, clock: FakeClock
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_host_that_a_submission_is_naming_is_not_pruned(ledger: Ledger, clock: FakeClock):
+def test_a_host_that_a_submission_is_naming_is_not_pruned(
+    ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+):
     """Only PostgreSQL has two who write at once."""
-    (one,) = ledger.generations.create([new("one", notify=SHOP)])
-    ledger.events.remove_subscriber(SHOP.subscriber)
-    with ledger.database.write() as connection, ThreadPoolExecutor(1) as others:
-        write_addresses(connection, clock.now, [(one.id, ORDER_2)])
-        # It neither waits for the submission nor takes the row from it.
+    ledger.generations.create([new("one", notify=SHOP)])
+    with ledger.database.write() as connection:
+        # As after a 410.
+        connection.execute(notify_addresses.delete())
+
+    def insert_late(*what: Any, **how: Any) -> None:
+        # It neither waits for the submission, which has just found the row, nor takes it away.
         others.submit(ledger.maintenance.prune_notify_addresses, clock.now).result(patient(5))
+        insert_rows(*what, **how)
+
+    with ThreadPoolExecutor(1) as others, monkeypatch.context() as patch:
+        patch.setattr(addresses, "insert_rows", insert_late)
+        ledger.generations.create([new("two", notify=ORDER_2)])
     assert ledger.events.notify_addresses() == {SHOP.subscriber: 1}
     ledger.events.remove_subscriber(SHOP.subscriber)
     ledger.maintenance.prune_notify_addresses(clock.now)
