@@ -24,7 +24,7 @@ from worker.ledger.events.deliveries import FEWEST_FAILURES
 from worker.ledger.events.order import FIRST_LOOK
 from worker.ledger.generations import FileBatch
 from worker.ledger.migrations import upgrade
-from worker.ledger.schema import notify_addresses
+from worker.ledger.schema import ApprovalState, approvals, notify_addresses
 from worker.ledger.statements import insert_rows
 from worker.subscribers import NotifyAddress
 
@@ -427,6 +427,24 @@ def test_an_address_stays_while_something_may_still_happen_or_is_not_delivered(l
     hand_over(ledger, CRM.subscriber)
     assert prune(ledger, clock) == 3 - 1
     assert subjects(ledger) == {str(batch[0].batch_id), given_up.generation.id}
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_an_address_stays_while_a_person_is_asked(ledger: Ledger, clock: FakeClock, is_batch: bool):
+    wanted = new("one", notify=None if is_batch else SHOP)
+    (made,) = ledger.generations.create([wanted], "spring", SHOP if is_batch else None)
+    ledger.generations.cancel([made.id])
+    place = {"id": "a", "generation_id": made.id, "batch_id": made.batch_id, "step": "best", "images": []}
+    asked = {"state": ApprovalState.ASKED, "asked_at": clock.now, "expires_at": clock.now + 9 * MONTH}
+    with ledger.database.write() as connection:
+        connection.execute(approvals.insert().values(**place, **asked))
+    hand_over(ledger)
+    a_month_later(ledger, clock)
+    hand_over(ledger)
+    assert prune(ledger, clock) == 0
+    with ledger.database.write() as connection:
+        connection.execute(approvals.update().values(state=ApprovalState.DECIDED))
+    assert prune(ledger, clock) == 1
 
 
 def test_those_that_stay_do_not_keep_later_ones(ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch):

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from worker.generation import FINAL
 from worker.ledger.database import Part
 from worker.ledger.schema import (
+    ASKED,
     DONE_WITH,
     LINKED,
     SUBSCRIBED,
@@ -34,6 +35,7 @@ from worker.ledger.schema import (
     DeliveryState,
     UtcDateTime,
     actions,
+    approvals,
     assets,
     batches,
     callbacks,
@@ -140,16 +142,19 @@ _DOWN = _DOWN.union_all(
     select(_DOWN.c.subject, _g.id, _g.state).select_from(generations).where(_g.parent_id == _DOWN.c.id)
 )
 _HAS_EVENTS = select(literal(1)).where(_e.generation_id == _DOWN.c.id).correlate(_DOWN).exists()
+_ASKED = select(literal(1)).where(text(ASKED))
+_AWAITS_APPROVAL = _ASKED.where(approvals.c.generation_id == _DOWN.c.id).correlate(_DOWN).exists()
 _OF_BATCH = select(literal(1)).where(_g.batch_id == batches.c.id).correlate(batches)
 _THEIR_EVENTS = select(literal(1)).select_from(events).correlate(batches)
 _NEEDED = Query(
     _OldAddress,
     union(
-        select(_DOWN.c.subject).where(or_(_DOWN.c.state.not_in(FINAL), _HAS_EVENTS)),
+        select(_DOWN.c.subject).where(or_(_DOWN.c.state.not_in(FINAL), _AWAITS_APPROVAL, _HAS_EVENTS)),
         select(batches.c.id).where(
             batches.c.id.in_(IDS),
             or_(
                 _OF_BATCH.where(_g.state.not_in(FINAL)).exists(),
+                _ASKED.where(approvals.c.batch_id == batches.c.id).correlate(batches).exists(),
                 # The index of events is that of their generations.
                 _THEIR_EVENTS.where(_e.generation_id.is_(None), _e.batch_id == batches.c.id).exists(),
                 _THEIR_EVENTS.join(generations, _g.id == _e.generation_id).where(_g.batch_id == batches.c.id).exists(),
