@@ -237,8 +237,10 @@ class Pruning(Part):
 
         Then also origins without addresses. `after`: how many that are older are kept.
         """
-        with self._database.write() as connection:
+        # Batches may be large: nobody who writes has to wait until all of them were looked at.
+        with self._database.read() as connection:
             old = _old_addresses(connection, before, after)
+        with self._database.write() as connection:
             if old.ids:
                 connection.execute(_DROP_ADDRESSES, {"ids": old.ids})
             if old.after is None:
