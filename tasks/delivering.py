@@ -14,6 +14,8 @@ from worker.subscribers import (
     CeleryTask,
     Format,
     Line,
+    NotifyOrigin,
+    NotifyRule,
     RedisStream,
     Refusal,
     Reply,
@@ -25,8 +27,8 @@ from worker.subscribers import (
     without_address,
 )
 
-#: takes a document of `tasks.usecases.views.of_event`
-Send = Callable[[Mapping[str, Any]], Reply]
+#: takes a document of `tasks.usecases.views.of_event`, and the event's own address where an origin is served
+Send = Callable[[Mapping[str, Any], str | None], Reply]
 
 #: entries that a stream keeps, as good as: the oldest go first, whether they were read or not
 STREAM_LENGTH = 10_000
@@ -35,23 +37,44 @@ STREAM_LENGTH = 10_000
 @contextmanager
 def sending_to(subscriber: Subscriber, settings: Settings, clock: Clock) -> Iterator[Send]:
     """Open a connection to a subscriber; the events keep their id however often they are sent."""
+    ours = settings.darkroom_notify_secret
+    our_secret = ours.get_secret_value() if ours else ""
     if isinstance(subscriber, Webhook):
-        ours = settings.darkroom_notify_secret
-        secret = ",".join(subscriber.secrets or ()) or (ours.get_secret_value() if ours else "")
+        signer = WebhookSigner(",".join(subscriber.secrets or ()) or our_secret)
         with Line(subscriber.url) as line:
-            yield partial(_post, line, subscriber, WebhookSigner(secret), clock)
+            yield lambda document, _: _post(line, subscriber, signer, clock, document)
+    elif isinstance(subscriber, NotifyOrigin):
+        rule, signer = NotifyRule(settings.darkroom_notify_allow), WebhookSigner(our_secret)
+        with Line(subscriber.url, rule.guard) as line:
+            yield partial(_post_to_address, line, rule, signer=signer, clock=clock)
     elif isinstance(subscriber, RedisStream):
         with connected_to_neighbours(subscriber.url) as connection:
-            yield partial(_append, connection, subscriber)
+            yield lambda document, _: _append(connection, subscriber, document)
     else:
         with connected_to_neighbours() as connection:
-            yield partial(_call, connection, subscriber)
+            yield lambda document, _: _call(connection, subscriber, document)
 
 
 def _post(line: Line, webhook: Webhook, signer: WebhookSigner, clock: Clock, document: Mapping[str, Any]) -> Reply:
     content = slack_message(document) if webhook.format is Format.SLACK else None
     reply = line.post(*signed_request(signer, document, clock(), content))
-    return Reply(reply.refusal, reply.status, redact(without_address(reply.text, webhook.url)))
+    return _without(webhook.url, reply)
+
+
+def _post_to_address(
+    line: Line, rule: NotifyRule, document: Mapping[str, Any], url: str | None, *, signer: WebhookSigner, clock: Clock
+) -> Reply:
+    assert url is not None, "an event of an origin has an address"  # noqa: S101
+    try:
+        # The setting may have changed since it was submitted.
+        rule.read(url)
+    except ValueError as error:
+        return Reply(Refusal(f"its address {error}"))
+    return _without(url, line.post(*signed_request(signer, document, clock()), url))
+
+
+def _without(url: str, reply: Reply) -> Reply:
+    return Reply(reply.refusal, reply.status, redact(without_address(reply.text, url)))
 
 
 def _call(connection: Any, subscriber: CeleryTask, document: Mapping[str, Any]) -> Reply:

@@ -112,7 +112,7 @@ def _handed(send: Send, delivery: EventDelivery, place: EventPlace) -> Handed:
 
 def _sent(send: Send, delivery: EventDelivery, place: EventPlace) -> Reply:
     try:
-        return send(views.of_event(delivery, place))
+        return send(views.of_event(delivery, place), delivery.address and delivery.address.url)
     except Exception as error:
         # This counts as a failed try, so an event that can never be sent becomes a dead letter like any other.
         log.exception("could not send event %d", delivery.event_id)

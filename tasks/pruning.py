@@ -33,6 +33,7 @@ def bites(ledger: Ledger, before: datetime, archive: Archive | None) -> Iterator
         lambda _: ledger.maintenance.prune_callbacks(before),
         lambda _: ledger.maintenance.prune_links(before),
         lambda after: ledger.maintenance.prune_events(before, after),
+        lambda after: ledger.maintenance.prune_notify_addresses(before, after),
         lambda _: ledger.maintenance.prune_heartbeats(before),
         lambda _: ledger.maintenance.prune_actions(before),
         lambda _: ledger.maintenance.prune_idempotency_keys(before),

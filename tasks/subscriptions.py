@@ -1,4 +1,4 @@
-"""All subscribers of now: those that the settings declare, and those that people added to the ledger."""
+"""All subscribers of now: those that the settings declare, those that people added, and origins of submissions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from worker.settings import Settings
 from worker.subscribers import (
     CeleryTask,
     Format,
+    NotifyOrigin,
     RedisStream,
     Subscriber,
     Webhook,
@@ -32,11 +33,16 @@ def subscriptions_of(ledger: Ledger, settings: Settings) -> dict[str, Subscripti
     """Return all that get events, by name. Raises LedgerUnavailable."""
     everything = patterns(settings.darkroom_notify_events)
     declared = {one.name: _subscription(one, everything) for one in settings.subscribers}
-    return declared | {row.name: added(row) for row in ledger.events.added_subscribers()}
+    rows = ledger.events.added_subscribers()
+    # Without a secret nothing can be signed; what is for these waits.
+    is_signed = settings.darkroom_notify_secret is not None
+    return declared | {row.name: added(row) for row in rows if row.origin is None or is_signed}
 
 
 def added(row: KnownSubscriber) -> Subscription:
-    """Return what a person added."""
+    """Return what a person added, or the origin of addresses that submissions named."""
+    if row.origin is not None:
+        return Subscription(NotifyOrigin(row.name, row.origin), ["*"], DeliveryFilter(by_address=True))
     labels = row.labels or {}
     return _subscription(_subscriber(row), row.types or ["*"], batch=row.batch, provider=row.provider, labels=labels)
 

@@ -17,7 +17,7 @@ from tests.tasks.subscribing import task_subscriber, webhook_subscriber
 from webhook import sandbox
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.changes import Person
-from worker.ledger.events.registry import FIRST_LOOK
+from worker.ledger.events.order import FIRST_LOOK
 from worker.ledger.generations import NewGeneration
 from worker.ledger.schema import events
 from worker.ledger.submission import Decision

@@ -13,6 +13,7 @@ _WORDS = {
     "assets": "links of stored assets",
     "events": "delivered events",
     "deliveries": "deliveries of these events",
+    "notify_addresses": "notify addresses of these events",
     "heartbeats": "heartbeats of stopped workers",
     "actions": "actions in the audit log",
 }

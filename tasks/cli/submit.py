@@ -114,6 +114,9 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     metavar="ID",
     help="Complete this submission, whose ID an error printed; repeat the rest of the command unchanged.",
 )
+@click.option(
+    "--notify", metavar="URL", help="Address that gets the events of this submission, signed (deploy/EVENTS.md)."
+)
 @test_option
 @click.option("--watch", "then_watch", is_flag=True, help="Follow them until all are done.")
 @json_option
@@ -122,7 +125,7 @@ def submit(
     ctx: click.Context, *, prompts: tuple[str, ...], source: BinaryIO | None, provider: str, operation: str | None,
     options: dict[str, Any], follow_up: str, recipe: str | None, priority: int, key: str | None,
     labels: dict[str, str], batch: str | None, parent: str | None, action: str | None, anew: bool,
-    submission_id: str | None, is_test: bool, then_watch: bool, as_json: bool,
+    submission_id: str | None, notify: str | None, is_test: bool, then_watch: bool, as_json: bool,
 ) -> None:  # fmt: skip
     r"""Submit generations: one prompt, several, or a file.
 
@@ -145,7 +148,7 @@ def submit(
             prompt = expand_entry(Entry(place=Place(""), prompt=prompts[0].strip()), 1)[0].prompt if prompts else None
             request = FollowUpRequest(
                 parent_id=parent, action=action, prompt=prompt, key=key, options=options, follow_up=follow_up,
-                priority=priority, labels=labels, is_test=is_test,
+                priority=priority, labels=labels, is_test=is_test, notify=notify,
             )  # fmt: skip
         else:
             defaults = Defaults(
@@ -158,13 +161,15 @@ def submit(
                         "a file needs neither --new nor --submission: the same file completes its batch, and another "
                         "--batch NAME submits it once more"
                     )
-                batch_id = _submit_file(here, source, batch, defaults, is_test=is_test, as_json=as_json)
+                batch_id = _submit_file(here, source, batch, defaults, notify=notify, is_test=is_test, as_json=as_json)
                 if then_watch and batch_id is not None:
                     ctx.exit(0 if _follow(here, batch_scope(here, batch_id), as_json=as_json) else 1)
                 return
             entries = _entries(prompts, source, key, needs_prompts=defaults.operation is Operation.IMAGINE)
             many = _are_many(source, prompts) or len(entries) > 1
-            request = SubmitRequest(entries=entries, defaults=defaults, batch=batch, is_batch=many, is_test=is_test)
+            request = SubmitRequest(
+                entries=entries, defaults=defaults, batch=batch, is_batch=many, is_test=is_test, notify=notify
+            )
         checked = check(here, request)
         _tell_warnings(checked.warnings)
         result = submit_checked(
@@ -181,8 +186,9 @@ def submit(
 
 
 def _submit_file(
-    here: Services, source: BinaryIO, name: str | None, defaults: Defaults, *, is_test: bool, as_json: bool
-) -> str | None:
+    here: Services, source: BinaryIO, name: str | None, defaults: Defaults, *, notify: str | None, is_test: bool,
+    as_json: bool,
+) -> str | None:  # fmt: skip
     """Return the id of its batch."""
     with open_batch_file(source.name, source) as file:
         defaults = replace(defaults, files=InputFiles(here, folder_of(file)))
@@ -191,7 +197,7 @@ def _submit_file(
         checked = check(here, SubmitRequest(entries=read_entries(file), defaults=defaults, is_test=is_test))
         _tell_warnings(checked.warnings)
         rows = len({one.row_number for one in checked.wanted})
-        request = BatchRequest(file=file, name=name, defaults=defaults, is_test=is_test)
+        request = BatchRequest(file=file, name=name, defaults=defaults, is_test=is_test, notify=notify)
         result = submit_batch(here, request, checked.wanted, rows=rows, tell=note)
     for start in range(0, len(result.ids), _PAGE):
         ids = result.ids[start : start + _PAGE]

@@ -56,6 +56,7 @@ class GenerationDescription(BaseModel):
     follow_up: _Text = ""
     priority: StrictInt = 0
     labels: dict[str, StrictStr] = Field(default_factory=dict)
+    notify: StrictStr | None = Field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,7 @@ def create(here: Services, asked: Mapping[str, object]) -> Created:
         provider=one.provider,
         operation=one.operation,
         labels=one.labels,
+        notify=one.notify,
     )
     result = submit(here, check(here, SubmitRequest(entries=expand_entry(entry, 1))))
     (generation,), (warnings,) = result.generations, result.warnings

@@ -221,7 +221,7 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
 def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     if ledger.events.replay(int(match["number"]), match["subscriber"]):
         return True, "will be delivered again"
-    return False, "was not abandoned, or does not exist (it may have been pruned)"
+    return False, "was not abandoned, does not exist (it may have been pruned), or its notify address was ended"
 
 
 def _follow_up_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:

@@ -41,7 +41,7 @@ class Entry:
     row, and the choice that a template made (`_choice`); `row_number`: the place of the row in the file, from 1;
     `row_sha256`: of the row as it was written; entries made of one row by its template have the same. `provider`: one,
     or several in order of preference (`kie,acedata`). `columns`: our names of fields and options → the names of their
-    columns in the file.
+    columns in the file. `notify`: the address for its events.
     """
 
     place: Place
@@ -59,11 +59,12 @@ class Entry:
     row_sha256: str | None = None
     locate: Callable[[int], Place] | None = field(default=None, compare=False, repr=False)
     columns: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    notify: str | None = field(default=None, repr=False)
 
     @property
     def said(self) -> frozenset[str]:
         """Return the names of its options and of the fields that it sets itself."""
-        parts = ("provider", "operation", "follow_up", "recipe", "options", "labels")
+        parts = ("provider", "operation", "follow_up", "recipe", "options", "labels", "notify")
         return frozenset({"prompt", *self.options, *(part for part in parts if getattr(self, part))})
 
     def place_of(self, at: int | None) -> Place:

@@ -8,6 +8,7 @@ from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.inputs import InputFiles
 from tasks.usecases.labels import check_labels
+from tasks.usecases.notify_address import notify_address
 from tasks.usecases.provider_choice import choose_provider, read_providers
 from tasks.usecases.recipes import recipe_of, require_steps
 from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
@@ -106,6 +107,8 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         parts = ("labels",)
         labels = {**defaults.labels, **entry.labels}
         check_labels(labels)
+        parts = ("notify",)
+        notify = notify_address(services.settings, entry.notify)
     except (RequestInvalid, ConfigurationError) as error:
         raise EntryInvalid(error, parts) from error
     return NewGeneration(
@@ -124,6 +127,7 @@ def generation_of(services: Services, entry: Entry, defaults: Defaults, provider
         inputs=inputs_of(request.options),
         created_by=defaults.created_by,
         is_test=defaults.is_test,
+        notify=notify,
     )
 
 

@@ -12,7 +12,7 @@ from worker.ledger.generations import NewGeneration
 from worker.services import Services
 
 #: parts of an entry, those that say most first
-_PARTS = ("key", "priority", "labels", "recipe", "follow_up", "provider", "operation", "prompt")
+_PARTS = ("key", "priority", "labels", "notify", "recipe", "follow_up", "provider", "operation", "prompt")
 
 
 class Mistake(NamedTuple):

@@ -25,6 +25,7 @@ from tasks.usecases.entry_check import (
 from tasks.usecases.inputs import InputFiles
 from tasks.usecases.labels import check_labels
 from tasks.usecases.names import batch_name, find_generation
+from tasks.usecases.notify_address import notify_address
 from tasks.usecases.once import Once
 from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, NotPossible, RequestInvalid
@@ -32,6 +33,7 @@ from worker.generation import Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
 from worker.providers import inputs_of
 from worker.services import Services
+from worker.subscribers import NotifyAddress
 
 #: providers list what can follow an image, but not always that a region of it can be repainted
 _UNLISTED = "variation_region"
@@ -41,7 +43,8 @@ _UNLISTED = "variation_region"
 class SubmitRequest:
     """`batch`: the name of their batch; without it, `is_batch` names the batch after the time.
 
-    `is_test`: the sandbox makes them, and they cost nothing.
+    `notify`: the address for the events of the batch, or of the generations if they make none. `is_test`: the sandbox
+    makes them, and they cost nothing.
     """
 
     entries: Sequence[Entry]
@@ -49,6 +52,7 @@ class SubmitRequest:
     batch: str | None = None
     is_batch: bool = False
     is_test: bool = False
+    notify: str | None = field(default=None, repr=False)
 
     def defaults_with(self, files: InputFiles | None) -> Defaults:
         """Return the defaults as every check has to use them: what a test creates is a test."""
@@ -65,7 +69,7 @@ class FollowUpRequest:
     """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's.
 
     `created_by`: as in `Defaults`.
-    `is_test`: its parent must be a test; what follows a test always is one.
+    `is_test`: its parent must be a test; what follows a test always is one. `notify`: the address for its events.
     """
 
     parent_id: str
@@ -78,17 +82,22 @@ class FollowUpRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     created_by: str | None = None
     is_test: bool = False
+    notify: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """Valid generations. `warnings`: for each, what is suspicious in its prompt; it can be submitted anyway."""
+    """Valid generations. `warnings`: for each, what is suspicious in its prompt; it can be submitted anyway.
+
+    `notify`: where the events of the batch go.
+    """
 
     wanted: tuple[NewGeneration, ...]
     warnings: tuple[tuple[str, ...], ...]
     batch: str | None = None
     is_batch: bool = False
     files: InputFiles | None = None
+    notify: NotifyAddress | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +132,9 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     """
     if isinstance(request, FollowUpRequest):
         files = InputFiles(services)
-        return Checked(wanted=(_on_parent(services, request, files),), warnings=((),), files=files)
+        notify = notify_address(services.settings, request.notify)
+        new = replace(_on_parent(services, request, files), notify=notify)
+        return Checked(wanted=(new,), warnings=((),), files=files)
     for entry, told in repeated_keys(request.entries):
         raise RequestInvalid(f"{entry.place}: {told}")
     options = frozenset(name for entry in request.entries for name in entry.options)
@@ -140,14 +151,18 @@ def with_warnings(
     wanted: Sequence[NewGeneration],
     files: InputFiles | None,
 ) -> Checked:
-    """Return what was found valid, an entry each, with what is suspicious in it."""
+    """Return what was found valid, an entry each, with what is suspicious in it. Raises RequestInvalid for `notify`."""
+    notify = notify_address(services.settings, request.notify)
+    if notify is not None and request.named_batch is None and not request.is_batch:
+        wanted, notify = [replace(new, notify=new.notify or notify) for new in wanted], None
     warnings = tuple(
         (*said, *doubts_about(services, entry.place, new))
         for entry, said, new in zip(entries, oddities_of(entries), wanted, strict=True)
     )
     return Checked(
-        wanted=tuple(wanted), warnings=warnings, batch=request.named_batch, is_batch=request.is_batch, files=files
-    )
+        wanted=tuple(wanted), warnings=warnings, batch=request.named_batch, is_batch=request.is_batch, files=files,
+        notify=notify,
+    )  # fmt: skip
 
 
 def submit(
@@ -168,7 +183,7 @@ def submit(
     if checked.files is not None:
         checked.files.store()
     began = services.clock()
-    with begun(services, checked.wanted, checked.batch, repetition, tell) as submission:
+    with begun(services, checked.wanted, checked.batch, repetition, tell, notify=checked.notify) as submission:
         made = submission.write(_batch_name(checked, began))
         existing = frozenset(one.id for one in made if one.created_at < began)
         result = SubmitResult(generations=tuple(made), warnings=checked.warnings, existing=existing)
@@ -189,7 +204,7 @@ def submit_once(services: Services, checked: Checked, once: Once | None) -> Subm
         # So that nothing is created twice even after the idempotency key was pruned.
         named = (f"api:{once.owner}/{once.key}/{number}" for number in range(1, len(wanted) + 1))
         wanted = tuple(replace(new, dedupe=new.dedupe or name) for new, name in zip(wanted, named, strict=True))
-    made = services.ledger.generations.create_once(wanted, _batch_name(checked, services.clock()), once)
+    made = services.ledger.generations.create_once(wanted, _batch_name(checked, services.clock()), once, checked.notify)
     return SubmitResult(
         generations=tuple(made.generations),
         warnings=checked.warnings,

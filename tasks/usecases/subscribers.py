@@ -12,14 +12,16 @@ from secrets import token_bytes
 from tasks.delivering import sending_to
 from tasks.subscriptions import Subscription, added, subscriptions_of
 from tasks.usecases.events.log import EventSelection, filter_of
-from tasks.usecases.events.trigger import example
+from tasks.usecases.events.trigger import NO_ADDRESS, example
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound, RequestInvalid
 from worker.ledger.events import DeliveryLog, KnownSubscriber, NewSubscriber
 from worker.providers import PROVIDERS
 from worker.subscribers import (
+    NOTIFY_PREFIX,
     CeleryTask,
     Format,
+    NotifyOrigin,
     RedisStream,
     Subscriber,
     Webhook,
@@ -71,7 +73,10 @@ class AddRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedSubscriber:
-    """A subscriber without its secrets. `declared`: by the settings; `waiting`: events that are enqueued for it."""
+    """A subscriber without its secrets. `declared`: by the settings; `waiting`: events that are enqueued for it.
+
+    `addresses`: how many submissions have named at its origin; None for what is no origin.
+    """
 
     name: str
     kind: str
@@ -81,6 +86,7 @@ class ListedSubscriber:
     types: Sequence[str]
     waiting: int
     row: KnownSubscriber | None
+    addresses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +141,17 @@ def add_subscriber(here: LedgerServices, request: AddRequest) -> Added:
 
 
 def list_subscribers(here: LedgerServices) -> list[ListedSubscriber]:
-    """Return those that the settings declare and those that were added, disabled ones too, by name."""
+    """Return those that are declared or were added, and origins of submissions, by name; disabled ones too."""
     rows = {row.name: row for row in here.ledger.events.known_subscribers()}
     declared = {one.name for one in here.settings.subscribers}
     known = subscriptions_of(here.ledger, here.settings)
-    known |= {name: added(row) for name, row in rows.items() if row.kind is not None}
+    known |= {name: added(row) for name, row in rows.items() if row.kind or row.origin}
+    addresses = here.ledger.events.notify_addresses() if any(row.origin for row in rows.values()) else {}
     waiting = here.ledger.events.waiting_deliveries()
     return [
-        _listed(name, one, rows.get(name), waiting.get(name, 0), declared=name in declared)
+        _listed(
+            name, one, rows.get(name), waiting.get(name, 0), declared=name in declared, addresses=addresses.get(name, 0)
+        )
         for name, one in sorted(known.items())
     ]
 
@@ -153,7 +162,10 @@ def show_subscriber(here: LedgerServices, name: str, limit: int) -> tuple[Listed
 
 
 def remove_subscriber(here: LedgerServices, name: str) -> ListedSubscriber:
-    """Remove one that was added: nothing more is sent to it. Raises NotFound, also for one that a setting declares."""
+    """Remove one that was added, or all addresses of an origin: nothing more is sent to it.
+
+    Raises NotFound, also for one that a setting declares.
+    """
     found = _find(here, name)
     if found.declared and (found.row is None or found.row.kind is None):
         raise NotFound(f"{name!r} is declared by a setting (DARKROOM_NOTIFY_URLS or _TASKS): remove it there")
@@ -172,7 +184,8 @@ def rotate_secret(here: LedgerServices, name: str) -> Added:
     """Sign with a new secret and the one before. Raises NotFound, and RequestInvalid for what has none."""
     found = _find(here, name)
     if found.row is None or found.row.secrets is None:
-        raise RequestInvalid(f"{name!r} has no secret of its own" + ("" if not found.declared else _DECLARED))
+        shares_ours = found.declared or found.addresses is not None
+        raise RequestInvalid(f"{name!r} has no secret of its own" + (_DECLARED if shares_ours else ""))
     secret = _new_secret()
     here.ledger.events.change_secrets(name, [secret, *found.row.secrets][:_SECRETS])
     return Added(_find(here, name), secret)
@@ -181,6 +194,8 @@ def rotate_secret(here: LedgerServices, name: str) -> Added:
 def try_subscriber(here: LedgerServices, name: str, event_type: str) -> Tested:
     """Send an example to it at once, which is marked `"test": true` and recorded nowhere. Raises NotFound."""
     found = _find(here, name)
+    if found.addresses is not None:
+        raise RequestInvalid(NO_ADDRESS.format(name=name))
     subscription = subscriptions_of(here.ledger, here.settings).get(name)
     if subscription is None and found.row is not None:
         subscription = added(found.row)
@@ -188,7 +203,7 @@ def try_subscriber(here: LedgerServices, name: str, event_type: str) -> Tested:
     event = example(here, event_type)
     began = time.monotonic()
     with sending_to(subscription.subscriber, here.settings, here.clock) as send:
-        reply = send(event)
+        reply = send(event, None)
     return Tested(
         subscriber=name,
         event_id=event["id"],
@@ -216,7 +231,13 @@ def _find(here: LedgerServices, name: str) -> ListedSubscriber:
 
 
 def _listed(
-    name: str, one: Subscription, row: KnownSubscriber | None, waiting: int, *, declared: bool = False
+    name: str,
+    one: Subscription,
+    row: KnownSubscriber | None,
+    waiting: int,
+    *,
+    declared: bool = False,
+    addresses: int = 0,
 ) -> ListedSubscriber:
     return ListedSubscriber(
         name=name,
@@ -227,6 +248,7 @@ def _listed(
         types=one.types,
         waiting=waiting,
         row=row,
+        addresses=addresses if isinstance(one.subscriber, NotifyOrigin) else None,
     )
 
 
@@ -259,13 +281,15 @@ def _read(request: AddRequest) -> Subscriber:
 def _kind(subscriber: Subscriber) -> str:
     if isinstance(subscriber, CeleryTask):
         return "task"
+    if isinstance(subscriber, NotifyOrigin):
+        return "notify"
     return "stream" if isinstance(subscriber, RedisStream) else "webhook"
 
 
 def _stored_address(subscriber: Subscriber, request: AddRequest) -> str:
     if isinstance(subscriber, CeleryTask):
         return subscriber.task
-    return request.stream or "" if isinstance(subscriber, RedisStream) else subscriber.url
+    return request.stream or "" if isinstance(subscriber, RedisStream) else request.url or ""
 
 
 def _require_name(name: str) -> None:
@@ -273,6 +297,8 @@ def _require_name(name: str) -> None:
         raise RequestInvalid(
             f"a subscriber's name has 1 to {_LONGEST_NAME} printable characters, no space at either end, and is no URL"
         )
+    if name.startswith(NOTIFY_PREFIX):
+        raise RequestInvalid(f"names with {NOTIFY_PREFIX} belong to addresses of submissions: choose another")
 
 
 def _new_secret() -> str:

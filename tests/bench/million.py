@@ -34,6 +34,7 @@ from worker.ledger.assets import Extent
 from worker.ledger.budget import By, Dimension
 from worker.ledger.dispatch import Limits
 from worker.ledger.events import EventFilter
+from worker.ledger.events.addresses import addresses_of
 from worker.ledger.migrations import upgrade
 from worker.ledger.submission import Submitted
 from worker.pricing.prices import Caps, Prices, Rule
@@ -303,12 +304,16 @@ class Questions:
             "events: a page": lambda: ledger.events.events_after(0, 2**62, EventFilter(), 200),
             "events: how far": ledger.events.horizon,
             "notify: claim": lambda: ledger.events.claim(["shop"], 8, _MINUTE),
+            "notify: where 500 events go": self._where_events_go,
             "cancel one": lambda: ledger.generations.cancel([next(self._cancelled).id]),
             "delete: obstacles": lambda: ledger.generations.obstacles_to_delete([one.id for one in self._old]),
             "delete: objects": lambda: ledger.generations.objects_to_delete([one.id for one in self._old]),
             "delete: children": lambda: ledger.generations.children([one.id for one in self._old]),
             "prune: callbacks (none)": lambda: ledger.maintenance.prune_callbacks(now - timedelta(days=999)),
             "prune: links (none)": lambda: ledger.maintenance.prune_links(now - timedelta(days=999)),
+            "prune: notify addresses (none)": lambda: ledger.maintenance.prune_notify_addresses(
+                now - timedelta(days=999)
+            ),
             "prune: events (none)": lambda: ledger.maintenance.prune_events(now - timedelta(days=999)),
         }  # fmt: skip
 
@@ -317,6 +322,10 @@ class Questions:
         counts = self.ledger.generations.counts()
         waiting = len(self._claims)
         return counts[State.SUBMITTED] + counts[State.UNCONFIRMED] + counts.get(State.SUBMITTING, 0) + waiting + 1
+
+    def _where_events_go(self) -> None:
+        with self.ledger.database.read() as connection:
+            addresses_of(connection, list(range(1, 501)))
 
     def _claim(self) -> None:
         self._claims += self.ledger.submissions.claim(1, _MINUTE)

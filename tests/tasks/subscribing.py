@@ -18,6 +18,7 @@ from tests.worker.subscribers.test_standard_webhooks import SECRET, verify
 class Received:
     headers: dict[str, str]
     body: bytes
+    path: str = ""
 
     @property
     def id(self) -> str:
@@ -55,7 +56,8 @@ def subscriber(answer: Callable[[int], int] = lambda _: 204) -> Iterator[Subscri
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            listening.received.append(Received({name.lower(): value for name, value in self.headers.items()}, body))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            listening.received.append(Received(headers, body, self.path))
             status = listening.answer(len(listening.received) - 1)
             try:
                 self.send_response(status)

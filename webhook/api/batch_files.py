@@ -16,6 +16,7 @@ from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.entry_check import Defaults
 from tasks.usecases.inputs import UploadedFiles, image_options
 from tasks.usecases.labels import check_labels
+from tasks.usecases.notify_address import notify_address
 from tasks.usecases.provider_choice import read_providers
 from webhook.api.amounts import millionths
 from webhook.api.bodies import reading
@@ -94,6 +95,10 @@ def _request(
         check_labels(labels)
     except RequestInvalid as error:
         raise _invalid("labels" if isinstance(asked, NewBatch) else "label", str(error), asked) from error
+    try:
+        notify_address(call.here.settings, asked.notify)
+    except RequestInvalid as error:
+        raise _invalid("notify", str(error), asked) from error
     return BatchRequest(
         file=file,
         name=name,
@@ -118,6 +123,7 @@ def _request(
         skip_invalid=asked.skip_invalid,
         expand_limit=asked.expand_limit,
         is_test=call.caller.is_test,
+        notify=asked.notify,
     )
 
 

@@ -151,6 +151,7 @@ def create_follow_up(call: Call, id: str, body: ActionRequest, query: WaitQuery)
         follow_up=names(body.follow_up) or "",
         priority=body.priority,
         labels=body.labels,
+        notify=body.notify,
     )
     try:
         result = submit_once(call.here, check(call.here, request), once)

@@ -85,6 +85,7 @@ def _checked(call: Call, asked: Asked) -> Checked:
         batch=body.batch if isinstance(body, NewGenerations) else None,
         is_batch=len(asked.items) > 1,
         is_test=call.caller.is_test,
+        notify=body.notify if isinstance(body, NewGenerations) else None,
     )
     try:
         return check_all(call.here, request)
@@ -96,6 +97,10 @@ def _checked(call: Call, asked: Asked) -> Checked:
                 for one in error.mistakes
             ],
         ) from error
+    except RequestInvalid as error:
+        if error.about != {"notify"}:
+            raise
+        raise refused_at(_INVALID, [{"pointer": "/notify", "detail": str(error)}]) from error
 
 
 def _entry(place: str, one: NewGeneration) -> Entry:
@@ -110,6 +115,7 @@ def _entry(place: str, one: NewGeneration) -> Entry:
         provider=names(one.provider),
         operation=one.operation,
         labels=one.labels,
+        notify=one.notify,
         columns={"key": _key_name(one)},
     )
 

@@ -18,7 +18,7 @@ OPTIONS = (
         "--provider",
         "--recipe",
     ),
-    *("--sheet", "--skip-invalid", "--start-at", "--template"),
+    *("--notify", "--sheet", "--skip-invalid", "--start-at", "--template"),
 )
 #: command → the request that does the same
 COMMANDS = {

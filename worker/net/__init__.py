@@ -2,8 +2,8 @@
 
 from worker.net.address_guard import AddressGuard, Target, origin_of, remedy_for
 from worker.net.addresses import PORTS, connect_to_first, is_private, is_public, read_address
-from worker.net.connections import Connection, ConnectionPool
-from worker.net.download_allow import Allowed, check_hosts
+from worker.net.connections import Connection, ConnectionPool, Guard
+from worker.net.download_allow import Allowed, check_hosts, is_host_name
 from worker.net.egress import (
     ProxyError,
     is_inside,
@@ -24,6 +24,7 @@ __all__ = [
     "Allowed",
     "Connection",
     "ConnectionPool",
+    "Guard",
     "ProxyError",
     "Target",
     "TimedConnection",
@@ -31,6 +32,7 @@ __all__ = [
     "TimedTlsConnection",
     "check_hosts",
     "connect_to_first",
+    "is_host_name",
     "is_inside",
     "is_private",
     "is_public",

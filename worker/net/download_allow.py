@@ -41,6 +41,11 @@ _WIDEST = {4: 8, 6: 7}
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
+def is_host_name(text: str) -> bool:
+    """Return whether it is the name of a host, in small letters, that no resolver reads as an address."""
+    return _NAME.fullmatch(text) is not None
+
+
 class _Name(NamedTuple):
     host: str
     port: int | None

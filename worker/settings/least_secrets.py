@@ -1,5 +1,6 @@
 """The environments of the processes that listen, with only the secrets that each needs."""
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ _NEEDED = {"DARKROOM_SIGNING_KEYS"}
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 #: in the place of a secret that must be set, and that the process does not use
 _WITHHELD = "withheld-from-this-process"
+#: signs what is sent to addresses of submissions, which are refused without it
+_NOTIFY_SECRET = "DARKROOM_NOTIFY_SECRET"  # noqa: S105  its name
 
 
 def receiver_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -24,7 +27,8 @@ def receiver_environment(env: Mapping[str, str]) -> dict[str, str]:
 def api_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the keys of providers and subscribers, and their `NAME_FILE`.
 
-    Of the accounts it has the names, so that it accepts and refuses what the command line does.
+    Of the accounts it has the names, and of the secret that signs events that there is one, so that it accepts and
+    refuses what the command line does.
     """
     upper = {name.upper(): value for name, value in env.items()}
     kept = {name: value for name, value in env.items() if _setting(name) not in secret_names() - _NEEDED}
@@ -32,6 +36,8 @@ def api_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _withheld(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if env.get(_NOTIFY_SECRET) or env.get(f"{_NOTIFY_SECRET}_FILE"):
+        yield _NOTIFY_SECRET, f"whsec_{b64encode(_WITHHELD.encode()).decode()}"
     for name in account_key_names():
         try:
             keys = env.get(name) or _text_of(env, f"{name}_FILE")

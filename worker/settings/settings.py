@@ -176,6 +176,8 @@ class Settings(BaseSettings):
     #: addresses that get each event as a signed webhook (Standard Webhooks); secret, since they may hold a token
     darkroom_notify_urls: Annotated[SecretStr, _read_by(webhooks)] | None = None
     darkroom_notify_secret: Annotated[SecretStr, _read_by(WebhookSigner)] | None = None
+    #: hosts and networks besides public https that addresses of submissions (`notify`) may reach
+    darkroom_notify_allow: Annotated[str, _read_by(Allowed)] = ""
     #: Celery tasks that get each event over the broker, each with its queue: `task@queue`
     darkroom_notify_tasks: Annotated[str, _read_by(celery_tasks)] = ""
     #: which kinds of events subscribers get

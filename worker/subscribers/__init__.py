@@ -1,11 +1,13 @@
 """Subscribers to events, and the delivery of events to them."""
 
+from worker.subscribers.notify_rule import NOTIFY_PREFIX, NotifyAddress, NotifyRule
 from worker.subscribers.posting import Line, Refusal, Reply
 from worker.subscribers.slack import slack_message
 from worker.subscribers.standard_webhooks import FORM, WebhookSigner, signed_request
 from worker.subscribers.subscribers import (
     CeleryTask,
     Format,
+    NotifyOrigin,
     RedisStream,
     Subscriber,
     Webhook,
@@ -20,9 +22,13 @@ from worker.subscribers.subscribers import (
 
 __all__ = [
     "FORM",
+    "NOTIFY_PREFIX",
     "CeleryTask",
     "Format",
     "Line",
+    "NotifyAddress",
+    "NotifyOrigin",
+    "NotifyRule",
     "RedisStream",
     "Refusal",
     "Reply",

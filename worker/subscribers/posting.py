@@ -18,9 +18,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from worker.errors import AddressForbidden
 from worker.net import (
     PORTS,
     Connection,
+    Guard,
     Target,
     connect_to_first,
     is_private,
@@ -59,14 +61,17 @@ class Reply:
 
 
 class Line:
-    """One subscriber's address, with a keep-alive connection. For one thread."""
+    """One subscriber's address, with a keep-alive connection. For one thread.
 
-    def __init__(self, url: str) -> None:
+    `guard`: of an origin that others chose; without it, the rule for what operators configure.
+    """
+
+    def __init__(self, url: str, guard: Guard | None = None) -> None:
         parts = urlsplit(url)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._target = Target(
-            scheme=parts.scheme, host=parts.hostname or "", port=parts.port or PORTS[parts.scheme], path=path
+            scheme=parts.scheme, host=parts.hostname or "", port=parts.port or PORTS[parts.scheme], path=_path(url)
         )
+        self._guard = guard or _GUARD
         self._kept: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -78,29 +83,36 @@ class Line:
         if self._kept is not None:
             self._kept.close()
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Deliver a body; a refusal's reason is without the address, and success is 2xx."""
+    def post(self, body: bytes, headers: Mapping[str, str], url: str | None = None) -> Reply:
+        """Deliver a body; a refusal's reason is without the address, and success is 2xx.
+
+        `url`: another address of the same origin.
+        """
+        path = self._target.path if url is None else _path(url)
         try:
-            response = self._answer(body, headers)
+            response = self._answer(path, body, headers)
+        except AddressForbidden:
+            return Reply(Refusal(_FORBIDDEN))
         except (OSError, http.client.HTTPException) as error:
             return Reply(Refusal(_in_words(error)))
         return Reply(_refusal(response), response.status, response.text)
 
-    def _answer(self, body: bytes, headers: Mapping[str, str]) -> "_Response":
+    def _answer(self, path: str, body: bytes, headers: Mapping[str, str]) -> "_Response":
         kept, self._kept = self._kept, None
         if kept is not None:
             # The peer may have closed the idle connection; a new one decides.
             with suppress(ConnectionError):
-                return self._status(kept, body, headers)
-        return self._status(Connection(self._target, _GUARD, _tls(), CONNECT_TIMEOUT), body, headers)
+                return self._status(kept, path, body, headers)
+        fresh = Connection(self._target, self._guard, _tls(), CONNECT_TIMEOUT)
+        return self._status(fresh, path, body, headers)
 
-    def _status(self, connection: Connection, body: bytes, headers: Mapping[str, str]) -> "_Response":
+    def _status(self, connection: Connection, path: str, body: bytes, headers: Mapping[str, str]) -> "_Response":
         try:
             if connection.sock is None:
                 connection.connect()
             # A name with several addresses, or a slow handshake, takes nothing of the answer's time.
             deadline = time.monotonic() + PATIENCE
-            response = connection.ask("POST", self._target.path, headers, body, timeout=PATIENCE, deadline=deadline)
+            response = connection.ask("POST", path, headers, body, timeout=PATIENCE, deadline=deadline)
             asked_for = read_retry_after(dict(response.headers.items()))
             text, is_reusable = _beginning(response)
         except BaseException:
@@ -111,6 +123,11 @@ class Line:
         else:
             connection.close()
         return _Response(response.status, text, asked_for)
+
+
+def _path(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +192,10 @@ def _tls() -> ssl.SSLContext:
     return trusted_authorities()
 
 
+_FORBIDDEN = (
+    "its host name resolves to an address that is not public: DARKROOM_NOTIFY_ALLOW has to name that address, or its "
+    "network, if events may be sent there"
+)
 #: the first that fits is said: what is special stands before what it is a kind of
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (_TooOpenError, "its name resolves to a public address, where plain http is not allowed: use https"),

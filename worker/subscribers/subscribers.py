@@ -8,7 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from worker.net import is_private, read_address
+from worker.net import PORTS, is_private, read_address
 
 #: where Celery looks for tasks unless it is told otherwise
 DEFAULT_QUEUE = "celery"
@@ -17,6 +17,7 @@ _TASK = re.compile(r"(?P<task>[\w.:-]+)(?:@(?P<queue>[\w.:-]+))?", re.ASCII)
 _STREAM = re.compile(r"[\w.:{}-]+", re.ASCII)
 #: characters that a part of an address has if it may be a token
 _LEAST_SECRET = 8
+_FORM = "is not of the form https://host/path"
 _PATTERN = re.compile(r"[a-z0-9_.*]+", re.ASCII)
 
 
@@ -56,7 +57,15 @@ class RedisStream:
     url: str | None = field(default=None, repr=False)
 
 
-Subscriber = Webhook | CeleryTask | RedisStream
+@dataclass(frozen=True, slots=True)
+class NotifyOrigin:
+    """The host of addresses that submissions name. `url`: its scheme, host and port; each event has its own address."""
+
+    name: str
+    url: str
+
+
+Subscriber = Webhook | CeleryTask | RedisStream | NotifyOrigin
 
 
 def webhooks(text: str) -> list[Webhook]:
@@ -140,19 +149,29 @@ def is_wanted(event_type: str, wanted: Sequence[str]) -> bool:
 def _webhook(number: int, url: str) -> Webhook:
     which = f"address number {number}"
     try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError(f"{which} is not of the form https://host/path") from None
-    host = parts.hostname
-    if parts.scheme not in {"http", "https"} or not host or not (url.isascii() and url.isprintable()) or " " in url:
-        raise ValueError(f"{which} is not of the form https://host/path")
-    if parts.username is not None or parts.fragment:
-        raise ValueError(f"{which} has a user name or a #: remove it, webhooks are authenticated by their signature")
+        check_address(url)
+    except ValueError as error:
+        raise ValueError(f"{which} {error}") from None
+    parts = urlsplit(url)
+    host = parts.hostname or ""
     if parts.scheme == "http" and _is_global_literal(host):
         raise ValueError(f"{which} would send events unencrypted over the internet: use https")
     # The host identifies the subscriber for people; the digest distinguishes addresses of one host.
     return Webhook(f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:8]}", url)
+
+
+def check_address(url: str) -> None:
+    """Raise ValueError for what is no address of a webhook; the text continues a sentence and is without it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(_FORM) from None
+    is_text = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in PORTS or not parts.hostname or not is_text:
+        raise ValueError(_FORM)
+    if parts.username is not None or parts.fragment:
+        raise ValueError("has a user name or a #: remove it, webhooks are authenticated by their signature")
 
 
 def _is_global_literal(host: str) -> bool:

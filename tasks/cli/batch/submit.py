@@ -64,6 +64,7 @@ def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None
     metavar="FILE",
     help="Write the invalid rows to this CSV file, with a column `error`.",
 )
+@click.option("--notify", metavar="URL", help="Address that gets the events of a new batch, signed (deploy/EVENTS.md).")
 @test_option
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @click.option("--watch", "then_watch", is_flag=True, help="Follow the batch until it is done.")
@@ -74,8 +75,8 @@ def submit(
     operation: str | None, options: dict[str, Any], follow_up: str, recipe: str | None,
     priority: int, labels: dict[str, str],
     name: str | None, expand_limit: int, max_submissions: int, start_at: datetime | None, max_cost: int | None,
-    max_in_flight: int | None, new_version: bool, skip_invalid: bool, errors_file: Path | None, is_test: bool,
-    dry_run: bool, then_watch: bool, as_json: bool,
+    max_in_flight: int | None, new_version: bool, skip_invalid: bool, errors_file: Path | None, notify: str | None,
+    is_test: bool, dry_run: bool, then_watch: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Submit a file as a batch: each row once.
 
@@ -98,7 +99,7 @@ def submit(
                 files=InputFiles(here, folder_of(file)),
             ), start_at=start_at,
             max_cost=max_cost, max_in_flight=max_in_flight, new_version=new_version, skip_invalid=skip_invalid,
-            is_test=is_test,
+            is_test=is_test, notify=notify,
         )  # fmt: skip
         result = submit_file(
             here, request, max_submissions=max_submissions, counted=tell_number, dry_run=dry_run, tell=note,

@@ -15,6 +15,7 @@ def list_subscribers(*, as_json: bool) -> None:
     """List subscribers, and how they are.
 
     Addresses are shortened, because they may contain tokens. What settings declare is marked, and changed there.
+    `notify` are hosts that submissions have named for their own events.
     """
     with open_ledger() as here:
         found = usecase(here)
@@ -36,6 +37,13 @@ def line_of(one: ListedSubscriber) -> str:
         selected += [f"{name}={value}" for name, value in (row.labels or {}).items()]
     waiting = f"{one.waiting:,} waiting" if one.waiting else ""
     why = (row.disabled_reason or "") if row is not None else ""
-    by = "declared" if one.declared else ""
+    by = "declared" if one.declared else _addresses(one.addresses)
     facts = (one.name, one.kind, one.address, one.state.value, by, " ".join(selected), waiting, why)
     return one_line("  ".join(fact for fact in facts if fact))
+
+
+def _addresses(number: int | None) -> str:
+    """Of an origin."""
+    if number is None:
+        return ""
+    return "1 address of a submission" if number == 1 else f"{number:,} addresses of submissions"

@@ -14,7 +14,8 @@ from tasks.usecases.subscribers import remove_subscriber
 def remove(name: str, *, as_json: bool) -> None:
     """Remove a subscriber: nothing more is sent to it, and its address and secrets are forgotten.
 
-    Added again under the same name, it continues where it stopped.
+    Added again under the same name, it continues where it stopped. Of a host that submissions have named, all of their
+    addresses are forgotten.
     """
     with open_ledger() as here:
         found = remove_subscriber(here, name)

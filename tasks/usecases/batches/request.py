@@ -21,7 +21,8 @@ class BatchRequest:
     `providers`: in order of preference; the first replaces the provider of `defaults`.
     `start_at`: before it nothing is dispatched. `max_cost`: in millionths of the currency of the price file.
     `new_version`: changed rows become new versions. `skip_invalid`: submit the other rows. `is_test`: the sandbox makes
-    them, and they cost nothing; the name of their batch says so.
+    them, and they cost nothing; the name of their batch says so. `notify`: the address for the
+    events of a new batch.
     """
 
     file: "BatchFile"
@@ -36,3 +37,4 @@ class BatchRequest:
     skip_invalid: bool = False
     expand_limit: int = EXPAND_LIMIT
     is_test: bool = False
+    notify: str | None = field(default=None, repr=False)

@@ -10,6 +10,7 @@ from tasks.usecases.batches.check import BatchCheck, RowsInvalid, check_batch
 from tasks.usecases.batches.plan import Plan, plan
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.names import batch_name
+from tasks.usecases.notify_address import notify_address
 from tasks.usecases.submission import Patience, waits_of_new
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.ledger.generations import BatchFacts, FileBatch, NewGeneration
@@ -126,8 +127,8 @@ def submit_batch(
     """Write what is new of the checked rows `wanted` to the batch of this name; nothing in a dry run.
 
     `rows` and `invalid`: how many rows the file has, and how many of them are not among `wanted`. `tell`: messages for
-    the waiting user. Raises RequestInvalid if rows were changed, LedgerUnavailable if nothing was written, and
-    CommitUnknown if something may have been: the same request completes it.
+    the waiting user. Raises RequestInvalid if rows were changed, or for `notify`, LedgerUnavailable if nothing was
+    written, and CommitUnknown if something may have been: the same request completes it.
     """
     name = name_of(request)
     settings = _settings(services, request, name)
@@ -185,7 +186,7 @@ def _counted(submitted: BatchSubmitted, found: Plan) -> BatchSubmitted:
 
 
 def _settings(services: Services, request: BatchRequest, name: str) -> FileBatch:
-    """Raises ConfigurationError for a limit of its cost without prices."""
+    """Raises ConfigurationError for a limit of its cost without prices, RequestInvalid for an unusable `notify`."""
     if request.max_cost is not None and services.prices is None:
         raise ConfigurationError("--max-cost needs prices: name a price file in DARKROOM_PRICES")
     return FileBatch(
@@ -195,4 +196,5 @@ def _settings(services: Services, request: BatchRequest, name: str) -> FileBatch
         start_at=request.start_at,
         max_cost=request.max_cost,
         max_in_flight=request.max_in_flight,
+        notify=notify_address(services.settings, request.notify),
     )

@@ -28,7 +28,12 @@ def unapplied(
     sample = list(existing.items())[:_SAMPLE]
     known = ledger.generations.get([generation_id for _, generation_id in sample])
     pairs = [(wanted[position], one) for (position, _), one in zip(sample, known, strict=True)]
-    return (*_of_batch(batch, request), *_of_rows(pairs, request), *_labels(ledger, pairs, request))
+    return (
+        *_of_batch(batch, request),
+        *_notify(ledger, batch, request),
+        *_of_rows(pairs, request),
+        *_labels(ledger, pairs, request),
+    )
 
 
 def _of_batch(batch: BatchFacts, request: BatchRequest) -> Iterator[str]:
@@ -45,6 +50,14 @@ def _of_batch(batch: BatchFacts, request: BatchRequest) -> Iterator[str]:
     ):
         if given is not None and given != there:
             yield f"{option} {given} (the batch has {'none' if there is None else there})"
+
+
+def _notify(ledger: Ledger, batch: BatchFacts, request: BatchRequest) -> Iterator[str]:
+    known = None if request.notify is None else ledger.events.notify_address(batch.id)
+    if request.notify is not None and (known is None or known.url != request.notify):
+        # Of an address only its host may be shown.
+        there = "none" if known is None else f"another, {known.origin}/…"
+        yield f"--notify (the batch has {there})"
 
 
 def _of_rows(pairs: Sequence[_Pair], request: BatchRequest) -> Iterator[str]:

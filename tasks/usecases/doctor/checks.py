@@ -40,6 +40,7 @@ from worker.net import TimedConnection, TimedTlsConnection, is_public, read_addr
 from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.settings import Settings, env_file_warnings, misspelt_settings, redis_client
+from worker.subscribers import NOTIFY_PREFIX
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3
@@ -326,9 +327,15 @@ def _subscribers(here: Services) -> Iterator[Finding]:
     known = subscriptions_of(here.ledger, here.settings)
 
     def is_wanted(subscriber: str, event_type: str) -> bool:
+        if subscriber.startswith(NOTIFY_PREFIX):
+            # The type does not say whether it goes to one of its addresses.
+            return False
         return subscriber not in known or known[subscriber].wanted.is_wanted(event_type)
 
     for row in here.ledger.events.known_subscribers():
+        if row.origin is not None and here.settings.darkroom_notify_secret is None:
+            message = f"events for {row.name} wait: DARKROOM_NOTIFY_SECRET, which signs them, is not set"
+            yield Finding("subscribers", Verdict.WARN, message)
         if row.disabled_at is not None:
             advice = f"`darkroom subscriber enable {row.name}` continues where it stopped"
             message = f"{row.name} was disabled {duration(now - row.disabled_at)} ago: {row.disabled_reason}; {advice}"

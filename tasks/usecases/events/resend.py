@@ -50,7 +50,12 @@ def resend(here: LedgerServices, request: ResendRequest) -> ResendResult:
     # A person who names both knows that it gets something else otherwise.
     anything = bool(request.ids and request.subscriber)
     found = {
-        name: here.ledger.events.resend(name, numbers, DeliveryFilter() if anything else known[name].wanted)
+        name: here.ledger.events.resend(
+            # An event that no address of an origin gets cannot be sent there.
+            name,
+            numbers,
+            DeliveryFilter() if anything and not known[name].wanted.by_address else known[name].wanted,
+        )
         for name in subscriber_names(here, request.subscriber)
     }
     return ResendResult(found, (Step.NOTIFY,) if any(one.resent for one in found.values()) else ())

@@ -13,6 +13,13 @@ from tasks.usecases.events.published import EVENTS, example_of
 from tasks.usecases.events.resend import subscriber_names
 from tasks.usecases.services import LedgerServices
 from worker.errors import RequestInvalid
+from worker.subscribers import NotifyOrigin
+
+#: of an origin
+NO_ADDRESS = (
+    "{name!r} stands for addresses that submissions named, and has none of its own: `darkroom events trigger TYPE --to "
+    "URL` sends an example to one"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +60,13 @@ def trigger(here: LedgerServices, request: TriggerRequest) -> Iterator[Triggered
     names = subscriber_names(here, request.subscriber)
     known = subscriptions_of(here.ledger, here.settings)
     for name in names:
+        if isinstance(known[name].subscriber, NotifyOrigin):
+            # It has no address of its own.
+            if request.subscriber is not None:
+                raise RequestInvalid(NO_ADDRESS.format(name=name))
+            continue
         with ExitStack() as stack:
-            reply = stack.enter_context(sending_to(known[name].subscriber, here.settings, here.clock))(event)
+            reply = stack.enter_context(sending_to(known[name].subscriber, here.settings, here.clock))(event, None)
         yield Triggered(name, event, Answer.of(reply))
 
 

@@ -27,6 +27,7 @@ from worker.ledger.generations import NewGeneration
 from worker.secrets import redact
 from worker.services import Services
 from worker.settings import Settings
+from worker.subscribers import NotifyAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,17 @@ class Submission:
     note: Note | None
     is_repeated: bool
     tell: Callable[[str], None]
+    notify: NotifyAddress | None = None
 
     def write(self, batch: str | None) -> list[Generation]:
         """Write it. Raises CommitUnknown, with the next step, if the ledger is gone and may have written it."""
         patience = Patience(tell=self.tell, go_on=self._how_to_go_on, forget=self.forget)
+
+        def write() -> list[Generation]:
+            return self.ledger.generations.create(self.wanted, batch, self.notify)
+
         try:
-            return patience.write(lambda: self.ledger.generations.create(self.wanted, batch), lambda: self.is_repeated)
+            return patience.write(write, lambda: self.is_repeated)
         except KeyboardInterrupt:
             self.tell(f"interrupted: {self._how_to_go_on()}")
             raise
@@ -88,17 +94,22 @@ def begun(
     batch: str | None,
     repetition: Repetition,
     tell: Callable[[str], None],
+    *,
+    notify: NotifyAddress | None = None,
 ) -> Iterator[Submission]:
     """Yield a submission; this process holds its note while the block runs.
 
-    `batch`: its name, unless that depends on the time. Raises RequestInvalid for the id of a different request.
+    `batch`: its name, unless that depends on the time; `notify`: where its events go. Raises RequestInvalid for the id
+    of a different request.
     """
     given_id = repetition.submission_id
     if all(new.dedupe for new in wanted):
-        yield Submission(ledger=services.ledger, wanted=list(wanted), id=None, note=None, is_repeated=False, tell=tell)
+        yield Submission(
+            ledger=services.ledger, wanted=list(wanted), id=None, note=None, is_repeated=False, tell=tell, notify=notify
+        )
         return
     data = services.settings.darkroom_data
-    digest = _digest(services.settings, wanted, batch)
+    digest = _digest(services.settings, wanted, batch, notify)
     if given_id is not None and digest_in(given_id) != digest:
         raise RequestInvalid(
             f"--submission {given_id} was a different request: repeat it with exactly the same prompts, file, options "
@@ -118,8 +129,9 @@ def begun(
             for number, new in enumerate(wanted, start=1)
         ]
         yield Submission(
-            ledger=services.ledger, wanted=named, id=submission_id, note=kept, is_repeated=is_repeated, tell=tell
-        )
+            ledger=services.ledger, wanted=named, id=submission_id, note=kept, is_repeated=is_repeated, tell=tell,
+            notify=notify,
+        )  # fmt: skip
     finally:
         if kept:
             kept.close()
@@ -152,9 +164,17 @@ def _written_note(data: Path, submission_id: str, tell: Callable[[str], None]) -
         return None
 
 
-def _digest(settings: Settings, wanted: Sequence[NewGeneration], batch: str | None) -> str:
+def _digest(
+    settings: Settings, wanted: Sequence[NewGeneration], batch: str | None, notify: NotifyAddress | None
+) -> str:
     """Return the digest of the whole request and its ledger."""
     recipes = [new.recipe and new.recipe.sha256 for new in wanted]
     requests = [asdict(replace(new, recipe=None)) | {"recipe": of} for new, of in zip(wanted, recipes, strict=True)]
-    asked = [redact(settings.ledger_url), batch, requests]
+    for one in requests:
+        # Without one it is the same request as in the notes of versions that knew none.
+        if one["notify"] is None:
+            del one["notify"]
+    asked: list[object] = [redact(settings.ledger_url), batch, requests]
+    if notify is not None:
+        asked.append(notify.url)
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

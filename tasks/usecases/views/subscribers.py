@@ -24,6 +24,7 @@ def of_subscriber(one: "ListedSubscriber") -> dict[str, Any]:
         **{name: getattr(row, name, None) for name in _SELECTED},
         "failures": row.failures if row else 0,
         "waiting": one.waiting,
+        "addresses": one.addresses,
     }
     for name in _TIMES:
         at = getattr(row, name, None)

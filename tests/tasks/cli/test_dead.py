@@ -200,7 +200,10 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
     [
         ("callback:7", "does not exist (it may have been pruned), or is not applied yet"),
         ("asset:gen_unknown/0", "belongs to no generation in the ledger"),
-        ("event:7/nobody", "was not abandoned, or does not exist (it may have been pruned)"),
+        (
+            "event:7/nobody",
+            "was not abandoned, does not exist (it may have been pruned), or its notify address was ended",
+        ),
     ],
 )
 def test_what_nobody_knows_is_told(darkroom: Darkroom, letter_id: str, sentence: str) -> None:

@@ -42,6 +42,7 @@ from worker.ledger.restore_guard import ASLEEP, Marker
 from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations, label_budgets
 from worker.ledger.submission import Claim, Decision, Submitted
 from worker.recipes import After, Chooser, Pick, Recipe, Step
+from worker.subscribers import NotifyAddress
 
 SHOP = "shop"
 SOMEBODY = Person("somebody")
@@ -365,7 +366,8 @@ def a_ledger_is_restored(process: Process) -> None:
 def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
     process.try_once("maintenance.beat", "quick@host", 4711)
-    process.repeat("generations.create", [new("fox", key="a")])
+    shop = NotifyAddress("https://shop.test/hooks?order=1")
+    process.repeat("generations.create", [new("fox", key="a", notify=shop)])
     sent = process.submit()
     process.accept(*sent.values())
     process.repeat("callbacks.store", [delivery(sent["fox"].attempt_id, digest=name) for name in "ab"])
@@ -380,8 +382,9 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.clock.advance(days=40)
     before = process.clock() - timedelta(days=30)
     process.try_once("maintenance.forget", ["quick@host"])
-    for verb in ("prune_callbacks", "prune_links", "prune_events", "prune_heartbeats", "prune_actions"):
-        process.repeat(f"maintenance.{verb}", before)
+    process.command("events.remove_subscriber", shop.subscriber)
+    for kind in ("callbacks", "links", "events", "notify_addresses", "heartbeats", "actions"):
+        process.repeat(f"maintenance.prune_{kind}", before)
     process.repeat("maintenance.fold_counts")
 
 

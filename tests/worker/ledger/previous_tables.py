@@ -17,6 +17,7 @@ _ADDED = {
         *("uq_api_tokens_name", "ix_idempotency_keys_created", "ix_generations_recipe_due"),
     ),
     "TABLE": (
+        "notify_addresses",
         "approvals",
         "recipes",
         "actions",
@@ -32,7 +33,7 @@ _COLUMNS = {
     "batches": ("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
     "subscribers": (
         *("kind", "address", "format", "queue", "batch", "provider", "created_by", "disabled_reason"),
-        *("secrets", "types", "labels", "created_at", "disabled_at", "failing_since"),
+        *("secrets", "types", "labels", "created_at", "disabled_at", "failing_since", "origin"),
     ),
     "deliveries": ("replies",),
     "generations": (

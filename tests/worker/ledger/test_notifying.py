@@ -16,7 +16,7 @@ from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.events import WAITS, DeliveryFilter, EventDelivery, Handed, NotifyClaim, Troubled
 from worker.ledger.events.deliveries import pause_after, retry_wait
-from worker.ledger.events.registry import FIRST_LOOK
+from worker.ledger.events.order import FIRST_LOOK
 
 LEASE = timedelta(seconds=45)
 REFUSED = "HTTP 503"

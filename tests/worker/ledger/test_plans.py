@@ -19,6 +19,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By, Dimension
 from worker.ledger.events import DeliveryFilter, Handed
+from worker.ledger.events.addresses import addresses_of
 from worker.ledger.generations import Orphan, batch_pages
 from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, assets, budgets, generations
 from worker.pricing.prices import Caps, Prices, Rule
@@ -26,6 +27,13 @@ from worker.pricing.prices import Caps, Prices, Rule
 pytestmark = pytest.mark.matrix
 
 LATER, TOMORROW = NOON + timedelta(hours=1), NOON + timedelta(days=1)
+
+
+def _where_events_go(ledger: Ledger) -> None:
+    with ledger.database.read() as connection:
+        addresses_of(connection, [1, 2])
+
+
 #: question, and the indexes that answer it
 SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
@@ -93,6 +101,11 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "follow-ups given up": (lambda it: it.generations.refused_follow_ups(50), {"ix_generations_follow_up_refused"}),
     "callbacks that are old": (lambda ledger: ledger.maintenance.prune_callbacks(NOON), {"ix_callbacks_done_with"}),
     "links that are old": (lambda ledger: ledger.maintenance.prune_links(NOON), {"ix_assets_linked"}),
+    "addresses of submissions": (
+        lambda ledger: ledger.maintenance.prune_notify_addresses(LATER),
+        {"ix_notify_addresses_created"},
+    ),
+    "where events go": (_where_events_go, set()),
     "events that are old": (lambda ledger: ledger.maintenance.prune_events(LATER), {"ix_deliveries_event"}),
     "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.assets.claim_manifest(LEASE), {"ix_batches_manifest"}),

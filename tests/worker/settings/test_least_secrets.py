@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.usecases.notify_address import notify_address
 from tests.clock import FakeClock
+from worker.errors import RequestInvalid
 from worker.services import Services
 from worker.settings import api_environment, load_settings, receiver_environment
 from worker.settings.settings import account_key_names, secret_names
+from worker.subscribers import NotifyAddress
 
 SECRET = "1234567890abcdef1234567890abcdef"
 
@@ -39,6 +42,7 @@ def test_the_api_has_the_bucket_the_keys_of_links_and_none_of_a_provider_or_a_su
     assert str(tmp_path) not in str(least)
     assert set(least) == {
         *account_key_names(),
+        "DARKROOM_NOTIFY_SECRET",
         "DARKROOM_SIGNING_KEYS",
         "AWS_SECRET_ACCESS_KEY",
         "DATABASE_URL",
@@ -56,6 +60,20 @@ def test_the_api_knows_the_names_of_the_accounts(tmp_path: Path, monkeypatch: py
     assert here.accounts("kie") == ("studio", "shop")
     assert here.accounts("ohmygpt") == ("shop",)
     assert here.provider("kie", "shop").name == here.provider("kie").name == "kie"
+
+
+@pytest.mark.parametrize("name", ["DARKROOM_NOTIFY_SECRET", "DARKROOM_NOTIFY_SECRET_FILE"])
+def test_the_api_takes_notify_addresses_if_the_workers_can_sign(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://shop.example.com/hooks"
+    for given, value in api_environment({name: str(tmp_path / "secret"), "PATH": "/bin"}).items():
+        monkeypatch.setenv(given, value)
+    assert notify_address(load_settings(), url) == NotifyAddress(url)
+    monkeypatch.delenv("DARKROOM_NOTIFY_SECRET")
+    with pytest.raises(RequestInvalid, match="needs DARKROOM_NOTIFY_SECRET"):
+        notify_address(load_settings(), url)
+    assert api_environment({"PATH": "/bin", name: ""}).get("DARKROOM_NOTIFY_SECRET", "") == ""
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tasks.usecases.batches.show import BatchState
 from tasks.usecases.entry import FIRST, PRIORITIES
 from tasks.usecases.entry_check import DEFAULT_PROVIDER
 from webhook.api.models.base import Document, Page, Repeated, RequestModel
+from webhook.api.models.generations import Notify
 from worker.failures import Category
 from worker.generation import State
 
@@ -71,6 +72,9 @@ class BatchOptions(RequestModel):
     new_version: Annotated[bool, Field(description="Submit rows that were changed since as new versions.")] = False
     skip_invalid: Annotated[bool, Field(description="Submit the other rows if some are invalid.")] = False
     dry_run: Annotated[bool, Field(description="Check all rows, and write nothing.")] = False
+    notify: Annotated[
+        Notify, Field(description="Address that gets the events of a new batch, signed as webhooks are.")
+    ] = None
 
 
 class NewBatch(BatchOptions):

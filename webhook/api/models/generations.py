@@ -25,6 +25,15 @@ MaxCost = Annotated[
         examples=["0.50"],
     ),
 ]
+Notify = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=2048,
+        description="Address that gets its events, signed as webhooks are.",
+        examples=["https://shop.example.com/hooks?order=17"],
+    ),
+]
 Key = Annotated[str, Field(min_length=1, max_length=512)]
 BatchName = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
@@ -78,6 +87,7 @@ class NewGeneration(RequestModel):
         Field(description="What follows its success.", examples=["upscale1,upscale3", "upscale:all"]),
     ] = None
     max_cost: MaxCost = None
+    notify: Notify = None
 
 
 class NewGenerations(RequestModel):
@@ -91,6 +101,10 @@ class NewGenerations(RequestModel):
         Field(description="Name of the batch that this request makes; `batch_id` in the answer is its id."),
     ] = None
     max_cost: Annotated[MaxCost, Field(description="The most that all of them together may cost.")] = None
+    notify: Annotated[
+        Notify,
+        Field(description="Address that gets the events of all, and of their batch; one of an item comes first."),
+    ] = None
 
 
 def _kind(body: object) -> str:
@@ -127,6 +141,7 @@ class ActionRequest(RequestModel):
     labels: Annotated[dict[str, str], Field(description="Besides the parent's.")] = {}  # noqa: RUF012
     priority: Annotated[int, Field(ge=-(2**31), lt=2**31, description="Higher goes first.")] = 0
     follow_up: Annotated[str | _Names | None, Field(description="What follows its success.")] = None
+    notify: Notify = None
 
 
 class GenerationsQuery(Page):

@@ -1,5 +1,6 @@
 """Events and their deliveries: order, contents, failing subscribers, dead letters."""
 
+from worker.ledger.events.addresses import Address, write_addresses
 from worker.ledger.events.contents import RecordedEvent
 from worker.ledger.events.dead_letters import Undelivered, undelivered_of
 from worker.ledger.events.deliveries import (
@@ -24,6 +25,7 @@ __all__ = [
     "DUE",
     "LONGEST_RETRY_AFTER",
     "WAITS",
+    "Address",
     "DeliveryFilter",
     "DeliveryLog",
     "EventDelivery",
@@ -43,4 +45,5 @@ __all__ = [
     "number_of",
     "public_id",
     "undelivered_of",
+    "write_addresses",
 ]

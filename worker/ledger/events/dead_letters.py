@@ -12,6 +12,7 @@ from worker.errors import NotFound
 from worker.generation import Verdict
 from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
+from worker.ledger.events.addresses import has_where_to_go
 from worker.ledger.events.public_ids import public_id
 from worker.ledger.events.states import DELIVERIES, anew
 from worker.ledger.outcome import VERDICTS
@@ -112,9 +113,11 @@ class DeadLetters(Part):
             return [_undelivered(row) for row in _DEAD.all(connection, limit=limit)]
 
     def replay(self, event_id: int, subscriber: str) -> bool:
-        """Deliver an event again, from the first try; False if it is not dead."""
+        """Deliver an event again, from the first try; False if it is not dead, or its address was ended."""
         now = self._database.clock()
         with self._database.write() as connection:
+            if not has_where_to_go(connection, event_id, subscriber):
+                return False
             again = _REPLAY.values(anew(now))
             if not connection.execute(again, {"whose": subscriber, "event": event_id}).rowcount:
                 return False

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
-from sqlalchemy import Connection, bindparam, exists, literal_column, or_, select, text
+from sqlalchemy import Connection, bindparam, delete, exists, literal_column, or_, select, text
 
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
+from worker.ledger.events.addresses import Address, addresses_of, end_address
 from worker.ledger.events.contents import RecordedEvent, contents
 from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.filters import NEWS, DeliveryFilter, wanted_of
@@ -54,17 +55,25 @@ class NotifyClaim:
     lease: str
     #: in a row, before this claim
     failures: int = 0
+    #: each event has an address of its own
+    is_origin: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDelivery(RecordedEvent):
-    """One event to deliver. `tries`: including this one; `replies`: to the last tries, the oldest first."""
+    """One event to deliver. `tries`: including this one; `replies`: to the last tries, the oldest first.
+
+    `address`: where it goes, if its subscriber stands for an origin.
+    """
 
     tries: int
     replies: Sequence[Mapping[str, object]] = ()
+    address: Address | None = None
 
     @classmethod
-    def of(cls, event: RecordedEvent, tries: int, replies: Sequence[Mapping[str, object]]) -> Self:
+    def of(
+        cls, event: RecordedEvent, tries: int, replies: Sequence[Mapping[str, object]], address: Address | None
+    ) -> Self:
         return cls(
             event_id=event.event_id,
             at=event.at,
@@ -75,6 +84,7 @@ class EventDelivery(RecordedEvent):
             about=event.about,
             tries=tries,
             replies=replies,
+            address=address,
         )
 
 
@@ -96,10 +106,16 @@ class Handed:
     final: bool = False
     response: Response = Response()
 
+    @property
+    def ended_address(self) -> Address | None:
+        """Its address, if that takes no more events while others of the same origin may."""
+        return self.delivery.address if self.response.is_last else None
+
 
 class _Free(NamedTuple):
     name: str
     failures: int
+    is_origin: bool
 
 
 class _Next(NamedTuple):
@@ -150,6 +166,9 @@ _DELIVERED = (
     .where(_d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id == bindparam("event"), _d.tries > 0)
     .values(delivered_at=NOW, error=None, replies=bindparam("replies", type_=Json()))
 )
+_FORGET = delete(deliveries).where(
+    _d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id == bindparam("event"), IS_UNDELIVERED
+)
 _MINE = (_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
 _FAILING = Query(_Failing, select(_s.failures, _s.failing_since).where(*_MINE))
 _CURSOR = select(_s.cursor).where(*_MINE)
@@ -175,14 +194,14 @@ class Deliveries(Part):
             if connection.execute(due.limit(1), {"now": now}).first() is None:
                 return []
         free = (
-            due.add_columns(_s.failures)
+            due.add_columns(_s.failures, _s.origin.is_not(None).label("is_origin"))
             .order_by(_s.failures, _s.name)
             .limit(LIMIT)
             .with_for_update(skip_locked=True, of=subscribers)
         )
         with self._database.write() as connection:
             found = Query(_Free, free).all(connection, now=now, limit=limit)
-            claims = [NotifyClaim(row.name, secrets.token_hex(8), row.failures) for row in found]
+            claims = [NotifyClaim(row.name, secrets.token_hex(8), row.failures, row.is_origin) for row in found]
             for claim in claims:
                 mine = {"name": claim.subscriber}
                 update_row(connection, subscribers, mine, lease=claim.lease, lease_until=now + lease)
@@ -233,18 +252,17 @@ class Deliveries(Part):
                 if claim.failures >= _AWAY_AFTER:
                     make_due(connection, claim.subscriber, now)
             is_well = {"failures": 0, "failing_since": None}
-            values = is_well if handed is not None and handed.error is None else {}
+            values = is_well if handed is not None and (handed.error is None or handed.ended_address) else {}
             if update_row(connection, subscribers, mine, lease_until=now + lease, **values) != 1:
                 return None
-            if handed is not None and handed.error is not None:
+            if handed is not None and (ended := handed.ended_address) is not None:
+                # Its server is well: it has answered, and only this address is over.
+                end_address(connection, ended.subject)
+                _give_up(connection, claim, handed, now)
+            elif handed is not None and handed.error is not None:
                 _failed(connection, claim, handed, now)
                 return None
-            row = _take(connection, claim, now) if more and not self._database.objection(connection) else None
-            if row is None:
-                return None
-            # A delivery has its event: a foreign key says so.
-            (event,) = contents(connection, [row.event_id])
-        return EventDelivery.of(event, row.tries + 1, row.replies or ())
+            return _next(connection, claim, now) if more and not self._database.objection(connection) else None
 
     def release(self, claim: NotifyClaim) -> None:
         """Release the subscriber to other workers."""
@@ -259,6 +277,21 @@ class Deliveries(Part):
         """
         with self._database.read() as connection:
             return find_troubled(connection, is_wanted, retry_wait)
+
+
+def _next(connection: Connection, claim: NotifyClaim, now: datetime) -> EventDelivery | None:
+    while row := _take(connection, claim, now):
+        address = None
+        if claim.is_origin:
+            address = addresses_of(connection, [row.event_id]).get(row.event_id)
+            if address is None or address.subscriber != claim.subscriber:
+                # Its address was ended or removed meanwhile: nobody waits for it.
+                connection.execute(_FORGET, {"whose": claim.subscriber, "event": row.event_id})
+                continue
+        # A delivery has its event: a foreign key says so.
+        (event,) = contents(connection, [row.event_id])
+        return EventDelivery.of(event, row.tries + 1, row.replies or (), address)
+    return None
 
 
 def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | None:
@@ -276,16 +309,15 @@ def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | 
 def _failed(connection: Connection, claim: NotifyClaim, handed: Handed, now: datetime) -> None:
     wait = None if handed.final else retry_wait(handed.delivery.tries)
     asked_for = min(handed.response.retry_after or timedelta(), LONGEST_RETRY_AFTER)
-    of = {"subscriber": claim.subscriber, "event_id": handed.delivery.event_id}
-    replies = _replies(handed, now)
     if wait is None:
-        DELIVERIES.move(connection, of, DeliveryState.DEAD, not_before=None, error=handed.error, replies=replies)
+        _give_up(connection, claim, handed, now)
     else:
         if wait > _JITTER_FROM:
             wait *= 1 - JITTER * random.random()
         not_before = now + max(wait, asked_for)
-        waiting = {**of, "state": DeliveryState.WAITING}
-        update_row(connection, deliveries, waiting, not_before=not_before, error=handed.error, replies=replies)
+        waiting = {**_of(claim, handed), "state": DeliveryState.WAITING}
+        said = {"error": handed.error, "replies": _replies(handed, now)}
+        update_row(connection, deliveries, waiting, not_before=not_before, **said)
     mine = {"name": claim.subscriber, "lease": claim.lease}
     before = _FAILING.first(connection, **mine)
     assert before is not None, "its lease was renewed in this transaction"  # noqa: S101
@@ -301,6 +333,15 @@ def _failed(connection: Connection, claim: NotifyClaim, handed: Handed, now: dat
         changes.event("subscriber.disabled", subscriber=claim.subscriber, reason=why, failing_since=since.isoformat())
         changes.flush()
     update_row(connection, subscribers, mine, **rest)
+
+
+def _give_up(connection: Connection, claim: NotifyClaim, handed: Handed, now: datetime) -> None:
+    said = {"error": handed.error, "replies": _replies(handed, now)}
+    DELIVERIES.move(connection, _of(claim, handed), DeliveryState.DEAD, not_before=None, **said)
+
+
+def _of(claim: NotifyClaim, handed: Handed) -> dict[str, object]:
+    return {"subscriber": claim.subscriber, "event_id": handed.delivery.event_id}
 
 
 def _replies(handed: Handed, now: datetime) -> list[Mapping[str, object]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
+from worker.ledger.events.addresses import addresses_of
 from worker.ledger.events.contents import BATCH_ID
 from worker.ledger.labels import labels_of
 from worker.ledger.schema import batches, events, generations
@@ -16,12 +17,16 @@ DISABLED = "subscriber.disabled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryFilter:
-    """`is_wanted`: of which types; `batch`: name or id; `labels`: all of these. None and empty select everything."""
+    """`is_wanted`: of which types; `batch`: name or id; `labels`: all of these. None and empty select everything.
+
+    `by_address`: only what goes to an address of this subscriber, which stands for an origin.
+    """
 
     is_wanted: Callable[[str], bool] = lambda _: True
     batch: str | None = None
     provider: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    by_address: bool = False
 
     @property
     def is_by_type(self) -> bool:
@@ -64,6 +69,9 @@ _ABOUT = Query(
 def wanted_of(connection: Connection, news: Sequence[News], wanted: DeliveryFilter, subscriber: str) -> list[int]:
     """Return the ids of the events that this subscriber gets. At most two statements more for any number of events."""
     found = [row.id for row in news if wanted.is_wanted(row.type)]
+    if wanted.by_address:
+        to = addresses_of(connection, found)
+        return [one for one in found if one in to and to[one].subscriber == subscriber]
     # A subscriber is not sent that it was disabled.
     of_subscribers = {row.id for row in news if row.type == DISABLED}.intersection(found)
     looked_up = sorted(of_subscribers) if wanted.is_by_type else found

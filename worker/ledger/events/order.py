@@ -1,14 +1,18 @@
 """A safe reading order for events and moves: none is read before an earlier one that is not visible yet."""
 
 import time
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from worker.ledger.database import Database
 from worker.ledger.schema import AnyTable, events
 from worker.ledger.statements import Query
 
+#: how far back a new subscriber is told of what happened: it is noted by the clock, a moment after the first steps
+FIRST_LOOK = timedelta(minutes=5)
+_MOST_AT_FIRST = 10_000
 #: seconds for which rows that are not committed yet are waited for
 _PATIENCE = 1.0
 
@@ -43,3 +47,10 @@ def last_settled(database: Database, table: AnyTable = events) -> int | None:
             time.sleep(0.005)
             writers &= set(connection.execute(_WRITERS, of_table).scalars())
     return None if writers else newest
+
+
+def beginning(connection: Connection, now: datetime) -> int:
+    """Return the id of the event behind which a new subscriber begins."""
+    oldest = (connection.execute(NEWEST).scalar() or 0) - _MOST_AT_FIRST
+    before = select(func.max(events.c.id)).where(events.c.id > oldest, events.c.at < now - FIRST_LOOK)
+    return connection.execute(before).scalar() or max(oldest, 0)

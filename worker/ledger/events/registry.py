@@ -2,22 +2,20 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from worker.errors import NotFound, RequestInvalid
 from worker.ledger.database import Part
-from worker.ledger.events.order import NEWEST
+from worker.ledger.events.addresses import HAS_ADDRESSES, WELL, address_of, counted_addresses, end_addresses
+from worker.ledger.events.order import beginning
 from worker.ledger.events.public_ids import public_id
 from worker.ledger.events.states import make_due
 from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, CleanText, deliveries, events, subscribers
 from worker.ledger.statements import LIMIT, Query, columns_of, insert_ignoring, update_row
-
-#: how far back a new subscriber is told of what happened: it is noted by the clock, a moment after the first steps
-FIRST_LOOK = timedelta(minutes=5)
-_MOST_AT_FIRST = 10_000
+from worker.subscribers import NotifyAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,7 @@ class NewSubscriber:
 
 
 class KnownSubscriber(NamedTuple):
-    """`kind`: None where the settings declare it. `left_at`: since when it gets nothing."""
+    """`kind`: None where the settings declare it, and of an `origin`. `left_at`: since when it gets nothing."""
 
     name: str
     kind: str | None
@@ -58,6 +56,7 @@ class KnownSubscriber(NamedTuple):
     failing_since: datetime | None
     failures: int
     not_before: datetime | None
+    origin: str | None
 
     def __repr__(self) -> str:
         # The address and the secrets stay out of tracebacks.
@@ -96,16 +95,19 @@ _s, _d, _e = subscribers.c, deliveries.c, events.c
 _WHOSE = bindparam("whose", type_=CleanText())
 _ALL = select(*columns_of(subscribers, KnownSubscriber))
 # Those that were removed are only kept for their position.
-_IS_KNOWN = or_(text(SUBSCRIBED), _s.kind.is_not(None), _s.disabled_at.is_not(None))
+_IS_ORIGIN = _s.origin.is_not(None) & HAS_ADDRESSES
+_IS_KNOWN = or_(text(SUBSCRIBED), _s.kind.is_not(None), _s.disabled_at.is_not(None), _IS_ORIGIN)
 _KNOWN = Query(KnownSubscriber, _ALL.where(_IS_KNOWN).order_by(_s.name))
-_ADDED = Query(KnownSubscriber, _ALL.where(text(SUBSCRIBED), _s.kind.is_not(None)).order_by(_s.name))
+_ADDED = Query(
+    KnownSubscriber, _ALL.where(text(SUBSCRIBED), _s.kind.is_not(None) | _s.origin.is_not(None)).order_by(_s.name)
+)
 _CALLED = Query(KnownSubscriber, _ALL.where(_s.name == _WHOSE).with_for_update())
 _NAMED = Query(
     _Named,
     select(
         _s.name,
         _s.left_at.is_(None).label("is_here"),
-        _s.kind.is_not(None).label("is_added"),
+        or_(_s.kind.is_not(None), _IS_ORIGIN).label("is_added"),
         _s.disabled_at.is_not(None).label("is_disabled"),
     ).where(_IS_KNOWN),
 )
@@ -120,7 +122,6 @@ _LOG = Query(
     .order_by(_d.event_id.desc())
     .limit(LIMIT),
 )
-_WELL = {"failures": 0, "failing_since": None, "not_before": None, "disabled_at": None, "disabled_reason": None}
 _NOTHING = dict.fromkeys(
     ("kind", "address", "secrets", "format", "queue", "types", "batch", "provider", "labels", "created_at")
 )
@@ -130,7 +131,8 @@ class Registry(Part):
     def register_subscribers(self, declared: Collection[str]) -> None:
         """Record those that the settings declare; new ones start from recent events, removed ones keep their position.
 
-        Those that were added stay, also if an older version, which does not know them, took them for removed.
+        Those that were added stay, also if an older version, which does not know them, took them for removed; and so
+        do origins for as long as submissions have addresses there.
         """
         with self._database.read() as connection:
             known = _NAMED.all(connection)
@@ -141,15 +143,15 @@ class Registry(Part):
         now = self._database.clock()
         with self._database.write() as connection:
             if declared:
-                start = _start(connection, now)
+                start = beginning(connection, now)
                 rows = [{"name": name, "cursor": start, "failures": 0} for name in sorted(declared)]
                 connection.execute(insert_ignoring(connection, subscribers), rows)
-            is_wanted = or_(_s.name.in_(declared), _s.kind.is_not(None)) & _s.disabled_at.is_(None)
+            is_wanted = or_(_s.name.in_(declared), _s.kind.is_not(None), _IS_ORIGIN) & _s.disabled_at.is_(None)
             connection.execute(update(subscribers).where(is_wanted, _s.left_at.is_not(None)).values(left_at=None))
             connection.execute(update(subscribers).where(text(SUBSCRIBED), ~is_wanted).values(left_at=now))
 
     def added_subscribers(self) -> list[KnownSubscriber]:
-        """Return those that people added and that get events, by name."""
+        """Return those that people added, and origins of addresses of submissions, that get events; by name."""
         with self._database.read() as connection:
             return _ADDED.all(connection)
 
@@ -162,6 +164,16 @@ class Registry(Part):
         """Return how many events are enqueued for each subscriber."""
         with self._database.read() as connection:
             return {row.subscriber: row.number for row in _WAITING.all(connection)}
+
+    def notify_addresses(self) -> dict[str, int]:
+        """Return how many addresses of submissions each origin has."""
+        with self._database.read() as connection:
+            return counted_addresses(connection)
+
+    def notify_address(self, subject: str) -> NotifyAddress | None:
+        """Return the address that a generation or a batch was given for its events."""
+        with self._database.read() as connection:
+            return address_of(connection, subject)
 
     def delivery_log(self, subscriber: str, limit: int) -> list[DeliveryLog]:
         """Return its newest deliveries, the newest first."""
@@ -180,26 +192,27 @@ class Registry(Part):
             "created_by": new.created_by,
         }
         with self._database.write() as connection:
-            fresh = {"name": new.name, "cursor": _start(connection, now), "failures": 0, **row}
+            fresh = {"name": new.name, "cursor": beginning(connection, now), "failures": 0, **row}
             if not connection.execute(insert_ignoring(connection, subscribers), fresh).rowcount:
                 before = _CALLED.first(connection, whose=new.name)
-                if before is None or before.left_at is None or before.kind is not None:
+                if before is None or before.left_at is None or before.kind or before.origin:
                     raise RequestInvalid(
                         f"there is a subscriber {new.name!r} already: choose another name with --name, or remove that "
                         "one first (`darkroom subscriber remove`)"
                     )
-                update_row(connection, subscribers, {"name": new.name}, left_at=None, **_WELL, **row)
+                update_row(connection, subscribers, {"name": new.name}, left_at=None, **WELL, **row)
             return _require(connection, new.name)
 
     def remove_subscriber(self, name: str) -> KnownSubscriber:
         """Remove one that was added: it gets nothing more, and its address and secrets are forgotten.
 
-        Raises NotFound, also for one that the settings declare.
+        Of an origin, all addresses of submissions. Raises NotFound, also for one that the settings declare.
         """
         now = self._database.clock()
         with self._database.write() as connection:
             found = _require(connection, name, is_added=True)
-            gone = {**_NOTHING, **_WELL, "left_at": now, "lease": None, "lease_until": None}
+            end_addresses(connection, name)
+            gone = {**_NOTHING, **WELL, "left_at": now, "lease": None, "lease_until": None}
             update_row(connection, subscribers, {"name": name}, **gone)
         return found
 
@@ -209,7 +222,7 @@ class Registry(Part):
             found = _require(connection, name)
             # One that the settings declare no more stays away: the next pass of the clock decides.
             back = {} if found.disabled_at is None else {"left_at": None}
-            update_row(connection, subscribers, {"name": name}, **_WELL, **back)
+            update_row(connection, subscribers, {"name": name}, **WELL, **back)
             make_due(connection, name, self._database.clock())
             return _require(connection, name)
 
@@ -225,13 +238,6 @@ def _require(connection: Connection, name: str, *, is_added: bool = False) -> Kn
     found = _CALLED.first(connection, whose=name)
     if found is None or (found.left_at is not None and found.disabled_at is None and found.kind is None):
         raise NotFound(f"there is no subscriber {name!r}; `darkroom subscriber list` shows all")
-    if is_added and found.kind is None:
+    if is_added and found.kind is None and found.origin is None:
         raise NotFound(f"{name!r} is declared by a setting (DARKROOM_NOTIFY_URLS or _TASKS): change it there")
     return found
-
-
-def _start(connection: Connection, now: datetime) -> int:
-    """Where a new subscriber begins."""
-    oldest = (connection.execute(NEWEST).scalar() or 0) - _MOST_AT_FIRST
-    before = select(func.max(_e.id)).where(_e.id > oldest, _e.at < now - FIRST_LOOK)
-    return connection.execute(before).scalar() or max(oldest, 0)

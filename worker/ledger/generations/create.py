@@ -8,6 +8,7 @@ from worker.generation import Generation
 from worker.ledger.access import Once, claim, keep
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Part, in_bites, takes_several
+from worker.ledger.events import write_addresses
 from worker.ledger.flows import line_up
 from worker.ledger.generations.creation import (
     flow_of_new,
@@ -35,6 +36,7 @@ from worker.ledger.generations.unfinished import (
     remove_stalled,
 )
 from worker.ledger.schema import batches
+from worker.subscribers import NotifyAddress
 
 #: how often it begins once more, when others have completed or left what it needs
 _TRIES = 5
@@ -56,26 +58,32 @@ class Created(NamedTuple):
 
 
 class Creation(Part):
-    def create(self, wanted: Sequence[NewGeneration], batch: str | None = None) -> list[Generation]:
+    def create(
+        self, wanted: Sequence[NewGeneration], batch: str | None = None, notify: NotifyAddress | None = None
+    ) -> list[Generation]:
         """Create all of them, or none; generations with a known `dedupe` are returned unchanged.
 
-        `batch` names a new batch for the new ones. A large batch is written in many short transactions and becomes
-        visible with the last one; generations without a new batch are one transaction. Raises
+        `batch` names a new batch for the new ones; its events go to `notify`. A large batch is written in many short
+        transactions and becomes visible with the last one; generations without a new batch are one transaction. Raises
         RequestInvalid if a key already belongs to a different request, and CommitUnknown: if each has a `dedupe`,
         repeating it is safe.
         """
         if batch is not None and takes_several(wanted):
-            return self._past_others(lambda: self._create_in_bites(wanted, batch))
-        return list(self.create_once(wanted, batch).generations)
+            return self._past_others(lambda: self._create_in_bites(wanted, batch, notify))
+        return list(self.create_once(wanted, batch, notify=notify).generations)
 
     def create_once(
-        self, wanted: Sequence[NewGeneration], batch: str | None = None, once: Once | None = None
+        self,
+        wanted: Sequence[NewGeneration],
+        batch: str | None = None,
+        once: Once | None = None,
+        notify: NotifyAddress | None = None,
     ) -> Created:
         """As `create`, in one transaction whatever their number, and with what was asked under an idempotency key.
 
         Raises also KeyReused and KeyInUse.
         """
-        return self._past_others(lambda: self._at_once(wanted, batch, once))
+        return self._past_others(lambda: self._at_once(wanted, batch, once, notify))
 
     def remove_abandoned(self) -> None:
         """Remove leftovers of unfinished batches; a few rows per call."""
@@ -93,7 +101,9 @@ class Creation(Part):
                     raise
         raise AssertionError
 
-    def _at_once(self, wanted: Sequence[NewGeneration], batch: str | None, once: Once | None) -> Created:
+    def _at_once(
+        self, wanted: Sequence[NewGeneration], batch: str | None, once: Once | None, notify: NotifyAddress | None
+    ) -> Created:
         now = self._database.clock()
         with self._database.write() as connection:
             if once is not None and (kept := claim(connection, once, now)) is not None:
@@ -105,14 +115,16 @@ class Creation(Part):
                 batch_id = new_id("batch", now)
                 connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
             made, new = insert_generations(connection, changes, wanted, batch_id)
-            if batch_id is not None:
-                drop_if_empty(connection, batch_id)
+            if batch_id is not None and not drop_if_empty(connection, batch_id) and notify is not None:
+                write_addresses(connection, now, [(batch_id, notify)])
             changes.flush()
             if once is not None:
                 keep(connection, once, {GENERATIONS: [one.id for one in made]})
         return Created(made, new, is_replayed=False)
 
-    def _create_in_bites(self, wanted: Sequence[NewGeneration], batch: str) -> list[Generation]:
+    def _create_in_bites(
+        self, wanted: Sequence[NewGeneration], batch: str, notify: NotifyAddress | None
+    ) -> list[Generation]:
         now = self._database.clock()
         request = digest_of(wanted)
         with self._database.read() as connection:
@@ -133,7 +145,9 @@ class Creation(Part):
                     found = insert_bite(connection, changes, bite, batch_id)
                     if is_last:
                         line_up(connection, {flow_of_new(row) for row, _ in left})
-                        finish(connection, batch_id, request, batch)
+                        is_there = finish(connection, batch_id, request, batch)
+                        if is_there and notify is not None:
+                            write_addresses(connection, now, [(batch_id, notify)])
                     changes.flush()
                 begun = batch_id
                 made.update(found)

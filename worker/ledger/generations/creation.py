@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from worker.errors import KeyTaken, RequestInvalid
 from worker.generation import Generation, Operation, State
 from worker.ledger.changes import Changes, new_id
+from worker.ledger.events import write_addresses
 from worker.ledger.flows import Flow, line_up
 from worker.ledger.generations.new_generation import New, NewGeneration, NewRow
 from worker.ledger.generations.recipes import write_recipes
@@ -150,6 +151,7 @@ def insert_new(
     begin_splits(changes, [row["id"] for row, new in created if new.request.operation is Operation.SPLIT])
     write_labels(connection, [(row["id"], new.labels) for row, new in created])
     write_uses(connection, [(row["id"], sha256) for row, new in created for sha256 in new.inputs])
+    write_addresses(connection, changes.at, ((row["id"], new.notify) for row, new in created if new.notify))
     return owners
 
 

@@ -5,7 +5,7 @@ dispatched, as they are written: their batch is already under way.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Text, bindparam, false, func, literal, select
 from worker.errors import LedgerUnavailable
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Part, in_bites
+from worker.ledger.events import write_addresses
 from worker.ledger.flows import line_up
 from worker.ledger.generations.batch_facts import BatchFacts
 from worker.ledger.generations.creation import flow_of_new, insert_new, rows_of
@@ -30,6 +31,7 @@ from worker.ledger.generations.unfinished import (
 )
 from worker.ledger.schema import CleanText, batches, generations, storable
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of
+from worker.subscribers import NotifyAddress
 
 #: in `input`: the choice that a template made of a row
 CHOICE = "_choice"
@@ -46,9 +48,9 @@ class RowsTaken(LedgerUnavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileBatch:
-    """A batch and its file. `id`: None for a new one; only that gets `start_at`, `max_cost` and `max_in_flight`.
+    """A batch and its file. `id`: None for a new one; only that gets what stands below its file.
 
-    `max_cost`: in millionths.
+    `max_cost`: in millionths. `notify`: where its events go.
     """
 
     name: str
@@ -58,6 +60,7 @@ class FileBatch:
     start_at: datetime | None = None
     max_cost: int | None = None
     max_in_flight: int | None = None
+    notify: NotifyAddress | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,8 @@ class FileBatches(Part):
                 if is_last:
                     line_up(connection, {flow_of_new(row) for row, _ in rows})
                     connection.execute(_SET_NEW, {"batch": batch_id, **_facts(batch), **_settings(batch)})
-                    finish(connection, batch_id, request, batch.name)
+                    if finish(connection, batch_id, request, batch.name) and batch.notify is not None:
+                        write_addresses(connection, now, [(batch_id, batch.notify)])
                 changes.flush()
             begun = batch_id
         return Written(batch_id, ids, frozenset(ids.values()))

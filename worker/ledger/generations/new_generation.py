@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from worker.generation import GenerationRequest
 from worker.recipes import Recipe
+from worker.subscribers import NotifyAddress
 
 #: each `dedupe` of a test begins with it, and no other
 _OF_TESTS = "test:"
@@ -19,7 +20,8 @@ class NewGeneration:
     `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
     name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
     `is_test`: only the sandbox makes it; what follows a test is one as well. `recipe`: which it follows; `step`: of it,
-    that made this one; `created_by`: who asked for it, where its history tells that.
+    that made this one; `created_by`: who asked for it, where its history tells that. `notify`: where its events
+    go, and the events of what follows from it.
     """
 
     provider: str
@@ -42,6 +44,7 @@ class NewGeneration:
     created_by: str | None = None
     recipe: Recipe | None = None
     step: str | None = None
+    notify: NotifyAddress | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         # The same key may belong to a test and to a generation that is paid for.

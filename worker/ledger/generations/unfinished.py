@@ -84,17 +84,19 @@ def go_on(connection: Connection, batch_id: str, request: str, now: datetime) ->
         raise BatchGone
 
 
-def finish(connection: Connection, batch_id: str, request: str, name: str) -> None:
-    """Make it visible at the end of this transaction, unless it is empty. Raises BatchGone."""
+def finish(connection: Connection, batch_id: str, request: str, name: str) -> bool:
+    """Make it visible at the end of this transaction, unless it is empty: then return False. Raises BatchGone."""
     if connection.execute(_FINISH, {"batch": batch_id, "request": request, "called": name}).rowcount != 1:
         raise BatchGone
-    drop_if_empty(connection, batch_id)
+    return not drop_if_empty(connection, batch_id)
 
 
-def drop_if_empty(connection: Connection, batch_id: str) -> None:
-    """All existed before, as only their insert can show, which waits for other writers of the same keys."""
-    if connection.execute(_HAS_ANY, {"batch": batch_id}).first() is None:
+def drop_if_empty(connection: Connection, batch_id: str) -> bool:
+    """Return whether all existed before, as only their insert can show, which waits for others with the same keys."""
+    is_empty = connection.execute(_HAS_ANY, {"batch": batch_id}).first() is None
+    if is_empty:
         connection.execute(_REMOVE, {"batch": batch_id})
+    return is_empty
 
 
 class Wanted(Protocol):

@@ -15,15 +15,19 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    literal,
     or_,
     select,
     text,
     tuple_,
+    union,
     update,
 )
 
+from worker.generation import FINAL
 from worker.ledger.database import Part
 from worker.ledger.schema import (
+    ASKED,
     DONE_WITH,
     LINKED,
     SUBSCRIBED,
@@ -31,12 +35,16 @@ from worker.ledger.schema import (
     DeliveryState,
     UtcDateTime,
     actions,
+    approvals,
     assets,
+    batches,
     callbacks,
     deliveries,
     events,
+    generations,
     heartbeats,
     idempotency_keys,
+    notify_addresses,
     prunes,
     subscribers,
 )
@@ -65,13 +73,17 @@ class _OldKey(NamedTuple):
     key: str
 
 
+class _OldAddress(NamedTuple):
+    subject: str
+
+
 class _Owed(NamedTuple):
     event_id: int
     is_owed: bool
 
 
 _c, _a, _e, _d, _s, _h, _p = callbacks.c, assets.c, events.c, deliveries.c, subscribers.c, heartbeats.c, prunes.c
-_k = idempotency_keys.c
+_k, _n, _g = idempotency_keys.c, notify_addresses.c, generations.c
 _BEFORE = bindparam("before", type_=UtcDateTime())
 _NEWEST_CALLBACK = select(func.max(_c.id)).scalar_subquery()
 _CALLBACKS = (text(DONE_WITH), _c.applied_at < _BEFORE, _c.id < _NEWEST_CALLBACK)
@@ -116,6 +128,50 @@ _DELIVERIES = Query(
     # A person may have one delivered again.
     .with_for_update(of=deliveries),
 )
+# Those that have ended what they had begun; `after`: how many that are kept stand before them.
+_ADDRESSES = Query(
+    _OldAddress,
+    select(_n.subject)
+    .where(_n.created_at < _BEFORE)
+    .order_by(_n.created_at, _n.subject)
+    .limit(LIMIT)
+    .offset(bindparam("after")),
+)
+_DOWN = select(_g.id.label("subject"), _g.id, _g.state).where(_g.id.in_(IDS)).cte("down", recursive=True)
+_DOWN = _DOWN.union_all(
+    select(_DOWN.c.subject, _g.id, _g.state).select_from(generations).where(_g.parent_id == _DOWN.c.id)
+)
+_HAS_EVENTS = select(literal(1)).where(_e.generation_id == _DOWN.c.id).correlate(_DOWN).exists()
+_ASKED = select(literal(1)).where(text(ASKED))
+_AWAITS_APPROVAL = _ASKED.where(approvals.c.generation_id == _DOWN.c.id).correlate(_DOWN).exists()
+_OF_BATCH = select(literal(1)).where(_g.batch_id == batches.c.id).correlate(batches)
+_THEIR_EVENTS = select(literal(1)).select_from(events).correlate(batches)
+_NEEDED = Query(
+    _OldAddress,
+    union(
+        select(_DOWN.c.subject).where(or_(_DOWN.c.state.not_in(FINAL), _AWAITS_APPROVAL, _HAS_EVENTS)),
+        select(batches.c.id).where(
+            batches.c.id.in_(IDS),
+            or_(
+                _OF_BATCH.where(_g.state.not_in(FINAL)).exists(),
+                _ASKED.where(approvals.c.batch_id == batches.c.id).correlate(batches).exists(),
+                # The index of events is that of their generations.
+                _THEIR_EVENTS.where(_e.generation_id.is_(None), _e.batch_id == batches.c.id).exists(),
+                _THEIR_EVENTS.join(generations, _g.id == _e.generation_id).where(_g.batch_id == batches.c.id).exists(),
+            ),
+        ),
+    ),
+)
+_ORIGIN = (
+    _s.origin.is_not(None),
+    _s.lease.is_(None),
+    ~select(literal(1)).where(_n.subscriber == _s.name).correlate(subscribers).exists(),
+    ~select(literal(1)).where(_d.subscriber == _s.name).correlate(subscribers).exists(),
+)
+_EMPTY_ORIGINS = select(_s.name).where(*_ORIGIN).order_by(_s.name).limit(LIMIT).with_for_update(skip_locked=True)
+# Asked once more: a submission may have named it before it was locked, and none can afterwards.
+_DROP_ORIGINS = delete(subscribers).where(_s.name.in_(IDS), *_ORIGIN)
+_DROP_ADDRESSES = delete(notify_addresses).where(_n.subject.in_(IDS))
 _DROP_CALLBACKS = delete(callbacks).where(_c.id.in_(IDS))
 _DROP_LINKS = update(assets).where(_a.id.in_(IDS)).values(url="")
 _DROP_DELIVERIES = delete(deliveries).where(_d.event_id.in_(IDS))
@@ -137,6 +193,12 @@ class Bite:
 class _OldEvents:
     ids: list[int]
     deliveries: int
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _OldAddresses:
+    ids: list[str]
     after: int | None
 
 
@@ -169,6 +231,21 @@ class Pruning(Part):
                 connection.execute(_DROP_EVENTS, {"ids": old.ids})
                 _note(connection, "events", before)
         return Bite({"events": len(old.ids), "deliveries": old.deliveries}, old.after)
+
+    def prune_notify_addresses(self, before: datetime, after: int = 0) -> Bite:
+        """Delete addresses whose generations have ended, with all that follows, and have no event any more.
+
+        Then also origins without addresses. `after`: how many that are older are kept.
+        """
+        # Batches may be large: nobody who writes has to wait until all of them were looked at.
+        with self._database.read() as connection:
+            old = _old_addresses(connection, before, after)
+        with self._database.write() as connection:
+            if old.ids:
+                connection.execute(_DROP_ADDRESSES, {"ids": old.ids})
+            if old.after is None:
+                _drop_origins(connection)
+        return Bite({"notify_addresses": len(old.ids)}, old.after)
 
     def prune_heartbeats(self, before: datetime) -> Bite:
         """Delete workers with a last heartbeat before then."""
@@ -213,6 +290,7 @@ class Pruning(Part):
                 found["events"] += len(old.ids)
                 found["deliveries"] += old.deliveries
                 after = old.after
+            found["notify_addresses"] = _count_addresses(connection, before)
         return found
 
     def _of_actions(self, before: datetime) -> datetime:
@@ -239,6 +317,27 @@ def _old_events(connection: Connection, before: datetime, after: int) -> _OldEve
         sum(row.event_id not in owed for row in found),
         rows[-1].id if old and len(rows) == BITE else None,
     )
+
+
+def _old_addresses(connection: Connection, before: datetime, after: int) -> _OldAddresses:
+    subjects = [row.subject for row in _ADDRESSES.all(connection, before=before, after=after, limit=BITE)]
+    needed = {row.subject for row in _NEEDED.each(connection, subjects)}
+    kept = after + len(needed)
+    return _OldAddresses([one for one in subjects if one not in needed], kept if len(subjects) == BITE else None)
+
+
+def _drop_origins(connection: Connection) -> None:
+    if names := connection.execute(_EMPTY_ORIGINS, {"limit": BITE}).scalars().all():
+        connection.execute(_DROP_ORIGINS, {"ids": names})
+
+
+def _count_addresses(connection: Connection, before: datetime) -> int:
+    seen = number = 0
+    while (old := _old_addresses(connection, before, seen)).after is not None:
+        number += len(old.ids)
+        # Nothing of it is deleted, so the next ones stand behind all of these.
+        seen += BITE
+    return number + len(old.ids)
 
 
 def _note(connection: Connection, kind: str, before: datetime) -> None:

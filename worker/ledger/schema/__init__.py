@@ -30,6 +30,7 @@ from worker.ledger.schema.notify_tables import (
     UNDELIVERED,
     DeliveryState,
     deliveries,
+    notify_addresses,
     subscribers,
 )
 from worker.ledger.schema.pacing_tables import AWAKE, accounts, flows, provider_limits
@@ -167,6 +168,7 @@ __all__ = [
     "label_budgets",
     "labels",
     "metadata",
+    "notify_addresses",
     "provider_limits",
     "prunes",
     "recipes",

@@ -65,8 +65,25 @@ subscribers = Table(
     Column("disabled_reason", CleanText),
     # Since when no delivery succeeded.
     Column("failing_since", UtcDateTime),
+    # Scheme, host and port, where it stands for all addresses there that submissions named (`notify_addresses`). Then
+    # `kind` is NULL, too: a version that knows no origins must not send it what it sends to others.
+    Column("origin", CleanText),
 )
 Index("ix_subscribers_here", subscribers.c.name, sqlite_where=text(SUBSCRIBED), postgresql_where=text(SUBSCRIBED))
+
+# Where a submission wants its own events.
+notify_addresses = Table(
+    "notify_addresses",
+    metadata,
+    # The id of a generation, with all that follows from it, or of a batch.
+    Column("subject", CleanText, primary_key=True),
+    # Of its origin.
+    Column("subscriber", CleanText, ForeignKey("subscribers.name"), nullable=False),
+    Column("url", CleanText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+Index("ix_notify_addresses_subscriber", notify_addresses.c.subscriber)
+Index("ix_notify_addresses_created", notify_addresses.c.created_at, notify_addresses.c.subject)
 
 deliveries = Table(
     "deliveries",
