@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ from worker.ledger import Ledger
 from worker.ledger.approvals import Approval, ApprovalState
 from worker.ledger.changes import Person
 from worker.ledger.generations import NewApproval, NewGeneration, dedupe_of_step
+from worker.ledger.schema import events
 from worker.ledger.submission import Submitted
 from worker.recipes import After, Chooser, Pick, Recipe, Step
 
@@ -92,6 +94,11 @@ def refusals(ledger: Ledger, parent_id: str) -> list[str]:
     return [event.payload["reason"] for event in told if event.type == "follow_up.refused"]
 
 
+def events_of(ledger: Ledger) -> list[Any]:
+    with ledger.database.read() as connection:
+        return list(connection.execute(events.select().order_by(events.c.id)))
+
+
 def is_complete(ledger: Ledger, batch: str = "b") -> bool:
     return ledger.batches.steering(str(ledger.generations.newest_batch(batch))).completed_at is not None
 
@@ -135,6 +142,31 @@ def test_what_was_due_when_it_was_looked_for_may_not_be_any_more(ledger: Ledger)
     ledger.generations.delete([other], SOMEBODY)
     assert ledger.generations.create_follow_ups(before, [child(before, "large")], [], moment=After.ARCHIVED) == 0
     assert children_of(ledger, other) == []
+
+
+def test_a_late_success_reopens_its_batch_until_all_of_its_recipe_is_done_and_decided(ledger: Ledger) -> None:
+    (claim,) = submitted(ledger, recipe=RECIPE, batch="b")
+    parent = claim.generation.id
+    ledger.generations.apply_outcomes([failure(claim, reason="timeout")])
+    assert not is_complete(ledger), "a step follows the failure"
+    follow(ledger, parent, After.FAILED)
+    assert is_complete(ledger)
+    ledger.generations.apply_outcomes([success(claim)])
+    assert not is_complete(ledger)
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
+    follow(ledger, parent, After.SUCCEEDED)
+    assert not is_complete(ledger), "a step follows the archiving"
+    approval = ask(ledger, parent)
+    assert not is_complete(ledger), "a decision is open"
+    decide(ledger, approval, (1,))
+    assert not is_complete(ledger), "what was picked is to be made"
+    ledger.generations.cancel([made.id for made in ledger.generations.story(parent).children])
+    assert is_complete(ledger)
+    told = [event.payload for event in events_of(ledger) if event.type == "batch.completed"]
+    assert [(one["completion"], one["counts"]) for one in told] == [
+        (1, {"failed": 1}),
+        (2, {"archived": 1, "cancelled": 1}),
+    ]
 
 
 def test_a_failed_one_that_is_retried_does_not_get_its_fallback_twice(ledger: Ledger) -> None:

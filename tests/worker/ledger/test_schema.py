@@ -22,7 +22,7 @@ from worker.ledger.schema import attempts, metadata
 
 pytestmark = pytest.mark.matrix
 
-HEAD = "0033"
+HEAD = "0034"
 
 
 @pytest.fixture
