@@ -21,6 +21,7 @@ from tests.factories import (
     flat,
     new,
     one,
+    queued,
     submitted,
     succeeded,
     success,
@@ -118,6 +119,33 @@ def test_each_moment_is_due_by_itself_and_only_once(ledger: Ledger) -> None:
     assert follow(ledger, parent, After.ARCHIVED, "large") == 1
     assert moments(ledger) == []
     assert children_of(ledger, parent) == ["again", "early", "large"]
+
+
+def test_what_is_still_to_be_followed_is_known_until_all_of_it_is_done_and_decided(ledger: Ledger) -> None:
+    def still(*, with_queued: bool = False) -> list[tuple[str | None, str | None, tuple[str, ...]]]:
+        found = ledger.generations.still_to_be_followed(with_queued=with_queued)
+        return [(one.recipe, one.step, tuple(one.follow_up)) for one in found]
+
+    archived(ledger)
+    (short,) = archived(ledger, follow_up=("upscale1",))
+    assert still() == [(None, None, ("upscale1",))]
+    ledger.generations.create_follow_ups(one(ledger, short), [], [])
+    queued(ledger, recipe=RECIPE)
+    assert (still(), still(with_queued=True)) == ([], [(RECIPE.sha256, None, ())])
+    ledger.generations.cancel([made.id for made in ledger.generations.page(state=State.QUEUED)])
+    claims = submitted(ledger, 2, recipe=RECIPE)
+    assert still() == [(RECIPE.sha256, None, ())], "each sort once"
+    ledger.generations.apply_outcomes([success(claim) for claim in claims])
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
+    parents = [claim.generation.id for claim in claims]
+    for parent in parents:
+        follow(ledger, parent, After.SUCCEEDED)
+    assert still() == [(RECIPE.sha256, None, ())]
+    approvals = [ask(ledger, parent) for parent in parents]
+    assert still() == [(RECIPE.sha256, None, ())], "decisions are open"
+    for approval in approvals:
+        decide(ledger, approval, ())
+    assert still() == []
 
 
 def test_eight_workers_at_each_moment_create_each_follow_up_once(ledger: Ledger) -> None:
