@@ -251,7 +251,7 @@ class Cost(Part):
 class BatchCompleted(OfBatch):
     """All generations of a batch have finished, and nothing is to follow them; no decision is open.
 
-    Sent again if something goes on after all: a late success, a retry, a new follow-up. The manifest is written a
+    Sent again if something continues after all: a late success, a retry, a new follow-up. The manifest is written a
     moment later.
     """
 

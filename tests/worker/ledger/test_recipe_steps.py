@@ -283,14 +283,14 @@ def test_a_cancelled_batch_asks_nobody_and_follows_nothing(ledger: Ledger) -> No
     follow(ledger, waits, After.SUCCEEDED)
     approval = ask(ledger, waits)
     mine = str(one(ledger, waits).batch_id)
-    assert ledger.batches.drop_follow_ups(mine) == 2
+    assert ledger.batches.drop_follow_ups(mine) == (1, 1)
     assert ledger.approvals.get(approval.id).state is ApprovalState.REJECTED
     assert moments(ledger) == []
     assert is_complete(ledger)
     assert follow(ledger, due, After.ARCHIVED, "large") == 0
-    assert ledger.batches.drop_follow_ups(mine) == 0
+    assert ledger.batches.drop_follow_ups(mine) == (0, 0)
     (under_way,) = succeeded(ledger, recipe=RECIPE, batch="c")
-    assert ledger.batches.drop_follow_ups(str(under_way.generation.batch_id)) == 1
+    assert ledger.batches.drop_follow_ups(str(under_way.generation.batch_id)) == (1, 0)
     ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
     assert (moments(ledger), is_complete(ledger, "c")) == ([], True)
 
