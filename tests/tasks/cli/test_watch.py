@@ -17,6 +17,7 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.errors import Rejected
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
+from worker.ledger.approvals import ApprovalState
 from worker.ledger.dispatch import Limits
 from worker.ledger.generations import NewGeneration, short_id
 from worker.ledger.outcome import News
@@ -300,8 +301,10 @@ def test_what_a_task_picks_is_waited_for(
     darkroom: Darkroom, ledger: Ledger, tmp_path: Path, at_each_look: Callable[..., None]
 ) -> None:
     (approval,) = asked(ledger, a_recipe(tmp_path, pick="task shop.pick@shop"), batch="shop")
+    ledger.approvals.note_sent(approval.id)
     at_each_look(lambda: darkroom("reject", approval.id))
     assert darkroom("watch", "shop").exit_code == 0
+    assert ledger.approvals.get(approval.id).state is ApprovalState.REJECTED, "it did not end before"
 
 
 def test_a_row_that_failed_and_has_a_new_version_is_no_failure_of_its_batch(
