@@ -52,7 +52,7 @@ def cli() -> None:
     """Submit Midjourney generations and keep every result in your own bucket.
 
     Commands accept --json. Results go to standard output, everything else to standard error. Exit codes: 0 done,
-    1 failure, 2 usage error.
+    1 failure, 2 usage error, 3 waits for your decision (watch).
     """
 
 

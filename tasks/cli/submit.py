@@ -14,7 +14,7 @@ from tasks.cli.ui.context import open_services
 from tasks.cli.ui.labels import label_option
 from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.cli.ui.output import json_option, note, one_line, print_json
-from tasks.cli.ui.progress import follow
+from tasks.cli.ui.progress import Ending, follow
 from tasks.cli.ui.sandbox_option import test_option
 from tasks.cli.ui.submitted import tell_submitted
 from tasks.cli.ui.wakeup import ring
@@ -163,7 +163,7 @@ def submit(
                     )
                 batch_id = _submit_file(here, source, batch, defaults, notify=notify, is_test=is_test, as_json=as_json)
                 if then_watch and batch_id is not None:
-                    ctx.exit(0 if _follow(here, batch_scope(here, batch_id), as_json=as_json) else 1)
+                    ctx.exit(_follow(here, batch_scope(here, batch_id), as_json=as_json))
                 return
             entries = _entries(prompts, source, key, needs_prompts=defaults.operation is Operation.IMAGINE)
             many = _are_many(source, prompts) or len(entries) > 1
@@ -182,7 +182,7 @@ def submit(
         ring(Step.DISPATCH)
         if then_watch:
             scope = submitted(here, result.generations, result.batch_id)
-            ctx.exit(0 if _follow(here, scope, as_json=as_json) else 1)
+            ctx.exit(_follow(here, scope, as_json=as_json))
 
 
 def _submit_file(
@@ -296,8 +296,7 @@ def _print(
         ) from error
 
 
-def _follow(here: Services, scope: Scope, *, as_json: bool) -> bool:
-    """Whether all were archived in the end."""
+def _follow(here: Services, scope: Scope, *, as_json: bool) -> Ending:
     return follow(scope, as_json=as_json, waits=lambda: list_waits(here), summary=lambda: summarize(here, scope))
 
 

@@ -20,11 +20,11 @@ def watch(ctx: click.Context, names: tuple[str, ...], labels: dict[str, str], as
 
     Follows a batch (by name or id), generations (by key or id) with their follow-ups, or all that have a --label;
     without any of these, the newest batch. Failures come first, with their reason; the last line shows totals, cost,
-    duration and manifest. The exit code is 0 if all were archived. With --json, one line per change.
+    duration and manifest. The exit code is 0 if all were archived, and 3 if the rest waits for decisions of yours. With
+    --json, one line per change.
     """
     with open_ledger() as here:
         scope = watched(here, names, labels)
         if isinstance(scope, BatchScope) and scope.namesakes > 1:
             note(f"{scope.namesakes} batches are named {one_line(scope.name)}; this is the newest, {scope.id}")
-        is_done = follow(scope, as_json=as_json, waits=lambda: list_waits(here), summary=lambda: summarize(here, scope))
-        ctx.exit(0 if is_done else 1)
+        ctx.exit(follow(scope, as_json=as_json, waits=lambda: list_waits(here), summary=lambda: summarize(here, scope)))

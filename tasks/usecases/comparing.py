@@ -60,6 +60,11 @@ class Compared:
     waiting: dict[str, str] = field(default_factory=dict)
     trouble: str | None = None
 
+    def is_placed(self, task: ListedTask) -> bool:
+        """Whether it is a generation that the ledger has."""
+        task_id = str(task.outcome.task_id)
+        return task_id in self.waiting or any(found.task_id == task_id for found in self.found)
+
 
 def compare(here: Services, since: datetime, pages: Pages) -> Iterator[Compared]:
     """Compare each account of each configured provider; nothing can be submitted to the others."""
@@ -79,7 +84,7 @@ def compare(here: Services, since: datetime, pages: Pages) -> Iterator[Compared]
 
 
 def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Compared, pages: Pages) -> None:
-    waiting = _Waiting(ledger, provider.name)
+    waiting = Waiting(ledger, provider.name)
     title = title_of(provider.name, compared.account)
     for page in pages(title, provider.recent(since), PAGE):
         placed = ledger.generations.match_tasks(provider.name, [orphan_of(task) for task in page], compared.account)
@@ -104,35 +109,46 @@ def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Comp
                 compared.unknown.append(Unknown(task_id, is_ours, tuple(perhaps)))
 
 
-class _Waiting:
+class Waiting:
     """Queued generations of one provider, without tests."""
 
     def __init__(self, ledger: Ledger, provider: str) -> None:
+        self._by_action: defaultdict[tuple[str, str | None], list[Generation]] = defaultdict(list)
         self._by_wish: defaultdict[tuple[str, str | None, str], list[Generation]] = defaultdict(list)
+        self._wished_at: dict[str, datetime] = {}
         for page in pages_of(ledger, state=State.QUEUED):
             for one in page:
                 # No list of a provider shows what the sandbox makes.
                 if one.provider == provider and not one.is_test:
-                    self._by_wish[one.operation, one.action, _words(one.prompt)].append(one)
+                    self._by_action[one.operation, one.action].append(one)
+                    self._by_wish[one.operation, one.action, words(one.prompt)].append(one)
+            # A restored ledger creates follow-ups anew: what counts is when their first ancestor was wished for.
+            lineages = ledger.generations.lineages([one.id for one in page if one.parent_id is not None])
+            self._wished_at.update((one, lineage.root_created_at) for one, lineage in lineages.items())
 
     def like(self, task: ListedTask) -> list[Generation]:
         """Return the generations with the same request as this task, oldest first."""
-        if not task.prompt and not task.parent:
-            # The list does not show what the task was made from.
+        if task.parent:
+            # It says what it was made from, and not always with which words.
+            alike = self._by_action[task.operation, task.action]
+        elif task.prompt:
+            alike = self._by_wish[task.operation, task.action, words(task.prompt)]
+        else:
             return []
-        alike = self._by_wish[task.operation, task.action, _words(task.prompt)][::-1]
         return [
             one
-            for one in alike
+            for one in alike[::-1]
             if task.parent.items() <= one.parent_handle.items()
-            and (task.created_at is None or one.created_at - EARLIER <= task.created_at)
+            and (not task.prompt or words(task.prompt) == words(one.prompt))
+            and (task.created_at is None or self._wished_at.get(one.id, one.created_at) - EARLIER <= task.created_at)
         ]
 
     def take(self, one: Generation) -> None:
         """Remove a generation that is found, so that no other task matches it."""
-        self._by_wish[one.operation, one.action, _words(one.prompt)].remove(one)
+        self._by_action[one.operation, one.action].remove(one)
+        self._by_wish[one.operation, one.action, words(one.prompt)].remove(one)
 
 
-def _words(prompt: str) -> str:
-    """Return the prompt without options, which providers append to it."""
+def words(prompt: str) -> str:
+    """Return a prompt without options, which providers append to it."""
     return " ".join(prompt.partition(" --")[0].split())

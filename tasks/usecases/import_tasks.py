@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tasks.usecases.adopting import adopt, has_result, orphan_of
+from tasks.usecases.comparing import Waiting
 from tasks.usecases.pages import Pages, in_pages
+from tasks.usecases.still_to_follow import StillToFollow
 from worker.errors import QueryFailed
 from worker.generation import Operation, Status
 from worker.ledger.generations import Place, Placed
@@ -92,18 +94,26 @@ def _import(
     counts: Counter[str] = Counter()
     name, account = whose
     since: datetime = here.clock() - request.since
+    ours = _Ours(here, name)
     for page in pages(title_of(name, account), here.provider(name, account).recent(since), PAGE):
         placed = here.ledger.generations.match_tasks(name, [orphan_of(task) for task in page], account)
-        taken = [_is_wanted(task, place) for task, place in zip(page, placed, strict=True)]
+        obstacles = [ours.obstacle(task, place) for task, place in zip(page, placed, strict=True)]
+        taken = [
+            _is_wanted(task, place) and obstacle is None
+            for task, place, obstacle in zip(page, placed, obstacles, strict=True)
+        ]
         if not request.dry_run and any(taken):
             placed, taken = _take(here, whose, page, placed, taken)
         wakes = (Step.ARCHIVE, Step.POLL) if not request.dry_run and any(taken) else ()
         found = []
-        for task, place, is_taken in zip(page, placed, taken, strict=True):
+        for task, place, is_taken, obstacle in zip(page, placed, taken, obstacles, strict=True):
             is_known = place.place is Place.KNOWN
             counts["known" if is_known else "taken" if is_taken else "left"] += 1
             if not is_known:
                 message = _message(task, place, is_taken, dry_run=request.dry_run)
+                left = _left(task, place)
+                if obstacle is not None:
+                    message, left = f"left: it was submitted from here; {obstacle}", "would be paid for again"
                 task_id = str(task.outcome.task_id)
                 found.append(
                     FoundTask(
@@ -114,7 +124,7 @@ def _import(
                         generation_id=place.generation_id,
                         is_taken=is_taken,
                         message=message,
-                        left=_left(task, place),
+                        left=left,
                         needs_decision=place.place is Place.DOUBTFUL,
                     )
                 )
@@ -125,6 +135,25 @@ def _import(
 def _is_wanted(task: ListedTask, place: Placed) -> bool:
     """Return whether to import it: a foreign task that failed has nothing to archive, one of ours has an outcome."""
     return place.place is Place.MARKED or (place.place is Place.NEW and has_result(task))
+
+
+class _Ours:
+    """What a restored ledger has of tasks that were sent from here: they would be paid for again beside an import."""
+
+    def __init__(self, here: Services, provider: str) -> None:
+        self._provider = provider
+        self._to_follow = StillToFollow(here, with_queued=True)
+        self._waiting = Waiting(here.ledger, provider)
+
+    def obstacle(self, task: ListedTask, place: Placed) -> str | None:
+        """Return why it must not be imported now, if so."""
+        if place.place is not Place.NEW or task.attempt_id is None:
+            return None
+        if alike := self._waiting.like(task):
+            return f"it is probably {alike[0].id}, still queued: `darkroom reconcile --confirm` knows, or cancel that"
+        if self._to_follow.may_be(self._provider, task):
+            return "it may be a follow-up that is still to be created: repeat this when the workers are done with these"
+        return None
 
 
 def _take(

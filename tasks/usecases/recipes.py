@@ -86,8 +86,10 @@ def get_recipe(settings: Settings, name: str) -> Recipe:
     known = [path.stem for path in _paths(folder)]
     if name not in known:
         close = get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}" if known else "it is empty"
-        raise RequestInvalid(f"there is no recipe {name!r} in {folder}; {hint}")
+        there = f"there are {', '.join(known)}" if known else "the folder that DARKROOM_RECIPES names is empty"
+        hint = f"did you mean {close[0]!r}?" if close else there
+        # Not where: whoever asks over HTTP is told nothing of this machine.
+        raise RequestInvalid(f"there is no recipe {name!r}; {hint}")
     return _loaded(folder / f"{name}{SUFFIX}", (folder / f"{name}{SUFFIX}").stat().st_mtime_ns)
 
 

@@ -1,6 +1,6 @@
 """Checks a restored ledger against the bucket and the providers' lists; a person resumes submissions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -8,10 +8,12 @@ from tasks.restore_marker import keep_watch, read, write
 from tasks.usecases.adopting import adopt
 from tasks.usecases.comparing import PAGE, Compared, compare
 from tasks.usecases.pages import Pages, in_pages
+from tasks.usecases.still_to_follow import StillToFollow
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import State, Verdict
 from worker.ledger.generations import Place
 from worker.ledger.restore_guard import Gate, Marker
+from worker.providers import ListedTask
 from worker.secrets import title_of
 from worker.services import Services
 from worker.steps import Step
@@ -21,6 +23,8 @@ _USUAL = timedelta(hours=24)
 #: the tolerated difference between a provider's clock and ours
 _EARLIER = timedelta(minutes=15)
 _MOST_CALLBACKS = 1000
+#: tasks that an obstacle names
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,9 @@ class Report:
     @property
     def wakes(self) -> tuple[Step, ...]:
         """The steps that have work now."""
-        return (Step.DISPATCH, Step.ARCHIVE, Step.POLL) if self.opened else ()
+        if self.opened:
+            return (Step.DISPATCH, Step.ARCHIVE, Step.POLL)
+        return (Step.ARCHIVE, Step.POLL) if self.adopted else ()
 
 
 def reconcile(here: Services, request: ReconcileRequest, pages: Pages = in_pages) -> Report:
@@ -65,11 +71,22 @@ def reconcile(here: Services, request: ReconcileRequest, pages: Pages = in_pages
     Raises DarkroomError for a task that cannot be imported; submissions then stay paused.
     """
     keep_watch(here)
+    # Before the comparison, which knows no follow-ups that are created meanwhile.
+    before = StillToFollow(here, with_queued=False)
     report = _report(here, request.since, pages)
     if request.confirmed_by is None or not report.is_stopped or report.obstacle is not None:
         return report
     # Before anything is submitted, so that queued generations found at the provider are not submitted again.
-    adopted = _adopted(here, report)
+    adopted = _adopted(here, report, lambda one, task: one.is_placed(task))
+    # What is still queued now is at no provider, nor is anything that follows it.
+    after = StillToFollow(here, with_queued=False)
+
+    def may_follow(one: Compared, task: ListedTask) -> bool:
+        return not one.is_placed(task) and any(to_follow.may_be(one.provider, task) for to_follow in (before, after))
+
+    adopted += _adopted(here, report, lambda one, task: not (one.is_placed(task) or may_follow(one, task)))
+    if left := [str(task.outcome.task_id) for one in report.compared for task in one.ours if may_follow(one, task)]:
+        return replace(report, adopted=adopted, obstacle=_still_to_follow(left))
     _open(here, report, request.confirmed_by)
     queued = here.ledger.generations.counts().get(State.QUEUED, 0)
     return replace(report, gate=here.ledger.restore.state(), opened=True, adopted=adopted, queued=queued)
@@ -115,15 +132,27 @@ def _obstacle(no_marker: str | None, compared: Sequence[Compared]) -> str | None
     return None
 
 
-def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
-    """Import the tasks that Darkroom sent and this ledger does not have; return task_id and generation of each."""
+def _still_to_follow(task_ids: Sequence[str]) -> str:
+    what = "1 task" if len(task_ids) == 1 else f"{len(task_ids)} tasks"
+    return (
+        f"{what} of this Darkroom ({', '.join(task_ids[:_SHOWN])}{', …' if len(task_ids) > _SHOWN else ''}) may be "
+        "follow-ups that this ledger is still to create, and would pay for again: let the workers run until no more "
+        "are created (they submit nothing), decide what `darkroom approvals` lists as it was decided, and repeat this"
+    )
+
+
+def _adopted(
+    here: Services, report: Report, is_wanted: Callable[[Compared, ListedTask], bool]
+) -> list[tuple[str, str]]:
+    """Import tasks that Darkroom sent and this ledger does not have; return task_id and generation of each."""
     adopted = []
     cause = "found in the provider's list"
     # These tasks were paid for, whatever the budgets are.
     prices = here.prices
     for one in report.compared:
-        for start in range(0, len(one.ours), PAGE):
-            page = one.ours[start : start + PAGE]
+        wanted = [task for task in one.ours if is_wanted(one, task)]
+        for start in range(0, len(wanted), PAGE):
+            page = wanted[start : start + PAGE]
             whose = one.provider, one.account
             done = adopt(here, whose, page, one.waiting, cause=cause, prices=prices)
             for task, (place, _) in zip(page, done, strict=True):

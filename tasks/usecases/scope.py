@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from tasks.usecases.names import batches_called, find_batch, find_generations, newest_batch
+from tasks.usecases.row_versions import replaced_in
 from tasks.usecases.selection import pages_of
 from tasks.usecases.services import LedgerServices
 from worker.archive import Keys
@@ -15,12 +16,17 @@ from worker.errors import ConfigurationError, NotFound, RequestInvalid
 from worker.failures import Category, category_of
 from worker.generation import FINAL, OPEN, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
+from worker.ledger.approvals import WaitingApproval
 from worker.providers import PROVIDERS
 from worker.steps import Step
 
 #: which are shown when not all can be: those that a person must look at, then those that change soon
 INTERESTING = (State.EXPIRED, State.FAILED, State.UNCONFIRMED, State.SUCCEEDED, State.SUBMITTED, State.SUBMITTING,
                State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
+
+
+#: decisions in the whole ledger among which those with a label are found
+_MOST_DECISIONS = 10_000
 
 
 class Scope(Protocol):
@@ -39,7 +45,10 @@ class Scope(Protocol):
         """
 
     def is_done(self) -> bool:
-        """All are final, and no follow-up is still to be created."""
+        """All are final, and no follow-up is still to be created, unless a person decides that."""
+
+    def decisions(self) -> int:
+        """How many are still to be made by people."""
 
     def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
         """Of each, by its id."""
@@ -57,6 +66,16 @@ class Scope(Protocol):
 class _OfLedger:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+
+    def _asked(self) -> Sequence[WaitingApproval]:
+        """What waits for a decision."""
+        raise NotImplementedError
+
+    def decisions(self) -> int:
+        return sum(one.task is None for one in self._asked())
+
+    def _asks_tasks(self) -> bool:
+        return any(one.task is not None for one in self._asked())
 
     def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
         return self._ledger.generations.lineages([one.id for one in generations])
@@ -118,7 +137,7 @@ class _Many(_OfLedger):
 
     def is_done(self) -> bool:
         counts = self.counts()
-        if counts.keys() & OPEN or Step.FOLLOW_UP in self._ledger.maintenance.due():
+        if counts.keys() & OPEN or Step.FOLLOW_UP in self._ledger.maintenance.due() or self._asks_tasks():
             return False
         # Follow-ups that were created between the two questions show in a third.
         return self.counts() == counts
@@ -137,6 +156,18 @@ class BatchScope(_Many):
         self.namesakes = len(batches_called(ledger, batch)) if found.name == batch else 1
         self.id, self.name, self._began = found.id, found.name, found.created_at
         self.batch = found.id
+
+    def has_failed(self) -> bool:
+        """Whether anything came to nothing, except for rows that have a newer version."""
+        queries, states = self._ledger.generations, (State.FAILED, State.EXPIRED)
+        failed = [
+            one.id for state in states for page in pages_of(self._ledger, batch=self.id, state=state) for one in page
+        ]
+        roots = {lineage.root_id for lineage in queries.lineages(failed).values()}
+        return bool(roots - replaced_in(self._ledger, queries.get(sorted(roots))))
+
+    def _asked(self) -> Sequence[WaitingApproval]:
+        return self._ledger.approvals.waiting_in_batch(self.id)
 
     def lasted(self) -> timedelta:
         end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()
@@ -164,6 +195,11 @@ class LabelScope(_Many):
         if not ledger.generations.page(labels=labels, limit=1):
             raise NotFound(f"there is no generation with {self.name}; `darkroom list` shows the newest ones")
         self._began = ledger.database.clock()
+
+    def _asked(self) -> Sequence[WaitingApproval]:
+        waiting = self._ledger.approvals.waiting(_MOST_DECISIONS)
+        labels = self._ledger.generations.labels_of([one.generation_id for one in waiting])
+        return [one for one in waiting if self.labels.items() <= labels.get(one.generation_id, {}).items()]
 
     def lasted(self) -> timedelta:
         """Since it is watched: a label has no beginning and no end."""
@@ -202,6 +238,9 @@ class FamilyScope(_OfLedger):
                 break
         return list(self._known.values())
 
+    def _asked(self) -> Sequence[WaitingApproval]:
+        return self._ledger.approvals.waiting_of(list(self._known))
+
     def failures(self) -> Mapping[Category, int]:
         found = (category_of(one.state, one.reason, one.message) for one in self._known.values())
         return Counter(category for category in found if category is not None)
@@ -227,7 +266,9 @@ class FamilyScope(_OfLedger):
         return sorted(told, key=lambda pair: pair[1].at)
 
     def is_done(self) -> bool:
-        if any(one.recipe for one in self._known.values()) and Step.FOLLOW_UP in self._ledger.maintenance.due():
+        if any(one.recipe for one in self._known.values()) and (
+            Step.FOLLOW_UP in self._ledger.maintenance.due() or self._asks_tasks()
+        ):
             return False
         return all(
             one.state in FINAL and (one.state is not State.ARCHIVED or one.id in self._followed) for one in self.all()
@@ -292,7 +333,7 @@ def summarize(here: LedgerServices, scope: Scope) -> Summary:
         prices = None
     spent = None if prices is None else prices.text(scope.spent())
     manifest = None
-    if isinstance(scope, BatchScope) and settings.s3_bucket:
+    if isinstance(scope, BatchScope) and settings.s3_bucket and not scope.decisions():
         key = Keys(settings.s3_prefix, settings.s3_key_template).manifest(scope.id, scope.name)
         manifest = f"s3://{settings.s3_bucket}/{key}"
     return Summary(

@@ -79,7 +79,7 @@ def is_settled(ledger: Ledger, wishes: AbstractSet[str], ask_bill: Callable[[], 
     counts = ledger.generations.counts()
     if sum(counts.values()) < len(wishes) or counts.keys() - FINAL - {State.UNCONFIRMED}:
         return False
-    if set(ledger.maintenance.due()) - {"poll"}:
+    if set(ledger.maintenance.due()) - {"poll"} or ledger.approvals.pending(1):
         return False
     unclear = {one.attempt_id for one in ledger.submissions.unconfirmed()}
     return not unclear or unclear.isdisjoint(attempt_of(line) for line in ask_bill()["lines"])
@@ -95,7 +95,7 @@ def read(ledger: Ledger) -> list[Record]:
                 State(row.state),
                 row.task_id,
                 row.reason,
-                RECIPE_MAKES if row.recipe and row.step is None else len(row.follow_up),
+                RECIPE_MAKES[row.step] if row.recipe else len(row.follow_up),
                 is_cut=row.operation == Operation.SPLIT,
             )
             for row in connection.execute(select(generations))

@@ -18,6 +18,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from tests.chaos import audit, machine, naive, naive_audit
+from tests.chaos.approver import Approver
 from tests.chaos.databases import database
 from tests.chaos.faults import KILLS, STRIKES, Strikes
 from tests.chaos.findings import Findings
@@ -99,9 +100,11 @@ def carry_out(wanted: Run, folder: Path) -> Result:
         orders = [order_from_ledger(ledger, asked, seconds)]
         if wanted.naive:
             orders.append(_order_by_message(running, asked, seconds))
+        approver = Approver(running.env, ledger_database.direct_url)
+        stack.callback(approver.stop)
         began = time.monotonic()
-        for order in orders:
-            order.start()
+        for thread in (*orders, approver):
+            thread.start()
         strikes = Strikes(running, lambda what: _say(began, what))
         strikes.carry_out(planned, _by_progress(ledger, wanted) if wanted.kills_only else _by_time(began))
         stop_faults(running)
@@ -124,6 +127,7 @@ def carry_out(wanted: Run, folder: Path) -> Result:
             bill, downloads = running.ask_provider("bill", 1), running.ask_provider("log?kind=download", 1)
             naive_findings = naive_audit.audit(orders[1].names, bill, downloads, running.bucket)
     errors = [f"not all was ordered: {order.error}" for order in orders if order.error]
+    errors += [f"not all was decided: {approver.error}"] if approver.error else []
     missed = [*strikes.missed, *errors]
     return Result(findings, ours, strikes.struck, met, missed, time.monotonic() - started,
                   naive_findings, theirs)  # fmt: skip

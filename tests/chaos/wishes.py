@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from worker.errors import LedgerUnavailable
 from worker.generation import GenerationRequest, Operation
@@ -12,18 +13,25 @@ from worker.ledger.generations import NewGeneration
 from worker.recipes import Chooser, Pick, Recipe, Step
 
 #: each so many-th generation asks for a follow-up, and each so many-th of the others follows a recipe
-FOLLOWED, BY_RECIPE = 6, 5
-#: by its steps, the second of which picks two of four
+FOLLOWED, BY_RECIPE = 6, 10
+#: by its steps; a person picks two of four (`approver.py`), of which each goes two levels further
 RECIPE = Recipe(
     name="chaos",
     steps=(
         Step(id="cut", do="split"),
-        Step(id="best", do="upscale", pick=Pick(chooser=Chooser.RANDOM, count=2)),
+        Step(
+            id="best",
+            do="upscale",
+            pick=Pick(chooser=Chooser.PERSON),
+            timeout=timedelta(hours=1),
+            then=(Step(id="wide", do="zoom_out_2x", then=(Step(id="last", do="pan_left"),)),),
+        ),
     ),
-    max_depth=1,
+    max_depth=3,
     max_fan_out=3,
 )
-RECIPE_MAKES = 3
+#: what follows an archived generation, by the step that made it
+RECIPE_MAKES = {None: 3, "cut": 0, "best": 1, "wide": 1, "last": 0}
 #: seconds between two orders, and until one that was refused is repeated
 PAUSE = 2.0
 #: as many as one order has at the most

@@ -1,10 +1,8 @@
 """Two versions at once: code of an earlier commit on this version's ledger, and this version on a later one's."""
 
-import io
 import json
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +13,7 @@ import pytest
 
 from tasks.submit import THREADS, submit
 from tests import process_services
+from tests.earlier_code import REPOSITORY, files_of, git
 from tests.factories import PLENTY, PROVIDER, queued
 from tests.next_version import NEXT, upgrade_by_next_version
 from worker.generation import State
@@ -24,7 +23,6 @@ from worker.services import services
 
 pytestmark = pytest.mark.system
 
-REPOSITORY = Path(__file__).parents[2]
 VERSIONS = (Path(migrations.__file__).parent / "versions").relative_to(REPOSITORY)
 #: all that its callers do with the ledger, as its own tests tell it (`cut_stories`), with nothing left to do at the end
 STORIES = """
@@ -50,27 +48,12 @@ for story in STORIES:
 """
 
 
-def git(*arguments: str) -> bytes:
-    """Skips the test, with a reason in pytest's summary, where there is no history."""
-    try:
-        done = subprocess.run(["git", "-C", REPOSITORY, *arguments], capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("NOT TESTED: the previous version, because there is no git")
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        pytest.skip(f"NOT TESTED: the previous version, because git has no history of it here ({said})")
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the commit that `tests/compatibility.txt` names."""
     lines = (REPOSITORY / "tests" / "compatibility.txt").read_text().splitlines()
     (commit,) = (line for line in lines if line and not line.startswith("#"))
-    tree = tmp_path_factory.mktemp("earlier")
-    with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", commit))) as files:
-        files.extractall(tree, filter="data")
-    return tree
+    return files_of(commit, tmp_path_factory.mktemp("earlier"))
 
 
 def needed_and_had(earlier: Path, ledger: Ledger) -> tuple[str, str]:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.deciding import pick, reject
 from tests.pipeline import Pipeline, Start
 from tests.tasks.cli.conftest import Darkroom
+from tests.tasks.test_recipes import SHOP, asked, recipe, steps, submit
 from worker.generation import State
 
 
@@ -42,6 +44,28 @@ def test_the_task_deletes_what_is_old_and_keeps_the_result(start: Start, monkeyp
     assert (pipeline.get(generation_id), pipeline.objects()) == (before, objects)
     assert pipeline.path(generation_id)[-1] is State.ARCHIVED
     pipeline.until_settled()
+
+
+def test_a_decision_that_is_open_stays_and_can_be_made_however_old_its_generation_is(
+    start: Start, tmp_path: Path
+) -> None:
+    pipeline = start()
+    text = "name: slow\nsteps: [{id: best, pick: person, timeout: 60d, otherwise: none, do: upscale}]"
+    open_one, decided = submit(pipeline, recipe(tmp_path, text, "slow"), "a teapot", "a cup")
+    pipeline.until(lambda: len(pipeline.ledger.approvals.pending(9)) == 2)
+    reject(pipeline.here, asked(pipeline, decided), by="ada")
+    pipeline.until_settled()
+    pipeline.clock.advance(days=40)
+    submit(pipeline, recipe(tmp_path, SHOP), "a fox")
+    pipeline.until_settled()
+    pipeline.step("prune")
+    assert what_is_left(pipeline, open_one) == [False, False, False]
+    assert asked(pipeline, decided).decided_by == "ada", "who decided belongs to the books"
+    assert pick(pipeline.here, asked(pipeline, open_one), [2], by="ada").created == 1
+    pipeline.bells.append("dispatch")
+    pipeline.until_settled()
+    assert steps(pipeline, open_one) == [("best", "upscale2", State.ARCHIVED)]
+    assert steps(pipeline, decided) == [], "nobody is asked once more"
 
 
 def test_nothing_goes_where_everything_is_kept(start: Start, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from tasks.deciding import pick, reject
 from tests.pipeline import Pipeline, Start
@@ -11,6 +12,7 @@ from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.approvals import Approval, ApprovalState
 from worker.ledger.generations import NewGeneration
+from worker.ledger.schema import generations
 from worker.recipes import Recipe, load_recipe
 
 PRICES = "currency: USD\nprices: [{provider: acedata, price: 0.05}]\n"
@@ -109,11 +111,11 @@ def test_a_failure_is_followed_by_what_the_recipe_says(start: Start, tmp_path: P
     wanted = recipe(
         tmp_path, "name: again\nsteps: [{id: fallback, after: failed, do: imagine, prompt: a plain teapot}]", "again"
     )
-    (parent,) = submit(pipeline, wanted, "a forbidden teapot")
-    (claim,) = pipeline.ledger.generations.get([parent])
-    assert claim.state is State.QUEUED
-    pipeline.ledger.generations.cancel([parent])
-    assert pipeline.ledger.generations.due_steps(9) == []
+    failing, cancelled = submit(pipeline, wanted, "a forbidden teapot sandbox:fail", "a teapot")
+    pipeline.ledger.generations.cancel([cancelled])
+    pipeline.until_settled()
+    assert steps(pipeline, failing) == [("fallback", None, State.ARCHIVED)]
+    assert steps(pipeline, cancelled) == [], "what a person cancels has not failed"
 
 
 def test_fan_out_and_cost_are_limits(start: Start, tmp_path: Path) -> None:
@@ -129,6 +131,32 @@ def test_fan_out_and_cost_are_limits(start: Start, tmp_path: Path) -> None:
     assert reasons == ["step all: 2 more would exceed its max_cost of 0.12"]
     reasons = [event.payload["reason"] for event in pipeline.story(one).events if event.type == "follow_up.refused"]
     assert reasons == ["all would be more than the 3 follow-ups allowed"]
+
+
+def test_a_follow_up_that_failed_was_not_paid_for_and_makes_no_room_for_another(start: Start, tmp_path: Path) -> None:
+    """Whatever is planned once more, by a person or after a crash, is what was planned before."""
+    (tmp_path / "prices.yaml").write_text(PRICES)
+    pipeline = start(DARKROOM_PRICES=str(tmp_path / "prices.yaml"))
+    text = 'name: dear\nsteps: [{id: sketch, do: imagine, prompt: "a sketch sandbox:fail", max_cost: 0.05}]'
+    (parent,) = submit(pipeline, recipe(tmp_path, text, "dear"), "a cup")
+    pipeline.until_settled()
+    (child,) = pipeline.story(parent).children
+    assert child.state is State.FAILED
+    pipeline.ledger.generations.retry([child.id])
+    give_up(pipeline, parent)
+    assert pipeline.ledger.generations.retry_follow_ups(parent)
+    pipeline.bells += ["dispatch", "follow_up"]
+    pipeline.until_settled()
+    assert [one.id for one in pipeline.story(parent).children] == [child.id]
+    assert (pipeline.get(child.id).state, len(pipeline.story(child.id).attempts)) == (State.FAILED, 2)
+    spent = [pipeline.ledger.generations.spent(generation_ids=[one]) for one in (parent, child.id)]
+    assert spent == [50_000, 0]
+
+
+def give_up(pipeline: Pipeline, parent: str) -> None:
+    """As if its follow-ups could not be created."""
+    with pipeline.ledger.database.write() as connection:
+        connection.execute(update(generations).where(generations.c.id == parent).values(follow_up_error="no"))
 
 
 def test_a_generation_keeps_the_recipe_that_it_started_with(start: Start, tmp_path: Path) -> None:

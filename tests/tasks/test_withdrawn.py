@@ -1,5 +1,6 @@
 """What waits for a decision is shown, and is withdrawn with its generation and with its batch."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from tasks.usecases.services import LedgerAlone
 from tasks.waiting import Cause
 from tests.asking import a_recipe, asked
 from tests.factories import LEASE, all_stored, submitted, success
+from tests.worker.ledger.test_recipe_steps import RECIPE
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.approvals import ApprovalState
 from worker.ledger.changes import Person
+from worker.ledger.generations import NewApproval
+from worker.recipes import After
 from worker.settings.settings import Settings
 
 
@@ -66,6 +70,19 @@ def test_a_cancelled_batch_waits_for_no_decision_and_is_complete(here: LedgerAlo
     assert ledger.approvals.get(several[0].id).decided_by == "batch cancel"
     assert completed(ledger, "spring")
     assert ledger.approvals.pending(9) == [other]
+
+
+def test_what_gets_no_follow_ups_counts_although_a_decision_about_it_is_open(here: LedgerAlone, ledger: Ledger):
+    """Two are asked about one that is under way, and nothing about the other."""
+    claims = submitted(ledger, 2, recipe=RECIPE, batch="spring")
+    ledger.generations.apply_outcomes([success(claims[0])])
+    (parent,) = ledger.generations.get([claims[0].generation.id])
+    wanted = [NewApproval(step=step, images=(1, 2), timeout=timedelta(days=1)) for step in ("best", "next")]
+    ledger.generations.create_follow_ups(parent, [], [], wanted, moment=After.SUCCEEDED)
+    assert steer.cancel(here, "spring").notes == (
+        "2 under way get no follow-ups",
+        "2 decisions are not waited for any more",
+    )
 
 
 def test_a_recipe_of_a_cancelled_batch_is_not_continued(here: LedgerAlone, ledger: Ledger, tmp_path: Path):

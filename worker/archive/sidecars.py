@@ -8,7 +8,7 @@ from worker.archive.documents import KEPT, of_asset, of_generation
 from worker.generation import Asset, Generation, Lineage
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
-SCHEMA = 4
+SCHEMA = 5
 #: of `manifest.schema.json`
 MANIFEST_SCHEMA = 2
 
@@ -19,7 +19,7 @@ _GENERATION = (
     *("id", "key", "parent", "provider", "task_id", "operation", "action", "prompt", "created_at"),
     *("finished_at", "root_key"),
 )
-_SIDECAR = (*_GENERATION, "batch", "batch_id", "depth", "options", "priority", "submitted_at")
+_SIDECAR = (*_GENERATION, "recipe", "step", "batch", "batch_id", "depth", "options", "priority", "submitted_at")
 _MANIFEST = (*_GENERATION, "state", "reason", "message")
 _ASSET = ("index", "kind", "object_key", "sha256", "bytes", "content_type", "width", "height", "seconds")
 _SIDECAR_ASSET = (*_ASSET, "source", "source_sha256", "verified", "remark", "accepted")

@@ -73,6 +73,13 @@ class _Batch(NamedTuple):
     completed_at: datetime | None
 
 
+class _Completed(NamedTuple):
+    """`completion`: how often it has been complete so far."""
+
+    id: str
+    completion: int
+
+
 _g, _b = generations.c, batches.c
 _LOCK = Query(
     _Locked,
@@ -94,7 +101,8 @@ _OPEN_IN_IT, _DUE_IN_IT, _STEPS_IN_IT = (
     for condition in (in_states("state", sorted(OPEN)), FOLLOW_UP_DUE, RECIPE_DUE)
 )
 _ASKED_IN_IT = select(literal(1)).where(approvals.c.batch_id == _b.id, text(ASKED)).limit(1).scalar_subquery()
-_COMPLETE = (
+_COMPLETE = Query(
+    _Completed,
     update(batches)
     .where(
         _b.id.in_(IDS),
@@ -105,8 +113,8 @@ _COMPLETE = (
         _STEPS_IN_IT.is_(None),
         _ASKED_IN_IT.is_(None),
     )
-    .values(completed_at=NOW)
-    .returning(_b.id)
+    .values(completed_at=NOW, completions=_b.completions + 1)
+    .returning(_b.id, _b.completions.label("completion")),
 )
 #: the manifest of a batch is to be written again, whoever is about to write the one before
 _OUTDATE_MANIFEST = (
@@ -152,7 +160,8 @@ class Changes:
         self._transitions: list[Values] = []
         self._events: list[Values] = []
         self._perhaps_complete: set[str] = set()
-        self._reopened: set[str] = set()
+        #: something in them goes on or begins
+        self._opened: set[str] = set()
         self._priced: set[str] = set()
         self._flows: dict[str, Flow] = {}
         self._lined_up: set[Flow] = set()
@@ -230,6 +239,8 @@ class Changes:
             self.event(_EVENT_OF_STATE[to], generation_id=generation_id, batch_id=batch_id, **told)
         if to in FINAL:
             self.look_at_batch(batch_id)
+        elif source is None or source in FINAL:
+            self._open_batch(batch_id)
         if to is State.QUEUED and source is not None:
             self.line_up([generation_id])
 
@@ -262,10 +273,13 @@ class Changes:
             self._perhaps_complete.add(batch_id)
 
     def reopen_batch_of(self, generation_id: str) -> None:
-        """A person restarted one of its generations: it will complete again."""
-        batch_id = self._states[generation_id][1]
+        """More is to follow one of its generations: it will complete again."""
+        self._open_batch(self._states[generation_id][1])
+
+    def _open_batch(self, batch_id: str | None) -> None:
+        """Whatever it was told to have come to is no longer so: a late success, a retry, something new."""
         if batch_id is not None:
-            self._reopened.add(batch_id)
+            self._opened.add(batch_id)
 
     def write(self) -> None:
         """Write the decisions so far, for queries before `flush`. Raises RowsChanged."""
@@ -290,33 +304,36 @@ class Changes:
             of = {"generation_id": late.generation_id, "batch_id": late.batch_id}
             self.event("budget.late_charge", **of, amount=as_text(late.price), day=late.day)
 
-    def _settle_batches(self) -> Sequence[str]:
+    def _settle_batches(self) -> Sequence[_Completed]:
         """Note which batches are complete: all their generations are final and no follow-up is still to be created."""
-        touched = sorted(self._reopened | self._perhaps_complete)
+        touched = sorted(self._opened | self._perhaps_complete)
         if not touched:
             return ()
         # In order of id, like the generations before them. Before anything is counted: of two transactions that end
         # the last two generations of a batch, each would still see the other's as open, and it would never be complete.
         rows = _LOCK_BATCHES.each(self.connection, touched)
-        if self._reopened:
-            self.connection.execute(_REOPEN, {"ids": sorted(self._reopened)})
-        complete = {row.id for row in rows if row.completed_at is not None} - self._reopened
-        if late := sorted(self._perhaps_complete & complete):
-            # A late success: their manifests tell of a failure.
-            self.connection.execute(_OUTDATE_MANIFEST, {"ids": late})
+        complete = {row.id for row in rows if row.completed_at is not None}
+        if reopened := sorted(self._opened & complete):
+            self.connection.execute(_REOPEN, {"ids": reopened})
+        complete -= self._opened
+        if changed := sorted(self._perhaps_complete & complete):
+            # Something was deleted: their manifests still tell of it.
+            self.connection.execute(_OUTDATE_MANIFEST, {"ids": changed})
         perhaps = sorted(self._perhaps_complete - complete)
         if not perhaps:
             return ()
-        return sorted(self.connection.execute(_COMPLETE, {"ids": perhaps, "now": self.at}).scalars())
+        return sorted(_COMPLETE.all(self.connection, ids=perhaps, now=self.at))
 
-    def _tell_completed(self, batch_ids: Sequence[str]) -> None:
-        """After their money is settled. A batch that a person reopens comes to something else later."""
+    def _tell_completed(self, completed: Sequence[_Completed]) -> None:
+        """After their money is settled. A batch that is reopened comes to something else later."""
+        batch_ids = [one.id for one in completed]
         counts = counts_of_batches(self.connection, batch_ids) if batch_ids else {}
         money = money_of_batches(self.connection, batch_ids) if batch_ids else {}
-        for batch_id in batch_ids:
+        for batch_id, completion in completed:
             spent = money.get(batch_id)
             cost = {"known": as_text(spent.known), "possible": as_text(spent.possible)} if spent else None
-            self.event("batch.completed", batch_id=batch_id, counts=counts[batch_id], cost=cost)
+            told = counts[batch_id]
+            self.event("batch.completed", batch_id=batch_id, completion=completion, counts=told, cost=cost)
 
 
 def _span_of(at: datetime) -> int:

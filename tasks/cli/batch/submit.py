@@ -10,6 +10,7 @@ from tasks.cli.ui.batch_options import STDIN_NAME, file_options, folder_of, open
 from tasks.cli.ui.batch_progress import follow_batch
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.output import json_option, many, note, one_line, print_json
+from tasks.cli.ui.progress import Ending
 from tasks.cli.ui.sandbox_option import test_option
 from tasks.cli.ui.steered import read_cost, read_start
 from tasks.cli.ui.submitted import tell_submitted
@@ -111,7 +112,7 @@ def submit(
         if result.created and not dry_run:
             ring(Step.DISPATCH)
         if then_watch and result.batch_id is not None:
-            ctx.exit(0 if _follow(here, result.batch_id, as_json=as_json) else 1)
+            ctx.exit(_follow(here, result.batch_id, as_json=as_json))
 
 
 def _tell_check(file: BatchFile, found: BatchCheck, errors_file: Path | None) -> None:
@@ -132,6 +133,6 @@ def _tell_check(file: BatchFile, found: BatchCheck, errors_file: Path | None) ->
     )
 
 
-def _follow(here: Services, batch_id: str, *, as_json: bool) -> bool:
+def _follow(here: Services, batch_id: str, *, as_json: bool) -> Ending:
     scope = batch_scope(here, batch_id)
     return follow_batch(scope, lambda: show_batch(here, batch_id), lambda: summarize(here, scope), as_json=as_json)

@@ -16,12 +16,12 @@ from tasks.usecases.scope import batch_scope, summarize
 def watch(ctx: click.Context, batch: str, *, as_json: bool) -> None:
     """Follow a batch until all of it is done, also while the ledger or the workers are restarted.
 
-    The last line shows totals, cost, duration and manifest. The exit code is 1 if something failed. With --json, one
-    document as `batch show` prints it per change. `darkroom watch` shows its generations one by one.
+    The last line shows totals, cost, duration and manifest. The exit code is 1 if something failed that no new version
+    of its row replaces, and 3 if the rest waits for decisions of yours. With --json, one document as `batch show`
+    prints it per change. `darkroom watch` shows its generations one by one.
     """
     with open_ledger() as here:
         scope = batch_scope(here, batch)
-        is_good = follow_batch(
-            scope, lambda: show_batch(here, scope.id), lambda: summarize(here, scope), as_json=as_json
+        ctx.exit(
+            follow_batch(scope, lambda: show_batch(here, scope.id), lambda: summarize(here, scope), as_json=as_json)
         )
-        ctx.exit(0 if is_good else 1)

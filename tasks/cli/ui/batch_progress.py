@@ -12,24 +12,26 @@ from rich.text import Text
 
 from tasks.cli.ui.batch_text import counted, paragraph
 from tasks.cli.ui.output import note, print_json
-from tasks.cli.ui.progress import Patience, looks, summary_text
+from tasks.cli.ui.progress import Ending, Patience, ending, looks, summary_text
 from tasks.cli.ui.style import console
 from tasks.durations import elapsed
 from tasks.usecases import views
 from tasks.usecases.batches.show import BatchDetails
-from tasks.usecases.scope import Scope, Summary
-from worker.generation import State
+from tasks.usecases.scope import BatchScope, Scope, Summary
 
 #: seconds between two lines without a terminal
 _TOLD_EVERY = 10.0
 
 
 def follow_batch(
-    scope: Scope, look: Callable[[], BatchDetails], summary: Callable[[], Summary], *, as_json: bool = False
-) -> bool:
-    """Show how it stands until all of it is done; whether nothing of it failed. A ledger that is away is waited for."""
+    batch: BatchScope, look: Callable[[], BatchDetails], summary: Callable[[], Summary], *, as_json: bool = False
+) -> Ending:
+    """Show how it stands until all of it is done or waits for a person; WELL if nothing of it failed.
+
+    A ledger that is away is waited for.
+    """
     patience = Patience(lambda: False)
-    scope = patience.of(scope)
+    scope = patience.of(batch)
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
         _print_changes(scope, lambda: patience.read(look), as_json=as_json)
@@ -37,10 +39,9 @@ def follow_batch(
         with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
             for _ in looks(scope, lambda: False):
                 live.update(_picture(patience.read(look)), refresh=True)
-    counts = scope.counts()
     if not as_json:
         note(summary_text(patience.read(summary)))
-    return not counts.get(State.FAILED) and not counts.get(State.EXPIRED)
+    return ending(scope, is_good=not patience.read(batch.has_failed))
 
 
 def _picture(details: BatchDetails) -> Group:

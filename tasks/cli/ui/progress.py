@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import IntEnum
 from typing import TypeVar
 
 import click
@@ -14,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.ui.output import note, one_line, print_json
+from tasks.cli.ui.output import many, note, one_line, print_json
 from tasks.cli.ui.style import MARK, as_tree, console, state_text, title_text, what
 from tasks.durations import elapsed
 from tasks.usecases import views
@@ -42,6 +43,15 @@ _STATES = {Category.UNCONFIRMED, Category.CANCELLED}
 _BAD = (State.EXPIRED, State.FAILED, State.UNCONFIRMED)
 
 T = TypeVar("T")
+
+
+class Ending(IntEnum):
+    """How watching ended, as an exit code."""
+
+    WELL = 0
+    BADLY = 1
+    #: a person has to decide before it goes on
+    UNDECIDED = 3
 
 
 class Patience:
@@ -90,6 +100,9 @@ class _PatientScope:
     def is_done(self) -> bool:
         return self._read(self._scope.is_done)
 
+    def decisions(self) -> int:
+        return self._read(self._scope.decisions)
+
     def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
         return self._read(lambda: self._scope.lineages(generations))
 
@@ -110,8 +123,10 @@ def follow(
     waits: Callable[[], Sequence[Wait]] = tuple,
     summary: Callable[[], Summary] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt.
+) -> Ending:
+    """Show what happens until all are done or wait for a person; WELL if all were archived.
+
+    `interrupted`: raise KeyboardInterrupt.
 
     A ledger that is away is waited for.
     `waits`: why something may wait, now; what holds up any of these is printed when it begins. `summary`: printed last.
@@ -134,7 +149,15 @@ def follow(
     counts = scope.counts()
     if summary is not None and not as_json:
         note(summary_text(patience.read(summary)))
-    return counts.get(State.ARCHIVED, 0) == sum(counts.values())
+    return ending(scope, is_good=counts.get(State.ARCHIVED, 0) == sum(counts.values()))
+
+
+def ending(scope: Scope, *, is_good: bool) -> Ending:
+    """Return how watching ends; says so if a person has to decide."""
+    if number := scope.decisions():
+        note(f"waits for {many(number, 'decision')} of yours: `darkroom approvals`")
+        return Ending.UNDECIDED
+    return Ending.WELL if is_good else Ending.BADLY
 
 
 def summary_text(summary: Summary) -> str:

@@ -74,8 +74,7 @@ def cancel(here: LedgerServices, batch: str) -> Steered:
     batch_id = _open(here, batch)
     # Nothing of it is sent, and nothing is added to it, while it is cancelled a few at a time.
     here.ledger.batches.pause(batch_id)
-    withdrawn = here.ledger.approvals.count_pending(batch_id)
-    dropped = max(0, here.ledger.batches.drop_follow_ups(batch_id) - withdrawn)
+    dropped, withdrawn = here.ledger.batches.drop_follow_ups(batch_id)
     decisions = control.cancel(here, Selection(batch=batch_id))
     here.ledger.batches.limit(batch_id, paused_at=None, start_at=None)
     cancelled = sum(one.is_done for one in decisions.generations)

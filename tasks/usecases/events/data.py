@@ -249,10 +249,15 @@ class Cost(Part):
 
 
 class BatchCompleted(OfBatch):
-    """All generations of a batch, follow-ups included, have finished. It is sent again after a retry.
+    """All generations of a batch have finished, and nothing is to follow them; no decision is open.
 
-    The manifest is written a moment later.
+    Sent again if something continues after all: a late success, a retry, a new follow-up. The manifest is written a
+    moment later.
     """
+
+    completion: Annotated[
+        int | None, Field(description="How often the batch has been complete; 2 or more: sent again.", examples=[1])
+    ] = None
 
     counts: Annotated[
         dict[State, int] | None, Field(description="Generations per state.", examples=[{"archived": 98, "failed": 2}])

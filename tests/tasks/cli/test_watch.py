@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,14 +10,18 @@ from rich.console import Console
 
 from tasks.cli.ui import progress
 from tasks.usecases.scope import BatchScope, FamilyScope
+from tests.asking import a_recipe, asked
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, all_stored, failure, success
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import Rejected
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
+from worker.ledger.approvals import ApprovalState
 from worker.ledger.dispatch import Limits
 from worker.ledger.generations import NewGeneration, short_id
-from worker.ledger.submission import Submitted
+from worker.ledger.outcome import News
+from worker.ledger.submission import Claim, Submitted
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -271,3 +276,57 @@ def test_the_time_that_is_left_is_told_from_what_was_measured(monkeypatch: pytes
     for now, done in ((0, 10), (2, 14), (10, 30), (60, 130), (400, 130), (410, 330)):  # noqa: B007  the clock reads it
         told.append(rate.left({State.ARCHIVED: done, State.QUEUED: 330 - done}))
     assert told == [None, None, "30 of 330, about 2 min 30 s left", "130 of 330, about 1 min 30 s left", None, None]
+
+
+@pytest.mark.parametrize(
+    "names", [("shop",), ("sku-7",), ("--label", "client=acme")], ids=["a batch", "one", "a label"]
+)
+def test_what_waits_for_a_person_ends_with_a_sentence_and_an_exit_code_of_its_own(
+    darkroom: Darkroom, ledger: Ledger, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    (approval,) = asked(ledger, a_recipe(tmp_path), batch="shop", key="sku-7", labels={"client": "acme"})
+    commands = [("watch", *names)] + ([("batch", "watch", "shop")] if names == ("shop",) else [])
+    for command in commands:
+        result = darkroom(*command)
+        assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+            3,
+            "waits for 1 decision of yours: `darkroom approvals`",
+        )
+        assert "manifest" not in result.stderr, "it is not written before that"
+    assert darkroom("reject", approval.id).exit_code == 0
+    assert [darkroom(*command).exit_code for command in commands] == [0] * len(commands)
+
+
+def test_what_a_task_picks_is_waited_for(
+    darkroom: Darkroom, ledger: Ledger, tmp_path: Path, at_each_look: Callable[..., None]
+) -> None:
+    (approval,) = asked(ledger, a_recipe(tmp_path, pick="task shop.pick@shop"), batch="shop")
+    ledger.approvals.note_sent(approval.id)
+    at_each_look(lambda: darkroom("reject", approval.id))
+    assert darkroom("watch", "shop").exit_code == 0
+    assert ledger.approvals.get(approval.id).state is ApprovalState.REJECTED, "it did not end before"
+
+
+def test_a_row_that_failed_and_has_a_new_version_is_no_failure_of_its_batch(
+    darkroom: Darkroom, ledger: Ledger, tmp_path: Path
+) -> None:
+    def submit(prompt: str, *more: str) -> None:
+        (tmp_path / "shop.csv").write_text(f"key,prompt\nsku-1,{prompt}\n")
+        assert darkroom("batch", "submit", "shop.csv", "--name", "shop", *more).exit_code == 0
+
+    submit("a hat")
+    end(ledger, failure)
+    assert darkroom("batch", "watch", "shop").exit_code == 1
+    submit("a red hat", "--new-version")
+    end(ledger, success)
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
+    watched = darkroom("batch", "watch", "shop")
+    assert "1 archived, 1 failed" in watched.stderr
+    assert watched.exit_code == 0
+
+
+def end(ledger: Ledger, outcome: Callable[[Claim], News]) -> None:
+    ledger.dispatch.run(PROVIDER, PLENTY)
+    claims = ledger.submissions.claim(9, LEASE)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim)) for claim in claims], POLL_AFTER)
+    ledger.generations.apply_outcomes([outcome(claim) for claim in claims])

@@ -214,6 +214,25 @@ def test_every_mistake_has_its_place_and_nothing_is_written(client: FlaskClient,
     assert count(ledger) == 0
 
 
+def test_a_recipe_that_is_not_there_has_its_place_and_no_folder_of_the_server_is_told(
+    services_for: Callable[..., Services], ledger: Ledger, tmp_path: Path
+):
+    (tmp_path / "shop.yaml").write_text("name: shop\nsteps: [{id: cut, do: split}]\n")
+    client = create_app(services_for(darkroom_recipes=tmp_path)).test_client()
+    one = post(client, FOX | {"recipe": "shpo"}, headers=KEY)
+    assert pointers(one) == ["/recipe"]
+    items = [FOX | {"key": "a", "recipe": "shop"}, FOX | {"key": "b", "recipe": "shpo"}]
+    several = post(client, {"generations": items})
+    assert pointers(several) == ["/generations/1/recipe"]
+    both = post(client, FOX | {"recipe": "shop", "follow_up": "upscale1"}, headers=KEY)
+    assert pointers(both) == ["/recipe"]
+    for answer in (one, several):
+        (mistake,) = answer.json["errors"]
+        assert mistake["detail"] == "there is no recipe 'shpo'; did you mean 'shop'?"
+        assert str(tmp_path) not in answer.text
+    assert count(ledger) == 0
+
+
 def test_a_body_that_is_not_as_described_is_refused_with_its_places(client: FlaskClient, ledger: Ledger):
     wrong = {"generations": [FOX | {"prompt": 7}, FOX | {"colour": "red"}], "batch": "a\nb"}
     assert pointers(post(client, wrong, headers=KEY)) == ["/generations/0/prompt", "/generations/1/colour", "/batch"]

@@ -88,7 +88,7 @@ def listed(generation: Generation, *assets: Asset) -> dict:
 
 def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
     assert described(GENERATION, ASSET) == {
-        "schema": 4,
+        "schema": 5,
         "id": "gen_1",
         "key": "My Cat",
         "root_key": "Our Cats",
@@ -100,6 +100,8 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
         "task_id": "task-7",
         "operation": "upscale",
         "action": "upscale2",
+        "recipe": None,
+        "step": None,
         "prompt": "a cat, 猫",
         "options": {"mode": "fast", "aspect": "1:1"},
         "priority": 5,
@@ -125,6 +127,11 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
             }
         ],
     }
+
+
+def test_a_follow_up_of_a_recipe_says_which_step_made_it():
+    found = described(replace(GENERATION, recipe="ab" * 32, recipe_name="shop", step="best"), ASSET)
+    assert (found["recipe"], found["step"]) == ("shop", "best")
 
 
 @pytest.mark.parametrize("how", Verified)

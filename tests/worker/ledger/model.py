@@ -173,6 +173,8 @@ class Model:
         if one.state in {SUCCEEDED, ARCHIVED, EXPIRED}:
             attempt.state, attempt.task_id = "succeeded", task_id
             return
+        if one.state in FINAL:
+            self.complete.discard(str(one.batch))
         one.state, one.progress = SUCCEEDED, 100
         one.links = [Link() for _ in range(links)]
         attempt.state, attempt.task_id = "succeeded", task_id
@@ -264,7 +266,7 @@ class Model:
     # --- what follows from all that ---
 
     def look_at_batches(self) -> None:
-        """One is complete when all in it are final and none is to be followed up, and until a person reopens it."""
+        """One is complete when all in it are final and none is to be followed up, and until something goes on."""
         going_on = {
             one.batch
             for one in self.ones.values()

@@ -30,7 +30,10 @@ _ADDED = {
     ),
 }
 _COLUMNS = {
-    "batches": ("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
+    "batches": (
+        *("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
+        "completions",
+    ),
     "subscribers": (
         *("kind", "address", "format", "queue", "batch", "provider", "created_by", "disabled_reason"),
         *("secrets", "types", "labels", "created_at", "disabled_at", "failing_since", "origin"),

@@ -29,7 +29,7 @@ from worker.generation import (
 from worker.ledger import Ledger
 from worker.ledger.assets import ASSETS, ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.ledger.assets.recording import FIRST_WAIT, retry_wait
-from worker.ledger.changes import Changes
+from worker.ledger.changes import Changes, _Completed
 from worker.ledger.charges import settle
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
 from worker.ledger.flows import line_up
@@ -79,7 +79,10 @@ class RowByRow(Changes):
 
     def flush(self) -> None:
         line_up(self.connection, self._lined_up)
-        completed = [batch_id for batch_id in sorted(self._perhaps_complete) if self._complete_batch(batch_id)]
+        for batch_id in self._opened:
+            self._reopen_batch(batch_id)
+        found = [(batch_id, self._complete_batch(batch_id)) for batch_id in sorted(self._perhaps_complete)]
+        completed = [_Completed(batch_id, number) for batch_id, number in found if number is not None]
         for generation_id in sorted(self._priced):
             for late in settle(self.connection, [generation_id]):
                 of = {"generation_id": late.generation_id, "batch_id": late.batch_id}
@@ -89,15 +92,22 @@ class RowByRow(Changes):
             for row in rows:
                 self.connection.execute(table.insert().values(dict(row)))
 
-    def _complete_batch(self, batch_id: str) -> bool:
+    def _reopen_batch(self, batch_id: str) -> None:
+        was_complete = update(batches).where(_b.id == batch_id, _b.completed_at.is_not(None))
+        self.connection.execute(was_complete.values(completed_at=None, **_NO_MANIFEST))
+
+    def _complete_batch(self, batch_id: str) -> int | None:
+        """How often it is complete now, if it is that now."""
         mine = update(batches).where(_b.id == batch_id)
         if self.connection.execute(select(_b.completed_at).where(_b.id == batch_id)).scalar_one() is not None:
             self.connection.execute(mine.values(_NO_MANIFEST))
-            return False
+            return None
         in_batch = select(_g.id).where(_g.batch_id == batch_id)
         is_over = (~in_batch.where(_g.state.in_(OPEN)).exists(), ~in_batch.where(text(FOLLOW_UP_DUE)).exists())
-        completed = mine.where(_b.unfinished.is_(None), *is_over).values(completed_at=self.at)
-        return self.connection.execute(completed).rowcount == 1
+        completed = mine.where(_b.unfinished.is_(None), *is_over).values(
+            completed_at=self.at, completions=_b.completions + 1
+        )
+        return self.connection.execute(completed.returning(_b.completions)).scalar()
 
 
 def _move_attempt(connection: Connection, attempt_id: str, to: AttemptState, **values: Any) -> bool:

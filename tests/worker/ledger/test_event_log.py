@@ -197,12 +197,13 @@ def test_a_complete_batch_tells_its_counts_and_its_cost_after_the_last_charge(le
     ledger.submissions.resolve([bad.id], Decision.NOT_CHARGED, Person("somebody"))
     (facts,) = told(ledger, "batch.completed")
     # What was possible is given back in the same transaction.
-    assert facts == {"counts": {"archived": 1, "failed": 1}, "cost": {"known": "0.000001", "possible": "0.00"}}
+    cost = {"known": "0.000001", "possible": "0.00"}
+    assert facts == {"completion": 1, "counts": {"archived": 1, "failed": 1}, "cost": cost}
 
 
 def test_a_batch_without_prices_has_no_cost(ledger: Ledger):
     archived(ledger, batch="spring")
-    assert told(ledger, "batch.completed") == [{"counts": {"archived": 1}, "cost": None}]
+    assert told(ledger, "batch.completed") == [{"completion": 1, "counts": {"archived": 1}, "cost": None}]
 
 
 def test_progress_is_no_event_unless_it_is_wanted(ledger: Ledger, clock: FakeClock):

@@ -1,6 +1,7 @@
 """Follow-ups are created once, and a batch is complete once, whoever comes last."""
 
 from dataclasses import replace
+from typing import Any
 
 from tests.factories import (
     LEASE,
@@ -19,6 +20,7 @@ from tests.factories import (
 )
 from worker.generation import Generation, State
 from worker.ledger import Ledger
+from worker.ledger.assets import BatchClaim
 from worker.ledger.generations import NewGeneration
 from worker.ledger.schema import events
 
@@ -38,6 +40,18 @@ def told(ledger: Ledger, name: str) -> list[str]:
     """The batches that this event was told of."""
     with ledger.database.read() as connection:
         return [row.batch_id for row in connection.execute(events.select()) if row.type == name]
+
+
+def completions(ledger: Ledger) -> list[dict[str, Any]]:
+    with ledger.database.read() as connection:
+        found = connection.execute(events.select().where(events.c.type == "batch.completed").order_by(events.c.id))
+        return [row.payload for row in found]
+
+
+def manifest_of(ledger: Ledger) -> BatchClaim:
+    claim = ledger.assets.claim_manifest(LEASE)
+    assert claim is not None
+    return claim
 
 
 def follow(ledger: Ledger, generation_id: str, actions: tuple[str, ...] = ("upscale1",)) -> int:
@@ -130,13 +144,27 @@ def test_a_batch_that_a_person_reopens_is_complete_once_more(ledger: Ledger):
     assert len(told(ledger, "batch.completed")) == 2
 
 
-def test_a_late_success_does_not_complete_its_batch_again(ledger: Ledger):
+def test_a_late_success_completes_its_batch_again_and_this_is_told_with_what_it_came_to(ledger: Ledger):
     (claim,) = submitted(ledger, batch="b")
     ledger.generations.apply_outcomes([failure(claim)])
+    ledger.assets.record_manifest(manifest_of(ledger))
     ledger.generations.apply_outcomes([success(claim)])
+    assert ledger.assets.claim_manifest(LEASE) is None, "it is about to come to something else"
     ledger.assets.record([all_stored(held) for held in ledger.assets.claim(9, LEASE)])
-    assert one(ledger, claim).state is State.ARCHIVED
-    assert len(told(ledger, "batch.completed")) == 1
+    assert [(told["completion"], told["counts"]) for told in completions(ledger)] == [
+        (1, {"failed": 1}),
+        (2, {"archived": 1}),
+    ]
+    assert manifest_of(ledger).id == one(ledger, claim).batch_id
+
+
+def test_what_a_person_lets_follow_in_a_complete_batch_completes_it_again(ledger: Ledger):
+    (parent,) = archived(ledger, batch="b")
+    batch_id = one(ledger, parent).batch_id
+    (made,) = ledger.generations.create([child(one(ledger, parent))])
+    assert ledger.generations.batch_facts(str(batch_id)).completed_at is None
+    ledger.generations.cancel([made.id])
+    assert [told["counts"] for told in completions(ledger)] == [{"archived": 1}, {"archived": 1, "cancelled": 1}]
 
 
 def test_generations_outside_of_batches_complete_none(ledger: Ledger):

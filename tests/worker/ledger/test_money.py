@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from tests.clock import FakeClock
-from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, failure, new, one, queued, state_of, success
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, one, queued, state_of, success
 from tests.worker.ledger.purses import EVERY, NO_CAP, THREE_A_DAY, events, held, submit_again, totals
 from tests.worker.ledger.test_plans import plans
+from tests.worker.ledger.test_recipe_steps import RECIPE, follow
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import Accepted, GenerationRequest, Operation, State
 from worker.ledger import Ledger
@@ -24,6 +25,7 @@ from worker.ledger.schema import COUNTED
 from worker.ledger.submission import Claim, Decision, Submitted
 from worker.pricing.budget_days import read_zone
 from worker.pricing.prices import MILLION, Caps, Prices, Rule
+from worker.recipes import After
 
 
 def go(ledger: Ledger, prices: Prices | None = NO_CAP, provider: str = PROVIDER, limits: Limits = PLENTY) -> int:
@@ -190,6 +192,26 @@ def test_a_success_after_failure_is_booked_beyond_the_cap_and_told(ledger: Ledge
     assert (told.generation_id, told.payload) == (lost.generation.id, {"amount": "0.000001", "day": "2026-11-21"})
     queued(ledger)
     assert go(ledger, THREE_A_DAY) == 0
+
+
+def test_what_a_recipe_makes_is_booked_in_its_batch_when_it_fails_is_retried_and_succeeds_late(ledger: Ledger):
+    (parent,) = archived(ledger, recipe=RECIPE, batch="b")
+    follow(ledger, parent, After.ARCHIVED, "one", "two", "three")
+    batch_id = str(one(ledger, parent).batch_id)
+    assert go(ledger) == 3
+    retried, late, good = claims(ledger)
+    ledger.generations.apply_outcomes([failure(retried), failure(late), success(good)])
+    assert totals(ledger) == {"released": 2, "spent": 1}
+    submit_again(ledger, retried)
+    assert go(ledger) == 1
+    (again,) = claims(ledger)
+    ledger.generations.apply_outcomes([success(late)])
+    assert totals(ledger) == {"released": 1, "reserved": 1, "spent": 1, "late": 1}
+    ledger.generations.apply_outcomes([success(again)])
+    assert totals(ledger) == {"released": 1, "spent": 2, "late": 1}
+    assert ledger.generations.money_of_batches([batch_id])[batch_id].known == 3
+    assert ledger.generations.spent(generation_ids=[retried.generation.id]) == 1
+    assert follow(ledger, parent, After.ARCHIVED, "four") == 0
 
 
 def test_a_full_budget_stops_what_does_not_fit_and_says_why(ledger: Ledger):

@@ -502,8 +502,8 @@ def test_an_upgrade_keeps_subscribers_and_their_deliveries(blank_database_url: s
         with ledger.database.write() as connection:
             connection.execute(text("DROP TABLE notify_addresses"))
             connection.execute(text("ALTER TABLE subscribers DROP COLUMN origin"))
-            connection.execute(text("UPDATE alembic_version SET version_num = '0033'"))
-        assert upgrade(ledger.database) == ("0033", "0034")
+            connection.execute(text("UPDATE alembic_version SET version_num = '0034'"))
+        assert upgrade(ledger.database) == ("0034", "0035")
         assert [row.name for row in ledger.events.known_subscribers()] == ["shop"]
         assert len(ledger.events.delivery_log("shop", 9)) == 2
         (one,) = ledger.generations.create([new("one", notify=SHOP)])

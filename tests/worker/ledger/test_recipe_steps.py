@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.factories import (
     flat,
     new,
     one,
+    queued,
     submitted,
     succeeded,
     success,
@@ -30,6 +32,7 @@ from worker.ledger import Ledger
 from worker.ledger.approvals import Approval, ApprovalState
 from worker.ledger.changes import Person
 from worker.ledger.generations import NewApproval, NewGeneration, dedupe_of_step
+from worker.ledger.schema import events
 from worker.ledger.submission import Submitted
 from worker.recipes import After, Chooser, Pick, Recipe, Step
 
@@ -92,6 +95,11 @@ def refusals(ledger: Ledger, parent_id: str) -> list[str]:
     return [event.payload["reason"] for event in told if event.type == "follow_up.refused"]
 
 
+def events_of(ledger: Ledger) -> list[Any]:
+    with ledger.database.read() as connection:
+        return list(connection.execute(events.select().order_by(events.c.id)))
+
+
 def is_complete(ledger: Ledger, batch: str = "b") -> bool:
     return ledger.batches.steering(str(ledger.generations.newest_batch(batch))).completed_at is not None
 
@@ -111,6 +119,33 @@ def test_each_moment_is_due_by_itself_and_only_once(ledger: Ledger) -> None:
     assert follow(ledger, parent, After.ARCHIVED, "large") == 1
     assert moments(ledger) == []
     assert children_of(ledger, parent) == ["again", "early", "large"]
+
+
+def test_what_is_still_to_be_followed_is_known_until_all_of_it_is_done_and_decided(ledger: Ledger) -> None:
+    def still(*, with_queued: bool = False) -> list[tuple[str | None, str | None, tuple[str, ...]]]:
+        found = ledger.generations.still_to_be_followed(with_queued=with_queued)
+        return [(one.recipe, one.step, tuple(one.follow_up)) for one in found]
+
+    archived(ledger)
+    (short,) = archived(ledger, follow_up=("upscale1",))
+    assert still() == [(None, None, ("upscale1",))]
+    ledger.generations.create_follow_ups(one(ledger, short), [], [])
+    queued(ledger, recipe=RECIPE)
+    assert (still(), still(with_queued=True)) == ([], [(RECIPE.sha256, None, ())])
+    ledger.generations.cancel([made.id for made in ledger.generations.page(state=State.QUEUED)])
+    claims = submitted(ledger, 2, recipe=RECIPE)
+    assert still() == [(RECIPE.sha256, None, ())], "each sort once"
+    ledger.generations.apply_outcomes([success(claim) for claim in claims])
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
+    parents = [claim.generation.id for claim in claims]
+    for parent in parents:
+        follow(ledger, parent, After.SUCCEEDED)
+    assert still() == [(RECIPE.sha256, None, ())]
+    approvals = [ask(ledger, parent) for parent in parents]
+    assert still() == [(RECIPE.sha256, None, ())], "decisions are open"
+    for approval in approvals:
+        decide(ledger, approval, ())
+    assert still() == []
 
 
 def test_eight_workers_at_each_moment_create_each_follow_up_once(ledger: Ledger) -> None:
@@ -135,6 +170,31 @@ def test_what_was_due_when_it_was_looked_for_may_not_be_any_more(ledger: Ledger)
     ledger.generations.delete([other], SOMEBODY)
     assert ledger.generations.create_follow_ups(before, [child(before, "large")], [], moment=After.ARCHIVED) == 0
     assert children_of(ledger, other) == []
+
+
+def test_a_late_success_reopens_its_batch_until_all_of_its_recipe_is_done_and_decided(ledger: Ledger) -> None:
+    (claim,) = submitted(ledger, recipe=RECIPE, batch="b")
+    parent = claim.generation.id
+    ledger.generations.apply_outcomes([failure(claim, reason="timeout")])
+    assert not is_complete(ledger), "a step follows the failure"
+    follow(ledger, parent, After.FAILED)
+    assert is_complete(ledger)
+    ledger.generations.apply_outcomes([success(claim)])
+    assert not is_complete(ledger)
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
+    follow(ledger, parent, After.SUCCEEDED)
+    assert not is_complete(ledger), "a step follows the archiving"
+    approval = ask(ledger, parent)
+    assert not is_complete(ledger), "a decision is open"
+    decide(ledger, approval, (1,))
+    assert not is_complete(ledger), "what was picked is to be made"
+    ledger.generations.cancel([made.id for made in ledger.generations.story(parent).children])
+    assert is_complete(ledger)
+    told = [event.payload for event in events_of(ledger) if event.type == "batch.completed"]
+    assert [(one["completion"], one["counts"]) for one in told] == [
+        (1, {"failed": 1}),
+        (2, {"archived": 1, "cancelled": 1}),
+    ]
 
 
 def test_a_failed_one_that_is_retried_does_not_get_its_fallback_twice(ledger: Ledger) -> None:
@@ -223,14 +283,14 @@ def test_a_cancelled_batch_asks_nobody_and_follows_nothing(ledger: Ledger) -> No
     follow(ledger, waits, After.SUCCEEDED)
     approval = ask(ledger, waits)
     mine = str(one(ledger, waits).batch_id)
-    assert ledger.batches.drop_follow_ups(mine) == 2
+    assert ledger.batches.drop_follow_ups(mine) == (1, 1)
     assert ledger.approvals.get(approval.id).state is ApprovalState.REJECTED
     assert moments(ledger) == []
     assert is_complete(ledger)
     assert follow(ledger, due, After.ARCHIVED, "large") == 0
-    assert ledger.batches.drop_follow_ups(mine) == 0
+    assert ledger.batches.drop_follow_ups(mine) == (0, 0)
     (under_way,) = succeeded(ledger, recipe=RECIPE, batch="c")
-    assert ledger.batches.drop_follow_ups(str(under_way.generation.batch_id)) == 1
+    assert ledger.batches.drop_follow_ups(str(under_way.generation.batch_id)) == (1, 0)
     ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
     assert (moments(ledger), is_complete(ledger, "c")) == ([], True)
 

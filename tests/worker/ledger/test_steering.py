@@ -268,12 +268,12 @@ def test_a_paused_batch_stays_paused_at_another_priority(ledger: Ledger):
 def test_what_is_under_way_gets_no_follow_ups_and_the_batch_is_complete_without(ledger: Ledger):
     archived(ledger, 1, batch="b", follow_up=("upscale1",))
     mine = str(ledger.generations.newest_batch("b"))
-    assert ledger.batches.drop_follow_ups(mine) == 1
+    assert ledger.batches.drop_follow_ups(mine) == (1, 0)
     assert ledger.generations.due_follow_ups(9) == []
     assert ledger.batches.steering(mine).completed_at is not None
-    assert ledger.batches.drop_follow_ups(mine) == 0
+    assert ledger.batches.drop_follow_ups(mine) == (0, 0)
     succeeded(ledger, 1, batch="c", follow_up=("upscale1",))
-    assert ledger.batches.drop_follow_ups(str(ledger.generations.newest_batch("c"))) == 1
+    assert ledger.batches.drop_follow_ups(str(ledger.generations.newest_batch("c"))) == (1, 0)
 
 
 # --- many ---

@@ -14,7 +14,7 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations import NewGeneration, create_within
 from worker.ledger.schema import ASKED, UNSENT, ApprovalState, CleanText, approvals
-from worker.ledger.statements import LIMIT, NOW, Query, columns_of, update_row
+from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of, update_row
 
 
 class Approval(NamedTuple):
@@ -65,9 +65,10 @@ _PENDING = Query(
     Approval,
     select(*_COLUMNS).where(text(ASKED), _a.id > bindparam("after", type_=CleanText())).order_by(_a.id).limit(LIMIT),
 )
-_WAITING = Query(
-    WaitingApproval, select(*columns_of(approvals, WaitingApproval)).where(text(ASKED)).order_by(_a.id).limit(LIMIT)
-)
+_ALL_WAITING = select(*columns_of(approvals, WaitingApproval)).where(text(ASKED))
+_WAITING = Query(WaitingApproval, _ALL_WAITING.order_by(_a.id).limit(LIMIT))
+_WAITING_IN_BATCH = Query(WaitingApproval, _ALL_WAITING.where(_a.batch_id == bindparam("batch", type_=CleanText())))
+_WAITING_OF = Query(WaitingApproval, _ALL_WAITING.where(_a.generation_id.in_(IDS)))
 _COUNT_OF_BATCH = select(func.count()).where(_a.batch_id == bindparam("batch", type_=CleanText()), text(ASKED))
 OVERDUE = select(_a.id).where(text(ASKED), _a.expires_at <= NOW)
 _OVERDUE = Query(Approval, OVERDUE.with_only_columns(*_COLUMNS).order_by(_a.expires_at).limit(LIMIT))
@@ -99,6 +100,16 @@ class Approvals(Part):
         """Return of which generations something waits for a decision, the oldest first."""
         with self._database.read() as connection:
             return list(_WAITING.all(connection, limit=limit))
+
+    def waiting_in_batch(self, batch_id: str) -> list[WaitingApproval]:
+        """Return which decisions a batch waits for."""
+        with self._database.read() as connection:
+            return _WAITING_IN_BATCH.all(connection, batch=batch_id)
+
+    def waiting_of(self, generation_ids: Sequence[str]) -> list[WaitingApproval]:
+        """Return which decisions these generations wait for."""
+        with self._database.read() as connection:
+            return _WAITING_OF.each(connection, generation_ids)
 
     def count_pending(self, batch_id: str) -> int:
         """Return how many decisions a batch waits for."""

@@ -59,6 +59,7 @@ def ask(changes: Changes, parent: Generation, wanted: Sequence[NewApproval]) -> 
             )
 
 
-def withdraw(changes: Changes, generation_ids: Sequence[str], by: str) -> None:
-    """Pick nothing for these, which the caller holds, where somebody is still asked."""
-    changes.connection.execute(_WITHDRAW, {"ids": list(generation_ids), "at": changes.at, "by": by})
+def withdraw(changes: Changes, generation_ids: Sequence[str], by: str) -> int:
+    """Pick nothing for these, which the caller holds, where somebody is still asked; return in how many decisions."""
+    done = changes.connection.execute(_WITHDRAW, {"ids": list(generation_ids), "at": changes.at, "by": by})
+    return done.rowcount

@@ -174,8 +174,7 @@ class TroubledAssets(Part):
                 changes.event("asset.accepted", generation_id=generation_id, batch_id=None, index=index, **told)
             # One that a worker has at this moment comes again when its lease is over, or its result is written.
             connection.execute(TRY_NOW, {"ids": [generation_id]})
-            if changes.move(generation_id, State.SUCCEEDED, "accepted by a person", reason=None, message=None):
-                changes.reopen_batch_of(generation_id)
+            changes.move(generation_id, State.SUCCEEDED, "accepted by a person", reason=None, message=None)
             changes.flush()
 
     def waiting(self, limit: int) -> list[WaitingAsset]:

@@ -126,7 +126,7 @@ _OTHERWISE = Query(
 # Of what is queued nothing can succeed that is not dispatched first.
 _UNDER_WAY = sorted(OPEN - {State.QUEUED})
 _MARKS = (_g.followed_failure_at, _g.followed_success_at, _g.followed_archive_at)
-#: those that are to get follow-ups: by the short form, by recipes, by decisions
+#: those that are to get follow-ups, by the short form or by recipes, whatever people decide
 _FOLLOWED = (
     Query(
         Id,
@@ -146,7 +146,9 @@ _FOLLOWED = (
         ),
     ),
     Query(Id, select(_g.id).where(_g.batch_id == _BATCH, text(RECIPE_DUE))),
-    Query(Id, select(approvals.c.generation_id.label("id")).where(approvals.c.batch_id == _BATCH, text(ASKED))),
+)
+_ASKED_ABOUT = Query(
+    Id, select(approvals.c.generation_id.label("id")).where(approvals.c.batch_id == _BATCH, text(ASKED))
 )
 _DROP = (
     update(generations)
@@ -154,6 +156,13 @@ _DROP = (
     .values({mark: func.coalesce(mark, NOW) for mark in (_g.followed_up_at, *_MARKS)})
 )
 _REPRIORITIZE = update(generations).where(_g.id.in_(IDS)).values(priority=bindparam("to"))
+
+
+class Dropped(NamedTuple):
+    """`followed`: generations that get no follow-ups any more; `decisions`: that are not waited for any more."""
+
+    followed: int
+    decisions: int
 
 
 class Batches(Part):
@@ -237,27 +246,29 @@ class Batches(Part):
             done += len(some)
         return queued
 
-    def drop_follow_ups(self, batch_id: str) -> int:
-        """Create no follow-ups of what is under way in it; return how many were to get some.
+    def drop_follow_ups(self, batch_id: str) -> Dropped:
+        """Create no follow-ups of what is under way in it, and end its decisions.
 
         Raises LedgerUnavailable as `reprioritize` does.
         """
         with self._database.read() as connection:
-            ids = sorted({row.id for query in _FOLLOWED for row in query.all(connection, batch=batch_id)})
-        done = 0
+            followed = {row.id for query in _FOLLOWED for row in query.all(connection, batch=batch_id)}
+            ids = sorted(followed | {row.id for row in _ASKED_ABOUT.all(connection, batch=batch_id)})
+        done = decisions = 0
         for some, _ in in_bites(self._database, ids):
             try:
                 with self._database.write() as connection:
                     changes = Changes(connection, self._database.clock())
                     changes.lock(some)
                     connection.execute(_DROP, {"ids": some, "now": changes.at})
-                    withdraw(changes, some, by=_CANCELLED)
+                    withdrawn = withdraw(changes, some, by=_CANCELLED)
                     changes.look_at_batch(batch_id)
                     changes.flush()
             except LedgerUnavailable as error:
                 raise incomplete(error, done, len(ids)) from error
             done += len(some)
-        return done
+            decisions += withdrawn
+        return Dropped(len(followed), decisions)
 
     def _steer(self, connection: Connection, before: Steering, **values: Unpack[NewSteering]) -> None:
         """Change a locked batch; its flows sleep or wake with it."""

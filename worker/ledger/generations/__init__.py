@@ -13,6 +13,7 @@ from worker.ledger.generations.follow_ups import (
     LONGEST_WAIT,
     RECIPES_DUE,
     DueSteps,
+    Followed,
     RefusedFollowUp,
     create_within,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "DueSteps",
     "Failure",
     "FileBatch",
+    "Followed",
     "FollowedBy",
     "Generations",
     "Keyed",

@@ -135,4 +135,3 @@ def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:
         changes.connection.execute(_WAIT_AGAIN, {"ids": generation_ids})
     for generation_id in generation_ids:
         changes.move(generation_id, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
-        changes.reopen_batch_of(generation_id)

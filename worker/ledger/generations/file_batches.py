@@ -201,8 +201,6 @@ class FileBatches(Part):
                 found = _write(connection, changes, bite, batch_id)
                 made = [row for row, _ in bite if found[str(row["dedupe"])] == row["id"]]
                 line_up(connection, {flow_of_new(row) for row in made})
-                for row in made[:1]:
-                    changes.reopen_batch_of(row["id"])
                 if is_last:
                     connection.execute(_SET, {"batch": batch_id, **_facts(batch)})
                 changes.flush()

@@ -7,14 +7,22 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, case, select, text, update
 
-from worker.generation import Generation, State
+from worker.generation import OPEN, Generation, State
 from worker.ledger.asking import NewApproval, ask
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations.creation import insert_generations
 from worker.ledger.generations.new_generation import NewGeneration
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
-from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, RECIPE_DUE, CleanText, generations
+from worker.ledger.schema import (
+    FOLLOW_UP_DUE,
+    FOLLOW_UP_REFUSED,
+    RECIPE_DUE,
+    ApprovalState,
+    CleanText,
+    approvals,
+    generations,
+)
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of
 from worker.recipes import After
 
@@ -83,6 +91,29 @@ class RefusedFollowUp:
     at: datetime
 
 
+class Followed(NamedTuple):
+    """What follows some generations. `recipe`: its hash, None for the short form; `step`: of it, that made them."""
+
+    provider: str
+    recipe: str | None
+    step: str | None
+    follow_up: Sequence[str]
+
+
+_STILL_FOLLOWED = Query(
+    Followed,
+    select(*columns_of(generations, Followed))
+    .where(
+        _g.recipe.is_not(None) | (_g.follow_up != []),
+        _g.state.in_(bindparam("open", expanding=True))
+        | text(f"({FOLLOW_UP_DUE})")
+        | text(f"({RECIPE_DUE})")
+        | _g.id.in_(select(approvals.c.generation_id).where(approvals.c.state == ApprovalState.ASKED)),
+    )
+    .distinct(),
+)
+
+
 class FollowUps(Part):
     def due_follow_ups(self, limit: int) -> list[Generation]:
         """Return archived generations without their follow-ups."""
@@ -99,6 +130,12 @@ class FollowUps(Part):
                 for moment, query in _NEXT_STEPS.items()
                 for row in query.all(connection, limit=limit, now=now)
             ]
+
+    def still_to_be_followed(self, *, with_queued: bool) -> list[Followed]:
+        """Return what is still to follow generations, each sort once. Reads all of the ledger."""
+        goes_on = sorted(OPEN if with_queued else OPEN - {State.QUEUED})
+        with self._database.read() as connection:
+            return _STILL_FOLLOWED.all(connection, open=goes_on)
 
     def create_follow_ups(
         self,

@@ -45,6 +45,8 @@ batches = Table(
     Column("name", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("completed_at", UtcDateTime),
+    # How often it has been complete: something in it may go on after all, and then it completes again.
+    Column("completions", Integer, nullable=False, server_default="0"),
     # When its manifest was written; who writes it now, and until when nobody else does.
     Column("manifest_at", UtcDateTime),
     Column("manifest_lease", CleanText),

@@ -130,4 +130,3 @@ def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) ->
     anew = ("dispatched_at", "account", "not_before", "task_id", "progress", "finished_at", "reason", "message")
     for generation_id in generation_ids:
         changes.move(generation_id, State.QUEUED, cause, **dict.fromkeys(anew))
-        changes.reopen_batch_of(generation_id)

@@ -14,6 +14,7 @@ from worker.secrets import signatures_cut
 
 _GENERATION = (
     *("id", "key", "state", "reason", "message", "provider", "operation", "action", "parent", "root_key"),
+    *("recipe", "step"),
     *("batch", "batch_id", "prompt", "options", "task_id", "created_at", "finished_at"),
 )
 _ASSET = (

@@ -18,7 +18,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 #: facts of each file, in the order of their columns
 _FACTS = ("sha256", "bytes", "content_type", "width", "height")
 _BEFORE = ("prompt", "state", "reason", "message", "remedy")
-_BEHIND = ("root_key", "parent", "action", "operation", "provider", "row", "version", "id", "finished_at")
+_BEHIND = (
+    *("root_key", "parent", "action", "recipe", "step", "operation", "provider", "row", "version", "id"),
+    "finished_at",
+)
 
 
 @dataclass(frozen=True, slots=True)

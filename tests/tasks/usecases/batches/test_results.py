@@ -7,16 +7,19 @@ import re
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
+from tasks.children import child_of
 from tasks.usecases.batches.results import Exported, Format, Output, ResultsRequest, export_results, thumbnails
 from tasks.usecases.batches.results.failing_rows import FailingRows
 from tasks.usecases.batches.results.tables import guarded
 from tasks.usecases.batches.results.writers import CsvTable, XlsxTable
+from tests.asking import a_recipe, asked
 from tests.examples import examples
 from tests.factories import failure
 from tests.tasks.usecases.batch_file.reading import read_entries
@@ -43,6 +46,18 @@ def failing(here: Services, kind: Format) -> tuple[bytes, Exported]:
 
 def read_csv(raw: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
+
+
+def test_what_a_recipe_made_names_the_recipe_and_its_step(here: Services, tmp_path: Path) -> None:
+    recipe = a_recipe(tmp_path)
+    (approval,) = asked(here.ledger, recipe, batch="shop")
+    (parent,) = here.ledger.generations.get([approval.generation_id])
+    child = child_of(parent, "upscale2", (), None)
+    here.ledger.generations.create([replace(child, recipe=recipe, step="best")])
+    found = [(one["recipe"], one["step"], one["action"]) for one in read_csv(exported(here, Format.CSV)[0])]
+    assert found == [("shop", "", ""), ("shop", "best", "upscale2")]
+    lines = [json.loads(line) for line in exported(here, Format.JSONL)[0].splitlines()]
+    assert [(one["recipe"], one["step"]) for one in lines] == [("shop", None), ("shop", "best")]
 
 
 def test_every_row_comes_back_in_order_with_its_columns_and_what_became_of_it(here: Services) -> None:

@@ -7,7 +7,7 @@ from worker.ledger.schema import CleanText, Json, UtcDateTime
 
 revision = "0031"
 down_revision = "0030"
-oldest_code = "0024"
+oldest_code = "0031"
 
 ASKED = "state = 'asked'"
 UNSENT = "state = 'asked' AND task IS NOT NULL AND sent_at IS NULL"

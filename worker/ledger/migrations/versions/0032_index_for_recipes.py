@@ -6,7 +6,7 @@ from worker.ledger.migrations.building import create_index
 
 revision = "0032"
 down_revision = "0031"
-oldest_code = "0024"
+oldest_code = "0031"
 
 RECIPE_DUE = (
     "recipe IS NOT NULL AND ((state = 'failed' AND followed_failure_at IS NULL) OR "

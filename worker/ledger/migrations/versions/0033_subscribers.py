@@ -7,7 +7,7 @@ from worker.ledger.schema import CleanText, Json, UtcDateTime
 
 revision = "0033"
 down_revision = "0032"
-oldest_code = "0024"
+oldest_code = "0031"
 
 
 def upgrade() -> None:

@@ -5,9 +5,9 @@ from alembic import op
 
 from worker.ledger.schema import CleanText, UtcDateTime
 
-revision = "0034"
-down_revision = "0033"
-oldest_code = "0024"
+revision = "0035"
+down_revision = "0034"
+oldest_code = "0031"
 
 
 def upgrade() -> None:
