@@ -59,12 +59,12 @@ def lineages_of(connection: Connection, generation_ids: Sequence[str]) -> dict[s
     return {of: _lineage(chain, names) for of, chain in chains.items()}
 
 
-def lineages_of_claimed(
-    connection: Connection, claimed: Sequence[Generation], names: Mapping[str | None, str]
+def lineages_of_known(
+    connection: Connection, known: Sequence[Generation], names: Mapping[str | None, str]
 ) -> dict[str, Lineage]:
     """As `lineages_of`, but asks only for those that have a parent; `names`: of their batches, by id."""
-    children = lineages_of(connection, [one.id for one in claimed if one.parent_id])
-    return {one.id: children.get(one.id) or Lineage.of_root(one, names.get(one.batch_id)) for one in claimed}
+    children = lineages_of(connection, [one.id for one in known if one.parent_id])
+    return {one.id: children.get(one.id) or Lineage.of_root(one, names.get(one.batch_id)) for one in known}
 
 
 def _lineage(chain: Sequence[_Ancestor], names: Mapping[str | None, str]) -> Lineage:

@@ -256,7 +256,8 @@ def test_a_restart_of_the_server_interrupts_only_what_is_under_way(postgresql_ur
     ledger = Ledger(postgresql_url)
     queued(ledger)
     cut = text(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        # It waits until they have ended.
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     other = Ledger(postgresql_url)
@@ -269,6 +270,21 @@ def test_a_restart_of_the_server_interrupts_only_what_is_under_way(postgresql_ur
     assert len(queued(ledger)) == 1
     ledger.close()
     other.close()
+
+
+def test_a_server_is_asked_whether_it_is_there_only_after_a_while(postgresql_url: str, monkeypatch: pytest.MonkeyPatch):
+    ledger = Ledger(postgresql_url)
+    queued(ledger)
+    asked: list[object] = []
+    dialect = ledger.database.engine.dialect
+    monkeypatch.setattr(dialect, "do_ping", lambda connection: asked.append(connection))
+    monkeypatch.setattr(sessions, "_IDLE_SECONDS", 3600.0)
+    queued(ledger)
+    assert asked == []
+    monkeypatch.setattr(sessions, "_IDLE_SECONDS", 0.0)
+    queued(ledger)
+    assert len(asked) == 1
+    ledger.close()
 
 
 def _cut_and_go_on(other: Ledger, cut: TextClause, under_way: Connection) -> None:

@@ -276,7 +276,6 @@ def _create_engine(url: str) -> Engine:
         url,
         # Parameters are prompts and signed links; an error must not carry them into a log.
         hide_parameters=True,
-        pool_pre_ping=True,
         # No more: many threads that come at once would each wait for a session of its own to be set up.
         pool_size=16,
         max_overflow=0,

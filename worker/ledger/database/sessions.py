@@ -4,8 +4,12 @@ A pooler as PgBouncer lends a server's session for one transaction. So nothing m
 (it refuses `options`), nothing for the session (the next transaction has another one), and nothing may be prepared.
 """
 
+import select
+import time
+
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 #: for connections that nobody closes: a machine that vanished answers nothing, and is given up after some 15 seconds
@@ -36,7 +40,9 @@ def _set(*, local: bool) -> str:
 # with the connection is not the session's. One round trip to learn it, and to set what the session keeps.
 _SET_UP = f"SELECT CASE WHEN pg_backend_pid() = {{pid}} THEN concat({_set(local=False)}) END"
 _SET_LOCAL = f"SELECT {_set(local=True)}"
-_POOLED = "is_pooled"
+_POOLED, _USED_AT = "is_pooled", "used_at"
+#: seconds after which an idle connection may have been lost without a sign
+_IDLE_SECONDS = 10.0
 
 
 class Sessions:
@@ -46,6 +52,8 @@ class Sessions:
         self._engine = engine
         self._is_pooled: bool | None = None
         event.listen(engine, "connect", self._set_up)
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", self._ask_if_doubtful)
         event.listen(engine, "begin", _begin)
 
     @property
@@ -64,9 +72,32 @@ class Sessions:
             # The pool does not know it yet.
             connection.close()
             raise
+        _note_use(connection, entry)
         self._is_pooled = entry.info[_POOLED] = kept is None
         if self._is_pooled:
             connection.prepare_threshold = None
+
+    def _ask_if_doubtful(self, connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        """Ping the server, as `pool_pre_ping` does each time: a round trip for every transaction."""
+        dialect = self._engine.dialect
+        is_recent = time.monotonic() - entry.info[_USED_AT] < _IDLE_SECONDS
+        try:
+            if is_recent and not _has_news(connection):
+                return
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+
+def _note_use(_: object, entry: ConnectionPoolEntry) -> None:
+    entry.info[_USED_AT] = time.monotonic()
+
+
+def _has_news(connection: DBAPIConnection) -> bool:
+    """Whether the server has sent something unasked, such as the end of the connection."""
+    arrived = select.poll()
+    arrived.register(connection.fileno(), select.POLLIN)
+    return bool(arrived.poll(0))
 
 
 def _begin(connection: Connection) -> None:
