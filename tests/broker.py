@@ -11,9 +11,9 @@ from kombu import pools
 from redis import Redis
 
 from tests.computer import eventually
-from worker.broker import broker as ours
 from worker.celery import app
 from worker.embedded.servers import broker
+from worker.wakeup import broker as ours
 
 
 @contextmanager

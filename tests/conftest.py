@@ -24,7 +24,6 @@ from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
 from tests.patience import FACTOR
 from tests.postgres import WARM, Postgres, bundled_binaries, running_server
-from worker.broker import broker
 from worker.celery import app
 from worker.ledger import Ledger
 from worker.ledger.database import Database
@@ -33,6 +32,7 @@ from worker.ledger.schema import metadata
 from worker.secrets.redaction import RedactingFormatter
 from worker.settings import ENV_FILE_READ
 from worker.settings.settings import Settings
+from worker.wakeup import broker
 
 #: seconds until a test is taken to hang, which no busy machine makes of one that does not
 os.environ.setdefault("PYTEST_TIMEOUT", str(300 * FACTOR))

@@ -5,8 +5,8 @@ With a database server, only logs and S3 signatures depend on the machine's own 
 
 from datetime import UTC, datetime, timedelta
 
-from worker.broker import broker
 from worker.ledger.database import system_clock
+from worker.wakeup import broker
 
 #: smaller differences are not reported
 TOLERANCE = timedelta(seconds=5)

@@ -277,7 +277,7 @@ def test_a_server_is_asked_whether_it_is_there_only_after_a_while(postgresql_url
     queued(ledger)
     asked: list[object] = []
     dialect = ledger.database.engine.dialect
-    monkeypatch.setattr(dialect, "do_ping", lambda connection: asked.append(connection))
+    monkeypatch.setattr(dialect, "do_ping", asked.append)
     monkeypatch.setattr(sessions, "_IDLE_SECONDS", 3600.0)
     queued(ledger)
     assert asked == []

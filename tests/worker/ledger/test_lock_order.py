@@ -11,7 +11,8 @@ import pytest
 
 from tests.clock import FakeClock
 from tests.factories import POLL_AFTER, accepted, at_once, delivery, failure, progress, success
-from tests.worker.ledger.test_group_size import archives, claims_of, counted, outcomes, submissions
+from tests.worker.ledger.statements import statements_of
+from tests.worker.ledger.test_group_size import archives, claims_of, outcomes, submissions
 from worker.ledger import Ledger
 from worker.ledger.submission import Submitted
 
@@ -40,7 +41,7 @@ def test_each_table_is_locked_by_one_statement_that_orders_its_rows(
     ledger: Ledger, kind: Callable[[Ledger], Callable[[], Any]]
 ):
     record = kind(ledger)
-    with counted(ledger) as sent:
+    with statements_of(ledger) as sent:
         record()
     locks = [re.sub(r"\s+", " ", one) for one in sent if re.search(r"FOR (NO KEY |KEY )?(UPDATE|SHARE)", one)]
     locked = [re.search(r" FROM (\w+)", one)[1] for one in locks]

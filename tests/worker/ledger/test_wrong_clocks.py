@@ -309,6 +309,7 @@ NOT_WAITED_FOR = {
     "idempotency_keys.created_at", "idempotency_keys.lease_until", "inputs.created_at", "inputs.used_at",
     "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at", "gate.closed_at",
     "gate.compared_at", "gate.idle_since", "gate.opened_at", "gate.tried_at",
+    "notify_addresses.created_at",
     "prunes.before", "subscribers.created_at", "subscribers.disabled_at", "subscribers.failing_since",
     "subscribers.left_at", "transitions.at",
 }  # fmt: skip
