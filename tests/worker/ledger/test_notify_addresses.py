@@ -467,6 +467,32 @@ def test_those_that_stay_do_not_keep_later_ones(ledger: Ledger, clock: FakeClock
     assert len(subjects(ledger)) == 5
 
 
+def test_whoever_was_served_longest_ago_is_next_however_many_hosts_there_are(ledger: Ledger):
+    hosts = [NotifyAddress(f"https://{name}.test/in") for name in "abc"]
+    made = ledger.generations.create([new(one.url, notify=one) for one in hosts])
+    names = [one.subscriber for one in hosts]
+    served = []
+    for _ in range(6):
+        happen_to(ledger, *made)
+        (mine,) = ledger.events.claim(names, 1, LEASE)
+        served.append(mine.subscriber)
+        assert ledger.events.enqueue_new(mine, DeliveryFilter(by_address=True))
+        ledger.events.release(mine)
+    assert served == names * 2
+
+
+def test_more_hosts_than_a_statement_can_name_keep_nobody_from_their_events(ledger: Ledger):
+    (one,) = ledger.generations.create([new("one", notify=SHOP)])
+    happen_to(ledger, one)
+    others = [f"notify:{number}.test-01234567" for number in range(70_000)]
+    found: list[str] = []
+    for _ in range(100):
+        found += [claim.subscriber for claim in ledger.events.claim([*others, SHOP.subscriber], 1, LEASE)]
+        if found:
+            break
+    assert found == [SHOP.subscriber]
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_host_that_a_submission_is_naming_is_not_pruned(
     ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
