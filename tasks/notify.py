@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 
 from tasks.delivering import Send, sending_to
 from tasks.subscriptions import Subscription, subscriptions_of
@@ -79,6 +80,9 @@ def serve(here: Services, subscription: Subscription, claim: NotifyClaim) -> Non
     """Deliver to one subscriber until nothing is due, its time is over, or a delivery fails."""
     events = here.ledger.events
     place = event_place(here.settings, lambda: here.prices)
+    if claim.is_origin:
+        # Whoever may submit chooses the address, and may not decide for that reason.
+        place = replace(place, approval_link=None)
     began = time.monotonic()
     ends = began + SLICE_SECONDS
     kinds: Counter[str] = Counter()

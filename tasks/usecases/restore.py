@@ -137,7 +137,8 @@ def _still_to_follow(task_ids: Sequence[str]) -> str:
     return (
         f"{what} of this Darkroom ({', '.join(task_ids[:_SHOWN])}{', …' if len(task_ids) > _SHOWN else ''}) may be "
         "follow-ups that this ledger is still to create, and would pay for again: let the workers run until no more "
-        "are created (they submit nothing), decide what `darkroom approvals` lists as it was decided, and repeat this"
+        "are created (they submit nothing), resolve what `darkroom unconfirmed` lists, decide what `darkroom "
+        "approvals` lists as it was decided, and repeat this"
     )
 
 

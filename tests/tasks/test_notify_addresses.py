@@ -25,6 +25,7 @@ from tests.tasks.subscribing import Received, Subscriber, subscriber
 from tests.tasks.test_notify import TOKEN, bells, here  # noqa: F401
 from tests.worker.providers.loopback import refused_port
 from tests.worker.subscribers.test_standard_webhooks import SECRET
+from worker.ledger.changes import Changes
 from worker.ledger.submission import Submitted
 from worker.services import Services
 from worker.subscribers import NotifyAddress
@@ -206,6 +207,27 @@ def test_a_reply_is_kept_without_the_address_and_without_its_token(here: Service
     assert log.replies[0]["status"] == 500
     assert TOKEN not in str(log.replies)
     assert "hunter2hunter2" not in str(log.replies)
+
+
+@pytest.mark.usefixtures("bells")
+def test_who_submits_gets_no_link_under_which_anybody_may_approve(
+    here: Services, listen: Listen, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONSOLE_URL", "https://darkroom.example")
+    monkeypatch.setenv("DARKROOM_SIGNING_KEYS", "k1:" + "k" * 32)
+    one, operator = listen(), listen()
+    monkeypatch.setenv("DARKROOM_NOTIFY_URLS", operator.url)
+    (mine,) = submitting(here, "a fox", notify=order(one, 1))
+    sweep()
+    with here.ledger.database.write() as connection:
+        changes = Changes(connection, here.clock())
+        asked = {"approval": "apr_01a22359182c000000000f2b6c1e4a77", "step": "best", "images": [1, 2]}
+        changes.event("generation.needs_approval", generation_id=mine, **asked)
+        changes.flush()
+    notify()
+    (to_submitter,), (to_operator,) = ([received.event["data"] for received in to.received] for to in (one, operator))
+    assert to_operator.pop("link").startswith("https://darkroom.example/approvals/apr_")
+    assert to_submitter == to_operator
 
 
 @pytest.mark.usefixtures("bells")

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.usecases.approval_links import approval_links
 from tests.commands import darkroom
+from tests.factories import new
 from tests.pipeline import Pipeline, Start
 from tests.tasks.test_recipes import recipe, submit
 from tests.tasks.test_rescue import rescue
@@ -17,7 +18,7 @@ from tests.three_levels import decide_all, tree
 from webhook.api.app import create_app
 from worker.generation import State
 from worker.ledger.approvals import ApprovalState
-from worker.ledger.schema import approvals
+from worker.ledger.schema import approvals, generations
 
 LEVELS = """
 name: levels
@@ -96,6 +97,33 @@ def test_rescue_imports_nothing_that_the_recipe_is_still_to_make(start: Start, t
     pipeline.until_settled()
     assert asked_for == [root]
     assert (made(pipeline, root), pipeline.charges()) == (before, charges)
+
+
+def test_whoever_is_told_of_follow_ups_still_to_come_is_told_what_else_may_have_some(
+    start: Start, tmp_path: Path
+) -> None:
+    pipeline = start()
+    (root,) = submit(pipeline, recipe(tmp_path, "name: none\nsteps: [{id: cut, do: split}]", "none"), "a teapot")
+    pipeline.bells.append("dispatch")
+    pipeline.until_settled()
+    (doubtful,) = pipeline.ledger.generations.create([new("a cup", follow_up=("upscale1",))])
+
+    def doubtful_is(state: State) -> None:
+        with pipeline.ledger.database.write() as connection:
+            connection.execute(generations.update().where(generations.c.id == doubtful.id).values(state=state))
+
+    doubtful_is(State.UNCONFIRMED)
+    copy = backup(tmp_path)
+    assert darkroom("submit", "--parent", root, "--action", "upscale1").exit_code == 0
+    pipeline.bells.append("dispatch")
+    pipeline.until(
+        lambda: {State.ARCHIVED} == {one.state for one in pipeline.all() if one.action in {"split", "upscale1"}}
+    )
+    lose_all_since(pipeline, copy, tmp_path)
+    said = reconciled(pipeline)
+    assert "resolve what `darkroom unconfirmed` lists" in str(said)
+    doubtful_is(State.FAILED)
+    assert reconciled(pipeline) is None
 
 
 def test_a_link_from_before_the_backup_decides_and_one_from_after_it_is_unknown(start: Start, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, literal, select, text, update
+from sqlalchemy import Connection, case, literal, select, text, update
 
 from worker import telemetry
 from worker.errors import NotFound
@@ -120,7 +120,8 @@ _COMPLETE = Query(
 _OUTDATE_MANIFEST = (
     update(batches).where(_b.id.in_(IDS)).values(manifest_at=None, manifest_lease=None, manifest_not_before=None)
 )
-_REOPEN = _OUTDATE_MANIFEST.values(completed_at=None)
+# What was complete before migration 0034, or by code before it, was not counted.
+_REOPEN = _OUTDATE_MANIFEST.values(completed_at=None, completions=case((_b.completions == 0, 1), else_=_b.completions))
 _RECALL = update(generations).where(_g.id.in_(IDS), text(DISPATCHED)).values(dispatched_at=None, account=None)
 
 

@@ -82,4 +82,5 @@ def _is_literal(host: str) -> bool:
         ip_address(host)
     except ValueError:
         return False
-    return True
+    # An address with a zone is none of those that are known by themselves, such as a cloud's metadata service.
+    return "%" not in host

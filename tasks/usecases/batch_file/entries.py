@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tasks.usecases.batch_file.columns import ERROR, Columns
+from tasks.usecases.batch_file.columns import ERROR, Columns, word_of
 from tasks.usecases.batch_file.excel import LeadingZeros, damage_in_key, damage_in_option
 from tasks.usecases.batch_file.fault import Fault, shown
 from tasks.usecases.batch_file.misfits import CONTROL
@@ -67,6 +67,7 @@ class Reading:
         )
         cells.check_damage()
         cells.check_texts()
+        cells.check_notify()
         template = self.template
         try:
             template = template or self._template(prompt, row)
@@ -176,6 +177,14 @@ class _Cells:
         if what := self._control(value):
             self.fault(word, what)
         return value.strip()
+
+    def check_notify(self) -> None:
+        """Nothing would be sent to an address in a row, and results would show it."""
+        for name in self._columns.own:
+            if word_of(name) == "notify" and str(self._row.cells.get(name)).startswith(("https://", "http://")):
+                what = "rows have no address of their own for events: give one for the whole batch with --notify"
+                # Without the address, which may contain a token.
+                self.faults.append(Fault(self._row.line, name, None, what))
 
     def follow_up(self) -> str | None:
         value = self._cell("follow_up")

@@ -11,6 +11,8 @@ from worker.errors import NotFound, RequestInvalid
 from worker.ledger.events import DeliveryFilter, Resent
 from worker.steps import Step
 
+NO_SUBSCRIBER = "there is no subscriber: `darkroom subscriber add` one, or set DARKROOM_NOTIFY_URLS or _TASKS"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResendRequest:
@@ -65,7 +67,7 @@ def subscriber_names(here: LedgerServices, name: str | None) -> Sequence[str]:
     """Return the names of all subscribers, or this one. Raises NotFound if it does not exist, or none does."""
     known = list(subscriptions_of(here.ledger, here.settings))
     if not known:
-        raise NotFound("there is no subscriber: `darkroom subscriber add` one, or set DARKROOM_NOTIFY_URLS or _TASKS")
+        raise NotFound(NO_SUBSCRIBER)
     if name is not None and name not in known:
         raise NotFound(f"there is no subscriber {name!r}; there are: {', '.join(known)}")
     return known if name is None else [name]

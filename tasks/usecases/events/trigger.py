@@ -10,9 +10,9 @@ from tasks.delivering import sending_to
 from tasks.subscriptions import subscriptions_of
 from tasks.usecases.events.forward import Answer, Forwarder
 from tasks.usecases.events.published import EVENTS, example_of
-from tasks.usecases.events.resend import subscriber_names
+from tasks.usecases.events.resend import NO_SUBSCRIBER, subscriber_names
 from tasks.usecases.services import LedgerServices
-from worker.errors import RequestInvalid
+from worker.errors import NotFound, RequestInvalid
 from worker.subscribers import NotifyOrigin
 
 #: of an origin
@@ -50,7 +50,7 @@ class Triggered:
 def trigger(here: LedgerServices, request: TriggerRequest) -> Iterator[Triggered]:
     """Send the example to one after the other, at once; it is marked `"test": true`.
 
-    Raises NotFound for an unknown subscriber, RequestInvalid for an unusable address.
+    Raises NotFound for an unknown subscriber, or if there is none; RequestInvalid for an unusable address.
     """
     event = example(here, request.type)
     if request.to is not None:
@@ -59,12 +59,13 @@ def trigger(here: LedgerServices, request: TriggerRequest) -> Iterator[Triggered
         return
     names = subscriber_names(here, request.subscriber)
     known = subscriptions_of(here.ledger, here.settings)
-    for name in names:
-        if isinstance(known[name].subscriber, NotifyOrigin):
-            # It has no address of its own.
-            if request.subscriber is not None:
-                raise RequestInvalid(NO_ADDRESS.format(name=name))
-            continue
+    # Of origins, none has an address of its own.
+    with_address = [name for name in names if not isinstance(known[name].subscriber, NotifyOrigin)]
+    if not with_address and request.subscriber is None:
+        raise NotFound(NO_SUBSCRIBER)
+    if not with_address:
+        raise RequestInvalid(NO_ADDRESS.format(name=request.subscriber))
+    for name in with_address:
         with ExitStack() as stack:
             reply = stack.enter_context(sending_to(known[name].subscriber, here.settings, here.clock))(event, None)
         yield Triggered(name, event, Answer.of(reply))

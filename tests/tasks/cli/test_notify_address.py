@@ -171,6 +171,7 @@ def test_doctor_says_that_events_wait_for_a_secret(darkroom: Darkroom, monkeypat
 def test_an_example_for_everybody_goes_to_no_address_of_a_submission(darkroom: Darkroom) -> None:
     darkroom("submit", "a fox", "--notify", URL)
     everybody = darkroom("events", "trigger", "generation.failed")
-    assert (everybody.exit_code, everybody.stdout) == (0, "")
+    assert (everybody.exit_code, everybody.stdout) == (1, "")
+    assert "there is no subscriber: `darkroom subscriber add` one, or set DARKROOM_NOTIFY_URLS" in everybody.stderr
     one = darkroom("events", "trigger", "generation.failed", "--subscriber", ADDRESS.subscriber)
     assert "has none of its own" in one.stderr

@@ -22,7 +22,7 @@ from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.assets import BatchClaim
 from worker.ledger.generations import NewGeneration
-from worker.ledger.schema import events
+from worker.ledger.schema import batches, events
 
 
 def child(parent: Generation, action: str = "upscale1", **facts) -> NewGeneration:
@@ -156,6 +156,17 @@ def test_a_late_success_completes_its_batch_again_and_this_is_told_with_what_it_
         (2, {"archived": 1}),
     ]
     assert manifest_of(ledger).id == one(ledger, claim).batch_id
+
+
+def test_what_was_complete_before_anybody_counted_is_told_to_be_complete_again(ledger: Ledger):
+    (claim,) = submitted(ledger, batch="teapots")
+    ledger.generations.apply_outcomes([failure(claim)])
+    with ledger.database.write() as connection:
+        # As migration 0034 finds it, and as a version before it leaves it.
+        connection.execute(batches.update().values(completions=0))
+    ledger.generations.apply_outcomes([success(claim)])
+    ledger.assets.record([all_stored(held) for held in ledger.assets.claim(9, LEASE)])
+    assert [told["completion"] for told in completions(ledger)] == [1, 2]
 
 
 def test_what_a_person_lets_follow_in_a_complete_batch_completes_it_again(ledger: Ledger):

@@ -66,6 +66,7 @@ def test_public_addresses_with_https_are_taken_as_they_are(url: str):
         (f"https://shop.example.com\\.evil.test/{TOKEN}", "is not of the form"),
         (f"https://bücher.example/{TOKEN}", "is not of the form"),
         (f"https://shop.example.com/{'x' * 2048}{TOKEN}", "has more than 2,048 characters"),
+        (f"https://[2606:2800:220:1::1%25eth0]/{TOKEN}", "is not of the form"),
         ("https://10.0.0.7/" + TOKEN, "is not public: name its host and its address or network"),
         ("https://localhost/" + TOKEN, "is not public"),
         ("https://in.localhost/" + TOKEN, "is not public"),
@@ -111,6 +112,8 @@ def test_an_address_is_taken_exactly_if_it_is_public(address: Any, port: str, pa
         ("127.0.0.1:9000", "http://127.0.0.1:9001/in", False),
         ("localhost", "http://localhost:3000/in", True),
         ("169.254.0.0/16", "https://169.254.169.254/in", False),
+        ("fd00::/8", "http://[fd00:ec2::254]/in", False),
+        ("fd00::/8", "http://[fd00:ec2::254%251]/in", False),
     ],
 )
 def test_the_setting_opens_what_it_names(allow: str, url: str, is_taken: bool):

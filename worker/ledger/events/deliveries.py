@@ -45,6 +45,8 @@ _AWAY_AFTER = 3
 #: the last tries of a delivery that are kept
 REPLIES_KEPT = 5
 _CHUNK = 500
+#: names that one statement may carry: databases limit them
+_MOST_NAMES = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +190,17 @@ class Deliveries(Part):
     def claim(self, names: Collection[str], limit: int, lease: timedelta, *, failing: bool = True) -> list[NotifyClaim]:
         """Claim the given subscribers that have something due; those that fail come last, or not at all."""
         now = self._database.clock()
-        due = DUE.where(_s.name.in_(names), *([] if failing else [_s.failures == 0]))
+        # Of more, others at each look.
+        some = names if len(names) <= _MOST_NAMES else random.sample(sorted(names), _MOST_NAMES)
+        due = DUE.where(_s.name.in_(some), *([] if failing else [_s.failures == 0]))
         with self._database.read() as connection:
             # Asked time and again while others hang: no need to lock anything for that.
             if connection.execute(due.limit(1), {"now": now}).first() is None:
                 return []
         free = (
             due.add_columns(_s.failures, _s.origin.is_not(None).label("is_origin"))
-            .order_by(_s.failures, _s.name)
+            # Whoever is furthest behind: there may be more of them than are served between two events.
+            .order_by(_s.failures, _s.cursor, _s.name)
             .limit(LIMIT)
             .with_for_update(skip_locked=True, of=subscribers)
         )

@@ -114,9 +114,9 @@ class Creation(Part):
             if batch is not None:
                 batch_id = new_id("batch", now)
                 connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
-            made, new = insert_generations(connection, changes, wanted, batch_id)
-            if batch_id is not None and not drop_if_empty(connection, batch_id) and notify is not None:
-                write_addresses(connection, now, [(batch_id, notify)])
+            made, new = insert_generations(connection, changes, wanted, batch_id, notify)
+            if batch_id is not None:
+                drop_if_empty(connection, batch_id)
             changes.flush()
             if once is not None:
                 keep(connection, once, {GENERATIONS: [one.id for one in made]})

@@ -25,6 +25,7 @@ from worker.ledger.statements import IDS, Query, insert_rows
 from worker.pricing import tier_of
 from worker.recipes import After
 from worker.secrets import SANDBOX_ACCOUNT
+from worker.subscribers import NotifyAddress
 
 
 class Owner(NamedTuple):
@@ -77,15 +78,22 @@ def _as_stored(options: Mapping[str, object]) -> object:
 
 
 def insert_generations(
-    connection: Connection, changes: Changes, wanted: Sequence[NewGeneration], batch_id: str | None
+    connection: Connection,
+    changes: Changes,
+    wanted: Sequence[NewGeneration],
+    batch_id: str | None,
+    notify: NotifyAddress | None = None,
 ) -> tuple[list[Generation], frozenset[str]]:
-    """Insert new ones; return all, in the order of `wanted`, and the ids of the new ones. Raises as `create` does."""
+    """Insert new ones; return all, in the order of `wanted`, and the ids of the new ones. Raises as `create` does.
+
+    `notify`: where the events of the batch go.
+    """
     if not wanted:
         return [], frozenset()
     parents = parents_of(connection, wanted)
     wanted = like_their_parents(connection, wanted, parents)
     rows = rows_of(wanted, parents, changes.at, batch_id)
-    made = insert_bite(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
+    made = insert_bite(connection, changes, list(zip(rows, wanted, strict=True)), batch_id, notify)
     # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
     new = [row for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]]
     line_up(connection, {flow_of_new(row) for row in new})
@@ -125,7 +133,11 @@ def sorted_out(
 
 
 def insert_new(
-    connection: Connection, changes: Changes, wanted: Sequence[New], batch_id: str | None
+    connection: Connection,
+    changes: Changes,
+    wanted: Sequence[New],
+    batch_id: str | None,
+    notify: NotifyAddress | None = None,
 ) -> dict[str, Owner]:
     """Return the owner of each key, or of each id where there is no key, whether it was there before or not.
 
@@ -151,15 +163,23 @@ def insert_new(
     begin_splits(changes, [row["id"] for row, new in created if new.request.operation is Operation.SPLIT])
     write_labels(connection, [(row["id"], new.labels) for row, new in created])
     write_uses(connection, [(row["id"], sha256) for row, new in created for sha256 in new.inputs])
-    write_addresses(connection, changes.at, ((row["id"], new.notify) for row, new in created if new.notify))
+    named = [(row["id"], new.notify) for row, new in created if new.notify]
+    if created and batch_id is not None and notify is not None:
+        named.append((batch_id, notify))
+    # All at once, so that two who name the same hosts never wait for each other in a circle.
+    write_addresses(connection, changes.at, named)
     return owners
 
 
 def insert_bite(
-    connection: Connection, changes: Changes, wanted: Sequence[New], batch_id: str | None
+    connection: Connection,
+    changes: Changes,
+    wanted: Sequence[New],
+    batch_id: str | None,
+    notify: NotifyAddress | None = None,
 ) -> dict[str, Generation]:
     """By key, or by id where there is none. Raises as `insert_new`, and RequestInvalid for another request."""
-    owners = insert_new(connection, changes, wanted, batch_id)
+    owners = insert_new(connection, changes, wanted, batch_id, notify)
     known = these(connection, {owner.id for owner in owners.values()} - {row["id"] for row, _ in wanted})
     made: dict[str, Generation] = {}
     for row, new in wanted:
