@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import s3
 from tests.examples import examples
 from tests.factories import archived, queued
 from tests.patience import patient
@@ -30,8 +31,9 @@ def seeded(database_url: str) -> str:
     return database_url
 
 
-def test_schemathesis_finds_nothing(seeded: str, tmp_path: Path) -> None:
-    with served(seeded, log=tmp_path / "log", KIE_API_KEY="any", ACEDATACLOUD_API_TOKEN="any") as (url, _):
+def test_schemathesis_finds_nothing(seeded: str, rclone: s3.Server, tmp_path: Path) -> None:
+    settings = {**s3.bucket_of(rclone), "KIE_API_KEY": "any", "ACEDATACLOUD_API_TOKEN": "any"}
+    with served(seeded, log=tmp_path / "log", **settings) as (url, _):
         done = subprocess.run(
             [
                 *(SCHEMATHESIS, "--config-file", CONFIG, "run", f"{url}/v1/openapi.json"),
