@@ -39,8 +39,7 @@ def main() -> None:
         os.execve(sys.executable, sys.orig_argv, env)  # noqa: S606  ourselves, without a shell
     try:
         # Sharing it between the processes saves 70 MB for each.
-        for module in ("webhook.app", "worker.celery"):
-            import_module(module)
+        import_module("webhook.app")
         here = services()
         # Each raises on invalid settings. Checked here, because a process that cannot start would be restarted forever.
         _ = here.signer, here.ledger

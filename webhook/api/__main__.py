@@ -47,7 +47,7 @@ def main() -> None:
         sys.exit(redact(f"the API cannot start: {error}"))
     host, port = os.environ["API_HOST"], int(os.environ["API_PORT"])
     server = OneProcess(
-        "webhook.api.app:create_app",
+        "webhook.api.server:create_app",
         factory=True,
         interface=Interfaces.WSGI,
         address=host,

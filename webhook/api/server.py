@@ -1,12 +1,28 @@
 """granian in one process: its own way has a parent that serves nothing and takes 25 MB (decision 60)."""
 
+import gc
 import os
 import sys
 import threading
 from typing import Any, NoReturn
 
+from flask import Flask
 from granian.server.common import AbstractServer
 from granian.server.mt import MTServer
+
+
+def create_app() -> Flask:
+    """Return the application of this process; what it consists of is never looked at by the garbage collector.
+
+    That would stop all requests for a tenth of a second, every few seconds.
+    """
+    from webhook.api import app  # noqa: PLC0415  not before the server listens
+
+    created = app.create_app()
+    gc.collect()
+    gc.freeze()
+    return created
+
 
 #: seconds after which a signal is noticed at the latest
 _PAUSE = 0.2

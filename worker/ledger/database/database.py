@@ -26,6 +26,8 @@ from worker.secrets import open_private, require_private
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10
 _POLL_SECONDS = 0.005
+# No more for a moment: of many threads that come at once, each would set up a connection and throw it away.
+_POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": BUSY_SECONDS}
 
 
 #: what is to be called when the transaction of a connection is committed
@@ -263,8 +265,7 @@ def _create_engine(url: str) -> Engine:
         engine = create_engine(
             url,
             hide_parameters=True,
-            pool_size=8,
-            max_overflow=32,
+            **_POOL,
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
         )
         file = Path(str(engine.url.database))
@@ -276,10 +277,7 @@ def _create_engine(url: str) -> Engine:
         url,
         # Parameters are prompts and signed links; an error must not carry them into a log.
         hide_parameters=True,
-        # No more: many threads that come at once would each wait for a session of its own to be set up.
-        pool_size=16,
-        max_overflow=0,
-        pool_timeout=BUSY_SECONDS,
+        **_POOL,
         connect_args=CONNECT_ARGS,
     )
 
