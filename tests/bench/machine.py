@@ -19,6 +19,7 @@ from worker.embedded.servers import LOOPBACK, free_port, http_answers
 from worker.services import Services
 from worker.settings import celery_broker
 from worker.settings.settings import load_settings
+from worker.wakeup import broker
 
 #: what names the command line of our own processes; the broker, the S3 server and the provider are not ours
 _ROLES = {"webhook": "receiver", "webhook.api": "API", "worker": "worker", "clock": "clock"}
@@ -74,9 +75,10 @@ def machine(given: Mapping[str, str], *, delay: float = 0.2, **settings: str) ->
             running.start_procfile(procfile_commands())
             use_environment(running.env)
             services = Services(load_settings())
-            # Celery keeps to the broker of an earlier machine of this process.
+            # They keep to the broker of an earlier machine of this process.
             app.conf.broker_url = celery_broker(services.settings.redis_url).url
             app.amqp._producer_pool = None
+            broker.cache_clear()
             pools.reset()
             try:
                 yield Machine(services)
