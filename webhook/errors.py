@@ -3,9 +3,9 @@
 import json
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
 from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, NotFound, RequestInvalid
@@ -44,7 +44,7 @@ def answer(error: Exception) -> Response:
 
 
 def _problem(response: Response, status: int, detail: str | None = None) -> Response:
-    problem = {"title": HTTPStatus(status).phrase, "status": status}
+    problem = {"title": HTTP_STATUS_CODES[status], "status": status}
     response.status_code = status
     response.content_type = "application/problem+json"
     response.set_data(json.dumps(problem | ({"detail": detail} if detail else {})))

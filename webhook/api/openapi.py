@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from werkzeug.http import HTTP_STATUS_CODES
 
 from tasks.usecases.events.published import EVENTS, description_of
 from webhook.api.examples import example_of
@@ -194,7 +194,7 @@ class _Document:
         names += ["Location"] if status in {201, 202, 302} else []
         names += ["Preference-Applied"] if "wait" in getattr(operation.query, "model_fields", ()) else []
         names += ["Idempotent-Replayed"] if operation.may_cost and status < 300 else []
-        described: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _headers(names)}
+        described: dict[str, Any] = {"description": HTTP_STATUS_CODES[status], "headers": _headers(names)}
         if answer is None:
             return described
         if isinstance(answer, type):
@@ -214,14 +214,14 @@ class _Document:
 def _problem(status: int) -> dict[str, Any]:
     names = ["X-Request-Id", *(["Retry-After"] if status in {409, 429, 503} else [])]
     return {
-        "description": HTTPStatus(status).phrase,
+        "description": HTTP_STATUS_CODES[status],
         "headers": _headers(names),
         "content": {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=Problem.__name__)}}},
     }
 
 
 def _name_of(status: int) -> str:
-    return HTTPStatus(status).phrase.title().replace(" ", "")
+    return HTTP_STATUS_CODES[status].title().replace(" ", "")
 
 
 def _headers(names: Sequence[str]) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 import json
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
 from webhook.api.call import Refused
@@ -74,8 +74,8 @@ def problem_of(error: Exception, request_id: str) -> Response:
         )  # fmt: skip
     if isinstance(error, HTTPException) and error.code is not None:
         kept = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
-        code = HTTPStatus(error.code).name.lower()
-        detail = _SAID.get(error.code) or error.description or HTTPStatus(error.code).phrase
+        code = HTTP_STATUS_CODES[error.code].lower().replace(" ", "_")
+        detail = _SAID.get(error.code) or error.description or HTTP_STATUS_CODES[error.code]
         return problem(error.code, code, detail, request_id, headers=kept)
     for kind, status, code in STATUS:
         if isinstance(error, kind):
@@ -102,7 +102,7 @@ def problem(
 ) -> Response:
     document: dict[str, Any] = {
         "type": f"urn:darkroom:problem:{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": HTTP_STATUS_CODES[status],
         "status": status,
         "code": code,
         "detail": for_programs(redact(detail)),

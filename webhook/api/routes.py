@@ -1,5 +1,6 @@
 """The routes of a resource, declared where their functions are, and what describes them."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -80,7 +81,7 @@ class Routes:
     ) -> Callable[[Handler], Handler]:
         def keep(handle: Handler) -> Handler:
             hints: Mapping[str, Any] = get_type_hints(handle)
-            summary, _, description = (handle.__doc__ or "").strip().partition("\n")
+            summary, _, description = inspect.cleandoc(handle.__doc__ or "").partition("\n")
             self.operations.append(
                 Operation(
                     method=method,

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http import HTTPStatus
 from pathlib import Path
 
 from flask import Blueprint, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
+from werkzeug.http import HTTP_STATUS_CODES
 
 from tasks.usecases import action_log
 from tasks.usecases import approvals as usecase
@@ -185,7 +185,7 @@ def _problem(error: Exception) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         return _message(413, "This is too long. Go back and shorten your note.")
     if isinstance(error, HTTPException) and error.code is not None:
-        answer = _message(error.code, f"{HTTPStatus(error.code).phrase}.")
+        answer = _message(error.code, f"{HTTP_STATUS_CODES[error.code]}.")
         answer.headers.update({name: value for name, value in error.get_headers() if name == "Allow"})
         return answer
     if isinstance(error, CommitUnknown):

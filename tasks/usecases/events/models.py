@@ -5,6 +5,7 @@
 is optional; names that are published stay.
 """
 
+import inspect
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -18,7 +19,7 @@ Data = TypeVar("Data", bound=of.Part)
 
 def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
     of.as_published(schema)
-    schema["description"] = model.model_fields["data"].annotation.__doc__
+    schema["description"] = inspect.cleandoc(str(model.model_fields["data"].annotation.__doc__))
 
 
 class Event(BaseModel, Generic[Name, Data]):
