@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.crash_steps import DECIDE, MORE, RECIPE, SPLIT, TIMEOUT
-from tests.crashing import CRASHED, crash, migrated_ledger, recover
+from tests.crashing import CRASHED, crash, recover
 from tests.patience import wait_for
-from tests.pipeline import Pipeline, running_pipeline
+from tests.pipeline import Pipeline
 from tests.s3 import Server
-from tests.three_levels import PRICES, archived, completions, decide_all, ends_well, three_levels, tree
-from webhook import sandbox
+from tests.three_levels import archived, completions, decide_all, ends_well, running_with_prices, three_levels, tree
 from worker.recipes import After, Recipe
 
 
@@ -19,16 +18,8 @@ def pipeline(
     request: pytest.FixtureRequest, rclone: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pipeline]:
     """One for all crashes: what one of them leaves behind is nothing that the next one meets."""
-    folder = tmp_path_factory.mktemp("recipes")
-    (folder / "prices.yaml").write_text(PRICES)
-    with (
-        migrated_ledger(request, folder, "recipes") as url,
-        pytest.MonkeyPatch.context() as patch,
-        sandbox.running(delay=0.02, size=32) as provider,
-    ):
-        patch.setenv("DARKROOM_PRICES", str(folder / "prices.yaml"))
-        with running_pipeline(patch, database_url=url, sandbox=provider, server=rclone, folder=folder) as running:
-            yield running
+    with running_with_prices(request, rclone, tmp_path_factory.mktemp("recipes"), "recipes") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,19 @@
 """A recipe of three levels with a grid that is split, a decision and a failure, and what it comes to in the end."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from tasks.deciding import pick
-from tests.crashing import recover
-from tests.pipeline import Pipeline
+from tests.crashing import migrated_ledger, recover
+from tests.pipeline import Pipeline, running_pipeline
+from tests.s3 import Server
+from webhook import sandbox
 from worker.generation import Generation, GenerationRequest, Operation, State
 from worker.ledger.approvals import ApprovalState
 from worker.ledger.generations import NewGeneration
@@ -49,6 +54,20 @@ ALL = Counter(
     }
 )
 COUNTS = {"archived": 8, "failed": 2}
+
+
+@contextmanager
+def running_with_prices(request: pytest.FixtureRequest, server: Server, folder: Path, name: str) -> Iterator[Pipeline]:
+    """A flow of its own on the database that `request.param` names, with what its generations cost."""
+    (folder / "prices.yaml").write_text(PRICES)
+    with (
+        migrated_ledger(request, folder, name) as url,
+        pytest.MonkeyPatch.context() as patch,
+        sandbox.running(delay=0.02, size=32) as provider,
+    ):
+        patch.setenv("DARKROOM_PRICES", str(folder / "prices.yaml"))
+        with running_pipeline(patch, database_url=url, sandbox=provider, server=server, folder=folder) as running:
+            yield running
 
 
 def three_levels(folder: Path) -> Recipe:

@@ -114,17 +114,17 @@ class Waiting:
 
     def __init__(self, ledger: Ledger, provider: str) -> None:
         self._by_action: defaultdict[tuple[str, str | None], list[Generation]] = defaultdict(list)
-        self._by_wish: defaultdict[tuple[str, str | None, str], list[Generation]] = defaultdict(list)
-        self._wished_at: dict[str, datetime] = {}
+        self._by_request: defaultdict[tuple[str, str | None, str], list[Generation]] = defaultdict(list)
+        self._requested_at: dict[str, datetime] = {}
         for page in pages_of(ledger, state=State.QUEUED):
             for one in page:
                 # No list of a provider shows what the sandbox makes.
                 if one.provider == provider and not one.is_test:
                     self._by_action[one.operation, one.action].append(one)
-                    self._by_wish[one.operation, one.action, words(one.prompt)].append(one)
-            # A restored ledger creates follow-ups anew: what counts is when their first ancestor was wished for.
+                    self._by_request[one.operation, one.action, words(one.prompt)].append(one)
+            # A restored ledger creates follow-ups anew: what counts is when their first ancestor was requested.
             lineages = ledger.generations.lineages([one.id for one in page if one.parent_id is not None])
-            self._wished_at.update((one, lineage.root_created_at) for one, lineage in lineages.items())
+            self._requested_at.update((one, lineage.root_created_at) for one, lineage in lineages.items())
 
     def like(self, task: ListedTask) -> list[Generation]:
         """Return the generations with the same request as this task, oldest first."""
@@ -132,7 +132,7 @@ class Waiting:
             # It says what it was made from, and not always with which words.
             alike = self._by_action[task.operation, task.action]
         elif task.prompt:
-            alike = self._by_wish[task.operation, task.action, words(task.prompt)]
+            alike = self._by_request[task.operation, task.action, words(task.prompt)]
         else:
             return []
         return [
@@ -140,13 +140,13 @@ class Waiting:
             for one in alike[::-1]
             if task.parent.items() <= one.parent_handle.items()
             and (not task.prompt or words(task.prompt) == words(one.prompt))
-            and (task.created_at is None or self._wished_at.get(one.id, one.created_at) - EARLIER <= task.created_at)
+            and (task.created_at is None or self._requested_at.get(one.id, one.created_at) - EARLIER <= task.created_at)
         ]
 
     def take(self, one: Generation) -> None:
         """Remove a generation that is found, so that no other task matches it."""
         self._by_action[one.operation, one.action].remove(one)
-        self._by_wish[one.operation, one.action, words(one.prompt)].remove(one)
+        self._by_request[one.operation, one.action, words(one.prompt)].remove(one)
 
 
 def words(prompt: str) -> str:

@@ -1,5 +1,6 @@
 """What is being watched: a batch, or some generations with the follow-ups that grow out of them."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,13 +64,13 @@ class Scope(Protocol):
         """From its beginning to its end, or until now."""
 
 
-class _OfLedger:
+class _OfLedger(ABC):
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    @abstractmethod
     def _asked(self) -> Sequence[WaitingApproval]:
         """What waits for a decision."""
-        raise NotImplementedError
 
     def decisions(self) -> int:
         return sum(one.task is None for one in self._asked())

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.crashing import migrated_ledger
 from tests.earlier_code import files_of
 from tests.next_version import need
-from tests.pipeline import Pipeline, running_pipeline
+from tests.pipeline import Pipeline
 from tests.s3 import Server
-from tests.three_levels import PRICES, completions, decide_all, ends_well, submitted, three_levels, tree
-from webhook import sandbox
+from tests.three_levels import completions, decide_all, ends_well, running_with_prices, submitted, three_levels, tree
 from worker.generation import State
 from worker.ledger.database import REVISION
 from worker.recipes import Recipe
@@ -51,15 +49,8 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def pipeline(request: pytest.FixtureRequest, rclone: Server, tmp_path: Path) -> Iterator[Pipeline]:
-    (tmp_path / "prices.yaml").write_text(PRICES)
-    with (
-        migrated_ledger(request, tmp_path, "beside") as url,
-        pytest.MonkeyPatch.context() as patch,
-        sandbox.running(delay=0.02, size=32) as provider,
-    ):
-        patch.setenv("DARKROOM_PRICES", str(tmp_path / "prices.yaml"))
-        with running_pipeline(patch, database_url=url, sandbox=provider, server=rclone, folder=tmp_path) as running:
-            yield running
+    with running_with_prices(request, rclone, tmp_path, "beside") as running:
+        yield running
 
 
 @pytest.fixture

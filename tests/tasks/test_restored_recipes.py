@@ -52,22 +52,27 @@ def picked(pipeline: Pipeline) -> None:
     decide_all()
 
 
-def made(pipeline: Pipeline, root: str) -> Counter[tuple[str | None, str | None]]:
+def made(pipeline: Pipeline, root: str) -> Counter[tuple[str | None, ...]]:
     found = tree(pipeline, root)
     assert {one.state for one in found} == {State.ARCHIVED}
     return Counter((one.step, one.action) for one in found)
 
 
+def lost_since(pipeline: Pipeline, folder: Path, moment: Moment) -> tuple[str, Counter[tuple[str | None, ...]], int]:
+    """Let a recipe end, and restore the ledger of this `moment`; its root, what came of it, and what was paid."""
+    (root,) = submit(pipeline, recipe(folder, LEVELS, "levels"), "a teapot")
+    moment(pipeline)
+    copy = backup(folder)
+    decided_and_settled(pipeline)
+    before, charges = made(pipeline, root), pipeline.charges()
+    lose_all_since(pipeline, copy, folder)
+    return root, before, charges
+
+
 @pytest.mark.parametrize("moment", [archived, asked, picked])
 def test_what_a_recipe_made_after_the_backup_is_not_made_again(start: Start, tmp_path: Path, moment: Moment) -> None:
     pipeline = start()
-    (root,) = submit(pipeline, recipe(tmp_path, LEVELS, "levels"), "a teapot")
-    moment(pipeline)
-    copy = backup(tmp_path)
-    decided_and_settled(pipeline)
-    before, charges = made(pipeline, root), pipeline.charges()
-    lose_all_since(pipeline, copy, tmp_path)
-
+    root, before, charges = lost_since(pipeline, tmp_path, moment)
     said = confirmed(pipeline)
     pipeline.bells.append("dispatch")
     pipeline.until_settled()
@@ -80,12 +85,7 @@ def test_what_a_recipe_made_after_the_backup_is_not_made_again(start: Start, tmp
 
 def test_rescue_imports_nothing_that_the_recipe_is_still_to_make(start: Start, tmp_path: Path) -> None:
     pipeline = start()
-    (root,) = submit(pipeline, recipe(tmp_path, LEVELS, "levels"), "a teapot")
-    archived(pipeline)
-    copy = backup(tmp_path)
-    decided_and_settled(pipeline)
-    before, charges = made(pipeline, root), pipeline.charges()
-    lose_all_since(pipeline, copy, tmp_path)
+    root, before, charges = lost_since(pipeline, tmp_path, archived)
     asked_for = [one.id for one in pipeline.all()]
     while is_closed(pipeline):
         left = rescue("acedata")

@@ -12,9 +12,9 @@ from granian.server.mt import MTServer
 
 
 def create_app() -> Flask:
-    """Return the application of this process; what it consists of is never looked at by the garbage collector.
+    """Return the application of this process; the garbage collector leaves alone what it consists of.
 
-    That would stop all requests for a tenth of a second, every few seconds.
+    Each full collection would look at all of it, and stop all requests meanwhile.
     """
     from webhook.api import app  # noqa: PLC0415  not before the server listens
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, literal, select
 
 from worker.generation import FollowUpStep, Generation, Lineage
-from worker.ledger.rows import BATCH_NAMES
+from worker.ledger.rows import names_of_batches
 from worker.ledger.schema import generations
 from worker.ledger.statements import IDS, Query
 
@@ -54,8 +54,7 @@ def lineages_of(connection: Connection, generation_ids: Sequence[str]) -> dict[s
         chains[row.of].append(row)
     for chain in chains.values():
         chain.sort(key=lambda row: row.level)
-    batch_ids = {chain[0].batch_id for chain in chains.values()} - {None}
-    names: dict[str | None, str] = {row.id: row.name for row in BATCH_NAMES.each(connection, list(batch_ids))}
+    names = names_of_batches(connection, (chain[0].batch_id for chain in chains.values()))
     return {of: _lineage(chain, names) for of, chain in chains.items()}
 
 

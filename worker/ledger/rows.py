@@ -1,10 +1,10 @@
 """Rows become frozen values before they leave the ledger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from worker.generation import (
     Acceptance,
@@ -98,14 +98,20 @@ class Id(NamedTuple):
     id: str
 
 
-class BatchName(NamedTuple):
+class _BatchName(NamedTuple):
     id: str
     name: str
 
 
 GENERATION = columns_of(generations, GenerationRow)
 ASSET = columns_of(assets, AssetRow, number="index")
-BATCH_NAMES = Query(BatchName, select(*columns_of(batches, BatchName)).where(batches.c.id.in_(IDS)))
+_BATCH_NAMES = Query(_BatchName, select(*columns_of(batches, _BatchName)).where(batches.c.id.in_(IDS)))
+
+
+def names_of_batches(connection: Connection, batch_ids: Iterable[str | None]) -> dict[str | None, str]:
+    """By id, of those that exist; no statement where there are none."""
+    ids = sorted({one for one in batch_ids if one is not None})
+    return {row.id: row.name for row in _BATCH_NAMES.each(connection, ids)}
 
 
 def to_generation(row: GenerationRow) -> Generation:

@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 from tests.clock import FakeClock
 from tests.factories import LEASE, archived, at_once, failure, new, queued, submitted, succeeded
 from tests.patience import patient
+from tests.worker.ledger import delivering
 from tests.worker.ledger.test_subscriber_rows import deliver, row_of
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation
@@ -38,20 +39,13 @@ def hand_over(
     ledger: Ledger, name: str = SHOP.subscriber, answers: Callable[[EventDelivery], str | None] = lambda _: None
 ) -> list[EventDelivery]:
     """Deliver what is due to an origin; `answers` says why an address does not take an event; 410: it takes none."""
-    tried: list[EventDelivery] = []
-    for mine in ledger.events.claim([name], 1, LEASE):
-        handed = None
-        while True:
-            delivery = ledger.events.record_and_claim_next(mine, LEASE, handed)
-            handed = None
-            if delivery is not None:
-                tried.append(delivery)
-                error = answers(delivery)
-                handed = Handed(delivery, error, error == "410", Response(is_last=error == "410"))
-            elif not ledger.events.enqueue_new(mine, DeliveryFilter(by_address=True)):
-                break
-        ledger.events.release(mine)
-    return tried
+
+    def send(delivery: EventDelivery) -> Handed:
+        error = answers(delivery)
+        return Handed(delivery, error, error == "410", Response(is_last=error == "410"))
+
+    claims = ledger.events.claim([name], 1, LEASE)
+    return [one for mine in claims for one in delivering.hand_over(ledger, mine, send, DeliveryFilter(by_address=True))]
 
 
 def by_address(tried: Sequence[EventDelivery]) -> dict[str, list[str | None]]:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from tests.clock import FakeClock
 from tests.factories import archived, at_once, flat, new
+from tests.worker.ledger.delivering import hand_over
 from tests.worker.ledger.statements import statements_of
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
@@ -42,17 +43,7 @@ def deliver(
     wanted: Callable[[str], bool] = lambda _: True,
 ) -> list[EventDelivery]:
     """Hand over what is due, as `tasks.notify` does; `take` says why the subscriber does not take one."""
-    tried: list[EventDelivery] = []
-    handed = None
-    while True:
-        delivery = ledger.events.record_and_claim_next(mine, LEASE, handed)
-        handed = None
-        if delivery is not None:
-            tried.append(delivery)
-            handed = Handed(delivery, take(delivery))
-        elif not ledger.events.enqueue_new(mine, DeliveryFilter(is_wanted=wanted)):
-            ledger.events.release(mine)
-            return tried
+    return hand_over(ledger, mine, lambda one: Handed(one, take(one)), DeliveryFilter(is_wanted=wanted))
 
 
 def deliver_all(ledger: Ledger, **how) -> list[str]:

@@ -11,6 +11,7 @@ from tests.clock import FakeClock
 from tests.examples import examples
 from tests.factories import archived, failure, new, submitted
 from tests.patience import wait_for
+from tests.worker.ledger.delivering import hand_over
 from tests.worker.ledger.statements import statements_of
 from tests.worker.ledger.test_notifying import LEASE, REFUSED, happen
 from worker.errors import NotFound, RequestInvalid
@@ -32,20 +33,13 @@ def deliver(
     ledger: Ledger, name: str = "shop", answers=lambda _: None, wanted: DeliveryFilter | None = None, **said
 ) -> list[EventDelivery]:
     """Hand over what is due, as `tasks.notify` does; `answers` says why the subscriber does not take one."""
-    tried: list[EventDelivery] = []
-    for mine in ledger.events.claim([name], 1, LEASE):
-        handed = None
-        while True:
-            delivery = ledger.events.record_and_claim_next(mine, LEASE, handed)
-            handed = None
-            if delivery is not None:
-                tried.append(delivery)
-                error = answers(delivery)
-                handed = Handed(delivery, error, response=Response(**said) if error else Response({"status": 204}))
-            elif not ledger.events.enqueue_new(mine, wanted or DeliveryFilter()):
-                break
-        ledger.events.release(mine)
-    return tried
+
+    def send(delivery: EventDelivery) -> Handed:
+        error = answers(delivery)
+        return Handed(delivery, error, response=Response(**said) if error else Response({"status": 204}))
+
+    claims = ledger.events.claim([name], 1, LEASE)
+    return [one for mine in claims for one in hand_over(ledger, mine, send, wanted or DeliveryFilter())]
 
 
 def types(tried: list[EventDelivery]) -> list[str]:

@@ -11,7 +11,7 @@ from sqlalchemy import Integer, bindparam, func, select, text, update
 from worker.generation import Asset, Generation, Lineage
 from worker.ledger.database import Part
 from worker.ledger.lineage import lineages_of_known
-from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
+from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, names_of_batches, to_asset, to_generation
 from worker.ledger.schema import NEVER, UNSTORED, UNSTORED_OF_THESE, assets, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, Query
 
@@ -116,8 +116,7 @@ class Archiving(Part):
             belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
             for row in _ASSETS_OF.all(connection, ids=list(held)):
                 belongings[row.generation_id].append(to_asset(row))
-            batch_ids = {found[generation_id].batch_id for generation_id in held}
-            names: dict[str | None, str] = {row.id: row.name for row in BATCH_NAMES.each(connection, list(batch_ids))}
+            names = names_of_batches(connection, (found[generation_id].batch_id for generation_id in held))
             lineages = lineages_of_known(connection, [found[one] for one in held], names)
         if not held:
             # Others took them all between our look and our lock; what they left is still to be looked at.

@@ -12,7 +12,7 @@ from worker.generation import Asset, Generation, Lineage, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.lineage import lineages_of
-from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, Id, to_asset, to_generation
+from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, Id, names_of_batches, to_asset, to_generation
 from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, generations, inputs
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
@@ -189,7 +189,7 @@ class StoredAssets(Part):
 
     def batch_names(self, batch_ids: Collection[str | None]) -> dict[str | None, str]:
         with self._database.read() as connection:
-            return {row.id: row.name for row in BATCH_NAMES.each(connection, [one for one in batch_ids if one])}
+            return names_of_batches(connection, batch_ids)
 
     def first_copy(self, sha256: str) -> Copy | None:
         """Return the object of the first stored asset with these bytes."""

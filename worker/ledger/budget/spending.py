@@ -14,7 +14,7 @@ from worker.ledger.budget.holding import Holding
 from worker.ledger.budget.purse import stricter
 from worker.ledger.budget.recount import Recount
 from worker.ledger.budget.unpriced import LaterPrices
-from worker.ledger.rows import BATCH_NAMES
+from worker.ledger.rows import names_of_batches
 from worker.ledger.schema import (
     COUNTED,
     HELD,
@@ -250,7 +250,7 @@ class Budgets(LaterPrices, Recount, Holding):
             for row in query.all(connection, since=since.isoformat(), until=until.isoformat()):
                 amounts[row.keys[: len(by)]][row.state] += int(row.amount)
             places = [place for place, one in enumerate(by) if one.by is By.BATCH]
-            names = _names(connection, sorted({keys[place] or "" for keys in amounts for place in places}))
+            names = names_of_batches(connection, (keys[place] for keys in amounts for place in places))
         missing = {By.BATCH: "in no batch", By.LABEL: "without label"}
         found = []
         for keys, sums in amounts.items():
@@ -357,10 +357,6 @@ def _spent(keys: tuple[str | None, ...], names: tuple[str, ...], sums: Counter[s
         possible=sums[POSSIBLE],
         reserved=sums[RESERVED],
     )
-
-
-def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str]:
-    return {row.id: row.name for row in BATCH_NAMES.each(connection, batch_ids)}
 
 
 def _waiting(connection: Connection) -> Counter[tuple[By, str]]:

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, func, select, tuple_
 from worker.generation import Asset, Generation, Lineage
 from worker.ledger.database import Part
 from worker.ledger.lineage import lineages_of_known
-from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, Id, to_asset, to_generation
+from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, Id, names_of_batches, to_asset, to_generation
 from worker.ledger.schema import LATE, SPENT, CleanText, assets, charges, generations, labels
 from worker.ledger.statements import IDS, LIMIT, Query
 
@@ -166,8 +166,8 @@ class Results(Part):
             stored = _ASSETS.each(connection, ids)
             costs = {row.generation_id: int(row.paid) for row in _COSTS.each(connection, ids)}
             labelled = _LABELS.each(connection, ids)
-            batch = BATCH_NAMES.all(connection, ids=[batch_id])[0]
-            lineages = lineages_of_known(connection, list(found.values()), {batch_id: batch.name})
+            names = names_of_batches(connection, [batch_id])
+            lineages = lineages_of_known(connection, list(found.values()), names)
         files: defaultdict[str, list[Asset]] = defaultdict(list)
         for asset in stored:
             files[asset.generation_id].append(to_asset(asset))

@@ -12,7 +12,7 @@ from worker.ledger.database import Part
 from worker.ledger.generations.queries import assets_of, transitions_of
 from worker.ledger.labels import labels_of
 from worker.ledger.lineage import lineages_of_known
-from worker.ledger.rows import BATCH_NAMES, GENERATION, GenerationRow, to_generation
+from worker.ledger.rows import GENERATION, GenerationRow, names_of_batches, to_generation
 from worker.ledger.schema import LATE, SPENT, charges, generations
 from worker.ledger.statements import IDS, Query, columns_of
 
@@ -70,8 +70,7 @@ class Snapshots(Part):
                 return []
             # What was never submitted has none of these.
             sent = [one for one in ids if found[one].tries or found[one].state is not State.QUEUED]
-            batch_ids = {one.batch_id for one in found.values()} - {None}
-            names: dict[str | None, str] = {row.id: row.name for row in BATCH_NAMES.each(connection, list(batch_ids))}
+            names = names_of_batches(connection, (one.batch_id for one in found.values()))
             lineages = lineages_of_known(connection, [*found.values()], names)
             labels = labels_of(connection, ids)
             histories = transitions_of(connection, ids)
