@@ -25,11 +25,12 @@ up: $(VENV)/.runtime ## one machine against real providers (deploy/env.example)
 test: $(VENV)/.dev ## the tests, offline; TEST_FLAGS="-k archive"
 	$(BIN)/pytest -n 3 --dist worksteal $(TEST_FLAGS)
 
-test-system: $(VENV)/.dev ## what takes long: whole machines, two versions, all examples, pgbouncer, which it installs as root
-	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq pgbouncer; \
-		else echo "pgbouncer is missing: install it (apt-get install pgbouncer), then run this again" >&2; exit 1; fi; } >&2
-	$(BIN)/pytest -n 2 --dist worksteal -m 'system or processes or hypothesis' --hypothesis-profile thorough $(TEST_FLAGS)
+test-system: $(VENV)/.dev ## what takes long: whole machines, two versions, all examples, a browser, pgbouncer; installs the last two as root
+	@missing=; for one in chromium pgbouncer; do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing="$$missing $$one"; done; \
+		if [ -z "$$missing" ]; then :; \
+		elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $$missing; \
+		else echo "missing:$$missing: install it (apt-get install$$missing), then run this again" >&2; exit 1; fi >&2
+	$(BIN)/pytest -n 2 --dist worksteal -m 'system or processes or browser or hypothesis' --hypothesis-profile thorough $(TEST_FLAGS)
 
 test-python: ## both kinds of tests on every other Python from 3.11 on that is found; PYTHONS="python3.13 /path/to/python3.12"
 	@found=$$($(PYTHON) .ci/pythons.py $(PYTHONS)) && for one in $$found; do \

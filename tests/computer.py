@@ -1,6 +1,7 @@
 """A computer with one user, who knows Darkroom as a command and nothing else."""
 
 import json
+import os
 import signal
 import subprocess
 import sysconfig
@@ -37,6 +38,8 @@ class Computer:
             "API_PORT": str(api_port),
             "ACEDATACLOUD_API_TOKEN": "token-of-the-user",
             "DARKROOM_DOWNLOAD_ALLOW": "127.0.0.1",
+            # Another checkout than the installed one, if these tests belong to it.
+            **{name: value for name, value in os.environ.items() if name == "PYTHONPATH"},
         }
 
     def darkroom(self, *arguments: str, seconds: float = 30, **env: str) -> "subprocess.CompletedProcess[str]":

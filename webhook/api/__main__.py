@@ -12,7 +12,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 from webhook.api.server import OneProcess
-from webhook.api.waiting import THREADS
+from webhook.waiting import THREADS
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import secret_values

@@ -10,7 +10,7 @@ from flask import Request
 
 from tasks.usecases.tokens import Token, TokenState, find_token, is_well_formed, state_of
 from webhook.api.call import LOCAL, Caller, Refused
-from webhook.api.loopback import objection
+from webhook.loopback import objection
 from worker.runtime import locked_cached_property
 from worker.services import Services
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response as ResponseBase
 
 from tasks.usecases.approvals import find_approval
 from tasks.usecases.clocks import broker_error
@@ -23,10 +24,11 @@ from webhook.api.call import Call, Refused, Reply
 from webhook.api.problems import problem_of
 from webhook.api.reading import read_json, read_query, require_media, require_plain
 from webhook.api.routes import Operation
-from webhook.api.shared import Shared
 from webhook.api.strict_json import unusable
 from webhook.api.written import Written
 from webhook.approvals import approval_pages
+from webhook.console import console, problem_page
+from webhook.shared import Shared
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
@@ -66,16 +68,24 @@ def _build(here: Services, shared: Shared) -> Flask:
     app.after_request(_end)
     app.teardown_request(lambda _: g.pop("place", ExitStack()).close())
     access = Access(here)
-    app.register_error_handler(Exception, lambda error: problem_of(error, _request_id()))
+    app.register_error_handler(Exception, _problem)
     for one in OPERATIONS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
         view = _view(one, here, access, shared)
         # Nobody answers a preflight: pages of others get nothing.
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
+    app.register_blueprint(console(here, shared))
     app.register_blueprint(approval_pages(here, shared.ring))
     app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
     app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
     return app
+
+
+def _problem(error: Exception) -> ResponseBase:
+    # Of two types that are equally welcome, as under */*, the first is returned.
+    kinds = ("application/problem+json", "text/html")
+    is_page = not request.path.startswith("/v1") and request.accept_mimetypes.best_match(kinds) == kinds[1]
+    return problem_page(error, _request_id()) if is_page else problem_of(error, _request_id())
 
 
 @cache

@@ -7,8 +7,8 @@ from typing import Any
 from flask import Request, Response, jsonify
 
 from tasks.usecases.tokens import ALL
-from webhook.api.shared import Shared
 from webhook.api.wording import with_remedies
+from webhook.shared import Shared
 from worker.errors import DarkroomError
 from worker.services import Services
 

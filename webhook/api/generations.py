@@ -30,7 +30,7 @@ from webhook.api.models.generations import (
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 from webhook.api.submitting import Asked, names, refused_action, submit
-from webhook.api.waiting import preferred_wait
+from webhook.waiting import preferred_wait
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import FINAL, State
 from worker.steps import Step

@@ -11,51 +11,15 @@ from werkzeug.wrappers import Response
 
 from webhook.api.call import Refused
 from webhook.api.wording import for_programs
-from worker.errors import (
-    AlreadyDecided,
-    ArchiveError,
-    CommitUnknown,
-    ConfigurationError,
-    DarkroomError,
-    DownloadError,
-    Gone,
-    KeyInUse,
-    KeyReused,
-    LedgerUnavailable,
-    NotFound,
-    NotPossible,
-    NotYet,
-    RequestInvalid,
-    TooLate,
-)
+from webhook.statuses import RETRY_AFTER, STATUS
+from worker.errors import CommitUnknown, KeyInUse, NotYet
 from worker.secrets import redact, secrets_hidden
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-#: seconds after which a refused caller may try again
-RETRY_AFTER = 5
 
 _SAFE = "repeat the request unchanged, with the same Idempotency-Key or keys: nothing is created or paid for twice"
-
-#: kind of error → status and code; the first that fits counts
-STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
-    (KeyReused, 422, "key_reused"),
-    (KeyInUse, 409, "key_in_use"),
-    (NotPossible, 409, "not_possible"),
-    (RequestInvalid, 422, "invalid"),
-    (TooLate, 409, "expired"),
-    (AlreadyDecided, 409, "already_decided"),
-    (Gone, 410, "gone"),
-    (NotFound, 404, "not_found"),
-    (NotYet, 409, "not_yet"),
-    (CommitUnknown, 503, "outcome_unknown"),
-    (LedgerUnavailable, 503, "ledger_unavailable"),
-    (ConfigurationError, 503, "configuration"),
-    (ArchiveError, 503, "bucket_unavailable"),
-    # The process that decodes images was not available.
-    (DownloadError, 503, "busy"),
-)
 
 #: in the place of what Flask says, for people with a browser
 _SAID: Mapping[int, str] = {

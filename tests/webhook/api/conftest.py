@@ -22,7 +22,7 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.extend(steps)
         return True
 
-    monkeypatch.setattr("webhook.api.shared.ring", ring)
+    monkeypatch.setattr("webhook.shared.ring", ring)
     return found
 
 

@@ -13,7 +13,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 from tests.patience import patient
 from webhook.api import bodies
 from webhook.api.event_watch import MOST_WAITING as MOST_WATCHING
-from webhook.api.waiting import MOST_WAITING, THREADS
+from webhook.waiting import MOST_WAITING, THREADS
 from worker.ledger import Ledger
 
 

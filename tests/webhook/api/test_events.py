@@ -16,12 +16,13 @@ from tasks.usecases.events.published import EVENTS, SCHEMA_ID, schema_document
 from tests.factories import archived, submitted
 from tests.patience import patient
 from tests.published_events import schema
-from webhook.api import event_watch, waiting
+from webhook import waiting
+from webhook.api import event_watch
 from webhook.api.app import OPERATIONS, create_app
 from webhook.api.event_watch import MOST_WAITING, EventWatch
 from webhook.api.models.events import EventsDocument
 from webhook.api.openapi import document_of, untitled
-from webhook.api.waiting import THREADS
+from webhook.waiting import THREADS
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.services import Services

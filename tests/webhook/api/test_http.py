@@ -71,7 +71,6 @@ def problem(answer: TestResponse) -> Problem:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/v1",
         "/v2/generations/gen_1",
         "/v1/generations/gen_1/",

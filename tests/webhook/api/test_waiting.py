@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from tests.factories import queued
 from tests.patience import patient, wait_for
-from webhook.api.waiting import MOST_WAITING, THREADS, Waiting, preferred_wait
+from webhook.waiting import MOST_WAITING, THREADS, Waiting, preferred_wait
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
 

@@ -18,7 +18,7 @@ def wakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The steps that were woken."""
     woken: list[str] = []
     # At once, and not from a thread that sends those of half a second together.
-    monkeypatch.setattr("webhook.api.shared.Shared.ring", lambda _, *steps: woken.extend(steps))
+    monkeypatch.setattr("webhook.shared.Shared.ring", lambda _, *steps: woken.extend(steps))
     return woken
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from tasks.usecases.snapshots import Waits, ended
-from webhook.api.waiting import Waiting
+from webhook.waiting import Waiting
 from webhook.waker import Waker
 from worker.services import Services
 from worker.steps import Step

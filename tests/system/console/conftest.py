@@ -1,0 +1,67 @@
+"""A real Chromium, and a machine with pictures whose console it opens."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.computer import Computer
+from tests.patience import patient
+from webhook import sandbox
+
+#: without these, Chromium looks for its maker's hosts
+_QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+_BATCH = "sku,prompt,label.client\n" + "".join(f"B-{number:03},a mug in colour {number},acme\n" for number in range(8))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    assert path is not None, "Chromium is missing: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=[*_QUIET, "--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Computer]:
+    """One machine for all tests of this process, with a finished batch `spring`; tests add what they need."""
+    computer = Computer(tmp_path_factory.mktemp("machine"))
+    with sandbox.running(delay=0.2, size=512) as provider:
+        computer.env |= {"ACEDATACLOUD_BASE_URL": provider.url, "PUBLIC_URL": computer.url}
+        (computer.home / "spring.csv").write_text(_BATCH)
+        with computer.up():
+            done = computer.darkroom("batch", "submit", "spring.csv", "--name", "spring", "--watch", seconds=120)
+            assert done.returncode == 0, done.stderr
+            yield computer
+
+
+@pytest.fixture
+def page(chromium: Browser, machine: Computer) -> Iterator[Page]:
+    """A page on which no script fails, and nothing is blocked by the content security policy."""
+    context = chromium.new_context(base_url=machine.api, viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(patient(15) * 1000)
+    opened = context.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("console", lambda message: errors.append(message.text) if _is_fault(message) else None)
+    yield opened
+    context.close()
+    assert errors == []
+
+
+def _is_fault(message: ConsoleMessage) -> bool:
+    # Of a status that a test provokes, the browser tells too.
+    return message.type == "error" and "Failed to load resource" not in message.text
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a screenshot in the folder SCREENSHOTS, if that is set."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

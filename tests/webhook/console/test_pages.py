@@ -1,0 +1,44 @@
+"""What holds for every page of the console."""
+
+import re
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+import webhook.console
+from webhook.console.static_files import address_of
+
+FOLDER = Path(webhook.console.__file__).parent
+PAGES = ("/",)
+HTML = {"Accept": "text/html"}
+#: what the content security policy would silently switch off
+INLINE = re.compile(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|hx-on|javascript:", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_served_to_whoever_uses_this_machine(client: FlaskClient, path: str) -> None:
+    found = client.get(path, headers=HTML, base_url="http://127.0.0.1:80")
+    assert found.status_code == 200
+    assert found.mimetype == "text/html"
+    assert "default-src 'none'" in found.headers["Content-Security-Policy"]
+    assert found.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("template", sorted(FOLDER.rglob("*.html")), ids=lambda path: path.name)
+def test_no_template_has_styles_or_scripts_inside(template: Path) -> None:
+    assert INLINE.search(template.read_text("utf-8")) is None
+
+
+def test_an_unknown_page_is_a_page_for_people_and_a_problem_for_programs(client: FlaskClient) -> None:
+    assert client.get("/nowhere", headers=HTML).mimetype == "text/html"
+    assert client.get("/nowhere").mimetype == "application/problem+json"
+    assert client.get("/v1/nowhere", headers=HTML).mimetype == "application/problem+json"
+
+
+def test_files_are_kept_by_browsers_as_long_as_their_address_holds(client: FlaskClient) -> None:
+    found = client.get(address_of("console.css"))
+    assert found.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert client.get("/static/another/console.css").headers["Cache-Control"] == "no-cache"
+    assert client.get("/static/another/..%2Fguard.py").status_code == 404
+    assert client.get("/static/another/missing.css").status_code == 404

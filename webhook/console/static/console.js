@@ -1,0 +1,43 @@
+// What every page does: times in the reader's own clock, forms that are sent once, and notices.
+
+const MINUTE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const AGE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+function age(seconds) {
+  const [unit, length] = UNITS.find(([, one]) => Math.abs(seconds) >= one) ?? UNITS.at(-1);
+  return AGE.format(-Math.trunc(seconds / length), unit);
+}
+
+/** Write the times below `root` in the reader's own way. */
+export function localTimes(root = document) {
+  for (const one of root.querySelectorAll("time[data-local]")) {
+    const at = new Date(one.dateTime);
+    one.title = MINUTE.format(at);
+    one.textContent = one.dataset.local === "age" ? age((Date.now() - at) / 1000) : MINUTE.format(at);
+  }
+}
+
+/** Say something that passes; screen readers read it out. */
+export function notice(text) {
+  const told = document.createElement("p");
+  told.textContent = text;
+  document.querySelector("#notices").append(told);
+  setTimeout(() => told.remove(), 6000);
+}
+
+// The server carries a form out once; this spares the reader a second answer.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post" || event.defaultPrevented) return;
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "1";
+});
+// Pages that come back from the browser's memory can be sent again.
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
+localTimes();
+setInterval(() => localTimes(), 15000);
+document.addEventListener("htmx:after:swap", () => localTimes());
