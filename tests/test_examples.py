@@ -33,6 +33,6 @@ def test_all_examples_are_tried_by_the_run_of_the_whole(monkeypatch: pytest.Monk
 
 def test_each_test_is_run_by_one_of_both() -> None:
     fast = (TESTS.parent / "pyproject.toml").read_text(encoding="utf-8")
-    assert "-m 'not (system or processes)'" in fast
+    assert "-m 'not (system or processes or browser)'" in fast
     makefile = (TESTS.parent / "Makefile").read_text(encoding="utf-8")
-    assert "-m 'system or processes or hypothesis' --hypothesis-profile thorough" in makefile
+    assert "-m 'system or processes or browser or hypothesis' --hypothesis-profile thorough" in makefile
