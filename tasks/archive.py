@@ -83,7 +83,7 @@ def archive() -> None:
         tell=_tell,
     ):
         # Its time may be over while work is left, and perhaps no other wake-up waits.
-        ring_if_due(here.ledger, Step.ARCHIVE, Step.FOLLOW_UP)
+        ring_if_due(here.ledger, Step.ARCHIVE, Step.FOLLOW_UP, Step.THUMBNAIL)
 
 
 class _Claims:
@@ -237,7 +237,7 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
 
 def _record(here: Services, done: Sequence[Archived]) -> None:
     """Record the results; after that, the files set aside for them are not needed any more."""
-    held = here.ledger.assets.record(done)
+    held = here.ledger.assets.record(done, thumbnails=here.settings.darkroom_thumbnails)
     for one in done:
         if one.claim.generation.id not in held:
             # Another worker has it now and may need the file.

@@ -98,7 +98,11 @@ def register_subscribers(here: Services) -> None:
 
 
 def ring_for_what_is_due(here: Services) -> None:
-    if due := here.ledger.maintenance.due(here.settings.poll_after):
+    due = here.ledger.maintenance.due(here.settings.poll_after)
+    if not here.settings.darkroom_thumbnails:
+        # Of what was wanted before they were turned off.
+        due = [step for step in due if step is not Step.THUMBNAIL]
+    if due:
         ring(*due)
 
 

@@ -192,6 +192,8 @@ def running_pipeline(
         **{name: os.environ.get(name, "token-of-the-tests") for name in KEYS},
         **{f"{prefix}_BASE_URL": sandbox.url for prefix in provider_prefixes()},
         **{f"{prefix}_RATE": "1000" for prefix in provider_prefixes()},
+        # Every story would decode its images once more; those about thumbnails turn them on.
+        "DARKROOM_THUMBNAILS": os.environ.get("DARKROOM_THUMBNAILS", "false"),
         "DARKROOM_POLL_SECONDS": "30" if callbacks else "0.2",
     }
     if callbacks:

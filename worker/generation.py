@@ -184,6 +184,27 @@ ASSET_MOVES: Mapping[AssetState, frozenset[AssetState]] = {
 }
 
 
+class ThumbnailState(StrEnum):
+    """What became of an image's thumbnail; an asset that nobody wanted one of has none of these."""
+
+    WANTED = "wanted"
+    #: its object lies beside the asset's
+    MADE = "made"
+    #: the image does not decode within the decoder's limits; not tried again
+    UNDECODABLE = "undecodable"
+    #: the asset's object is gone from the bucket, or has other bytes; tried again once it is repaired
+    MISSING = "missing"
+
+
+THUMBNAIL_MOVES: Mapping[ThumbnailState | None, frozenset[ThumbnailState]] = {
+    None: frozenset({ThumbnailState.WANTED}),
+    ThumbnailState.WANTED: frozenset({ThumbnailState.MADE, ThumbnailState.UNDECODABLE, ThumbnailState.MISSING}),
+    ThumbnailState.MADE: frozenset(),
+    ThumbnailState.UNDECODABLE: frozenset(),
+    ThumbnailState.MISSING: frozenset({ThumbnailState.WANTED}),
+}
+
+
 class Trouble(StrEnum):
     """Why an asset is not stored. The last two are final; all others are retried automatically."""
 
@@ -409,6 +430,22 @@ class Acceptance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """The thumbnail of an image; the other fields are known once it is made.
+
+    `colour`: the average, 0xRRGGBB. `dhash`: 64 bits, of which few differ between images that look alike. `bytes`: its
+    size. `width` and `height`: its own.
+    """
+
+    state: ThumbnailState
+    colour: int | None = None
+    dhash: int | None = None
+    bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
     """One result. `url` is a secret while it works: show it only through `worker.secrets`; a text has `content`."""
 
@@ -440,6 +477,8 @@ class Asset:
     #: how the bytes in the bucket were verified; what is unusual about a file that is complete
     verified: str | None = None
     remark: str | None = None
+    #: None for what is no image, and for an image that nobody has wanted one of
+    thumbnail: Thumbnail | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Step(StrEnum):
     FOLLOW_UP = "follow_up", "quick"
     MANIFEST = "manifest", "archive"
     NOTIFY = "notify", "submit"
+    # A queue of its own, which a worker may leave out; what it makes can wait for all the others.
+    THUMBNAIL = "thumbnail", "thumbnails"
     PRUNE = "prune", "archive", False
     PING = "ping", "archive", False
     # Never sent: the clock calls it directly. The name is older than the word sweep.

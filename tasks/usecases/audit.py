@@ -66,6 +66,7 @@ def read_again(archive: Archive, pages: Iterable[list[Asset]], found: Findings, 
                 key = str(asset.object_key)
                 found.known.add(key)
                 found.known.add(Keys.sidecar_beside(key))
+                found.known.add(Keys.thumbnail_beside(key))
                 if verdict is Verdict.MISSING:
                     found.missing[key].append(asset)
                 elif verdict is Verdict.CHANGED:
@@ -103,7 +104,9 @@ def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> No
 
 def _without_owner(archive: Archive, inventory: Assets, strangers: list[str]) -> list[str]:
     # Objects stored since the ledger was read, or being stored now: the row is written after the object.
-    owned = inventory.known_keys(strangers)
+    images = {key: archive.keys.images_beside(key) for key in strangers}
+    known = inventory.known_keys([*strangers, *(image for found in images.values() for image in found)])
+    owned = {key for key in strangers if not known.isdisjoint((key, *images[key]))}
     folders = {archive.keys.folder(one, lineage) for one, lineage in inventory.being_archived()}
     left = [key for key in strangers if key not in owned and key.rpartition("/")[0] not in folders]
     # The sidecar of a duplicate has no object beside it.

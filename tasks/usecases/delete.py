@@ -117,4 +117,6 @@ def _delete(archive: Archive, generation: Generation, lineage: Lineage, assets: 
             archive.delete(key)
     for asset in there:
         if asset.id in own:
+            if asset.thumbnail is not None:
+                archive.delete(archive.keys.thumbnail_beside(str(asset.object_key)))
             archive.delete(str(asset.object_key), asset.sha256)

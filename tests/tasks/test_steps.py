@@ -24,7 +24,7 @@ def test_each_step_has_its_task_in_its_own_module_and_beside_them_there_are_thos
 def test_the_names_in_messages_are_those_of_every_version():
     assert sorted(Step) == [
         *("archive", "dispatch", "follow_up", "ingest", "manifest", "notify", "ping", "poll", "prune", "reconcile"),
-        "submit",
+        *("submit", "thumbnail"),
     ]  # fmt: skip
 
 

@@ -13,6 +13,9 @@ _REJECTED = "rejected"
 _MANIFESTS = "manifests"
 _INPUTS = "inputs"
 _MARKER = ".darkroom/ledger.json"
+_THUMBNAIL = ".thumb.webp"
+#: extensions of images, which may have thumbnails
+_IMAGES = ("png", "jpg", "webp", "gif", "avif")
 _MANIFEST_NAME = "manifest.jsonl"
 #: the formats in which a batch's results may lie beside its manifest
 RESULT_FORMATS = ("csv", "jsonl", "xlsx", "html")
@@ -108,6 +111,18 @@ class Keys:
     def sidecar_beside(key: str) -> str:
         """Return the key of the sidecar beside this asset's key."""
         return f"{key.rpartition('/')[0]}/{_SIDECAR_NAME}"
+
+    @staticmethod
+    def thumbnail_beside(key: str) -> str:
+        """Return the key of the thumbnail beside this image's key."""
+        folder, _, file = key.rpartition("/")
+        return f"{folder}/{file.rpartition('.')[0] or file}{_THUMBNAIL}"
+
+    @staticmethod
+    def images_beside(key: str) -> list[str]:
+        """Return the keys of which one is the image's, if this is the key of a thumbnail."""
+        stem = key.removesuffix(_THUMBNAIL)
+        return [] if stem == key else [f"{stem}.{extension}" for extension in _IMAGES]
 
     def _below(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path

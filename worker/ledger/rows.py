@@ -16,6 +16,8 @@ from worker.generation import (
     ProviderChange,
     Refused,
     State,
+    Thumbnail,
+    ThumbnailState,
 )
 from worker.ledger.schema import assets, batches, generations
 from worker.ledger.statements import IDS, Query, columns_of
@@ -92,6 +94,12 @@ class AssetRow(NamedTuple):
     width: int | None
     height: int | None
     seconds: float | None
+    thumbnail: str | None
+    thumbnail_bytes: int | None
+    thumbnail_width: int | None
+    thumbnail_height: int | None
+    colour: int | None
+    dhash: int | None
 
 
 class Id(NamedTuple):
@@ -187,4 +195,25 @@ def to_asset(row: AssetRow) -> Asset:
         source_sha256=row.source_sha256,
         verified=row.verified,
         remark=row.remark,
+        thumbnail=None if row.thumbnail is None else _thumbnail(row, ThumbnailState(row.thumbnail)),
     )
+
+
+def _thumbnail(row: AssetRow, state: ThumbnailState) -> Thumbnail:
+    return Thumbnail(
+        state=state,
+        colour=row.colour,
+        dhash=unsigned(row.dhash),
+        bytes=row.thumbnail_bytes,
+        width=row.thumbnail_width,
+        height=row.thumbnail_height,
+    )
+
+
+def unsigned(dhash: int | None) -> int | None:
+    """Databases have no unsigned numbers of 64 bits."""
+    return None if dhash is None else dhash & 0xFFFF_FFFF_FFFF_FFFF
+
+
+def signed(dhash: int) -> int:
+    return dhash - (1 << 64) if dhash >> 63 else dhash

@@ -19,13 +19,15 @@ from typing import IO, NamedTuple
 
 from worker.errors import ContentInvalid, DownloadError
 from worker.media import decoding_child
-from worker.media.decoding_child import READY, REPLY, REQUEST
+from worker.media.decoding_child import FACTS, READY, REPLY, REQUEST
 from worker.media.images import PIECE
 
 _PILLOW_NAMES = {"image/jpeg": b"JPEG", "image/webp": b"WEBP", "image/gif": b"GIF", "image/avif": b"AVIF"}
 _THUMBNAIL_NAMES = {**_PILLOW_NAMES, "image/png": b"PNG"}
 #: bytes; a thumbnail has some ten thousand, a quadrant of the largest grid some 40 million
 _LARGEST_MADE = 128 * 1024 * 1024
+#: bytes; 320 pixels of pure noise have 60,000
+_LARGEST_THUMBNAIL = 1024 * 1024
 #: how many slow images to remember, each by its first bytes
 _MOST_REMEMBERED = 1000
 _HEAD = 64 * 1024
@@ -43,6 +45,20 @@ class Limits:
     quick: float = 2
     wall: float = 20
     images: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """A small WebP image of this size in pixels, and what is known of the large one.
+
+    `colour`: the average, 0xRRGGBB. `dhash`: 64 bits, of which few differ between images that look alike.
+    """
+
+    webp: bytes
+    width: int
+    height: int
+    colour: int
+    dhash: int
 
 
 class Decoder:
@@ -65,10 +81,17 @@ class Decoder:
         """
         return self._decoded(_Image(file, _PILLOW_NAMES[content_type], size or (0, 0))).size
 
-    def thumbnail(self, file: IO[bytes], content_type: str, edge: int) -> bytes | None:
-        """Return a WebP image of at most `edge` pixels a side; None for what is not an image. Raises as `decode`."""
+    def thumbnail(self, file: IO[bytes], content_type: str, edge: int) -> Thumbnail | None:
+        """Return an image of at most `edge` pixels a side; None for what is not an image. Raises as `decode`."""
         name = _THUMBNAIL_NAMES.get(content_type)
-        return None if name is None else self._decoded(_Image(file, name, (0, 0), edge)).made[0]
+        if name is None:
+            return None
+        made = self._decoded(_Image(file, name, (0, 0), edge)).made
+        # A compromised decoder may send anything.
+        if len(made) != 2 or len(made[0]) > _LARGEST_THUMBNAIL or len(made[1]) != FACTS.size:
+            raise ContentInvalid("its decoder has made no thumbnail of it")
+        colour, dhash, width, height = FACTS.unpack(made[1])
+        return Thumbnail(webp=made[0], width=width, height=height, colour=int.from_bytes(colour), dhash=dhash)
 
     def quadrants(self, file: IO[bytes], content_type: str) -> tuple[bytes, ...]:
         """Return the four quadrants of a grid as PNG files, pixel for pixel, row by row.
@@ -297,7 +320,7 @@ def decode(file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> 
     return _decoder.decode(file, content_type, size)
 
 
-def thumbnail(file: IO[bytes], content_type: str, edge: int) -> bytes | None:
+def thumbnail(file: IO[bytes], content_type: str, edge: int) -> Thumbnail | None:
     """Call `Decoder.thumbnail` of this process's only decoder."""
     return _decoder.thumbnail(file, content_type, edge)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 REQUEST = struct.Struct("!8sIIQH?")
 #: width, height, number of bytes of the reason, and of each image
 REPLY = struct.Struct("!IIH4I")
+#: of the image, sent beside its thumbnail: the average colour, the hash, and width and height of the thumbnail
+FACTS = struct.Struct("!3sQHH")
 READY = b"R"
 
 #: width x height of an image, and of all decoded frames of an animation; Midjourney's largest upscale has 17 million
@@ -75,7 +77,8 @@ def _refusal(
 ) -> tuple[str, tuple[int, int]]:
     """Return why these bytes do not decode to an image of that format and size (or ""), and its size.
 
-    Appends to `made` the thumbnail with this `edge`, for which not all of it is decoded, or its quadrants.
+    Appends to `made` the thumbnail with this `edge`, for which not all of it is decoded, and its FACTS; or its
+    quadrants.
     """
     from PIL import Image  # noqa: PLC0415
 
@@ -86,7 +89,7 @@ def _refusal(
             size = image.size
             _check_size(size, stated)
             if edge:
-                made.append(_thumbnail(image, edge))
+                made.extend(_thumbnail(image, edge))
                 return "", size
             image.load()
             if is_cut:
@@ -120,12 +123,29 @@ def _check_size(size: tuple[int, int], stated: tuple[int, int]) -> None:
         raise _Unfit(f"it has {size[0]} x {size[1]} pixels, above the limit of {MAX_PIXELS:,}")
 
 
-def _thumbnail(image: "Image", edge: int) -> bytes:
+def _thumbnail(image: "Image", edge: int) -> tuple[bytes, bytes]:
     # For JPEG this decodes a fraction of the pixels.
     image.thumbnail((edge, edge))
+    small = image.convert("RGBA" if image.has_transparency_data else "RGB")
     file = io.BytesIO()
-    image.convert("RGBA" if image.has_transparency_data else "RGB").save(file, "WEBP", quality=75)
-    return file.getvalue()
+    small.save(file, "WEBP", quality=75)
+    return file.getvalue(), FACTS.pack(_average(small), _dhash(small), *small.size)
+
+
+def _average(image: "Image") -> bytes:
+    from PIL.Image import Resampling  # noqa: PLC0415
+
+    # Pillow weighs each pixel by its opacity.
+    return image.resize((1, 1), Resampling.BOX).tobytes()[:3]
+
+
+def _dhash(image: "Image") -> int:
+    """64 bits, row by row: whether each of 8 x 8 areas is darker than the one to its right."""
+    from PIL.Image import Resampling  # noqa: PLC0415
+
+    grey = image.resize((9, 8), Resampling.BOX).convert("L").tobytes()
+    bits = (grey[at] < grey[at + 1] for row in range(0, 72, 9) for at in range(row, row + 8))
+    return sum(bit << place for place, bit in enumerate(bits))
 
 
 def _quadrants(image: "Image") -> "Iterator[bytes]":

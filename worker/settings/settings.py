@@ -159,6 +159,8 @@ class Settings(BaseSettings):
     darkroom_batch_results: Annotated[str, _read_by(_result_formats)] = ""
     #: do not store bytes again that another generation has stored
     darkroom_deduplicate: bool = False
+    #: make a thumbnail of each stored image and put it beside the image
+    darkroom_thumbnails: bool = True
     #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
     darkroom_prices: Path | None = None
     #: whose days are those of the caps and of `darkroom spend`

@@ -22,7 +22,7 @@ from worker.ledger.schema import attempts, metadata
 
 pytestmark = pytest.mark.matrix
 
-HEAD = "0035"
+HEAD = "0037"
 
 
 @pytest.fixture

@@ -339,8 +339,9 @@ def test_a_thumbnail_is_a_small_image_of_the_same_shape(
     start: Callable[..., Decoder], kind: str, content_type: str
 ) -> None:
     made = start().thumbnail(io.BytesIO(encoded(kind, (640, 320))), content_type, 64)
-    with Image.open(io.BytesIO(made or b"")) as image:
-        assert (image.format, image.size) == ("WEBP", (64, 32))
+    assert made is not None
+    with Image.open(io.BytesIO(made.webp)) as image:
+        assert (image.format, image.size) == ("WEBP", (made.width, made.height)) == ("WEBP", (64, 32))
 
 
 def test_there_is_no_thumbnail_of_a_film_and_none_of_what_does_not_decode(start: Callable[..., Decoder]) -> None:

@@ -1,4 +1,4 @@
-"""Assets: archiving, failures, stored assets and manifests."""
+"""Assets: archiving, failures, stored assets, thumbnails and manifests."""
 
 from worker.ledger.assets.archiving import ArchiveClaim
 from worker.ledger.assets.assets import Assets
@@ -14,12 +14,20 @@ from worker.ledger.assets.recording import (
 )
 from worker.ledger.assets.states import ASSETS
 from worker.ledger.assets.stored_assets import PAGE, Copy, Extent
+from worker.ledger.assets.thumbnails import (
+    LONGEST_THUMBNAIL_WAIT,
+    Fingerprint,
+    ThumbnailClaim,
+    ThumbnailMade,
+    ThumbnailResult,
+)
 from worker.ledger.assets.trouble import TRY_NOW, WaitingAsset
 
 __all__ = [
     "ASSETS",
     "LATER_WAIT",
     "LONGEST_RETRY_WAIT",
+    "LONGEST_THUMBNAIL_WAIT",
     "PAGE",
     "PATIENT_TRIES",
     "TRY_NOW",
@@ -29,8 +37,12 @@ __all__ = [
     "BatchClaim",
     "Copy",
     "Extent",
+    "Fingerprint",
     "Lost",
     "Postponed",
     "Stored",
+    "ThumbnailClaim",
+    "ThumbnailMade",
+    "ThumbnailResult",
     "WaitingAsset",
 ]

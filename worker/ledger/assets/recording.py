@@ -1,5 +1,6 @@
 """What became of assets that a worker had claimed: stored, tried again later, or lost."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from worker.generation import AssetState, Refused, State, Trouble
+from worker.generation import AssetState, Refused, State, ThumbnailState, Trouble
 from worker.ledger.assets.archiving import ArchiveClaim
 from worker.ledger.assets.states import may_settle
 from worker.ledger.changes import Changes
@@ -97,18 +98,20 @@ _THEIRS = Query(
 
 
 class Recording(Part):
-    def record(self, done: Sequence[Archived]) -> frozenset[str]:
+    def record(self, done: Sequence[Archived], *, thumbnails: bool = False) -> frozenset[str]:
         """Write down what happened to each claim; the generations of those that still had their lease.
 
-        One that lost it meanwhile changes nothing.
+        One that lost it meanwhile changes nothing. `thumbnails`: one of each stored image is wanted.
         """
-        return frozenset(together(self._record, done))
+        return frozenset(together(functools.partial(self._record, thumbnails=thumbnails), done))
 
-    def _record(self, done: Sequence[Archived]) -> list[str]:
+    def _record(self, done: Sequence[Archived], *, thumbnails: bool) -> list[str]:
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
             theirs = _Assets(changes, [archived.claim.generation.id for archived in done])
-            held = {archived.claim.generation.id: _results(theirs, archived) for archived in done}
+            held = {
+                archived.claim.generation.id: _results(theirs, archived, thumbnails=thumbnails) for archived in done
+            }
             for archived in done:
                 if held[archived.claim.generation.id]:
                     _finish(theirs, archived)
@@ -150,10 +153,10 @@ class _Assets:
         return True
 
 
-def _results(theirs: _Assets, archived: Archived) -> bool:
+def _results(theirs: _Assets, archived: Archived, *, thumbnails: bool) -> bool:
     """Write down what happened to each asset; False when the lease was lost."""
     claim = archived.claim
-    held = [_record(theirs, claim, result) for result in archived.results]
+    held = [_record(theirs, claim, result, thumbnails=thumbnails) for result in archived.results]
     if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
         # Let others take at once what this worker had no time for.
         for asset in theirs.of(claim.generation.id):
@@ -178,7 +181,7 @@ def _finish(theirs: _Assets, archived: Archived) -> None:
         )
 
 
-def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | Lost) -> bool:
+def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | Lost, *, thumbnails: bool) -> bool:
     changes = theirs.changes
     values: dict[str, object]
     generation = claim.generation
@@ -199,6 +202,7 @@ def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | L
             "remark": result.remark,
             **dict.fromkeys(("refused_bytes", "refused_sha256", "refused_type")),
             **({} if result.accepted else dict.fromkeys(("refused_why", "accepted_by", "accepted_at"))),
+            **(_wanted(result, changes.at) if thumbnails else {}),
         }
         event = "asset.archived"
         payload |= {"object_key": result.object_key, "sha256": result.sha256}
@@ -235,6 +239,12 @@ def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | L
     if event is not None:
         changes.event(event, generation_id=generation.id, batch_id=generation.batch_id, **payload)
     return True
+
+
+def _wanted(result: Stored, at: datetime) -> dict[str, object]:
+    """It is stored for the first time, so there is no thumbnail yet."""
+    is_image = result.content_type.startswith("image/")
+    return {"thumbnail": ThumbnailState.WANTED, "thumbnail_at": at} if is_image else {}
 
 
 FIRST_WAIT = timedelta(seconds=2)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Executable, bindparam, func, literal_column, select, text
 
-from worker.generation import Asset, Generation, Lineage, State
+from worker.generation import Asset, Generation, Lineage, State, ThumbnailState
+from worker.ledger.assets.thumbnails import THUMBNAILS
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.lineage import lineages_of
@@ -202,6 +203,8 @@ class StoredAssets(Part):
             changes = Changes(connection, self._database.clock())
             what = {"index": asset.index, "object_key": asset.object_key, "found": found}
             changes.event("asset.repaired", generation_id=asset.generation_id, batch_id=None, **what)
+            missed = {"id": asset.id, "thumbnail": ThumbnailState.MISSING}
+            THUMBNAILS.move(connection, missed, ThumbnailState.WANTED, thumbnail_at=changes.at)
             changes.flush()
 
     def _ended(self, query: Query[_Ended], place: Mapping[str, object]) -> list[_Ended]:

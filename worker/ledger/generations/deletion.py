@@ -67,6 +67,8 @@ _FORGET_ASSETS = (
                 "refused_why",
                 "accepted_by",
                 "remark",
+                # Not its thumbnail's state, which says whether there may be an object of it.
+                *("thumbnail_lease", "thumbnail_at", "colour", "dhash"),
             )
         ),
     )

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import Connection, Select, select, text
 
 from worker.ledger.approvals import OVERDUE, UNASKED
 from worker.ledger.batches import START_DUE
@@ -19,6 +19,7 @@ from worker.ledger.schema import (
     POLLED,
     UNAPPLIED,
     UNDESCRIBED,
+    UNMADE,
     UNSTORED,
     WAITING,
     assets,
@@ -80,8 +81,11 @@ _DUE: dict[Step, list[Select[*tuple[object, ...]]]] = {
         Step.MANIFEST: [
             select(_b.id).where(text(UNDESCRIBED), _b.manifest_not_before.is_(None) | (_b.manifest_not_before <= NOW))
         ],
+        Step.THUMBNAIL: [select(_a.id).where(text(UNMADE), _a.thumbnail_at <= NOW)],
     }.items()
 }
+#: what may be lost or paid for twice if it waits; thumbnails are not due as long as one of these is
+_BEFORE_THUMBNAILS = (Step.INGEST, Step.ARCHIVE, Step.SUBMIT)
 
 
 class DueWork(Part):
@@ -99,16 +103,18 @@ class DueWork(Part):
         if self._put_right_at is None or not timedelta() <= at - self._put_right_at < _PUT_RIGHT_EVERY:
             pull_back(self._database, at, poll_after)
             self._put_right_at = at
-        now = {"now": at}
         with self._database.read() as connection:
-            return [
-                step
-                for step, queries in _DUE.items()
-                if any(connection.execute(query, now).first() for query in queries)
-            ]
+            found = [step for step in _DUE if _is_due(connection, step, at)]
+        return [step for step in found if step is not Step.THUMBNAIL or not set(_BEFORE_THUMBNAILS) & set(found)]
 
     def is_due(self, step: Step) -> bool:
         """Return whether this step is worth a wake-up."""
-        now = {"now": self._database.clock()}
+        at = self._database.clock()
         with self._database.read() as connection:
-            return any(connection.execute(query, now).first() for query in _DUE[step])
+            if step is Step.THUMBNAIL and any(_is_due(connection, one, at) for one in _BEFORE_THUMBNAILS):
+                return False
+            return _is_due(connection, step, at)
+
+
+def _is_due(connection: Connection, step: Step, at: datetime) -> bool:
+    return any(connection.execute(query, {"now": at}).first() for query in _DUE[step])

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from worker.generation import AttemptState, Trouble
-from worker.ledger.assets import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
+from worker.ledger.assets import LATER_WAIT, LONGEST_RETRY_WAIT, LONGEST_THUMBNAIL_WAIT, PATIENT_TRIES
 from worker.ledger.database import Database
 from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
 from worker.ledger.events import LONGEST_RETRY_AFTER, WAITS
@@ -41,6 +41,7 @@ from worker.ledger.schema import (
     UNAPPLIED,
     UNDELIVERED,
     UNDESCRIBED,
+    UNMADE,
     UNSTORED,
     WAITING,
     UtcDateTime,
@@ -107,6 +108,9 @@ _KINDS = (
     _kind(LONGEST_LEASE, _a.not_before, text(UNSTORED), _a.lease.is_not(None)),
     _kind(LONGEST_RETRY_WAIT, _a.not_before, text(UNSTORED)),
     _kind(LATER_WAIT, _a.not_before, text(UNSTORED), _a.tries < PATIENT_TRIES, _waits_briefly),
+    _kind(LONGEST_LEASE, _a.thumbnail_at, text(UNMADE), _a.thumbnail_lease.is_not(None)),
+    _kind(SLACK, _a.thumbnail_at, text(UNMADE), _a.thumbnail_tries == 0),
+    _kind(LONGEST_THUMBNAIL_WAIT, _a.thumbnail_at, text(UNMADE)),
     _kind(LONGEST_LEASE, batches.c.manifest_not_before, text(UNDESCRIBED)),
     _kind(LONGEST_LEASE, subscribers.c.lease_until, text(SUBSCRIBED)),
     _kind(LONGEST_RETRY_AFTER, subscribers.c.not_before, text(SUBSCRIBED)),

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from worker.generation import ASIDE, LIVE_ATTEMPTS, AssetState, AttemptState, State, Verdict
+from worker.generation import ASIDE, LIVE_ATTEMPTS, AssetState, AttemptState, State, ThumbnailState, Verdict
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 from worker.secrets import DEFAULT_ACCOUNT
 
@@ -177,6 +177,8 @@ TROUBLED = f"{UNSTORED} AND error IS NOT NULL"
 STORED = in_states("state", [AssetState.STORED])
 #: assets in the bucket whose link is still known
 LINKED = f"{STORED} AND url <> ''"
+#: images in the bucket whose thumbnail is wanted
+UNMADE = f"{in_states('thumbnail', [ThumbnailState.WANTED])} AND {STORED}"
 #: assets of which refused bytes lie aside in the bucket
 REFUSED = "refused_bytes IS NOT NULL"
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
@@ -322,6 +324,15 @@ assets = Table(
     Column("height", Integer),
     # The length of a film.
     Column("seconds", Float),
+    # `ThumbnailState`; when it is due, who makes it now, and how often it was tried.
+    Column("thumbnail", CleanText),
+    Column("thumbnail_at", UtcDateTime),
+    Column("thumbnail_lease", CleanText),
+    Column("thumbnail_tries", Integer, nullable=False, server_default="0"),
+    *(Column(name, Integer) for name in ("thumbnail_bytes", "thumbnail_width", "thumbnail_height")),
+    # The average, 0xRRGGBB; and the 64 bits of the hash, as a number with a sign.
+    Column("colour", Integer),
+    Column("dhash", BigInteger),
     UniqueConstraint("generation_id", "index"),
 )
 Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
@@ -330,6 +341,7 @@ Index("ix_assets_free", assets.c.not_before, assets.c.deadline, **_where(UNSTORE
 Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
 Index("ix_assets_refused", assets.c.refused_bytes, **_where(REFUSED))
 Index("ix_assets_linked", assets.c.deadline, **_where(LINKED))
+Index("ix_assets_unmade", assets.c.thumbnail_at, assets.c.id, **_where(UNMADE))
 
 transitions = Table(
     "transitions",

@@ -7,8 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import IO, Any
 
+from tasks.stored_images import EDGE
 from tasks.usecases.batches.results.tables import as_cell
-from tasks.usecases.batches.results.thumbnails import EDGE, Thumbnail, Thumbnails
+from tasks.usecases.batches.results.thumbnails import Thumbnail, Thumbnails
 from worker.generation import OPEN, Asset, AssetKind, State
 from worker.ledger.generations import BatchResult
 

@@ -1,29 +1,23 @@
 """Thumbnails of stored images, made from the objects in the bucket while the contact sheet is written."""
 
 import base64
-import hashlib
 import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from tempfile import SpooledTemporaryFile
-from typing import IO, Self
+from typing import Self
 
+from tasks.stored_images import Changed, thumbnail_of
 from tasks.usecases.audit import GIVE_UP
 from worker.archive import Archive
 from worker.errors import ArchiveError, ContentInvalid, DownloadError, NotFound
 from worker.generation import Asset, AssetState
-from worker.media import thumbnail
 
-#: pixels of the longer side
-EDGE = 320
 #: bytes of all thumbnails in one file, as base64: browsers open that quickly, and mail takes none that is larger
 _MOST_BYTES = 50 * 1024 * 1024
 _THREADS = 4
-#: bytes of a file that is kept in memory
-_MEMORY_PART = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +29,7 @@ class Thumbnail:
 
 
 _NO_IMAGE = Thumbnail(None)
+_WHY: dict[type[Exception], str] = {Changed: "changed in the bucket", NotFound: "missing in the bucket"}
 
 
 class Thumbnails:
@@ -73,32 +68,19 @@ class Thumbnails:
             return _NO_IMAGE
         if self._room <= 0 or time.monotonic() > self._ends:
             return Thumbnail(None, "no room for more thumbnails")
-        file: IO[bytes]
-        with SpooledTemporaryFile(_MEMORY_PART) as file:
-            try:
-                if not _read(self._archive, asset, file):
-                    return Thumbnail(None, "changed in the bucket")
-                small = thumbnail(file, str(asset.content_type), EDGE)
-            except ArchiveError as error:
-                return self._unread(error)
-            except (NotFound, ContentInvalid, DownloadError) as error:
-                is_missing = isinstance(error, NotFound)
-                return Thumbnail(None, "missing in the bucket" if is_missing else "no thumbnail could be made")
+        try:
+            small = thumbnail_of(self._archive, asset)
+        except ArchiveError as error:
+            return self._unread(error)
+        except (Changed, NotFound, ContentInvalid, DownloadError) as error:
+            return Thumbnail(None, _WHY.get(type(error), "no thumbnail could be made"))
         self._in_a_row = 0
-        return _NO_IMAGE if small is None else Thumbnail(f"data:image/webp;base64,{base64.b64encode(small).decode()}")
+        if small is None:
+            return _NO_IMAGE
+        return Thumbnail(f"data:image/webp;base64,{base64.b64encode(small.webp).decode()}")
 
     def _unread(self, error: ArchiveError) -> Thumbnail:
         self._in_a_row += 1
         if self._in_a_row >= GIVE_UP:
             raise error
         return Thumbnail(None, "could not be read")
-
-
-def _read(archive: Archive, asset: Asset, file: IO[bytes]) -> bool:
-    """Return whether these are the bytes that were stored, which were decoded then."""
-    digest = hashlib.sha256()
-    with archive.read(str(asset.object_key)) as pieces:
-        for piece in pieces:
-            digest.update(piece)
-            file.write(piece)
-    return digest.hexdigest() == asset.sha256
