@@ -16,7 +16,7 @@ MOST_DISTANCE = 10
 #: images of a batch that are looked at, the oldest first
 MOST_IMAGES = 20_000
 #: pairs that are compared at the most, for half a second
-_MOST_PAIRS = 4_000_000
+_MOST_PAIRS = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)

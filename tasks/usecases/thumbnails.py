@@ -12,9 +12,9 @@ from worker.services import Services
 from worker.steps import Step
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShownThumbnail:
-    """How to show an image small; films and texts have no thumbnail, and so no `state`.
+    """How to show an image small; videos and texts have no thumbnail, and so no `state`.
 
     `state`: None as well for an image that nobody has asked for. `colour`: the average, `#rrggbb`. `width` and `height`
     of the thumbnail, also before it is made; None where the image's own are not known.
@@ -38,9 +38,11 @@ class ThumbnailLink:
 def shown(asset: Asset) -> ShownThumbnail:
     """Return how to show an asset small, from what was read of it."""
     one = asset.thumbnail
-    if one is None or one.state is not ThumbnailState.MADE:
-        return ShownThumbnail(asset, None if one is None else one.state, None, *_size(asset))
-    return ShownThumbnail(asset, one.state, None if one.colour is None else f"#{one.colour:06x}", one.width, one.height)
+    colour = None if one is None or one.colour is None else f"#{one.colour:06x}"
+    width, height = (one.width, one.height) if one is not None and one.width is not None else _size(asset)
+    return ShownThumbnail(
+        asset=asset, state=None if one is None else one.state, colour=colour, width=width, height=height
+    )
 
 
 def find_thumbnail(here: Services, generation_id: str, index: int) -> ThumbnailLink:

@@ -296,6 +296,7 @@ class Questions:
             "follow_up: due": lambda: ledger.generations.due_follow_ups(50),
             "recipes: due": lambda: ledger.generations.due_steps(50),
             "approvals: overdue": lambda: ledger.approvals.overdue(50),
+            "thumbnail: claim": lambda: ledger.assets.claim_thumbnails(2, _MINUTE),
             "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
             "events list": lambda: list(ledger.events.newest_events(EventFilter(), 50)),
             "events list --generation": lambda: list(

@@ -139,6 +139,7 @@ def test_what_waits_is_counted_and_what_nobody_serves_is_named(broker: Redis) ->
         "quick": Waiting(1, ()),
         "submit": Waiting(1, ("poll",)),
         "archive": Waiting(0, ()),
+        "thumbnails": Waiting(0, ()),
         "control": Waiting(0, ()),
     }
     broker.rpop("darkroom:submit")

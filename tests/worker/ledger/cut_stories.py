@@ -31,7 +31,7 @@ from worker.generation import Generation, Outcome, Refused, Status
 from worker.ledger import Ledger
 from worker.ledger.access import NewAction, NewToken, Once
 from worker.ledger.approvals import ApprovalState
-from worker.ledger.assets import ArchiveClaim, Archived, Lost
+from worker.ledger.assets import ArchiveClaim, Archived, Lost, ThumbnailMade, ThumbnailResult
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
 from worker.ledger.events import DeliveryFilter, Handed, NewSubscriber, NotifyClaim
@@ -204,6 +204,18 @@ class Process:
             except LedgerUnavailable:
                 self.a_lease_later()
 
+    def make_thumbnails(self) -> None:
+        with self.ledger.database.read() as connection:
+            ids = connection.execute(select(assets.c.id)).scalars().all()
+        # Whoever looks at them next asks again.
+        self.repeat("assets.want_thumbnails", ids)
+        self.try_once("assets.give_back_thumbnails", self.come_again("assets.claim_thumbnails", 1, LEASE))
+        self.a_lease_later()
+        while claims := self.come_again("assets.claim_thumbnails", 9, LEASE):
+            self.try_once("assets.renew_thumbnails", claims, LEASE)
+            made = ThumbnailMade(colour=0, dhash=0, bytes=1, width=1, height=1)
+            self.repeat("assets.record_thumbnails", [ThumbnailResult(claim, made) for claim in claims])
+
     def notify(self, error: str | None = None) -> None:
         """Hand over what is due; with an `error`, the subscriber refuses the first one for good."""
         while claims := self.come_again("events.claim", [SHOP], 9, LEASE):
@@ -282,6 +294,7 @@ def a_batch_goes_its_way(process: Process) -> None:
     process.poll()
     process.repeat("assets.note_risks", timedelta(hours=48))
     process.archive()
+    process.make_thumbnails()
     process.refuse_follow_ups()
     process.follow_up()
     process.send_all(success)

@@ -15,6 +15,7 @@ _ADDED = {
         *("uq_batches_unique_name", "ix_batches_source_sha256", "ix_generations_key", "ix_generations_row"),
         *("ix_generations_failing_over", "ix_batches_starting", "ix_flows_flow", "ix_generations_held_label"),
         *("uq_api_tokens_name", "ix_idempotency_keys_created", "ix_generations_recipe_due"),
+        "ix_assets_unmade",
     ),
     "TABLE": (
         "notify_addresses",
@@ -30,6 +31,10 @@ _ADDED = {
     ),
 }
 _COLUMNS = {
+    "assets": (
+        *("thumbnail", "thumbnail_at", "thumbnail_lease", "thumbnail_tries", "thumbnail_bytes", "thumbnail_width"),
+        *("thumbnail_height", "colour", "dhash"),
+    ),
     "batches": (
         *("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
         "completions",
@@ -53,6 +58,12 @@ def back_to_0024(connection: Connection) -> None:
     for table, columns in _COLUMNS.items():
         for column in columns:
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+
+
+def back_to_0035(connection: Connection) -> None:
+    connection.execute(text("DROP INDEX ix_assets_unmade"))
+    for column in _COLUMNS["assets"]:
+        connection.execute(text(f"ALTER TABLE assets DROP COLUMN {column}"))
 
 
 def back_to_0023(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from tests.clock import FakeClock
 from tests.factories import LEASE, archived, at_once, failure, new, queued, submitted, succeeded
 from tests.patience import patient
 from tests.worker.ledger import delivering
+from tests.worker.ledger.previous_tables import back_to_0035
 from tests.worker.ledger.test_subscriber_rows import deliver, row_of
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation
@@ -536,6 +537,7 @@ def test_an_upgrade_keeps_subscribers_and_their_deliveries(blank_database_url: s
         succeeded(ledger)
         assert len(deliver(ledger)) == 2
         with ledger.database.write() as connection:
+            back_to_0035(connection)
             connection.execute(text("DROP TABLE notify_addresses"))
             connection.execute(text("ALTER TABLE subscribers DROP COLUMN origin"))
             connection.execute(text("UPDATE alembic_version SET version_num = '0034'"))

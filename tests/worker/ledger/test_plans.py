@@ -39,7 +39,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
         lambda ledger: ledger.maintenance.due(),
         {"ix_callbacks_due", "ix_generations_waiting", "ix_generations_dispatched", "ix_assets_free",
-         "ix_generations_follow_up", "ix_attempts_poll", "ix_batches_manifest", "ix_subscribers_here",
+         "ix_assets_unmade", "ix_generations_follow_up", "ix_attempts_poll", "ix_batches_manifest", "ix_subscribers_here",
          "ix_deliveries_waiting", "ix_generations_in_flight", "ix_attempts_sending"},
     ),
     "dispatch": (
@@ -108,6 +108,12 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "where events go": (_where_events_go, set()),
     "events that are old": (lambda ledger: ledger.maintenance.prune_events(LATER), {"ix_deliveries_event"}),
     "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
+    "thumbnails": (lambda ledger: ledger.assets.claim_thumbnails(2, LEASE), {"ix_assets_unmade"}),
+    "hashes of a batch": (
+        lambda ledger: ledger.assets.fingerprints(batch_of(ledger), 100),
+        {"ix_generations_batch_state"},
+    ),
+    "thumbnails that are asked for": (lambda ledger: ledger.assets.want_thumbnails([1, 2]), set()),
     "manifests": (lambda ledger: ledger.assets.claim_manifest(LEASE), {"ix_batches_manifest"}),
     "budgets": (
         lambda ledger: ledger.budgets.standings(

@@ -111,7 +111,7 @@ class DueWork(Part):
         """Return whether this step is worth a wake-up."""
         at = self._database.clock()
         with self._database.read() as connection:
-            if step is Step.THUMBNAIL and any(_is_due(connection, one, at) for one in _BEFORE_THUMBNAILS):
+            if step == Step.THUMBNAIL and any(_is_due(connection, one, at) for one in _BEFORE_THUMBNAILS):
                 return False
             return _is_due(connection, step, at)
 
