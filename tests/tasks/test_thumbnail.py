@@ -46,21 +46,15 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, t
 def archived(pipeline: Pipeline, prompt: str = "a lighthouse") -> Asset:
     """Archived, and its thumbnail not made."""
     (generation_id,) = pipeline.submit(prompt)
-
-    def without_thumbnails() -> bool:
-        while Step.THUMBNAIL in pipeline.bells:
-            pipeline.bells.remove(Step.THUMBNAIL)
-        return asset_of(pipeline, generation_id) is not None
-
-    pipeline.until(without_thumbnails)
+    for step in (Step.DISPATCH, Step.SUBMIT):
+        pipeline.step(step)
+    pipeline.until_called_back(generation_id)
+    for step in (Step.INGEST, Step.ARCHIVE):
+        pipeline.step(step)
     pipeline.bells.clear()
-    asset = asset_of(pipeline, generation_id)
-    assert asset is not None
+    (asset,) = pipeline.assets(generation_id)
+    assert asset.state is AssetState.STORED
     return asset
-
-
-def asset_of(pipeline: Pipeline, generation_id: str) -> Asset | None:
-    return next((one for one in pipeline.assets(generation_id) if one.state is AssetState.STORED), None)
 
 
 def state_of(pipeline: Pipeline, asset: Asset) -> ThumbnailState | None:
@@ -72,8 +66,16 @@ def key_of(asset: Asset) -> str:
     return f"{str(asset.object_key).rpartition('.')[0]}.thumb.webp"
 
 
-def file_of(pipeline: Pipeline, asset: Asset) -> Path:
-    return pipeline.bucket / str(asset.object_key)
+def content_of(pipeline: Pipeline, asset: Asset) -> bytes:
+    return pipeline.objects()[str(asset.object_key)]
+
+
+def overwrite(pipeline: Pipeline, asset: Asset, content: bytes) -> None:
+    pipeline.here.archive.overwrite(str(asset.object_key), content, content_type="image/png", metadata={})
+
+
+def turn(pipeline: Pipeline, *, on: bool) -> None:
+    pipeline.here.settings = pipeline.here.settings.model_copy(update={"darkroom_thumbnails": on})
 
 
 def test_an_archived_picture_has_its_thumbnail_beside_it(start_on: Start):
@@ -104,9 +106,9 @@ def test_nothing_is_made_where_they_are_turned_off(start_on: Start):
     assert (asset.thumbnail, key_of(asset) in pipeline.objects()) == (None, False)
 
 
-def test_what_was_wanted_before_they_were_turned_off_wakes_nobody(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch):
+def test_what_was_wanted_before_they_were_turned_off_wakes_nobody(pipeline: Pipeline):
     asset = archived(pipeline)
-    monkeypatch.setattr(pipeline.here.settings, "darkroom_thumbnails", False)
+    turn(pipeline, on=False)
     pipeline.step(Step.SWEEP)
     pipeline.step(Step.THUMBNAIL)
     assert Step.THUMBNAIL not in pipeline.bells
@@ -123,8 +125,8 @@ def test_a_lost_wake_up_is_found_by_the_sweep(pipeline: Pipeline):
 
 def test_an_object_that_is_gone_or_changed_is_told_and_not_tried_again(pipeline: Pipeline):
     gone, changed = archived(pipeline), archived(pipeline, "a harbour")
-    file_of(pipeline, gone).unlink()
-    file_of(pipeline, changed).write_bytes(file_of(pipeline, changed).read_bytes() + b"x")
+    pipeline.here.archive.delete(str(gone.object_key))
+    overwrite(pipeline, changed, content_of(pipeline, changed) + b"x")
     pipeline.step(Step.THUMBNAIL)
     assert [state_of(pipeline, one) for one in (gone, changed)] == [ThumbnailState.MISSING] * 2
     assert not pipeline.ledger.maintenance.is_due(Step.THUMBNAIL)
@@ -135,8 +137,8 @@ def test_an_object_that_is_gone_or_changed_is_told_and_not_tried_again(pipeline:
 
 def test_a_picture_that_does_not_decode_is_told_and_not_tried_again(pipeline: Pipeline):
     asset = archived(pipeline)
-    broken = file_of(pipeline, asset).read_bytes()[:200]
-    file_of(pipeline, asset).write_bytes(broken)
+    broken = content_of(pipeline, asset)[:200]
+    overwrite(pipeline, asset, broken)
     with pipeline.ledger.database.write() as connection:
         # A person has accepted them as they are.
         connection.execute(update(assets).values(sha256=sha256(broken)))
@@ -289,12 +291,10 @@ def test_a_thumbnail_of_what_the_ledger_does_not_know_is_an_orphan(pipeline: Pip
     assert verify(pipeline.here, VerifyRequest()).orphaned == (stray,)
 
 
-def test_one_that_an_older_version_has_stored_is_made_when_somebody_asks_for_it(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(pipeline.here.settings, "darkroom_thumbnails", False)
+def test_one_that_an_older_version_has_stored_is_made_when_somebody_asks_for_it(pipeline: Pipeline):
+    turn(pipeline, on=False)
     asset = archived(pipeline)
-    monkeypatch.setattr(pipeline.here.settings, "darkroom_thumbnails", True)
+    turn(pipeline, on=True)
     assert find_thumbnail(pipeline.here, asset.generation_id, 0).url is None
     pipeline.until_settled()
     assert state_of(pipeline, asset) is None

@@ -39,8 +39,8 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
         lambda ledger: ledger.maintenance.due(),
         {"ix_callbacks_due", "ix_generations_waiting", "ix_generations_dispatched", "ix_assets_free",
-         "ix_assets_unmade", "ix_generations_follow_up", "ix_attempts_poll", "ix_batches_manifest", "ix_subscribers_here",
-         "ix_deliveries_waiting", "ix_generations_in_flight", "ix_attempts_sending"},
+         "ix_assets_unmade", "ix_generations_follow_up", "ix_attempts_poll", "ix_batches_manifest",
+         "ix_subscribers_here", "ix_deliveries_waiting", "ix_generations_in_flight", "ix_attempts_sending"},
     ),
     "dispatch": (
         lambda ledger: ledger.dispatch.run(PROVIDER, PLENTY),
