@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 
 #: one that decodes, and one that meanwhile reads or stores: a process has one decoder
 THREADS = 2
+#: claims that may wait for a thread while work is quick: the more in a group, the less each one costs, and the longer
+#: what is more urgent waits
+AHEAD = 6
+#: seconds that a result may wait to be recorded together with others
+LINGER = 0.25
 #: seconds after which the process is there for other steps
 SLICE = 3.0
 #: workers that may die in a row while they make one
@@ -36,6 +41,10 @@ def thumbnail() -> None:
     here = services()
     if not here.settings.darkroom_thumbnails:
         return
+    # Those that an earlier task has left to threads of their own count as well.
+    threads = THREADS - _under_way.number
+    if threads <= 0:
+        return
     assets = here.ledger.assets
     work = _Work(here)
     if drain(
@@ -44,7 +53,9 @@ def thumbnail() -> None:
         functools.partial(_record, here),
         renew=lambda claims: assets.renew_thumbnails(claims, LEASE),
         give_back=assets.give_back_thumbnails,
-        threads=THREADS,
+        threads=threads,
+        ahead=AHEAD,
+        linger=LINGER,
         seconds=SLICE,
         # Nobody waits for one that is slow.
         takes_long=lambda _: True,
@@ -61,9 +72,8 @@ class _Work:
         self._failed = 0
 
     def claim(self, room: int) -> list[ThumbnailClaim]:
-        """Claim none while anything more urgent is due; look again before each."""
-        room = min(room, THREADS - _under_way.number)
-        if room <= 0 or self._failed >= GIVE_UP or not self._here.ledger.maintenance.is_due(Step.THUMBNAIL):
+        """Claim none while anything more urgent is due."""
+        if self._failed >= GIVE_UP or not self._here.ledger.maintenance.is_due(Step.THUMBNAIL):
             return []
         return self._here.ledger.assets.claim_thumbnails(room, LEASE)
 

@@ -13,7 +13,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from tests.bench import api, batch_check, bulk, generations, million, receiver, siege, splitting, startup, verify
+from tests.bench import (
+    api,
+    batch_check,
+    bulk,
+    generations,
+    million,
+    receiver,
+    siege,
+    splitting,
+    startup,
+    thumbnails,
+    verify,
+)
 from tests.bench.machine import machine
 from tests.figures.results import record
 
@@ -135,6 +147,17 @@ def p11() -> Iterator[Row]:
             yield Row("P11", f"{what}, {database}", measured, "ms", goal, goal, at_least=False, detail=more)
 
 
+def p14() -> Iterator[Row]:
+    for kind in ("PNG", "JPEG"):
+        found = thumbnails.run(kind)
+        detail = (
+            f"{found['ours'] * 1000:.1f} ms ÷ {found['pillow'] * 1000:.1f} ms for {thumbnails.SIZE}² of "
+            f"{found['megabytes']:.1f} MB"
+        )
+        what = f"CPU of a thumbnail ÷ Pillow alone, {kind}"
+        yield Row("P14", what, round(found["ratio"], 2), "", 1.3, 1.3, at_least=False, detail=detail)
+
+
 def p15() -> Iterator[Row]:
     found = batch_check.run_alone()
     seconds, memory = float(str(found["seconds"])), float(str(found["memory_mb"]))
@@ -175,6 +198,7 @@ BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
     "P10": p10,
     "P11": p11,
     "P12": p12,
+    "P14": p14,
     "P15": p15,
     "P16": p16,
 }

@@ -204,7 +204,7 @@ def test_a_drain_ends_as_soon_as_anything_else_is_due(pipeline: Pipeline, monkey
 
     monkeypatch.setattr(tasks.thumbnail, "make", make)
     pipeline.step(Step.THUMBNAIL)
-    assert len(made) <= 2 * tasks.thumbnail.THREADS
+    assert len(made) <= tasks.thumbnail.THREADS + tasks.thumbnail.AHEAD
     assert Step.THUMBNAIL not in pipeline.ledger.maintenance.due()
     pipeline.step(Step.SWEEP)
     assert Step.ARCHIVE in pipeline.bells

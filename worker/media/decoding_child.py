@@ -124,7 +124,8 @@ def _check_size(size: tuple[int, int], stated: tuple[int, int]) -> None:
 
 
 def _thumbnail(image: "Image", edge: int) -> tuple[bytes, bytes]:
-    # For JPEG this decodes a fraction of the pixels.
+    # Of a JPEG, only as many pixels are decoded as are needed.
+    image.draft(None, (edge, edge))
     image.thumbnail((edge, edge))
     small = image.convert("RGBA" if image.has_transparency_data else "RGB")
     file = io.BytesIO()
