@@ -11,6 +11,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from tasks.usecases.events.published import EVENTS, description_of
 from webhook.api.examples import example_of
+from webhook.api.models.events import events_document
 from webhook.api.models.problem import Problem
 from webhook.api.problems import MEDIA_TYPE
 from webhook.api.reading import is_needed
@@ -51,7 +52,7 @@ request that can cost money needs an `Idempotency-Key`, or a `key` for each item
 
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
     found: set[type[BaseModel]] = {model for one in operations for model in _models(one)}
-    found |= {Problem, *EVENTS.values()}
+    found |= {Problem, events_document(), *EVENTS.values()}
     models = sorted(found, key=lambda one: one.__name__)
     inputs = {one.body for one in operations if one.body} | {one.query for one in operations if one.query}
     schemas, definitions = models_json_schema(

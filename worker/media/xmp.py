@@ -10,9 +10,9 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from html import escape
 from tempfile import SpooledTemporaryFile
 from typing import IO
-from xml.sax.saxutils import quoteattr
 
 from worker.downloads import MEMORY_PART
 from worker.media.images import PIECE
@@ -26,7 +26,7 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
     Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
     xmp:CreatorTool="Midjourney"
-    dc:identifier={identifier}/>
+    dc:identifier="{identifier}"/>
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="w"?>"""
@@ -49,7 +49,7 @@ def marked(file: IO[bytes], content_type: str, generation_id: str) -> IO[bytes] 
     `file` is one that `worker.media.content.inspect` has accepted. The same file and id always give the same bytes.
     """
     find = {"image/png": _png, "image/jpeg": _jpeg, "image/webp": _webp}.get(content_type)
-    packet = _PACKET.format(identifier=quoteattr(generation_id)).encode()
+    packet = _PACKET.format(identifier=escape(generation_id)).encode()
     edits = find(file, packet) if find else None
     return _spliced(file, edits) if edits else None
 

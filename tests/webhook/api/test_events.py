@@ -20,7 +20,7 @@ from webhook import waiting
 from webhook.api import event_watch
 from webhook.api.app import OPERATIONS, create_app
 from webhook.api.event_watch import MOST_WAITING, EventWatch
-from webhook.api.models.events import EventsDocument
+from webhook.api.models.events import events_document
 from webhook.api.openapi import document_of, untitled
 from webhook.waiting import THREADS
 from worker.ledger import Ledger
@@ -55,7 +55,7 @@ def happen(ledger: Ledger, *types: str) -> None:
 def get(app: Flask, **query: Any) -> dict[str, Any]:
     response = app.test_client().get("/v1/events", query_string=query)
     assert response.status_code == 200, response.text
-    EventsDocument.model_validate_json(response.text)
+    events_document().model_validate_json(response.text)
     return json.loads(response.text)
 
 

@@ -1,11 +1,13 @@
 """Events as the API gives them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from tasks.usecases.events.models import AnyEvent
 from webhook.api.models.base import Document, RequestModel
+
+if TYPE_CHECKING:
+    from tasks.usecases.events.models import AnyEvent
 
 
 class EventsQuery(RequestModel):
@@ -25,7 +27,7 @@ class EventsQuery(RequestModel):
 class EventsDocument(Document):
     """Events, oldest first."""
 
-    data: list[AnyEvent]
+    data: "list[AnyEvent]"
     next: Annotated[
         str | None,
         Field(
@@ -33,3 +35,11 @@ class EventsDocument(Document):
             "Null only in an empty ledger."
         ),
     ]
+
+
+def events_document() -> type[EventsDocument]:
+    """Return it with the models of all events: only who describes answers needs them, and they take 1.6 MB."""
+    from tasks.usecases.events.models import AnyEvent  # noqa: PLC0415
+
+    EventsDocument.model_rebuild(_types_namespace={"AnyEvent": AnyEvent})
+    return EventsDocument
