@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterator
+from functools import lru_cache
 
 from flask import Request
 
@@ -53,6 +54,7 @@ def _own_hosts(port: str) -> set[str]:
     return {f"{name}:{port}" for name in _NAMES} | (set(_NAMES) if port == "80" else set())
 
 
+@lru_cache(64)
 def _is_loopback(address: str) -> bool:
     try:
         found = ipaddress.ip_address(address)
