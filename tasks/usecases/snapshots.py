@@ -15,7 +15,7 @@ from worker.ledger.generations import Snapshot
 from worker.pricing import tier_of
 from worker.services import Services
 
-__all__ = ["Held", "Seen", "Snapshot", "Waits", "ended", "see"]
+__all__ = ["Held", "Seen", "Snapshot", "Waits", "ended", "see", "seen_of", "snapshots"]
 
 #: seconds for which what holds up the whole pipeline is not asked again
 _FRESH = 1.0
@@ -69,11 +69,19 @@ class Waits:
 
 def see(here: Services, ids: Sequence[str], waits: Waits) -> list[Seen]:
     """In this order; raises NotFound for the first that does not exist."""
-    found = here.ledger.generations.snapshots(ids)
-    if len(found) < len(ids):
-        known = {one.generation.id for one in found}
-        missing = next(one for one in ids if one not in known)
+    found = snapshots(here, ids)
+    if (missing := next((one for one in ids if one not in found), None)) is not None:
         raise NotFound(f"there is no generation {missing}")
+    return seen_of(here, [found[one] for one in ids], waits)
+
+
+def snapshots(here: LedgerServices, ids: Sequence[str]) -> dict[str, Snapshot]:
+    """Return those that exist, by id."""
+    return {one.generation.id: one for one in here.ledger.generations.snapshots(ids)}
+
+
+def seen_of(here: Services, found: Sequence[Snapshot], waits: Waits) -> list[Seen]:
+    """Return them with what holds each of them up now."""
     held = _held(here, found)
     why = waits.now() if any(one.generation.state in OPEN or one.generation.recipe for one in found) else ()
     return [Seen(one, held.get(one.generation.id), wait_of(one.generation, why)) for one in found]

@@ -10,7 +10,7 @@ from tasks.usecases.listing import list_page
 from tasks.usecases.once import replay_of
 from tasks.usecases.queries import ListRequest
 from tasks.usecases.selection import Selection
-from tasks.usecases.snapshots import Seen, see
+from tasks.usecases.snapshots import Seen, see, seen_of
 from tasks.usecases.submit import FollowUpRequest, SubmitResult, check, submit_once
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.idempotency import after_the_commit, once_of
@@ -193,10 +193,10 @@ def _created(call: Call, ids: Sequence[str], result: SubmitResult | None, *, is_
 
 def _see(call: Call, generation_id: str) -> Seen:
     """Raises NotFound."""
-    try:
-        return see(call.here, [generation_id], call.shared.waits)[0]
-    except NotFound as error:
-        raise NotFound(f"{error}: `GET /v1/generations` lists them, also by `key`") from error
+    snapshot = call.shared.snapshots.get(generation_id)
+    if snapshot is None:
+        raise NotFound(f"there is no generation {generation_id}: `GET /v1/generations` lists them, also by `key`")
+    return seen_of(call.here, [snapshot], call.shared.waits)[0]
 
 
 def _waited(call: Call, seen: Seen, query: WaitQuery) -> tuple[Seen, dict[str, str]]:

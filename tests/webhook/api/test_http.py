@@ -126,7 +126,7 @@ def test_an_error_of_ours_is_told_by_its_request_id_alone(
     def broken(*_: object) -> None:
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("webhook.api.generations.see", broken)
+    monkeypatch.setattr("webhook.joint_reads.JointReads.get", broken)
     answer = client.get("/v1/generations/gen_1")
     found = problem(answer)
     assert (found.status, found.code) == (500, "internal")
