@@ -35,6 +35,7 @@ def bites(ledger: Ledger, before: datetime, archive: Archive | None) -> Iterator
         lambda after: ledger.maintenance.prune_events(before, after),
         lambda after: ledger.maintenance.prune_notify_addresses(before, after),
         lambda _: ledger.maintenance.prune_heartbeats(before),
+        lambda _: ledger.maintenance.prune_sessions(before),
         lambda _: ledger.maintenance.prune_actions(before),
         lambda _: ledger.maintenance.prune_idempotency_keys(before),
     )

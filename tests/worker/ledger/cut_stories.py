@@ -29,7 +29,7 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
 from worker.generation import Generation, Outcome, Refused, Status
 from worker.ledger import Ledger
-from worker.ledger.access import NewAction, NewToken, Once
+from worker.ledger.access import NewAction, NewSession, NewToken, NewUser, Once, Role
 from worker.ledger.approvals import ApprovalState
 from worker.ledger.assets import ArchiveClaim, Archived, Lost, ThumbnailMade, ThumbnailResult
 from worker.ledger.changes import Person
@@ -458,6 +458,21 @@ def a_program_uses_the_api(process: Process) -> None:
     process.command("access.revoke_token", "studio")
 
 
+def somebody_uses_the_console(process: Process) -> None:
+    process.command("access.create_user", NewUser(name="anna", role=Role.VIEWER, password_hash="old", created_by="me"))
+    (user,) = process.ledger.access.users()
+    process.command("access.change_role", "anna", Role.OPERATOR)
+    process.try_once("access.keep_rehashed", user.id, "old", "new")
+    process.command("access.change_password", "anna", "newest")
+    process.repeat("access.begin_session", NewSession(sha256="a" * 64, user_id=user.id, password_hash="newest"))
+    process.clock.advance(minutes=2)
+    process.try_once("access.note_session_use", "a" * 64)
+    process.repeat("access.end_session", "a" * 64)
+    process.command("access.remove_user", "anna")
+    process.clock.advance(days=40)
+    process.repeat("maintenance.prune_sessions", process.clock() - timedelta(days=30))
+
+
 def a_program_asks(process: Process) -> None:
     """It repeats what was not answered, with the same idempotency key."""
     process.repeat("events.register_subscribers", [SHOP])
@@ -563,4 +578,5 @@ STORIES = (
     files_are_handed_in,
     a_batch_is_steered,
     a_program_asks,
+    somebody_uses_the_console,
 )

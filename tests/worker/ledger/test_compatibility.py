@@ -28,6 +28,7 @@ pytestmark = pytest.mark.matrix
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
     "access.record_answer",
+    "access.end_session",
     "access.forget_request",
     "access.give_up_request",
     "access.keep_request",

@@ -20,6 +20,9 @@ from worker.ledger.schema import metadata
 
 #: those that are no transaction: each is committed by its only statement
 ALONE = {
+    "access.end_session": "UPDATE sessions",
+    "access.keep_rehashed": "UPDATE users",
+    "access.note_session_use": "UPDATE sessions",
     "access.note_token_use": "UPDATE api_tokens",
     "access.record_action": "INSERT INTO actions",
     "access.record_answer": "UPDATE actions",

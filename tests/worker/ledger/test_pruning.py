@@ -36,6 +36,7 @@ def prune(ledger: Ledger) -> dict[str, int]:
         ledger.maintenance.prune_links,
         ledger.maintenance.prune_events,
         ledger.maintenance.prune_heartbeats,
+        ledger.maintenance.prune_sessions,
         ledger.maintenance.prune_actions,
     ):
         after: int | None = 0

@@ -46,6 +46,7 @@ from worker.ledger.schema import (
     idempotency_keys,
     notify_addresses,
     prunes,
+    sessions,
     subscribers,
 )
 from worker.ledger.statements import IDS, LIMIT, Query, insert_ignoring
@@ -89,6 +90,14 @@ _NEWEST_CALLBACK = select(func.max(_c.id)).scalar_subquery()
 _CALLBACKS = (text(DONE_WITH), _c.applied_at < _BEFORE, _c.id < _NEWEST_CALLBACK)
 _LINKS = (text(LINKED), _a.deadline < _BEFORE)
 _HEARTBEATS = (_h.seen_at < _BEFORE,)
+_SESSIONS = (sessions.c.expires_at < _BEFORE,)
+_OLD_SESSIONS = (
+    select(sessions.c.sha256)
+    .where(*_SESSIONS)
+    .order_by(sessions.c.expires_at)
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
 _OLD_CALLBACKS = select(_c.id).where(*_CALLBACKS).order_by(_c.applied_at).limit(LIMIT).with_for_update(skip_locked=True)
 _OLD_LINKS = select(_a.id).where(*_LINKS).order_by(_a.deadline).limit(LIMIT).with_for_update(skip_locked=True)
 _KEYS = (_k.created_at < _BEFORE, _k.lease_until.is_(None) | (_k.lease_until < _BEFORE))
@@ -177,6 +186,7 @@ _DROP_LINKS = update(assets).where(_a.id.in_(IDS)).values(url="")
 _DROP_DELIVERIES = delete(deliveries).where(_d.event_id.in_(IDS))
 _DROP_EVENTS = delete(events).where(_e.id.in_(IDS))
 _DROP_ACTIONS = delete(actions).where(actions.c.id.in_(IDS))
+_DROP_SESSIONS = delete(sessions).where(sessions.c.sha256.in_(IDS))
 _KIND = bindparam("of", type_=CleanText())
 _NOTE = update(prunes).where(_p.kind == _KIND, _p.before < _BEFORE).values(before=_BEFORE)
 
@@ -253,6 +263,14 @@ class Pruning(Part):
             gone = connection.execute(delete(heartbeats).where(*_HEARTBEATS), {"before": before}).rowcount
         return Bite({"heartbeats": gone}, None)
 
+    def prune_sessions(self, before: datetime) -> Bite:
+        """Delete sessions that had expired by then."""
+        with self._database.write() as connection:
+            ids = connection.execute(_OLD_SESSIONS, {"before": before, "limit": BITE}).scalars().all()
+            if ids:
+                connection.execute(_DROP_SESSIONS, {"ids": ids})
+        return _bite("sessions", ids)
+
     def prune_actions(self, before: datetime) -> Bite:
         """Delete actions from before then, but none of the last 30 days."""
         before = self._of_actions(before)
@@ -275,7 +293,8 @@ class Pruning(Part):
         """Count the rows per table that would be deleted (`assets`: their links)."""
         found: Counter[str] = Counter()
         with self._database.read() as connection:
-            for table, is_old in ((callbacks, _CALLBACKS), (assets, _LINKS), (heartbeats, _HEARTBEATS)):
+            simple = ((callbacks, _CALLBACKS), (assets, _LINKS), (heartbeats, _HEARTBEATS), (sessions, _SESSIONS))
+            for table, is_old in simple:
                 count = select(func.count()).select_from(table).where(*is_old)
                 found[table.name] = connection.execute(count, {"before": before}).scalar_one()
             kept = {"before": self._of_actions(before)}

@@ -1,6 +1,6 @@
 """All tables of the ledger: rows, types, and the conditions that indexes and queries share."""
 
-from worker.ledger.schema.access_tables import VALID, actions, api_tokens, idempotency_keys
+from worker.ledger.schema.access_tables import PRESENT, VALID, actions, api_tokens, idempotency_keys, sessions, users
 from worker.ledger.schema.batch_tables import input_uses, inputs, label_budgets, labels
 from worker.ledger.schema.count_tables import ALL, generation_counts, generation_deltas
 from worker.ledger.schema.money_tables import (
@@ -108,6 +108,7 @@ __all__ = [
     "NEVER",
     "POLLED",
     "POSSIBLE",
+    "PRESENT",
     "RECIPE_DUE",
     "REFUSED",
     "RELEASED",
@@ -174,7 +175,9 @@ __all__ = [
     "provider_limits",
     "prunes",
     "recipes",
+    "sessions",
     "storable",
     "subscribers",
     "transitions",
+    "users",
 ]

@@ -1,12 +1,13 @@
-"""The tables of access: tokens, idempotency keys, and who did what."""
+"""The tables of access: tokens, people and their sessions, idempotency keys, and who did what."""
 
-from sqlalchemy import Boolean, Column, Index, Integer, Table, text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Table, text
 
 from worker.ledger.schema.tables import metadata
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime
 
 # The condition of a partial index, as text (see `tables.py`).
 VALID = "revoked_at IS NULL"
+PRESENT = "removed_at IS NULL"
 
 api_tokens = Table(
     "api_tokens",
@@ -28,6 +29,38 @@ api_tokens = Table(
     Column("revoked_at", UtcDateTime),
 )
 Index("uq_api_tokens_name", api_tokens.c.name, unique=True, sqlite_where=text(VALID), postgresql_where=text(VALID))
+
+# The people whom the console lets in.
+users = Table(
+    "users",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False),
+    # `viewer` or `operator`.
+    Column("role", CleanText, nullable=False),
+    # As argon2 writes it, with salt and parameters; None: only a proxy lets them in.
+    Column("password_hash", CleanText),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", CleanText, nullable=False),
+    Column("logged_in_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
+)
+Index("uq_users_name", users.c.name, unique=True, sqlite_where=text(PRESENT), postgresql_where=text(PRESENT))
+
+# Where somebody is logged in: one row for each browser.
+sessions = Table(
+    "sessions",
+    metadata,
+    # Of the cookie, which only the browser has.
+    Column("sha256", CleanText, primary_key=True),
+    Column("user_id", CleanText, ForeignKey("users.id"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+)
+Index("ix_sessions_user", sessions.c.user_id)
+Index("ix_sessions_expires", sessions.c.expires_at)
 
 # Requests that must not be carried out twice: written in the transaction that carries one out, or before the first of
 # several, and then with a lease.
