@@ -7,11 +7,14 @@ from click.testing import CliRunner, Result
 from tasks.cli import cli
 
 
-def darkroom(*arguments: str) -> Result:
-    """Raises what is no error for a person; what the command sets for its own process is taken back."""
+def darkroom(*arguments: str, said: str | None = None) -> Result:
+    """Raises what is no error for a person; what the command sets for its own process is taken back.
+
+    `said`: on standard input.
+    """
     before = dict(os.environ)
     try:
-        result = CliRunner().invoke(cli, arguments, prog_name="darkroom")
+        result = CliRunner().invoke(cli, arguments, input=said, prog_name="darkroom")
     finally:
         os.environ.clear()
         os.environ.update(before)

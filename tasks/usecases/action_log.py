@@ -1,4 +1,4 @@
-"""The log of actions: what was asked for at the API, by whom, and how it was answered."""
+"""The log of actions: what was asked for at the private doors, by whom, and how it was answered."""
 
 import logging
 from collections.abc import Sequence

@@ -84,13 +84,13 @@ class Story:
         return self.claims[prompt].generation.id
 
     def run(
-        self, name: str, *arguments: str, exit_code: int = 0, without: tuple[str, ...] = ()
+        self, name: str, *arguments: str, exit_code: int = 0, without: tuple[str, ...] = (), said: str | None = None
     ) -> list[dict[str, Any]]:
         """Call a command with --json and keep what it prints as the golden document `name`; what it printed.
 
-        `without`: fields whose numbers are another machine's on each machine.
+        `without`: fields whose numbers are another machine's on each machine; `said`: on standard input.
         """
-        result = darkroom(*arguments, "--json")
+        result = darkroom(*arguments, "--json", said=said)
         numbers = re.compile(rf'("(?:{"|".join(without)})": )\d+')
         printed = [json.loads(numbers.sub(r"\1 0", line)) for line in result.stdout.splitlines()]
         self.golden.add(

@@ -94,6 +94,7 @@ def test_every_document_of_the_story_is_as_it_was(
     what_lies_outside(story)
     a_batch_changes_its_provider(story)
     a_program_gets_in(story)
+    people_are_let_in(story)
     a_recipe_asks(story, tmp_path, monkeypatch)
     others_are_notified(story)
     story.golden.compare()
@@ -401,6 +402,15 @@ def a_program_gets_in(story: Story) -> None:
     done, _ = (story.ledger.access.record_action(action) for _ in range(2))
     story.ledger.access.record_answer(done, 201, story.id_of("a red fox"))
     story.run("audit-log", "audit-log", "--actor", "studio")
+
+
+def people_are_let_in(story: Story) -> None:
+    story.run("user-add", "user", "add", "anna", "--role", "viewer", "--no-password")
+    story.run("user-role", "user", "role", "anna", "operator")
+    story.run("user-passwd", "user", "passwd", "anna", "--password-stdin", said="four unusual words here\n")
+    story.run("user-list", "user", "list")
+    story.run("user-remove", "user", "remove", "anna")
+    story.run("user-list-all", "user", "list", "--all")
 
 
 def a_recipe_asks(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
-from tasks.usecases.views.access import of_action, of_created_token, of_token
+from tasks.usecases.views.access import of_action, of_created_token, of_token, of_user
 from tasks.usecases.views.approvals import of_approval, of_approved, of_pending_approval
 from tasks.usecases.views.batches_check import of_batch_check, of_fault
 from tasks.usecases.views.batches_move import of_moved_batch
@@ -113,6 +113,7 @@ __all__ = [
     "of_unread_callback",
     "of_upgraded",
     "of_uploaded",
+    "of_user",
     "of_verification",
     "with_results",
 ]

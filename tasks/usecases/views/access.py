@@ -1,4 +1,4 @@
-"""Tokens and the log of actions, as JSON."""
+"""Tokens, users and the log of actions, as JSON."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +7,7 @@ from worker.generation import iso
 if TYPE_CHECKING:
     from tasks.usecases.action_log import Action
     from tasks.usecases.tokens import CreatedToken, ListedToken
+    from tasks.usecases.users import User
 
 
 def of_token(listed: "ListedToken") -> dict[str, Any]:
@@ -30,6 +31,18 @@ def of_token(listed: "ListedToken") -> dict[str, Any]:
 def of_created_token(created: "CreatedToken") -> dict[str, Any]:
     """The only document with the token itself."""
     return {"token": created.secret, **of_token(created.listed)}
+
+
+def of_user(user: "User") -> dict[str, Any]:
+    return {
+        "name": user.name,
+        "id": user.id,
+        "role": user.role,
+        "created_at": iso(user.created_at),
+        "created_by": user.created_by,
+        "logged_in_at": iso(user.logged_in_at),
+        "removed_at": iso(user.removed_at),
+    }
 
 
 def of_action(action: "Action") -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""A password from a terminal or from standard input, and never from an argument, which every process can read."""
+
+import sys
+
+import click
+
+password_stdin_option = click.option(
+    "--password-stdin", "from_stdin", is_flag=True, help="Read the password from standard input, as its first line."
+)
+#: bytes of a line; the longest password has fewer
+_LONGEST_LINE = 16 * 1024
+
+
+def read_password(*, from_stdin: bool) -> str:
+    """Return the password. Raises UsageError if there is none, or nobody who could be asked."""
+    if from_stdin:
+        return _first_line()
+    if not _is_terminal():
+        raise click.UsageError(
+            "nobody can be asked for the password here: run this in a terminal, or send the password to standard "
+            "input and add --password-stdin"
+        )
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt="Again", err=True))
+
+
+def _first_line() -> str:
+    line = sys.stdin.buffer.readline(_LONGEST_LINE)
+    try:
+        password = line.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise click.UsageError("standard input is not UTF-8, so the password cannot be read") from error
+    if not password:
+        raise click.UsageError("standard input has no password in its first line")
+    return password
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
