@@ -24,9 +24,9 @@ def objection(request: Request) -> str | None:
 def _objections(request: Request) -> Iterator[str]:
     # The server's own address, which no header changes.
     here, port = str(request.environ["SERVER_NAME"]), str(request.environ["SERVER_PORT"])
-    if not _is_loopback(here):
+    if not is_loopback(here):
         yield f"the API listens on {here}, not only on this machine's loopback address"
-    if not _is_loopback(request.remote_addr or ""):
+    if not is_loopback(request.remote_addr or ""):
         yield "the connection comes from another machine"
     host = request.headers.get("Host", "").lower()
     if host not in _own_hosts(port):
@@ -55,7 +55,8 @@ def _own_hosts(port: str) -> set[str]:
 
 
 @lru_cache(64)
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Return whether this address is of this machine alone."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

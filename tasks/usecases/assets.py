@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from tasks.usecases.names import find_generation
 from tasks.usecases.queries import list_waits
 from tasks.waiting import wait_of
-from worker.errors import Gone, NotFound, NotYet
+from worker.errors import ArchiveError, ConfigurationError, Gone, NotFound, NotYet
 from worker.generation import OPEN, Asset, AssetState, Generation, State, iso
 from worker.secrets import redact
 from worker.services import Services
@@ -58,6 +59,15 @@ def link_to(here: Services, asset: Asset) -> str | None:
     if asset.state is not AssetState.STORED or asset.object_key is None or asset.content is not None:
         return None
     return here.archive.url(asset.object_key, expires=LINK_LIFE)
+
+
+def bucket_origin(here: Services) -> str | None:
+    """Return the origin of presigned links, such as https://bucket.s3.amazonaws.com; None if there is no bucket."""
+    try:
+        parts = urlsplit(here.archive.url("origin"))
+    except (ArchiveError, ConfigurationError):
+        return None
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def text_of(content: Mapping[str, object]) -> str:

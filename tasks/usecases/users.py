@@ -12,9 +12,10 @@ from hashlib import sha256
 from tasks.usecases.passwords import Passwords
 from tasks.usecases.services import LedgerServices
 from worker.errors import LedgerUnavailable, LedgerUnfit, NotFound, RequestInvalid
+from worker.ledger.access import LONGEST as SESSION_LIFE
 from worker.ledger.access import SEEN_EVERY, NewSession, NewUser, Role, User
 
-__all__ = ["LoggedIn", "Role", "User", "UserRequest"]
+__all__ = ["SESSION_LIFE", "LoggedIn", "Role", "User", "UserRequest"]
 
 _LONGEST_NAME = 100
 #: what the log of actions calls whoever uses this machine, whoever failed to log in, and whoever follows a link
@@ -81,7 +82,7 @@ def remove_user(here: LedgerServices, name: str) -> User:
 
 def find_user(here: LedgerServices, name: str) -> User:
     """Return the user of this name. Raises NotFound."""
-    found = here.ledger.access.user_named(_normal(name))
+    found = here.ledger.access.user_named(normal_name(name))
     if found is None:
         meant = get_close_matches(name, [one.name for one in here.ledger.access.users()], 1)
         raise NotFound(
@@ -93,7 +94,7 @@ def find_user(here: LedgerServices, name: str) -> User:
 
 def log_in(here: LedgerServices, name: str, password: str) -> LoggedIn | None:
     """Begin a session with a cookie of its own; None for a wrong name or password, which take equally long."""
-    name = _normal(name)
+    name = normal_name(name)
     kept = here.ledger.access.password_of(name)
     if not _passwords.is_right(kept and kept.hash, password) or kept is None or kept.hash is None:
         return None
@@ -134,7 +135,7 @@ def role_of(here: LedgerServices, name: str) -> Role | None:
 
 def read_name(name: str) -> str:
     """Return the name as it is kept. Raises RequestInvalid for one that cannot be a user's."""
-    normal = _normal(name)
+    normal = normal_name(name)
     if not normal or normal != normal.strip() or not normal.isprintable() or len(normal) > _LONGEST_NAME:
         raise RequestInvalid(
             f"{name[:_LONGEST_NAME]!r} cannot be the name of a user: use 1 to {_LONGEST_NAME} printable characters, "
@@ -147,7 +148,8 @@ def read_name(name: str) -> str:
     return normal
 
 
-def _normal(name: str) -> str:
+def normal_name(name: str) -> str:
+    """Return the form in which a name is kept: keyboards write an é in two ways."""
     return unicodedata.normalize("NFKC", name)
 
 

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "documents"
 SWITCH = "GOLDEN"
 
 _KINDS = (
-    (re.compile(r"\b(gen|batch|apr|ledger|sub|token|action|evt_test)_[0-9a-f]{16,}"), None),
+    (re.compile(r"\b(gen|batch|apr|ledger|sub|token|user|action|evt_test)_[0-9a-f]{16,}"), None),
     (re.compile(r"\b[0-9a-f]{32}\b"), "attempt"),
 )
 _CONSTANT = (

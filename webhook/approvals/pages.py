@@ -15,7 +15,7 @@ from tasks.usecases.action_log import NewAction
 from tasks.usecases.approval_page import image_of, page_of
 from tasks.usecases.approvals import ApprovalState, Approved
 from tasks.usecases.person import Person, person
-from webhook.approvals.same_site import is_foreign
+from webhook.same_site import is_foreign
 from worker.errors import (
     AlreadyDecided,
     ArchiveError,

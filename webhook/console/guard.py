@@ -1,42 +1,117 @@
-"""Who is let in, and what browsers may do with the pages."""
+"""The one place that lets people in, keeps viewers and other sites from writing, and says what browsers may do."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Request, Response, current_app, g, redirect, request
 
+from tasks.usecases.assets import bucket_origin
+from webhook.console import acting
+from webhook.console.csrf import require_token, serve_tokens
 from webhook.console.desk import Desk
+from webhook.console.entrance import LetIn, whoever_asks
 from webhook.console.problems import Refusal
 from webhook.loopback import objection
+from webhook.same_site import is_foreign
+from worker.services import Services
 
+_View = TypeVar("_View", bound=Callable[..., object])
+
+_READING = {"GET", "HEAD"}
+#: for everybody: the login page needs its style, and who is no longer let in must be able to leave
+_FILES, _LOGIN, _LOGOUT = "console.static_file", {"console.login_page", "console.log_in"}, "console.log_out"
+#: bytes of a form, unless its view `takes` more
+_LARGEST_FORM = 1024 * 1024
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
 }
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'{bucket}; media-src 'self'{bucket}; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
-class LetIn(NamedTuple):
-    """Who looks at the pages."""
+def takes(number: int) -> Callable[[_View], _View]:
+    """Mark a view whose form may have so many bytes."""
 
-    name: str
-    role: Literal["viewer", "operator"]
+    def mark(view: _View) -> _View:
+        view.largest_form = number  # type: ignore[attr-defined]
+        return view
 
-    @property
-    def may_operate(self) -> bool:
-        return self.role == "operator"
+    return mark
 
 
-def guard(pages: Blueprint, desk: Desk) -> None:  # noqa: ARG001
-    """Let in whoever uses this machine."""
+def guard(pages: Blueprint, desk: Desk) -> None:
+    """Put the guard before all pages."""
+    here = desk.here
+    serve_tokens(pages, here.settings)
 
     @pages.before_request
-    def identify() -> None:
-        if why := objection(request):
-            raise Refusal(f"a login is required, because {why}", status=401)
-        g.person = LetIn("local", "operator")
+    def let_in() -> Response | None:
+        if request.endpoint == _FILES:
+            return None
+        is_write = request.method not in _READING
+        if is_write and is_foreign(request, here.settings.console_url):
+            raise Refusal("another website sent this: open the page here and send it again", status=403)
+        view = current_app.view_functions[str(request.endpoint)]
+        request.max_content_length = getattr(view, "largest_form", _LARGEST_FORM)
+        g.person = whoever_asks(here, request)
+        if request.endpoint in _LOGIN:
+            return None
+        if g.person is None:
+            return _to_login(request)
+        if is_write:
+            _require_leave(g.person)
+            require_token(here.settings)
+            acting.begin(here, g.person.name)
+        return None
 
     @pages.after_request
     def protect(response: Response) -> Response:
+        acting.finish(here, response)
         response.headers.update(_HEADERS)
+        response.headers["Content-Security-Policy"] = _POLICY.format(bucket=_bucket(here, response))
         return response
+
+
+def _require_leave(person: LetIn) -> None:
+    if not person.may_operate and request.endpoint != _LOGOUT:
+        raise Refusal(
+            "viewers look at everything and change nothing: ask an operator, or to become one (`darkroom user role`)",
+            status=403,
+        )
+
+
+def _to_login(request: Request) -> Response:
+    """To the login page, and back from there; what is no page of its own hears that it was refused."""
+    if "HX-Request" in request.headers:
+        page = urlsplit(request.headers.get("HX-Current-URL", ""))
+        raise _refusal({"HX-Redirect": _login_for(f"{page.path}?{page.query}" if page.query else page.path)})
+    is_page = request.method in _READING and "text/html" in request.headers.get("Accept", "")
+    if not is_page:
+        raise _refusal({})
+    path = request.full_path if request.query_string else request.path
+    return redirect(_login_for(path), 303)  # type: ignore[return-value]
+
+
+def _refusal(headers: dict[str, str]) -> Refusal:
+    why = objection(request) or "you are logged out"
+    return Refusal(
+        f"a login is required, because {why}: log in at /login, then repeat this", status=401, headers=headers
+    )
+
+
+def _login_for(page: str) -> str:
+    return "/login" if page in {"", "/"} else f"/login?next={quote(page, safe='/')}"
+
+
+def _bucket(here: Services, response: Response) -> str:
+    """The origin to which our own addresses of pictures lead, for pages that have some."""
+    origin = bucket_origin(here) if response.mimetype == "text/html" and g.get("person") else None
+    return f" {origin}" if origin else ""

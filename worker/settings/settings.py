@@ -26,6 +26,7 @@ from worker.net import Allowed, check_hosts, proxies
 from worker.pricing import Prices, read_zone
 from worker.secrets import bucket_credentials, read_keys, read_list, read_secret_file
 from worker.settings.broker_url import read_broker_url
+from worker.settings.console_proxy import Networks, read_header, read_networks
 from worker.settings.env_file import use_env_file
 from worker.settings.faults import Unreadable, sentences
 from worker.settings.rates import read_rate
@@ -123,6 +124,10 @@ class Settings(BaseSettings):
     #: requests that each token of the API may send, unless it has a rate of its own
     #: the default is right, and its parser would take 2 MB of every process
     darkroom_api_rate: Annotated[str, _read_by(read_rate)] = Field(default="300/second", validate_default=False)
+    #: of the proxy that says who somebody is in the console; its networks; and the role of those who are no users
+    darkroom_console_proxy_header: Annotated[str, _read_by(read_header)] | None = None
+    darkroom_console_proxy_networks: Annotated[str, _read_by(read_networks)] = ""
+    darkroom_console_proxy_role: Literal["viewer", "operator"] = "viewer"
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""
@@ -276,6 +281,17 @@ class Settings(BaseSettings):
                 "CONSOLE_URL is set, so links to approvals are sent, but DARKROOM_SIGNING_KEYS is not: "
                 "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which makes its own"
             )
+        if self.darkroom_console_proxy_header:
+            if not read_networks(self.darkroom_console_proxy_networks):
+                yield (
+                    "DARKROOM_CONSOLE_PROXY_HEADER is set, and DARKROOM_CONSOLE_PROXY_NETWORKS not, so anybody could "
+                    "send that header: set it to the address from which your proxy connects, such as 10.0.0.7"
+                )
+            if not self.console_url:
+                yield (
+                    "DARKROOM_CONSOLE_PROXY_HEADER is set, but CONSOLE_URL is not: set it to the address at which your "
+                    "proxy serves the console"
+                )
         if self.darkroom_notify_urls and not self.darkroom_notify_secret:
             yield f"DARKROOM_NOTIFY_URLS is set, but DARKROOM_NOTIFY_SECRET is not: {FORM}"
         if self.darkroom_sandbox_url:
@@ -291,6 +307,18 @@ class Settings(BaseSettings):
     def s3_keeping(self) -> Keeping:
         encryption = None if self.s3_sse == "none" else self.s3_sse
         return Keeping(encryption, self.s3_sse_kms_key_id, self.s3_storage_class, self.s3_tags)
+
+    @property
+    def console_host(self) -> str:
+        """The host of CONSOLE_URL, as browsers send it; empty if it is not set."""
+        parts = urlsplit((self.console_url or "").lower())
+        usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+        return parts.netloc.removesuffix(usual) if usual else parts.netloc
+
+    @property
+    def console_proxies(self) -> Networks:
+        """From where the proxy in front of the console connects."""
+        return read_networks(self.darkroom_console_proxy_networks)
 
     @property
     def sandbox_url(self) -> str:

@@ -1,0 +1,54 @@
+"""How often somebody may guess a secret: counted in this process alone."""
+
+import ipaddress
+import time
+from math import ceil
+
+from limits import RateLimitItem
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+#: keys that are remembered at the most; the storage forgets none by itself
+_MOST = 10_000
+
+
+class Guesses:
+    """`limit`: wrong guesses of one key."""
+
+    def __init__(self, limit: RateLimitItem) -> None:
+        self._limit = limit
+        self._storage = MemoryStorage()
+
+    def count(self, key: str) -> int:
+        """Count a wrong guess, unless there were too many: then return the seconds until the next one is allowed."""
+        if len(self._storage.events) > _MOST:
+            self._storage = MemoryStorage()
+        return 0 if self._window.hit(self._limit, key) else self._seconds(key)
+
+    def wait(self, key: str) -> int:
+        """Return the seconds until this key may guess; 0 if it may now."""
+        return 0 if self._window.test(self._limit, key) else self._seconds(key)
+
+    def forget(self, key: str) -> None:
+        """The secret was right: those who know it are not held to what others guessed."""
+        self._storage.clear(self._limit.key_for(key))
+
+    @property
+    def _window(self) -> MovingWindowRateLimiter:
+        return MovingWindowRateLimiter(self._storage)
+
+    def _seconds(self, key: str) -> int:
+        return seconds_until(self._window.get_window_stats(self._limit, key).reset_time)
+
+
+def seconds_until(moment: float) -> int:
+    return max(1, ceil(moment - time.time()))
+
+
+def network_of(address: str) -> str:
+    """Return the address; of IPv6 the whole network, in which one machine has as many addresses as it likes."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
