@@ -4,7 +4,7 @@ import ipaddress
 import time
 from math import ceil
 
-from limits import RateLimitItem
+from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -13,10 +13,10 @@ _MOST = 10_000
 
 
 class Guesses:
-    """`limit`: wrong guesses of one key."""
+    """`most`: wrong guesses of one key within `minutes`."""
 
-    def __init__(self, limit: RateLimitItem) -> None:
-        self._limit = limit
+    def __init__(self, most: int, minutes: int) -> None:
+        self._limit = RateLimitItemPerMinute(most, minutes)
         self._storage = MemoryStorage()
 
     def count(self, key: str) -> int:

@@ -67,8 +67,11 @@ def main() -> None:
 
 def _where(host: str, port: int) -> str:
     if ipaddress.ip_address(host).is_loopback:
-        return f"the API is at {url_of(host, port)}: this machine needs no token"
-    return f"the API is at {url_of(host, port)}: each request needs a token (`darkroom token create`)"
+        return f"the API is at {url_of(host, port)}: this machine needs no token and no login"
+    return (
+        f"the API is at {url_of(host, port)}: programs need a token (`darkroom token create`), and people a login "
+        "(`darkroom user add`)"
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
-from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -11,8 +10,8 @@ from webhook.api.call import Refused
 from webhook.guesses import Guesses, network_of, seconds_until
 from worker.settings import read_rate
 
-#: wrong tokens that an address may try
-GUESSES = RateLimitItemPerMinute(20)
+#: wrong tokens that an address may try in a minute
+GUESSES = 20
 
 _read = lru_cache(256)(read_rate)
 
@@ -23,7 +22,7 @@ class Rates:
     def __init__(self, default: str) -> None:
         self._default = default
         self._requests = MovingWindowRateLimiter(MemoryStorage())
-        self._guesses = Guesses(GUESSES)
+        self._guesses = Guesses(GUESSES, minutes=1)
 
     def count(self, token_id: str, rate: str | None) -> Mapping[str, str]:
         """Count a request; return the headers that tell what is left. Raises Refused (429)."""

@@ -75,7 +75,7 @@ def _named_by_proxy(here: Services, request: Request) -> LetIn | None:
     # A page under a host name of its own could send the header from a browser beside the proxy.
     if request.host.lower() != settings.console_host:
         raise Refusal(
-            f"Host is {request.host!r}, and not that of CONSOLE_URL: let the proxy pass on the Host that it gets "
+            f"Host is {request.host!r}, and not the host of CONSOLE_URL: let the proxy pass on the Host that it gets "
             "(nginx: proxy_set_header Host $http_host)",
             status=403,
         )

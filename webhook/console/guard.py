@@ -38,7 +38,7 @@ _POLICY = (
 
 
 def takes(number: int) -> Callable[[_View], _View]:
-    """Mark a view whose form may have so many bytes."""
+    """Mark a view whose form may have this number of bytes."""
 
     def mark(view: _View) -> _View:
         view.largest_form = number  # type: ignore[attr-defined]

@@ -38,11 +38,9 @@ class Tries:
 
 def _guesses(number: int) -> "Guesses":
     # With the first login: whoever needs none is spared 2 MB.
-    from limits import RateLimitItemPerMinute  # noqa: PLC0415
-
     from webhook.guesses import Guesses  # noqa: PLC0415
 
-    return Guesses(RateLimitItemPerMinute(number, MINUTES))
+    return Guesses(number, MINUTES)
 
 
 def _network(address: str) -> str:

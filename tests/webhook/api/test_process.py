@@ -127,7 +127,10 @@ def test_it_says_where_it_is_and_who_needs_a_token(sqlite_url: str, tmp_path: Pa
     with served(sqlite_url, log=tmp_path / "log") as (url, _):
         assert f"the API is at {url}: this machine needs no token" in (tmp_path / "log").read_text()
     with served(sqlite_url, log=tmp_path / "log", API_HOST="0.0.0.0"):
-        assert "each request needs a token (`darkroom token create`)" in (tmp_path / "log").read_text()
+        assert (
+            "programs need a token (`darkroom token create`), and people a login (`darkroom user add`)"
+            in (tmp_path / "log").read_text()
+        )
 
 
 def test_it_ends_within_seconds_whoever_is_connected(sqlite_url: str) -> None:

@@ -65,7 +65,7 @@ def test_without_the_setting_the_header_means_nothing(browser_for: Build) -> Non
 def test_a_page_under_a_name_of_its_own_cannot_use_a_browser_beside_the_proxy(browser_for: Build, host: str) -> None:
     page = through_proxy(browser_for, base_url=f"http://{host}").get()
     assert page.status_code == 403
-    assert "not that of CONSOLE_URL: let the proxy pass on the Host" in page.text
+    assert "not the host of CONSOLE_URL: let the proxy pass on the Host" in page.text
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_wrong_tokens_are_limited_by_address_and_right_ones_are_not(door: Door) 
         other = tokens._new_secret("dk_live_")
         return door.get(secret=other, environ_overrides={"REMOTE_ADDR": address}).status_code
 
-    assert [wrong() for _ in range(GUESSES.amount + 1)] == [*[401] * GUESSES.amount, 429]
+    assert [wrong() for _ in range(GUESSES + 1)] == [*[401] * GUESSES, 429]
     assert door.get(secret="anything", environ_overrides={"REMOTE_ADDR": "203.0.113.7"}).status_code == 429
     # Behind the same proxy, others go on with theirs; and another address has guesses of its own.
     assert door.get(secret=right, environ_overrides={"REMOTE_ADDR": "203.0.113.7"}).status_code == 200
@@ -61,6 +61,6 @@ def test_one_machine_has_a_whole_network_of_ipv6(door: Door) -> None:
     def wrong(address: str) -> int:
         return door.get(secret="wrong", environ_overrides={"REMOTE_ADDR": address}).status_code
 
-    assert {wrong(f"2001:db8::{number:x}") for number in range(GUESSES.amount)} == {401}
+    assert {wrong(f"2001:db8::{number:x}") for number in range(GUESSES)} == {401}
     assert wrong("2001:db8::ffff:1") == 429
     assert wrong("2001:db8:0:1::1") == 401
