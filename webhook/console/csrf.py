@@ -1,7 +1,7 @@
 """What a form or a script of ours sends to show that it is ours; a page of another site cannot read it.
 
-The token is a signature with a cookie as its key: the session's, or for those without a session a cookie for this alone.
-So nothing is stored, and pages stay valid when this process is restarted.
+The token is a signature with a cookie as its key: the session's, or without a session, a cookie for this alone. So
+nothing is stored, and pages stay valid when this process is restarted.
 """
 
 import hmac

@@ -70,7 +70,7 @@ def _log_in(here: Services, tries: Tries, target: str) -> Response:
 
 
 def _page(here: Services, target: str, status: int = 200, told: str = "", wait: int = 0) -> Response:
-    why = objection(request) if is_loopback(request.remote_addr or "") else None
+    why = objection(request) if is_loopback(address_of(request, here.settings)) else None
     text = render_template(
         "console/login.html",
         target=target,
