@@ -1,11 +1,11 @@
 """Passwords as argon2 keeps them: one is hashed at a time, and a wrong name takes as long as a wrong password."""
 
 import unicodedata
-from functools import cached_property
-from threading import Lock
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from worker.errors import RequestInvalid
+from worker.runtime import locked_cached_property
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -21,20 +21,21 @@ class Passwords:
     """Hashes and checks passwords; one per process."""
 
     def __init__(self) -> None:
-        # Two at once would take twice the memory, and both cores of a small machine.
-        self._turn = Lock()
+        # All in one thread: each that has ever hashed keeps 19 MiB for its next allocation, and two at once would take
+        # both cores of a small machine.
+        self._thread = ThreadPoolExecutor(1, "passwords")
 
-    @cached_property
+    @locked_cached_property
     def _hasher(self) -> "PasswordHasher":
         # Here, since it takes 4 MB, and most processes never ask for a password.
         from argon2 import PasswordHasher  # noqa: PLC0415
 
         return PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
 
-    @cached_property
+    @locked_cached_property
     def _nobodys(self) -> str:
         """What a password is checked against where there is none."""
-        return self._hasher.hash("")
+        return self._thread.submit(self._hasher.hash, "").result()
 
     def hash(self, password: str) -> str:
         """Return what is kept of a password. Raises RequestInvalid for one that is too short or too long."""
@@ -43,28 +44,26 @@ class Passwords:
             raise RequestInvalid(
                 f"the password has {len(plain):,} characters: use {SHORTEST} to {LONGEST:,}, such as four unusual words"
             )
-        with self._turn:
-            return self._hasher.hash(_bytes(plain))
+        return self._thread.submit(self._hasher.hash, _bytes(plain)).result()
 
     def is_right(self, kept: str | None, password: str) -> bool:
         """Whether this is the password; `kept`: None for somebody who has none, which takes as long."""
         from argon2.exceptions import Argon2Error, InvalidHashError  # noqa: PLC0415  as above
 
-        with self._turn:
-            # Before the first check, so that it is part of none.
-            nobodys = self._nobodys
-            try:
-                self._hasher.verify(nobodys if kept is None else kept, _bytes(_normal(password)[: LONGEST + 1]))
-            except (Argon2Error, InvalidHashError):
-                return False
+        # Made before the first check, so that it is part of none.
+        nobodys = self._nobodys
+        given = _bytes(_normal(password)[: LONGEST + 1])
+        try:
+            self._thread.submit(self._hasher.verify, nobodys if kept is None else kept, given).result()
+        except (Argon2Error, InvalidHashError):
+            return False
         return kept is not None
 
     def renewed(self, kept: str, password: str) -> str | None:
         """Return the same password under the parameters of today; None if it is kept so already."""
         if not self._hasher.check_needs_rehash(kept):
             return None
-        with self._turn:
-            return self._hasher.hash(_bytes(_normal(password)))
+        return self._thread.submit(self._hasher.hash, _bytes(_normal(password))).result()
 
 
 def _normal(password: str) -> str:

@@ -23,6 +23,8 @@ _LARGEST_FORM = 16 * 1024
 _LONGEST_NAME = 100
 #: logins at once: each holds a thread while its form arrives, and while its password waits to be checked
 _PLACES = 8
+#: seconds until one is free; a login takes a tenth
+_PATIENCE = 2.0
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
@@ -37,10 +39,13 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/login", endpoint="log_in", provide_automatic_options=False)
     @takes(_LARGEST_FORM)
     def enter() -> Response:
+        address = address_of(request, here.settings)
+        if wait := tries.wait_at(address):
+            return _too_many(here, wait, "/")
         with _place(places):
             require_token(here.settings)
             target = own_path(request.form.get("next", ""))
-            return _log_in(here, tries, target) if g.person is None else _to(target)
+            return _log_in(here, tries, address, target) if g.person is None else _to(target)
 
     @pages.post("/logout", endpoint="log_out", provide_automatic_options=False)
     def leave() -> Response:
@@ -50,18 +55,17 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         return response
 
 
-def _log_in(here: Services, tries: Tries, target: str) -> Response:
+def _log_in(here: Services, tries: Tries, address: str, target: str) -> Response:
     name, password = normal_name(request.form.get("name", "")), request.form.get("password", "")
-    address = address_of(request, here.settings)
-    if wait := tries.wait(name, address):
-        return _page(here, target, 429, f"Too many wrong tries. Try again {_in_words(wait)}.", wait)
+    if wait := tries.wait_for(name):
+        return _too_many(here, wait, target, name)
     logged_in = log_in(here, name, password)
     if logged_in is None:
         tries.count(name, address)
         # Of no user, since some type their password there.
         actor = name if role_of(here, name) else "nobody"
         acting.note(here, actor, "POST /login", 401, address)
-        return _page(here, target, 401, "This name and password do not belong together.")
+        return _page(here, target, 401, "This name and password do not belong together.", name)
     tries.forget(name)
     acting.note(here, logged_in.name, "POST /login", 303, address)
     response = _to(target)
@@ -69,20 +73,23 @@ def _log_in(here: Services, tries: Tries, target: str) -> Response:
     return response
 
 
-def _page(here: Services, target: str, status: int = 200, told: str = "", wait: int = 0) -> Response:
+def _too_many(here: Services, wait: int, target: str, name: str = "") -> Response:
+    response = _page(here, target, 429, f"Too many wrong tries. Try again {_in_words(wait)}.", name)
+    response.headers["Retry-After"] = str(wait)
+    return response
+
+
+def _page(here: Services, target: str, status: int = 200, told: str = "", name: str = "") -> Response:
     why = objection(request) if is_loopback(address_of(request, here.settings)) else None
     text = render_template(
         "console/login.html",
         target=target,
         told=told,
-        name=request.form.get("name", "")[:_LONGEST_NAME] if request.method == "POST" else "",
+        name=name[:_LONGEST_NAME],
         has_users=bool(list_users(here)),
         why=why,
     )
-    response = make_response(text, status)
-    if wait:
-        response.headers["Retry-After"] = str(wait)
-    return response
+    return make_response(text, status)
 
 
 def own_path(given: str) -> str:
@@ -107,7 +114,7 @@ def _in_words(seconds: int) -> str:
 
 @contextmanager
 def _place(places: BoundedSemaphore) -> Iterator[None]:
-    if not places.acquire(blocking=False):
+    if not places.acquire(timeout=_PATIENCE):
         raise Refusal(
             "too many people are logging in at this moment: try again", status=503, headers={"Retry-After": "5"}
         )

@@ -22,9 +22,13 @@ class Tries:
     def _addresses(self) -> "Guesses":
         return _guesses(BY_ADDRESS)
 
-    def wait(self, name: str, address: str) -> int:
-        """Return the seconds until this name may be tried from this address; 0 if it may now."""
-        return max(self._names.wait(_key(name)), self._addresses.wait(_network(address)))
+    def wait_at(self, address: str) -> int:
+        """Return the seconds until somebody there may try again; 0 if they may now."""
+        return self._addresses.wait(_network(address))
+
+    def wait_for(self, name: str) -> int:
+        """Return the seconds until this name may be tried again, from wherever; 0 if it may now."""
+        return self._names.wait(_key(name))
 
     def count(self, name: str, address: str) -> None:
         """It was wrong."""

@@ -1,6 +1,8 @@
 """Users: a wrong name costs as much as a wrong password, a cookie is kept nowhere, and each login has its own."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -138,6 +140,22 @@ def test_nobody_gets_in_with_the_password_of_nobody(here: Services) -> None:
     add(here, "proxied", password=None)
     assert log_in(here, "proxied", "") is None
     assert log_in(here, "nobody", "") is None
+    assert not Passwords().is_right(None, "")
+
+
+def test_all_is_hashed_in_one_thread_since_each_would_keep_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords, threads = Passwords(), set()
+    verify = PasswordHasher.verify
+
+    def noted(*facts: Any) -> Any:
+        threads.add(threading.get_ident())
+        return verify(*facts)
+
+    monkeypatch.setattr(PasswordHasher, "verify", noted)
+    kept = passwords.hash(PASSWORD)
+    with ThreadPoolExecutor(4) as others:
+        assert list(others.map(lambda _: passwords.is_right(kept, PASSWORD), range(8))) == [True] * 8
+    assert len(threads) == 1
 
 
 def test_a_password_is_the_same_however_a_keyboard_writes_it(here: Services) -> None:

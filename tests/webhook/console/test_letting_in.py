@@ -309,6 +309,7 @@ def test_no_more_than_a_few_log_in_at_once(browser_for: Build, anna: None, monke
         return log_in(*facts)
 
     monkeypatch.setattr(letting_in, "log_in", nested)
+    monkeypatch.setattr(letting_in, "_PATIENCE", 0.01)
     browser.log_in("anna", PASSWORD)
     assert statuses == [503, *[303] * (letting_in._PLACES - 1)]
     monkeypatch.setattr(letting_in, "log_in", log_in)
