@@ -53,7 +53,7 @@ _VALID = Query(
     Session,
     select(_u.name, _u.role, _s.created_at, _s.seen_at)
     .join_from(sessions, users, _u.id == _s.user_id)
-    .where(*_OPEN, text(PRESENT), _s.expires_at > NOW, _s.expires_at <= bindparam("latest", type_=UtcDateTime()))
+    .where(*_OPEN, _s.expires_at > NOW, _s.expires_at <= bindparam("latest", type_=UtcDateTime()))
     .where(_s.seen_at > bindparam("idle", type_=UtcDateTime())),
 )
 _SEEN = (
