@@ -17,6 +17,7 @@ from worker.ledger.generations.follow_ups import (
     RefusedFollowUp,
     create_within,
 )
+from worker.ledger.generations.gallery import MOST_LOOKED_AT, Looked, Wanted
 from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.new_generation import NewGeneration
 from worker.ledger.generations.queries import Move, Story
@@ -32,6 +33,7 @@ __all__ = [
     "EARLIER",
     "LATER",
     "LONGEST_WAIT",
+    "MOST_LOOKED_AT",
     "RECIPES_DUE",
     "Batch",
     "BatchFacts",
@@ -49,6 +51,7 @@ __all__ = [
     "Keyed",
     "Known",
     "KnownRow",
+    "Looked",
     "Move",
     "NewApproval",
     "NewGeneration",
@@ -61,6 +64,7 @@ __all__ = [
     "RowsTaken",
     "Snapshot",
     "Story",
+    "Wanted",
     "WithoutTask",
     "Written",
     "create_within",

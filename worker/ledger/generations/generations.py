@@ -7,6 +7,7 @@ from worker.ledger.generations.deletion import Deletion
 from worker.ledger.generations.file_batches import FileBatches
 from worker.ledger.generations.finding import Finding
 from worker.ledger.generations.follow_ups import FollowUps
+from worker.ledger.generations.gallery import Gallery
 from worker.ledger.generations.queries import Queries
 from worker.ledger.generations.recipes import Recipes
 from worker.ledger.generations.results import Results
@@ -29,5 +30,6 @@ class Generations(
     Results,
     Recipes,
     Snapshots,
+    Gallery,
 ):
-    """Creation, control, follow-ups, import, deletion, queries, snapshots and results of generations."""
+    """Creation, control, follow-ups, import, deletion, queries, snapshots, pictures and results of generations."""

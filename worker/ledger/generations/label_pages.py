@@ -35,7 +35,7 @@ class _Amount(NamedTuple):
 
 
 #: so many generations of a label are looked at to tell which label is rarer, or whether a state is
-_PROBED = 10_000
+MOST_PROBED = 10_000
 
 _g, _l, _c = generations.c, labels.c, charges.c
 _KNOWN = select(literal(1)).where(
@@ -71,10 +71,10 @@ def page_with_labels(
     connection: Connection, wanted: Mapping[str, str], state: State | None, limit: int, before: str | None
 ) -> list[Generation] | None:
     """As `Queries.page`; None where the labels are not rarer than the state, so that it is better read by that."""
-    by_rarity = _rarest_first(connection, wanted)
+    by_rarity = rarest_first(connection, wanted)
     if state is not None:
         in_state = counts(connection).get(state, 0)
-        if in_state < _how_many(connection, *next(iter(by_rarity.items())), limit=min(in_state + 1, _PROBED)):
+        if in_state < how_many_have(connection, *next(iter(by_rarity.items())), limit=min(in_state + 1, MOST_PROBED)):
             return None
     hidden = list(unfinished(connection))
     query = _ids(len(by_rarity), is_of_state=state is not None, is_continued=before is not None, hides=bool(hidden))
@@ -86,7 +86,7 @@ def page_with_labels(
 def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_id: str | None) -> dict[State, int]:
     """Count the generations with these labels, in a batch or all, per state, by reading them."""
     query = _counts(len(wanted), is_of_batch=batch_id is not None)
-    parameters: dict[str, object] = {**named(_rarest_first(connection, wanted)), "batch": batch_id}
+    parameters: dict[str, object] = {**named(rarest_first(connection, wanted)), "batch": batch_id}
     found = query.all(connection, **parameters, hidden=list(unfinished(connection)))
     return {State(row.state): row.number for row in found}
 
@@ -94,7 +94,7 @@ def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_
 def count_failures(connection: Connection, batch_id: str | None, wanted: Mapping[str, str]) -> Counter[Category]:
     """Count what came to nothing in a batch, or with these labels, by why."""
     query = _failures(len(wanted), is_of_batch=batch_id is not None)
-    parameters: dict[str, object] = {**named(_rarest_first(connection, wanted)), "batch": batch_id}
+    parameters: dict[str, object] = {**named(rarest_first(connection, wanted)), "batch": batch_id}
     found: Counter[Category] = Counter()
     for row in query.all(connection, **parameters):
         if (category := category_of(State(row.state), row.reason, row.message)) is not None:
@@ -104,7 +104,7 @@ def count_failures(connection: Connection, batch_id: str | None, wanted: Mapping
 
 def spent_with_labels(connection: Connection, wanted: Mapping[str, str]) -> int:
     """Sum up what was paid for them, in millionths."""
-    found = _spent(len(wanted)).first(connection, **named(_rarest_first(connection, wanted)))
+    found = _spent(len(wanted)).first(connection, **named(rarest_first(connection, wanted)))
     return int(found.amount or 0) if found else 0
 
 
@@ -114,20 +114,20 @@ def with_labels(connection: Connection, found: list[Generation], wanted: Mapping
     return [one for one in found if wanted.items() <= known.get(one.id, {}).items()]
 
 
-def _rarest_first(connection: Connection, wanted: Mapping[str, str]) -> dict[str, str]:
+def rarest_first(connection: Connection, wanted: Mapping[str, str]) -> dict[str, str]:
     if len(wanted) < 2:
         return dict(wanted)
-    return dict(sorted(wanted.items(), key=lambda one: _how_many(connection, *one, limit=_PROBED)))
+    return dict(sorted(wanted.items(), key=lambda one: how_many_have(connection, *one, limit=MOST_PROBED)))
 
 
-def _how_many(connection: Connection, name: str, value: str, *, limit: int) -> int:
+def how_many_have(connection: Connection, name: str, value: str, *, limit: int) -> int:
     return int(connection.execute(_PROBE, {"name": name, "value": value, "limit": limit}).scalar_one())
 
 
 @cache
 def _ids(number: int, *, is_of_state: bool, is_continued: bool, hides: bool) -> Select[*tuple[object, ...]]:
     """The ids of a page, through the index of the first label."""
-    its, conditions = _through_first(number)
+    its, conditions = through_first(number)
     if is_continued:
         conditions.append(its < _text("before"))
     if is_of_state:
@@ -143,14 +143,14 @@ def _counts(number: int, *, is_of_batch: bool) -> Query[_Number]:
     per_state = select(_g.state, func.count().label("number")).group_by(_g.state)
     if is_of_batch:
         return Query(_Number, per_state.where(_g.batch_id == _text("batch"), *has_labels(_g.id, number)))
-    its, conditions = _through_first(number)
+    its, conditions = through_first(number)
     is_seen = func.coalesce(_g.batch_id, "").not_in(_HIDDEN)
     return Query(_Number, per_state.join_from(its.table, generations, _g.id == its).where(*conditions, is_seen))
 
 
 @cache
 def _failures(number: int, *, is_of_batch: bool) -> Query[_Failed]:
-    its, conditions = (_g.id, has_labels(_g.id, number)) if is_of_batch else _through_first(number)
+    its, conditions = (_g.id, has_labels(_g.id, number)) if is_of_batch else through_first(number)
     if is_of_batch:
         conditions = [_g.batch_id == _text("batch"), *conditions]
     query = select(_g.state, _g.reason, _g.message, func.count().label("number"))
@@ -162,12 +162,12 @@ def _failures(number: int, *, is_of_batch: bool) -> Query[_Failed]:
 
 @cache
 def _spent(number: int) -> Query[_Amount]:
-    its, conditions = _through_first(number)
+    its, conditions = through_first(number)
     paid = select(func.sum(_c.price).label("amount")).join_from(its.table, charges, _c.generation_id == its)
     return Query(_Amount, paid.where(*conditions, _c.state.in_([SPENT, LATE])))
 
 
-def _through_first(number: int) -> tuple[Column[str], list[ColumnElement[bool]]]:
+def through_first(number: int) -> tuple[Column[str], list[ColumnElement[bool]]]:
     """The ids of those with so many labels in the index of the first one, and the conditions on it."""
     first = labels.alias("first_label")
     its: Column[str] = first.c.generation_id

@@ -1,0 +1,235 @@
+"""The gallery: results, newest first, by whatever somebody is looking for; at a bounded cost for each page."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from tasks.usecases.assets import text_of
+from tasks.usecases.names import batches_called
+from tasks.usecases.selection import is_pattern
+from tasks.usecases.services import LedgerServices
+from worker.errors import RequestInvalid
+from worker.generation import Asset, AssetKind, AssetState, Generation, Operation, State
+from worker.ledger.generations import Looked, Wanted
+from worker.providers import PROVIDERS
+from worker.secrets import links_hidden, redact
+
+#: pictures of a page, at least; the last generation is shown whole
+PAGE = 100
+#: batches of one name
+_MOST_BATCHES = 50
+_LONGEST = 200
+#: lines and characters of a text that a picture shows
+_LINES, _CHARACTERS = 8, 600
+_CURSOR = re.compile(r"gen_[0-9a-f]{32}")
+#: what a first look shows: whatever has results. The rarest first, as the ledger wants them
+WITH_RESULTS = (State.EXPIRED, State.SUCCEEDED, State.ARCHIVED)
+#: what is shown of a size that is not known
+_SQUARE = (1024, 1024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GalleryRequest:
+    """`batch`: a name or an id; `state`: None for whatever has results; `key`: a pattern, as in `Selection`; `words`:
+    in the prompt, whatever their case; `since`, `until`: days of UTC, the last one included; `cursor`: `next` of the
+    page before.
+    """
+
+    batch: str | None = None
+    provider: str | None = None
+    operation: Operation | None = None
+    state: State | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    words: str | None = None
+    since: date | None = None
+    until: date | None = None
+    cursor: str | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the ledger knows how many there are without reading them."""
+        return not (self.provider or self.operation or self.labels or self.key or self.words) and not self.has_days
+
+    @property
+    def has_days(self) -> bool:
+        return self.since is not None or self.until is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A result, or a generation that has none (`index` is None). `why`: what is the matter with it.
+
+    `width`, `height`: in pixels, of a square if they are not known. `bytes`: only of what is stored.
+    """
+
+    generation_id: str
+    index: int | None
+    kind: AssetKind | None
+    is_stored: bool
+    state: State
+    provider: str
+    operation: Operation
+    action: str | None
+    prompt: str
+    key: str | None
+    created_at: datetime
+    width: int
+    height: int
+    bytes: int | None = None
+    content_type: str | None = None
+    seconds: float | None = None
+    text: str | None = None
+    why: str | None = None
+    is_test: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GalleryPage:
+    """`searched_back_to`: so many rows were looked at, down to this moment, that there may be more before it."""
+
+    pictures: tuple[Picture, ...]
+    next: str | None
+    searched_back_to: datetime | None = None
+
+
+def gallery(here: LedgerServices, request: GalleryRequest, limit: int = PAGE) -> GalleryPage:
+    """Return a page of pictures.
+
+    Raises NotFound for an unknown batch, RequestInvalid for what nothing could match.
+    """
+    queries = here.ledger.generations
+    looked = queries.look(wanted(here, request), before=_cursor(request), limit=limit)
+    assets = queries.assets_of(looked.ids)
+    shown, number = 0, 0
+    while shown < len(looked.ids) and number < limit:
+        number += max(1, len(assets[looked.ids[shown]]))
+        shown += 1
+    ids = looked.ids[:shown]
+    generations = queries.get(ids)
+    lineages = queries.lineages([one.id for one in generations if one.parent_id])
+    pictures = tuple(
+        picture
+        for one in generations
+        for picture in _pictures(one, lineages[one.id].root_key if one.id in lineages else None, assets[one.id])
+    )
+    if shown < len(looked.ids):
+        return GalleryPage(pictures=pictures, next=ids[-1])
+    searched = made_at(looked.next) if looked.is_cut and looked.next else None
+    return GalleryPage(pictures=pictures, next=looked.next, searched_back_to=searched)
+
+
+def count(here: LedgerServices, request: GalleryRequest) -> int | None:
+    """Return how many generations there are; None where only reading all of them would tell."""
+    if not request.is_counted:
+        return None
+    known = wanted(here, request)
+    counts = [here.ledger.generations.counts(batch) for batch in known.batches or (None,)]
+    return sum(number for of in counts for state, number in of.items() if state in known.states)
+
+
+def all_ids(here: LedgerServices, request: GalleryRequest, *, until: str | None = None) -> Iterator[str]:
+    """Yield the id of everything that matches, newest first, however many rows that takes.
+
+    `until`: the newest that counts. Raises as `gallery` does.
+    """
+    known, before = wanted(here, request), None if until is None else f"{until}0"
+    while True:
+        looked: Looked = here.ledger.generations.look(known, before=before, limit=1000)
+        yield from looked.ids
+        if looked.next is None:
+            return
+        before = looked.next
+
+
+def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
+    """Return what the ledger has to look for. Raises as `gallery` does."""
+    if request.provider is not None and request.provider not in PROVIDERS:
+        raise RequestInvalid(f"unknown provider {request.provider!r}; expected one of {', '.join(PROVIDERS)}")
+    for name, asked in (("key", request.key), ("text", request.words)):
+        if asked is not None and len(asked) > _LONGEST:
+            raise RequestInvalid(f"the {name} to look for is longer than {_LONGEST} characters: give a part of it")
+    if request.since is not None and request.until is not None and request.since > request.until:
+        raise RequestInvalid(f"there is no day from {request.since} on up to {request.until}: exchange them")
+    return Wanted(
+        states=WITH_RESULTS if request.state is None else (request.state,),
+        batches=None if request.batch is None else _batches(here, request.batch),
+        provider=request.provider,
+        operation=request.operation,
+        labels=request.labels,
+        key=request.key,
+        is_exact=request.key is not None and not is_pattern(request.key),
+        words=request.words,
+        since=None if request.since is None else _first_id(request.since),
+        until=None if request.until is None else _first_id(request.until + timedelta(days=1)),
+    )
+
+
+def made_at(generation_id: str) -> datetime:
+    """Return when an id was given."""
+    return datetime.fromtimestamp(int(generation_id[4:16], 16) / 1000, UTC)
+
+
+def _batches(here: LedgerServices, batch: str) -> tuple[str, ...]:
+    """All that have this name; the newest one if it is a part of an id."""
+    found = batches_called(here.ledger, batch)
+    if any(one.name != batch for one in found):
+        return tuple(one.id for one in found if one.id == batch) or (found[0].id,)
+    ids = tuple(here.ledger.generations.batch_ids(batch))
+    if len(ids) > _MOST_BATCHES:
+        raise RequestInvalid(f"{len(ids)} batches are called {batch!r}: give the id of one of them")
+    return ids
+
+
+def _first_id(day: date) -> str:
+    """What all ids of a day are not below: an id begins with its milliseconds."""
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return f"gen_{max(0, int(at.timestamp() * 1000)):012x}"
+
+
+def _cursor(request: GalleryRequest) -> str | None:
+    if request.cursor is not None and not _CURSOR.fullmatch(request.cursor):
+        raise RequestInvalid("there is no such page: begin with the first one")
+    return request.cursor
+
+
+def _pictures(of: Generation, root_key: str | None, assets: list[Asset]) -> Iterator[Picture]:
+    def picture(asset: Asset | None) -> Picture:
+        is_stored = asset is not None and asset.state is AssetState.STORED
+        size = (asset.width, asset.height) if asset is not None else (None, None)
+        width, height = (size[0] or 0, size[1] or 0) if size[0] and size[1] else _SQUARE
+        return Picture(
+            generation_id=of.id,
+            index=asset.index if asset else None,
+            kind=asset.kind if asset else None,
+            is_stored=is_stored,
+            state=of.state,
+            provider=of.provider,
+            operation=of.operation,
+            action=of.action,
+            prompt=links_hidden(of.prompt),
+            key=of.key or root_key,
+            created_at=of.created_at,
+            width=width,
+            height=height,
+            bytes=asset.bytes if asset is not None and is_stored else None,
+            content_type=asset.content_type if asset else None,
+            seconds=asset.seconds if asset else None,
+            text=_first_lines(asset) if asset is not None and asset.content is not None else None,
+            why=_why(of, asset),
+            is_test=of.is_test,
+        )
+
+    there = [one for one in assets if one.state is not AssetState.DELETED]
+    yield from (picture(one) for one in there) if there else [picture(None)]
+
+
+def _first_lines(asset: Asset) -> str:
+    lines = text_of(asset.content or {}).splitlines()
+    return links_hidden("\n".join(lines[:_LINES])[:_CHARACTERS])
+
+
+def _why(of: Generation, asset: Asset | None) -> str | None:
+    told = of.message if asset is None else asset.error if asset.state is not AssetState.STORED else None
+    return redact(told) if told else None

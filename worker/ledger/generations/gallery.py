@@ -1,0 +1,295 @@
+"""What a gallery shows: generations, newest first, by whatever somebody is looking for.
+
+A request reads lanes: ranges of an index in the order of ids, such as those in one state, or of a batch in one state.
+Where an index cannot tell what is looked for, only so many rows are looked at, and the page says how far back that was.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+    tuple_,
+)
+
+from worker.generation import Operation, State
+from worker.ledger.database import Part
+from worker.ledger.flows import unfinished
+from worker.ledger.generations.counting import counts
+from worker.ledger.generations.label_pages import (
+    MOST_PROBED,
+    has_labels,
+    how_many_have,
+    named,
+    rarest_first,
+    through_first,
+)
+from worker.ledger.generations.likeness import Words, has_words, is_like, pattern_of_key, words_of
+from worker.ledger.schema import BY_STATE, CleanText, generations
+from worker.ledger.statements import IDS, LIMIT
+
+#: rows that one request looks at where no index tells what is looked for
+MOST_LOOKED_AT = 50_000
+#: what no id is below, and none above
+_LOWEST, _HIGHEST = "gen_", "gen_g"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """All of this must be so. `states`: one of them; `batches`: one of these ids; `key`: a pattern, of its own key or
+    that of its first ancestor; `is_exact`: `key` is no pattern; `words`: in its prompt, in upper or lower case;
+    `since`, `until`: from this id on, and below that one.
+    """
+
+    states: tuple[State, ...]
+    batches: tuple[str, ...] | None = None
+    provider: str | None = None
+    operation: Operation | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    is_exact: bool = False
+    words: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """`ids`: newest first; `next`: the id after which it goes on, None at the end.
+
+    `is_cut`: so many rows were looked at, down to `next`, that there may be more.
+    """
+
+    ids: tuple[str, ...]
+    next: str | None
+    is_cut: bool = False
+
+
+class _Kind(Enum):
+    STATE = "state"
+    BATCH = "batch"
+    LABEL = "label"
+    KEY = "key"
+
+
+class _Shape(NamedTuple):
+    """Which statement: one is built for each."""
+
+    kind: _Kind
+    is_sqlite: bool
+    by_provider: bool
+    by_operation: bool
+    by_key: bool
+    words: Words | None
+    labels: int
+    of_batches: bool
+    hides: bool
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether rows of a lane may not be what is looked for."""
+        asked = self.by_provider or self.by_operation or self.by_key or self.words or self.hides
+        return bool(asked or self.kind is _Kind.LABEL or self.labels)
+
+
+_g = generations.c
+_by_state: ColumnElement[str] = literal_column(BY_STATE, CleanText)
+_STATES: BindParameter[object] = bindparam("states", expanding=True)
+_BATCHES: BindParameter[object] = bindparam("batches", expanding=True)
+_HIDDEN: BindParameter[object] = bindparam("hidden", expanding=True)
+_down = select(_g.id).where(_g.key == bindparam("exact", type_=CleanText()), _g.key.is_not(None))
+_down_from = _down.cte("down", recursive=True)
+_family = _down_from.union_all(select(_g.id).where(_g.parent_id == _down_from.c.id))
+#: those with a key, and all that follows from them. As many as a statement can name (`Query.each`)
+_FAMILY = select(_family.c.id).limit(5000)
+#: the key of the first ancestor of what has one, up by primary keys
+_ROOT_IS_LIKE = """generations.parent_id IS NOT NULL AND EXISTS (
+    WITH RECURSIVE up(key, parent_id) AS (
+        SELECT parent.key, parent.parent_id FROM generations AS parent WHERE parent.id = generations.parent_id
+        UNION ALL
+        SELECT above.key, above.parent_id FROM up JOIN generations AS above ON above.id = up.parent_id
+    ) SELECT 1 FROM up WHERE up.parent_id IS NULL AND up.key {like} :key)"""
+
+
+class Gallery(Part):
+    def look(self, wanted: Wanted, *, before: str | None, limit: int) -> Looked:
+        """Return a page of what is wanted, after the id `before`."""
+        is_sqlite = self._database.is_sqlite
+        with self._database.read() as connection:
+            if not is_sqlite:
+                # All lanes at one moment: what moves from one to the other between two looks would be in none.
+                connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            hidden = list(unfinished(connection))
+            kind, labels = _kind_of(connection, wanted)
+            shape = _Shape(
+                kind=kind,
+                is_sqlite=is_sqlite,
+                by_provider=wanted.provider is not None,
+                by_operation=wanted.operation is not None,
+                by_key=wanted.key is not None,
+                words=words_of(wanted.words, is_sqlite=is_sqlite) if wanted.words else None,
+                labels=len(labels),
+                of_batches=wanted.batches is not None and kind is not _Kind.BATCH,
+                hides=bool(hidden),
+            )
+            parameters = _parameters(wanted, shape, labels) | {"hidden": hidden, "limit": limit + 1}
+            parameters["upper"] = min(one for one in (before, wanted.until, _HIGHEST) if one is not None)
+            return _page(connection, wanted, shape, parameters, limit)
+
+
+def _page(
+    connection: Connection, wanted: Wanted, shape: _Shape, parameters: Mapping[str, object], limit: int
+) -> Looked:
+    lowest = wanted.since or _LOWEST
+    query, edge = _ids_in(_without_texts(shape)), _edge_of(shape.kind, shape.is_sqlite)
+    found: set[str] = set()
+    floors: list[str] = []
+    lanes = list(_lanes(wanted, shape.kind))
+    left = MOST_LOOKED_AT
+    for number, lane in enumerate(lanes):
+        mine = {**parameters, **lane, "floor": lowest}
+        if shape.is_filtered and shape.kind is not _Kind.KEY:
+            # What one lane does not need is for those after it.
+            budget = max(1, left // (len(lanes) - number))
+            last, looked_at = connection.execute(edge, {**mine, "budget": budget}).one()
+            left -= looked_at
+            if looked_at == budget:
+                mine["floor"] = last
+                floors.append(last)
+        if shape.kind is _Kind.KEY:
+            mine["ids"] = connection.execute(_FAMILY, mine).scalars().all()
+        found.update(connection.execute(query, mine).scalars())
+    # Below the highest of these, not all lanes were looked at.
+    floor = max(floors, default=lowest)
+    ids = sorted((one for one in found if one >= floor), reverse=True)
+    if len(ids) > limit:
+        return Looked(ids=tuple(ids[:limit]), next=ids[limit - 1])
+    return Looked(ids=tuple(ids), next=floor if floors else None, is_cut=bool(floors))
+
+
+def _kind_of(connection: Connection, wanted: Wanted) -> tuple[_Kind, Mapping[str, str]]:
+    """By which index it is looked for; and the labels, the rarest first if that is theirs."""
+    if wanted.key is not None and wanted.is_exact:
+        return _Kind.KEY, wanted.labels
+    if wanted.batches is not None:
+        return _Kind.BATCH, wanted.labels
+    if not wanted.labels:
+        return _Kind.STATE, wanted.labels
+    labels = rarest_first(connection, wanted.labels)
+    known = counts(connection)
+    in_states = sum(known.get(state, 0) for state in wanted.states)
+    name, value = next(iter(labels.items()))
+    if in_states < how_many_have(connection, name, value, limit=min(in_states + 1, MOST_PROBED)):
+        return _Kind.STATE, labels
+    return _Kind.LABEL, labels
+
+
+def _lanes(wanted: Wanted, kind: _Kind) -> Iterator[Mapping[str, object]]:
+    """What tells them apart. The states with few come first (`Wanted.states`), and leave more for the others."""
+    if kind is _Kind.BATCH:
+        yield from ({"batch": batch, "state": state} for batch in wanted.batches or () for state in wanted.states)
+    elif kind is _Kind.STATE:
+        yield from ({"state": state} for state in wanted.states)
+    else:
+        yield {}
+
+
+def _parameters(wanted: Wanted, shape: _Shape, labels: Mapping[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {**named(labels), "states": list(wanted.states), "batches": list(wanted.batches or ())}
+    found |= {"provider": wanted.provider, "operation": wanted.operation, "exact": wanted.key}
+    if wanted.key is not None:
+        found["key"] = pattern_of_key(_quoted(wanted.key) if wanted.is_exact else wanted.key, is_sqlite=shape.is_sqlite)
+    if shape.words is not None:
+        found |= {"words_like": shape.words.like, "words_exactly": shape.words.exactly}
+    return found
+
+
+def _quoted(key: str) -> str:
+    return "".join(f"[{one}]" if one in "*?[" else one for one in key)
+
+
+def _without_texts(shape: _Shape) -> _Shape:
+    """The same for all words, so that there is one statement for all."""
+    return shape if shape.words is None else shape._replace(words=Words("", shape.words.exactly and ""))
+
+
+@cache
+def _edge_of(kind: _Kind, is_sqlite: bool) -> Select[tuple[str, int]]:  # noqa: FBT001
+    """The last row of a lane within its budget, and how many there are."""
+    its, conditions, order = _lane(kind, is_sqlite=is_sqlite)
+    looked_at = select(its.label("id")).where(*conditions).order_by(*order).limit(bindparam("budget")).subquery()
+    return select(func.min(looked_at.c.id), func.count())
+
+
+@cache
+def _ids_in(shape: _Shape) -> Select[tuple[str]]:
+    """The ids of a lane that are wanted."""
+    its, conditions, order = _lane(shape.kind, is_sqlite=shape.is_sqlite)
+    if shape.kind is _Kind.LABEL:
+        # A scalar: asked whether one exists, PostgreSQL may begin with all generations.
+        mine = select(literal(1)).where(_g.id == its, _g.state.in_(_STATES), *_filters(shape, 1))
+        conditions = [*conditions, mine.correlate(its.table).scalar_subquery() == 1]
+    else:
+        conditions = [*conditions, *_filters(shape, 0)]
+    return select(its).where(*conditions).order_by(*order).limit(LIMIT)
+
+
+def _lane(
+    kind: _Kind, *, is_sqlite: bool
+) -> tuple[ColumnElement[str], list[ColumnElement[bool]], list[ColumnElement[object]]]:
+    """The ids, the part of the index, and its order."""
+    state, upper, floor = _text("state"), _text("upper"), _text("floor")
+    if kind is _Kind.LABEL:
+        label, conditions = through_first(1)
+        return label, [*conditions, label < upper, label >= floor], [label.desc()]
+    its: ColumnElement[str] = _g.id
+    if kind is _Kind.KEY:
+        return its, [its.in_(IDS), its < upper, its >= floor, _g.state.in_(_STATES)], [its.desc()]
+    if kind is _Kind.BATCH:
+        return its, [_g.batch_id == _text("batch"), _g.state == state, its < upper, its >= floor], [its.desc()]
+    if is_sqlite:
+        return its, [_by_state == state, its < upper, its >= floor], [its.desc()]
+    # Told in which state all are, or which ids, PostgreSQL would look for them among all of these ids.
+    between = and_(tuple_(_by_state, its) < tuple_(state, upper), tuple_(_by_state, its) >= tuple_(state, floor))
+    return its, [_by_state >= state, _by_state <= state, between], [_by_state.desc(), its.desc()]
+
+
+def _filters(shape: _Shape, first_label: int) -> list[ColumnElement[bool]]:
+    """What no index tells, the cheapest first."""
+    found: list[ColumnElement[bool]] = []
+    if shape.by_provider:
+        found.append(_g.provider == _text("provider"))
+    if shape.by_operation:
+        found.append(_g.operation == _text("operation"))
+    if shape.of_batches:
+        found.append(_g.batch_id.in_(_BATCHES))
+    if shape.hides:
+        found.append(func.coalesce(_g.batch_id, "").not_in(_HIDDEN))
+    if shape.words is not None:
+        found += has_words(_g.prompt, shape.words, "words", is_sqlite=shape.is_sqlite)
+    if shape.by_key:
+        like = "GLOB" if shape.is_sqlite else "~"
+        root = text(_ROOT_IS_LIKE.format(like=like)).bindparams(_bound("key"))
+        found.append(is_like(_g.key, "key", is_sqlite=shape.is_sqlite) | root)
+    return [*found, *has_labels(_g.id, shape.labels, first_label)]
+
+
+def _text(name: str) -> ColumnElement[str]:
+    return _bound(name)
+
+
+def _bound(name: str) -> BindParameter[str]:
+    return bindparam(name, type_=CleanText())

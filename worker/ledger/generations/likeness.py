@@ -1,0 +1,178 @@
+"""Texts that look like something, in the words of each database: patterns of keys, and words in prompts.
+
+SQLite knows upper and lower case of ASCII alone, PostgreSQL as much as its locale says. So the two cases of every other
+letter are written out, and both find the same.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, bindparam, collate
+
+from worker.ledger.schema import CleanText
+
+_ANY, _MANY = "?", "*"
+
+
+class _Class(NamedTuple):
+    """One character of these ranges; `is_not`: any but these."""
+
+    ranges: tuple[tuple[str, str], ...]
+    is_not: bool
+
+
+class _Literal(NamedTuple):
+    text: str
+
+
+_Part = _Class | _Literal | str
+
+
+class Words(NamedTuple):
+    """Words in a text, whatever their case. `like`: every letter beyond ASCII may be any; `exactly`: None without."""
+
+    like: str
+    exactly: str | None
+
+
+def pattern_of_key(pattern: str, *, is_sqlite: bool) -> str:
+    """Return a pattern as `fnmatch` knows it for `is_like`; it stands for the whole text, and knows upper case."""
+    parts = list(_parts(pattern))
+    return "".join(_glob(part) for part in parts) if is_sqlite else f"^{''.join(_regex(part) for part in parts)}$"
+
+
+def is_like(column: ColumnElement[str], name: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Return the condition that a text is like the pattern in this parameter."""
+    found: ColumnElement[bool] = column.op("GLOB" if is_sqlite else "~", is_comparison=True)(_text(name))
+    return found
+
+
+def words_of(text: str, *, is_sqlite: bool) -> Words:
+    """Return words as `has_words` has to be given them."""
+    cases = [_cases(character) for character in text]
+    like = "".join("_" if len(them) > 1 else _escaped(one) for one, them in zip(text, cases, strict=True))
+    if all(len(them) == 1 for them in cases):
+        return Words(f"%{like}%", None)
+    parts: list[_Part] = [_class_of(them) for them in map(_cases_with_ascii, text)]
+    if is_sqlite:
+        return Words(f"%{like}%", f"*{''.join(map(_glob, parts))}*")
+    return Words(f"%{like}%", "".join(map(_regex, parts)))
+
+
+def has_words(column: ColumnElement[str], words: Words, name: str, *, is_sqlite: bool) -> list[ColumnElement[bool]]:
+    """Return the conditions that a text has these words, whose parameters are `{name}_like` and `{name}_exactly`."""
+    # The cheap question first: it leaves few for the other one.
+    like = _text(f"{name}_like")
+    # Only ASCII has cases in the collation C, whatever the server's locale.
+    cheap = column.like(like, escape="\\") if is_sqlite else collate(column, "C").ilike(like, escape="\\")
+    conditions: list[ColumnElement[bool]] = [cheap]
+    if words.exactly is not None:
+        conditions.append(is_like(column, f"{name}_exactly", is_sqlite=is_sqlite))
+    return conditions
+
+
+def _text(name: str) -> ColumnElement[str]:
+    return bindparam(name, type_=CleanText())
+
+
+def _escaped(character: str) -> str:
+    return f"\\{character}" if character in "%_\\" else character
+
+
+def _cases(character: str) -> tuple[str, ...]:
+    """Both cases of a letter beyond ASCII; all others as they are."""
+    return (character,) if character.isascii() else _cases_with_ascii(character)
+
+
+def _cases_with_ascii(character: str) -> tuple[str, ...]:
+    both = {character, character.lower(), character.upper(), character.title(), character.casefold()}
+    return tuple(sorted(one for one in both if len(one) == 1))
+
+
+def _class_of(characters: tuple[str, ...]) -> _Part:
+    if len(characters) == 1:
+        return _Literal(characters[0])
+    return _Class(tuple((one, one) for one in characters), is_not=False)
+
+
+def _parts(pattern: str) -> Iterator[_Part]:
+    """What `fnmatch` understands."""
+    at, before = 0, ""
+    while at < len(pattern):
+        character, at = pattern[at], at + 1
+        if character == _MANY:
+            if before != _MANY:
+                yield _MANY
+        elif character == _ANY:
+            yield _ANY
+        elif character == "[" and (end := _end_of_class(pattern, at)) is not None:
+            yield _class(pattern[at:end])
+            at = end + 1
+        else:
+            yield _Literal(character)
+        before = character
+
+
+def _end_of_class(pattern: str, begin: int) -> int | None:
+    """The place of the bracket that ends it; one that comes first is meant as a character."""
+    first = begin + (pattern[begin : begin + 1] == "!")
+    found = pattern.find("]", first + 1)
+    return None if found < 0 else found
+
+
+def _class(inside: str) -> _Class:
+    is_not, characters = inside.startswith("!"), inside.removeprefix("!")
+    ranges, at = [], 0
+    while at < len(characters):
+        first = last = characters[at]
+        at += 1
+        if characters[at : at + 1] == "-" and at + 1 < len(characters):
+            last, at = characters[at + 1], at + 2
+        if first <= last:
+            ranges.append((first, last))
+    return _Class(tuple(ranges), is_not)
+
+
+def _glob(part: _Part) -> str:
+    match part:
+        case str():
+            return part
+        case _Literal(text):
+            return f"[{text}]" if text in "*?[" else text
+    if not part.ranges:
+        # Any, or none at all: no character is both.
+        return _ANY if part.is_not else "[^\x01-\U0010ffff]"
+    singles = {first for first, last in part.ranges if first == last}
+    wide = "".join(f"{first}-{last}" for first, last in part.ranges if first != last)
+    # A bracket stands first, a hyphen last, and a circumflex not first: so they mean themselves.
+    plain = "".join(sorted(singles - {"]", "-", "^"}))
+    rest = ("^" * ("^" in singles), "-" * ("-" in singles))
+    body = f"{']' * (']' in singles)}{plain}{wide}{''.join(rest)}"
+    if body.startswith("^") and not part.is_not:
+        body = f"-{body[:-1]}" if body.endswith("-") else "^"
+        if body == "^":
+            return body
+    return f"[{'^' * part.is_not}{body}]"
+
+
+def _regex(part: _Part) -> str:
+    match part:
+        case "*":
+            return ".*"
+        case "?":
+            return "."
+        case _Literal(text):
+            return _named(text)
+    assert isinstance(part, _Class)  # noqa: S101  for mypy
+    if not part.ranges:
+        return "." if part.is_not else "(?!)"
+    inside = "".join(_named(a) if a == b else f"{_named(a)}-{_named(b)}" for a, b in part.ranges)
+    return f"[{'^' * part.is_not}{inside}]"
+
+
+def _named(character: str) -> str:
+    """A character of a regular expression that means itself, also within brackets."""
+    if re.fullmatch(r"[a-zA-Z0-9]", character):
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
