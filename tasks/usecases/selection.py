@@ -25,7 +25,8 @@ class Selection:
 
     And with all these `labels`.
     `key` is a pattern such as `B-*`; a follow-up matches by the key of its first ancestor too. `everything`: the
-    whole ledger. Raises RequestInvalid for nothing, or for names together with anything else.
+    whole ledger. `ids`: whatever a filter has found already, which nobody named one by one. Raises RequestInvalid for
+    nothing, or for names together with anything else.
     """
 
     names: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class Selection:
     key: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     everything: bool = False
+    ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.names) == self.is_by_filter:
@@ -43,7 +45,7 @@ class Selection:
     @property
     def is_by_filter(self) -> bool:
         filters = (self.batch, self.provider, self.key)
-        return self.everything or bool(self.states or self.labels) or any(one is not None for one in filters)
+        return self.everything or bool(self.states or self.labels or self.ids) or any(one is not None for one in filters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ def select(ledger: Ledger, selection: Selection, states: Sequence[State], *, oth
     """
     if selection.names:
         return Selected(find_generations(ledger, selection.names, has_batch_option=True), {})
+    if selection.ids:
+        return Selected(list(selection.ids), {})
     batch_id = None if selection.batch is None else find_batch(ledger, selection.batch)
     if selection.provider is not None:
         require_provider(selection.provider)

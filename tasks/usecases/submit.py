@@ -29,7 +29,7 @@ from tasks.usecases.notify_address import notify_address
 from tasks.usecases.once import Once
 from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, NotPossible, RequestInvalid
-from worker.generation import Generation, Operation, State, operation_of
+from worker.generation import Asset, Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
 from worker.providers import inputs_of
 from worker.services import Services
@@ -230,12 +230,20 @@ def _on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) -
     refuse_unusable(wanted.key, wanted.priority)
     check_labels(wanted.labels)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
+    assets = services.ledger.generations.assets_of([parent.id]).get(parent.id, [])
+    return check_follow_up(services, parent, assets, wanted, files)
+
+
+def check_follow_up(
+    services: Services, parent: Generation, assets: Sequence[Asset], wanted: FollowUpRequest, files: InputFiles
+) -> NewGeneration:
+    """Return the follow-up of this parent, which has these assets; raises as `check`."""
     if parent.state is not State.ARCHIVED:
         raise NotPossible(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
     if wanted.is_test and not parent.is_test:
         raise RequestInvalid(f"{parent.id} is not a test: a test can only continue from another test")
     provider, action = services.provider_for(parent.provider, is_test=parent.is_test), wanted.action
-    possible = actions_of(parent, services.ledger.generations.assets_of([parent.id]).get(parent.id, []))
+    possible = actions_of(parent, assets)
     operation = operation_of(action)
     if operation is Operation.SPLIT and action in possible:
         return _split(parent, wanted)

@@ -99,6 +99,11 @@ class NameTemplate:
             yield "it must end with .{ext}"
 
 
+def plain_name(stem: str, index: int, extension: str) -> str:
+    """Return the name of a file without folders, which every file system takes."""
+    return _part(f"{_escaped(stem)}_{index}.{extension}")
+
+
 def folded(name: str) -> str:
     """Return what two names share that are one file on some file system."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

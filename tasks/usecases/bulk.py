@@ -1,0 +1,349 @@
+"""One action on many pictures of the gallery: first a look at what it would do, then the action on what was seen.
+
+What arrived after that look is left alone. Each action is that of the use case for few: `control`, `submit`, `delete`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+from tasks.usecases.batches.estimate import Estimator
+from tasks.usecases.control import OVER, RetryRequest, cancel, retry
+from tasks.usecases.delete import Deleted, DeleteRequest, delete
+from tasks.usecases.gallery import GalleryRequest, all_ids
+from tasks.usecases.inputs import InputFiles
+from tasks.usecases.once import Once, replay_of
+from tasks.usecases.once_only import carry_out
+from tasks.usecases.person import Person
+from tasks.usecases.row_versions import replaced_in
+from tasks.usecases.selection import Selection
+from tasks.usecases.services import LedgerServices
+from tasks.usecases.submit import Checked, FollowUpRequest, check_follow_up, submit_once
+from worker.errors import DarkroomError, NotPossible, RequestInvalid
+from worker.generation import FINAL, AssetKind, Generation, Operation, State, operation_of
+from worker.ledger.generations import NewGeneration, Snapshot
+from worker.pricing import tier_of
+from worker.services import Services
+from worker.steps import Step
+
+RETRY, CANCEL, DELETE = "retry", "cancel", "delete"
+#: the action with the number of each picture that was picked
+UPSCALE_PICKED, VARY_PICKED = "upscale", "variation"
+_OF_PICKED = {UPSCALE_PICKED, VARY_PICKED}
+#: generations that one action takes, and that one creation takes
+MOST, MOST_CREATED = 50_000, 2_000
+#: snapshots that are read at once
+_AT_ONCE = 500
+_IMAGES = 4
+
+
+class Pick(NamedTuple):
+    """A picture; `index` is None for a generation without one."""
+
+    generation_id: str
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Either pictures that somebody picked, or all that match. `newest`: the newest of those that were seen, if known.
+
+    `most`: how many may be done at most: those that were said to be possible.
+    """
+
+    picks: tuple[Pick, ...] = ()
+    request: GalleryRequest = field(default_factory=GalleryRequest)
+    newest: str | None = None
+    most: int | None = None
+
+    def picked(self) -> Mapping[str, set[int]]:
+        """Return the numbers of the pictures that were picked, by generation."""
+        found: dict[str, set[int]] = {}
+        for one in self.picks:
+            found.setdefault(one.generation_id, set()).update(() if one.index is None else (one.index,))
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What an action would do: to `number` of `total`, and to the others not, by why.
+
+    `cost`: at most, in millionths, with what follows; None where there are no prices. `cost_text`: with its currency.
+    `newest`: of all that were looked at; None if there are none.
+    """
+
+    action: str
+    total: int
+    number: int
+    left: Mapping[str, int]
+    newest: str | None
+    cost: int | None = None
+    cost_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """`wakes`: the steps that have work now. `is_replayed`: the same request was carried out before."""
+
+    action: str
+    number: int
+    left: Mapping[str, int]
+    wakes: tuple[Step, ...]
+    is_replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """`action`: RETRY, CANCEL, DELETE, or what providers offer, such as `upscale2`. `max_cost`: in millionths.
+
+    `by`: who asks; `with_objects`: delete the files in the bucket, too.
+    """
+
+    action: str
+    by: str
+    max_cost: int | None = None
+    with_objects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """What is possible: of these generations, or creating these."""
+
+    ids: tuple[str, ...]
+    new: tuple[NewGeneration, ...]
+    left: Counter[str]
+    total: int
+    newest: str | None
+    cost: int | None
+
+
+def foresee(here: Services, chosen: Chosen, wish: Wish) -> Foreseen:
+    """Look at what the action would do, and write nothing.
+
+    Raises RequestInvalid for too many, or for an unknown action, and as `gallery`.
+    """
+    found = _sorted(here, chosen, wish)
+    prices = here.prices if found.cost is not None else None
+    return Foreseen(
+        action=wish.action,
+        total=found.total,
+        number=len(found.ids) + len(found.new),
+        left=found.left,
+        newest=found.newest,
+        cost=found.cost,
+        cost_text=prices.text(found.cost) if prices is not None and found.cost is not None else None,
+    )
+
+
+def ids_of(here: LedgerServices, chosen: Chosen) -> list[str]:
+    """Return the generations that are meant, newest first. Raises RequestInvalid for too many, and as `gallery`."""
+    if chosen.picks:
+        known = here.ledger.assets.existing_generations(list(chosen.picked()))
+        return sorted((one for one in known if chosen.newest is None or one <= chosen.newest), reverse=True)
+    found = list(islice(all_ids(here, chosen.request, until=chosen.newest), MOST + 1))
+    if len(found) > MOST:
+        raise RequestInvalid(f"more than {MOST:,} generations match: narrow the filters, by days for example")
+    return found
+
+
+def carry_out_once(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Done:
+    """Carry the action out on what was seen, once for this key.
+
+    Raises NotPossible if more is possible now than was seen, or it costs more than it may; KeyReused and KeyInUse; and
+    as the action on few.
+    """
+    answer = carry_out(here, once, lambda _: _carried_out(here, chosen, wish, once))
+    done: Mapping[str, Any] = answer.document
+    return Done(
+        action=wish.action,
+        number=int(done["number"]),
+        left=dict(done["left"]),
+        wakes=() if answer.is_replayed else tuple(Step(one) for one in done["wakes"]),
+        is_replayed=answer.is_replayed,
+    )
+
+
+def _carried_out(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str, Any]:
+    if created := replay_of(here, _of_part(once)):
+        return {"number": len(created), "left": {}, "wakes": [Step.DISPATCH, Step.ARCHIVE]}
+    found = _sorted(here, chosen, wish)
+    number = len(found.ids) + len(found.new)
+    if chosen.most is not None and number > chosen.most:
+        raise NotPossible(f"{number - chosen.most} more are possible now than when you looked: look again")
+    if wish.max_cost is not None and found.cost is not None and found.cost > wish.max_cost:
+        assert here.prices is not None, "it has a cost"  # noqa: S101
+        text = here.prices.text
+        raise NotPossible(
+            f"it may cost {text(found.cost)} by now, and {text(wish.max_cost)} is what it may cost: nothing was done"
+        )
+    if not number:
+        return {"number": 0, "left": found.left, "wakes": []}
+    if found.new:
+        result = submit_once(here, Checked(wanted=found.new, warnings=((),) * len(found.new)), _of_part(once))
+        wakes = [Step.DISPATCH, Step.ARCHIVE] if any(_is_split(one) for one in found.new) else [Step.DISPATCH]
+        return {"number": len(result.generations), "left": found.left, "wakes": wakes}
+    selection = Selection(ids=found.ids)
+    if wish.action == DELETE:
+        deletions = delete(here, DeleteRequest(selection, Person(wish.by), with_objects=wish.with_objects), lambda _: None)
+        return {"number": number - deletions.refused, "left": found.left, "wakes": list(deletions.wakes)}
+    decided = cancel(here, selection) if wish.action == CANCEL else retry(here, RetryRequest(selection))
+    left = found.left + decided.all_left
+    done = sum(one.is_done for one in decided.generations)
+    return {"number": done, "left": left, "wakes": [*decided.wakes]}
+
+
+def _of_part(once: Once) -> Once:
+    """The creation within the request has a key of its own: the request's is being carried out."""
+    return Once(owner=once.owner, key=f"{once.key}/created", request_sha256=once.request_sha256)
+
+
+def _is_split(new: NewGeneration) -> bool:
+    return new.request.operation is Operation.SPLIT
+
+
+def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
+    picked = chosen.picked()
+    ids = ids_of(here, chosen)
+    newest = max(ids, default=None)
+    if wish.action in {RETRY, CANCEL, DELETE}:
+        sort: Callable[[Services, Sequence[str]], tuple[list[str], Counter[str]]]
+        sort = {RETRY: _for_retry, CANCEL: _for_cancel, DELETE: _for_delete}[wish.action]
+        possible, left = sort(here, ids)
+        cost = _cost_of_retry(here, possible) if wish.action == RETRY else None
+        return _Sorted(tuple(possible), (), left, len(ids), newest, cost)
+    if wish.action not in _OF_PICKED and operation_of(wish.action) is None:
+        raise RequestInvalid(f"unknown action {wish.action!r}: choose one that is offered")
+    new, left, total = _follow_ups(here, ids, picked, wish)
+    if len(new) > MOST_CREATED:
+        raise RequestInvalid(
+            f"{len(new):,} would be created, and one request creates at most {MOST_CREATED:,}: narrow the filters"
+        )
+    return _Sorted((), tuple(new), left, total, newest, _cost(here, new))
+
+
+def _for_retry(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[str]]:
+    generations = here.ledger.generations.get(ids)
+    over = [one for one in generations if one.state in OVER]
+    replaced = replaced_in(here.ledger, over)
+    awaited = here.ledger.generations.awaited([one.id for one in over])
+    left: Counter[str] = Counter()
+    possible = []
+    for one in generations:
+        if one.state not in OVER:
+            left[_NOT_RETRIED.get(one.state, f"still under way: {one.state}")] += 1
+        elif one.id in replaced:
+            left["replaced by a new version of its row"] += 1
+        elif one.id in awaited:
+            left["the provider may still deliver it, and charge for it"] += 1
+        else:
+            possible.append(one.id)
+    return possible, left
+
+
+_NOT_RETRIED = {
+    State.ARCHIVED: "succeeded already",
+    State.SUCCEEDED: "succeeded already",
+    State.CANCELLED: "cancelled: submit it again",
+    State.DELETED: "deleted, and its prompt with it",
+    State.UNCONFIRMED: "unconfirmed: the provider may have charged for it",
+}
+
+
+def _for_cancel(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[str]]:
+    left: Counter[str] = Counter()
+    possible = []
+    for one in here.ledger.generations.get(ids):
+        if one.state is State.QUEUED:
+            possible.append(one.id)
+        else:
+            left[f"finished already: {one.state}" if one.state in FINAL else "sent already, and perhaps charged"] += 1
+    return possible, left
+
+
+def _for_delete(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[str]]:
+    left: Counter[str] = Counter()
+    possible: list[str] = []
+
+    def tell(one: Deleted) -> None:
+        if one.obstacle is None and one.state is not State.DELETED:
+            possible.append(one.generation_id)
+        else:
+            left["deleted already" if one.obstacle is None else _OBSTACLES.get(one.state, "still under way")] += 1
+
+    if ids:
+        delete(here, DeleteRequest(Selection(ids=tuple(ids)), Person(""), dry_run=True), tell)
+    return possible, left
+
+
+_OBSTACLES = {
+    State.QUEUED: "queued: cancel it first",
+    State.UNCONFIRMED: "unconfirmed: resolve it first",
+    State.FAILED: "failed, but the provider may still deliver it: try again tomorrow",
+}
+
+
+def _follow_ups(
+    here: Services, ids: Sequence[str], picked: Mapping[str, set[int]], wish: Wish
+) -> tuple[list[NewGeneration], Counter[str], int]:
+    """What would be created, why the others would not, and of how many."""
+    files = InputFiles(here)
+    left: Counter[str] = Counter()
+    found: list[NewGeneration] = []
+    total = 0
+    for start in range(0, len(ids), _AT_ONCE):
+        for snapshot in here.ledger.generations.snapshots(ids[start : start + _AT_ONCE]):
+            actions = _actions_for(snapshot, wish.action, picked.get(snapshot.generation.id))
+            total += max(1, len(actions))
+            if not actions:
+                left["it has no pictures of its own to choose from"] += 1
+            for action in actions:
+                if (why := _obstacle(snapshot, action)) is not None:
+                    left[why] += 1
+                    continue
+                request = FollowUpRequest(parent_id=snapshot.generation.id, action=action, created_by=wish.by)
+                try:
+                    found.append(check_follow_up(here, snapshot.generation, snapshot.assets, request, files))
+                except DarkroomError:
+                    left[f"its provider does not do {action} with it"] += 1
+    return found, left, total
+
+
+def _actions_for(snapshot: Snapshot, action: str, indexes: set[int] | None) -> list[str]:
+    """`upscale` means upscale1 to upscale4, each for its picture."""
+    if action not in _OF_PICKED:
+        return [action]
+    images = [one.index for one in snapshot.assets if one.kind is AssetKind.IMAGE]
+    wanted = images if indexes is None else [one for one in images if one in indexes]
+    return [f"{action}{one + 1}" for one in wanted] if len(images) == _IMAGES else []
+
+
+def _obstacle(snapshot: Snapshot, action: str) -> str | None:
+    of: Generation = snapshot.generation
+    if of.state is not State.ARCHIVED:
+        return f"not archived: {of.state}"
+    if any(child.action == action and child.state not in _CAME_TO_NOTHING for child in snapshot.children):
+        return f"it has {action} already"
+    is_split = operation_of(action) is Operation.SPLIT
+    return None if is_split or action in of.actions else f"it does not offer {action}"
+
+
+_CAME_TO_NOTHING = {State.FAILED, State.CANCELLED, State.DELETED}
+
+
+def _cost(here: Services, new: Sequence[NewGeneration]) -> int | None:
+    if here.prices is None:
+        return None
+    estimator = Estimator(here, here.prices)
+    for one in new:
+        estimator.add(one)
+    return estimator.total
+
+
+def _cost_of_retry(here: Services, ids: Sequence[str]) -> int | None:
+    prices = here.prices
+    if prices is None:
+        return None
+    paid = [one for one in here.ledger.generations.get(ids) if one.state is State.FAILED and not one.is_test]
+    return sum(prices.price(one.provider, one.operation, tier_of(one.request)) for one in paid)

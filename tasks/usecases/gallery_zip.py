@@ -1,0 +1,195 @@
+"""Pictures of the gallery as one ZIP: its length is known before its first byte, and none of it is kept in memory.
+
+The files are stored, in blocks of DEFLATE that compress nothing: pictures are compressed already. Only so does a reader
+of a stream know where a file ends whose checksum comes after it.
+"""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from tasks.usecases.assets import text_of
+from tasks.usecases.batches.download.names import folded, plain_name
+from tasks.usecases.bulk import Chosen, ids_of
+from worker.errors import ArchiveError, DarkroomError, NotFound, RequestInvalid
+from worker.generation import Asset, AssetState, Generation, Lineage
+from worker.services import Services
+
+log = logging.getLogger(__name__)
+
+#: files of one ZIP
+MOST_FILES = 10_000
+_AT_ONCE = 500
+_MODE = 0o100644
+#: the longest block that DEFLATE stores, and its header
+_BLOCK, _BLOCK_HEAD = 65_535, 5
+#: bytes of what Zip64 says about a file before, after and apart from its content, beside its name
+_BEFORE, _AFTER, _IN_DIRECTORY, _END = 59, 24, 83, 98
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZipFile:
+    """One file: an object, or a text. `size`: in bytes."""
+
+    name: str
+    size: int
+    at: datetime
+    object_key: str | None
+    sha256: str | None
+    text: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZipPlan:
+    """`left`: how many pictures are not in it, by why. `newest`: the newest generation that was looked at."""
+
+    files: tuple[ZipFile, ...]
+    left: Mapping[str, int]
+    total: int
+    newest: str | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files."""
+        return sum(one.size for one in self.files)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the ZIP."""
+        return _END + sum(
+            _BEFORE + _AFTER + _IN_DIRECTORY + 2 * len(one.name.encode()) + _stored_length(one.size)
+            for one in self.files
+        )
+
+
+def plan_zip(here: Services, chosen: Chosen) -> ZipPlan:
+    """Return what is in the ZIP, by the ledger. Raises RequestInvalid for too many files, and as `gallery`."""
+    ids, picked = ids_of(here, chosen), chosen.picked()
+    files: list[ZipFile] = []
+    names: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    total = 0
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        lineages, assets = here.ledger.generations.lineages(some), here.ledger.generations.assets_of(some)
+        for of in here.ledger.generations.get(some):
+            wanted = [one for one in assets[of.id] if not chosen.picks or one.index in picked[of.id]]
+            total += max(1, len(wanted))
+            if not wanted:
+                left[f"has no pictures: {of.state}"] += 1
+            for asset in wanted:
+                file = _file(of, lineages[of.id], asset, names)
+                if file is None:
+                    left["deleted" if asset.state is AssetState.DELETED else "not stored yet"] += 1
+                else:
+                    files.append(file)
+        if len(files) > MOST_FILES:
+            raise RequestInvalid(f"more than {MOST_FILES:,} files: narrow the filters, and download them in parts")
+    return ZipPlan(files=tuple(files), left=left, total=total, newest=max(ids, default=None))
+
+
+def stream_zip(here: Services, plan: ZipPlan) -> Iterator[bytes]:
+    """Yield the ZIP, `plan.length` bytes.
+
+    Raises ArchiveError in the middle if an object is gone or has other bytes: who gets it must see that it is not
+    whole.
+    """
+    # With its cryptography it takes 5 MB, which nobody needs before the first download.
+    import stream_zip as library  # noqa: PLC0415
+
+    members = (
+        (one.name, one.at, _MODE, library.ZIP_64, _pieces(here, one))
+        for one in plan.files
+    )  # fmt: skip
+    yield from library.stream_zip(members, get_compressobj=_Stored)
+
+
+class _Stored:
+    """What compresses nothing, in place of `zlib.compressobj`: its length depends on the size alone."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+
+    def compress(self, piece: bytes) -> bytes:
+        self._waiting += piece
+        blocks = bytearray()
+        # One block is kept for the end, which has to be marked.
+        while len(self._waiting) > _BLOCK:
+            blocks += _block(self._waiting[:_BLOCK], is_last=False)
+            del self._waiting[:_BLOCK]
+        return bytes(blocks)
+
+    def flush(self) -> bytes:
+        return bytes(_block(self._waiting, is_last=True))
+
+
+def _block(content: bytearray, *, is_last: bool) -> bytearray:
+    length = len(content)
+    return bytearray((is_last,)) + length.to_bytes(2, "little") + (length ^ 0xFFFF).to_bytes(2, "little") + content
+
+
+def _stored_length(size: int) -> int:
+    return size + _BLOCK_HEAD * max(1, -(-size // _BLOCK))
+
+
+def _pieces(here: Services, file: ZipFile) -> Iterator[bytes]:
+    if file.text is not None:
+        yield file.text
+        return
+    key, size, digest = str(file.object_key), 0, hashlib.sha256()
+    try:
+        with here.archive.read(key) as pieces:
+            for piece in pieces:
+                size += len(piece)
+                digest.update(piece)
+                yield piece
+    except NotFound as error:
+        raise _broken(file, "is gone from the bucket") from error
+    except DarkroomError as error:
+        raise _broken(file, f"cannot be read: {error}") from error
+    if size != file.size or digest.hexdigest() != file.sha256:
+        raise _broken(file, "has other bytes than were archived: run `darkroom verify`")
+
+
+def _broken(file: ZipFile, why: str) -> ArchiveError:
+    told = f'a download was broken off: "{file.object_key}" {why}'
+    log.error("%s", told)
+    return ArchiveError(told)
+
+
+def _file(of: Generation, lineage: Lineage, asset: Asset, names: Counter[str]) -> ZipFile | None:
+    text = None if asset.content is None else text_of(asset.content).encode()
+    if asset.state is not AssetState.STORED or (text is None and (asset.object_key is None or asset.bytes is None)):
+        return None
+    path = PurePosixPath(asset.object_key or "")
+    extension = "txt" if text is not None else path.suffix.removeprefix(".") or "bin"
+    name = plain_name(_stem(of, lineage, path), asset.index, extension)
+    names[folded(name)] += 1
+    if (number := names[folded(name)]) > 1:
+        # The same key in another batch.
+        while names[folded(name := plain_name(f"{_stem(of, lineage, path)}_{number}", asset.index, extension))]:
+            number += 1
+        names[folded(name)] += 1
+    return ZipFile(
+        name=name,
+        size=len(text) if text is not None else asset.bytes or 0,
+        at=of.created_at,
+        object_key=asset.object_key if text is None else None,
+        sha256=asset.sha256,
+        text=text,
+    )
+
+
+def _stem(of: Generation, lineage: Lineage, path: PurePosixPath) -> str:
+    """By the user's key and what was done with it, as in the download of a batch; else by the object's folder."""
+    key = of.key or lineage.root_key
+    if key is None:
+        return path.parent.name or of.id
+    actions = [] if of.key else [step.action for step in lineage.steps]
+    version = of.row_version if of.key else lineage.root_version
+    stem = "_".join((key, *actions))
+    return stem if version == 1 else f"{stem}_v{version}"
