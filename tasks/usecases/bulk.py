@@ -6,6 +6,7 @@ What arrived after that look is left alone. Each action is that of the use case 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -24,14 +25,14 @@ from tasks.usecases.submit import Checked, FollowUpRequest, check_follow_up, sub
 from worker.errors import DarkroomError, NotPossible, RequestInvalid
 from worker.generation import FINAL, AssetKind, Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration, Snapshot
-from worker.pricing import tier_of
+from worker.pricing import as_text, millionths, tier_of
 from worker.services import Services
 from worker.steps import Step
 
 RETRY, CANCEL, DELETE = "retry", "cancel", "delete"
 #: the action with the number of each picture that was picked
 UPSCALE_PICKED, VARY_PICKED = "upscale", "variation"
-_OF_PICKED = {UPSCALE_PICKED, VARY_PICKED}
+ACTIONS_OF_PICKED = (UPSCALE_PICKED, VARY_PICKED)
 #: generations that one action takes, and that one creation takes
 MOST, MOST_CREATED = 50_000, 2_000
 #: snapshots that are read at once
@@ -40,10 +41,10 @@ _IMAGES = 4
 
 
 class Pick(NamedTuple):
-    """A picture; `index` is None for a generation without one."""
+    """A picture by the index of its asset; None for a generation without one."""
 
     generation_id: str
-    index: int | None
+    number: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class Chosen:
         """Return the numbers of the pictures that were picked, by generation."""
         found: dict[str, set[int]] = {}
         for one in self.picks:
-            found.setdefault(one.generation_id, set()).update(() if one.index is None else (one.index,))
+            found.setdefault(one.generation_id, set()).update(() if one.number is None else (one.number,))
         return found
 
 
@@ -70,7 +71,8 @@ class Chosen:
 class Foreseen:
     """What an action would do: to `number` of `total`, and to the others not, by why.
 
-    `cost`: at most, in millionths, with what follows; None where there are no prices. `cost_text`: with its currency.
+    `cost`: at most, in millionths, with what follows; None where there are no prices. `amount`: the same as people
+    write it, in this `currency`.
     `newest`: of all that were looked at; None if there are none.
     """
 
@@ -80,7 +82,8 @@ class Foreseen:
     left: Mapping[str, int]
     newest: str | None
     cost: int | None = None
-    cost_text: str | None = None
+    amount: str | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +136,19 @@ def foresee(here: Services, chosen: Chosen, wish: Wish) -> Foreseen:
         left=found.left,
         newest=found.newest,
         cost=found.cost,
-        cost_text=prices.text(found.cost) if prices is not None and found.cost is not None else None,
+        amount=None if found.cost is None else as_text(found.cost),
+        currency=None if prices is None else prices.currency,
     )
+
+
+def read_amount(text: str) -> int | None:
+    """Return what somebody wrote, in millionths; None for nothing. Raises RequestInvalid."""
+    if not text.strip():
+        return None
+    try:
+        return millionths(Decimal(text.strip()))
+    except (ArithmeticError, ValueError) as error:
+        raise RequestInvalid(f"{text[:40]!r} is no amount; write 5.00 for example") from error
 
 
 def ids_of(here: LedgerServices, chosen: Chosen) -> list[str]:
@@ -160,7 +174,7 @@ def carry_out_once(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Do
         action=wish.action,
         number=int(done["number"]),
         left=dict(done["left"]),
-        wakes=() if answer.is_replayed else tuple(Step(one) for one in done["wakes"]),
+        wakes=() if answer.is_replayed else tuple(step for step in Step if step in done["wakes"]),
         is_replayed=answer.is_replayed,
     )
 
@@ -186,7 +200,9 @@ def _carried_out(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapp
         return {"number": len(result.generations), "left": found.left, "wakes": wakes}
     selection = Selection(ids=found.ids)
     if wish.action == DELETE:
-        deletions = delete(here, DeleteRequest(selection, Person(wish.by), with_objects=wish.with_objects), lambda _: None)
+        deletions = delete(
+            here, DeleteRequest(selection, Person(wish.by), with_objects=wish.with_objects), lambda _: None
+        )
         return {"number": number - deletions.refused, "left": found.left, "wakes": list(deletions.wakes)}
     decided = cancel(here, selection) if wish.action == CANCEL else retry(here, RetryRequest(selection))
     left = found.left + decided.all_left
@@ -213,7 +229,7 @@ def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
         possible, left = sort(here, ids)
         cost = _cost_of_retry(here, possible) if wish.action == RETRY else None
         return _Sorted(tuple(possible), (), left, len(ids), newest, cost)
-    if wish.action not in _OF_PICKED and operation_of(wish.action) is None:
+    if wish.action not in ACTIONS_OF_PICKED and operation_of(wish.action) is None:
         raise RequestInvalid(f"unknown action {wish.action!r}: choose one that is offered")
     new, left, total = _follow_ups(here, ids, picked, wish)
     if len(new) > MOST_CREATED:
@@ -312,7 +328,7 @@ def _follow_ups(
 
 def _actions_for(snapshot: Snapshot, action: str, indexes: set[int] | None) -> list[str]:
     """`upscale` means upscale1 to upscale4, each for its picture."""
-    if action not in _OF_PICKED:
+    if action not in ACTIONS_OF_PICKED:
         return [action]
     images = [one.index for one in snapshot.assets if one.kind is AssetKind.IMAGE]
     wanted = images if indexes is None else [one for one in images if one in indexes]

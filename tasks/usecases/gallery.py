@@ -1,22 +1,27 @@
 """The gallery: results, newest first, by whatever somebody is looking for; at a bounded cost for each page."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from tasks.splitting import actions_of
 from tasks.usecases.assets import text_of
 from tasks.usecases.names import batches_called
+from tasks.usecases.near_duplicates import near_duplicates
 from tasks.usecases.selection import is_pattern
 from tasks.usecases.services import LedgerServices
+from tasks.usecases.thumbnails import shown
 from worker.errors import RequestInvalid
-from worker.generation import Asset, AssetKind, AssetState, Generation, Operation, State
+from worker.generation import Asset, AssetKind, AssetState, Generation, Operation, State, ThumbnailState
 from worker.ledger.generations import Looked, Wanted
 from worker.providers import PROVIDERS
 from worker.secrets import links_hidden, redact
 
 #: pictures of a page, at least; the last generation is shown whole
 PAGE = 100
+#: what a filter offers
+PROVIDER_NAMES = tuple(PROVIDERS)
 #: batches of one name
 _MOST_BATCHES = 50
 _LONGEST = 200
@@ -26,14 +31,19 @@ _CURSOR = re.compile(r"gen_[0-9a-f]{32}")
 #: what a first look shows: whatever has results. The rarest first, as the ledger wants them
 WITH_RESULTS = (State.EXPIRED, State.SUCCEEDED, State.ARCHIVED)
 #: what is shown of a size that is not known
-_SQUARE = (1024, 1024)
+_SQUARE = 1024
+#: of a thumbnail that is there soon
+_COMING = (None, ThumbnailState.WANTED)
+#: pictures that look alike, at once
+_MOST_SIMILAR = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GalleryRequest:
-    """`batch`: a name or an id; `state`: None for whatever has results; `key`: a pattern, as in `Selection`; `words`:
-    in the prompt, whatever their case; `since`, `until`: days of UTC, the last one included; `cursor`: `next` of the
-    page before.
+    """`batch`: a name or an id; `state`: None for whatever has results; `key`: a pattern, as in `Selection`.
+
+    `words`: in the prompt, whatever their case; `since`, `until`: days of UTC, the last one included; `cursor`: `next`
+    of the page before.
     """
 
     batch: str | None = None
@@ -61,7 +71,8 @@ class GalleryRequest:
 class Picture:
     """A result, or a generation that has none (`index` is None). `why`: what is the matter with it.
 
-    `width`, `height`: in pixels, of a square if they are not known. `bytes`: only of what is stored.
+    `width`, `height`: in pixels, of a square if they are not known. `bytes`: only of what is stored. `has_thumbnail`:
+    one is there, or may be asked for; `colour`: the average, `#rrggbb`. `actions`: what can follow its generation.
     """
 
     generation_id: str
@@ -83,6 +94,24 @@ class Picture:
     text: str | None = None
     why: str | None = None
     is_test: bool = False
+    has_thumbnail: bool = False
+    colour: str | None = None
+    actions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarPictures:
+    """Groups of pictures of a batch that look alike, the largest first. `left`: how many more groups there are.
+
+    `compared`: pictures; `unknown`: those that nobody has looked at yet, for want of a thumbnail. `is_complete`: all
+    were compared.
+    """
+
+    groups: tuple[tuple[Picture, ...], ...]
+    left: int
+    compared: int
+    unknown: int
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,22 +131,40 @@ def gallery(here: LedgerServices, request: GalleryRequest, limit: int = PAGE) ->
     queries = here.ledger.generations
     looked = queries.look(wanted(here, request), before=_cursor(request), limit=limit)
     assets = queries.assets_of(looked.ids)
-    shown, number = 0, 0
-    while shown < len(looked.ids) and number < limit:
-        number += max(1, len(assets[looked.ids[shown]]))
-        shown += 1
-    ids = looked.ids[:shown]
-    generations = queries.get(ids)
-    lineages = queries.lineages([one.id for one in generations if one.parent_id])
-    pictures = tuple(
-        picture
-        for one in generations
-        for picture in _pictures(one, lineages[one.id].root_key if one.id in lineages else None, assets[one.id])
-    )
-    if shown < len(looked.ids):
+    length, number = 0, 0
+    while length < len(looked.ids) and number < limit:
+        number += max(1, len(assets[looked.ids[length]]))
+        length += 1
+    ids = looked.ids[:length]
+    pictures = tuple(one for of in _pictures_of(here, ids, assets).values() for one in of)
+    if length < len(looked.ids):
         return GalleryPage(pictures=pictures, next=ids[-1])
     searched = made_at(looked.next) if looked.is_cut and looked.next else None
     return GalleryPage(pictures=pictures, next=looked.next, searched_back_to=searched)
+
+
+def similar(here: LedgerServices, batch: str) -> SimilarPictures:
+    """Return the pictures of a batch that look alike. Raises as `near_duplicates`."""
+    found = near_duplicates(here, batch)
+    groups, number = [], 0
+    for group in found.groups:
+        if number >= _MOST_SIMILAR:
+            break
+        groups.append(group)
+        number += len(group)
+    ids = list(dict.fromkeys(one.generation_id for group in groups for one in group))
+    known = _pictures_of(here, ids, here.ledger.generations.assets_of(ids))
+    pictures = {(one.generation_id, one.index): one for of in known.values() for one in of}
+    return SimilarPictures(
+        groups=tuple(
+            tuple(pictures[place] for one in group if (place := (one.generation_id, one.index)) in pictures)
+            for group in groups
+        ),
+        left=len(found.groups) - len(groups),
+        compared=found.compared,
+        unknown=found.unknown,
+        is_complete=found.is_complete,
+    )
 
 
 def count(here: LedgerServices, request: GalleryRequest) -> int | None:
@@ -194,11 +241,21 @@ def _cursor(request: GalleryRequest) -> str | None:
     return request.cursor
 
 
-def _pictures(of: Generation, root_key: str | None, assets: list[Asset]) -> Iterator[Picture]:
+def _pictures_of(
+    here: LedgerServices, ids: Sequence[str], assets: Mapping[str, Sequence[Asset]]
+) -> Mapping[str, list[Picture]]:
+    generations = here.ledger.generations.get(ids)
+    lineages = here.ledger.generations.lineages([one.id for one in generations if one.parent_id])
+    keys = {one: of.root_key for one, of in lineages.items()}
+    makes = here.settings.darkroom_thumbnails
+    return {one.id: list(_pictures(one, keys.get(one.id), assets[one.id], makes=makes)) for one in generations}
+
+
+def _pictures(of: Generation, root_key: str | None, assets: Sequence[Asset], *, makes: bool) -> Iterator[Picture]:
     def picture(asset: Asset | None) -> Picture:
         is_stored = asset is not None and asset.state is AssetState.STORED
-        size = (asset.width, asset.height) if asset is not None else (None, None)
-        width, height = (size[0] or 0, size[1] or 0) if size[0] and size[1] else _SQUARE
+        is_known = asset is not None and asset.width and asset.height
+        how = shown(asset) if asset is not None and is_stored else None
         return Picture(
             generation_id=of.id,
             index=asset.index if asset else None,
@@ -211,14 +268,17 @@ def _pictures(of: Generation, root_key: str | None, assets: list[Asset]) -> Iter
             prompt=links_hidden(of.prompt),
             key=of.key or root_key,
             created_at=of.created_at,
-            width=width,
-            height=height,
+            width=asset.width or 0 if asset is not None and is_known else _SQUARE,
+            height=asset.height or 0 if asset is not None and is_known else _SQUARE,
             bytes=asset.bytes if asset is not None and is_stored else None,
             content_type=asset.content_type if asset else None,
             seconds=asset.seconds if asset else None,
             text=_first_lines(asset) if asset is not None and asset.content is not None else None,
             why=_why(of, asset),
             is_test=of.is_test,
+            has_thumbnail=how is not None and (how.state is ThumbnailState.MADE or (makes and how.state in _COMING)),
+            colour=how.colour if how is not None else None,
+            actions=actions_of(of, assets) if of.state is State.ARCHIVED else (),
         )
 
     there = [one for one in assets if one.state is not AssetState.DELETED]
@@ -227,7 +287,8 @@ def _pictures(of: Generation, root_key: str | None, assets: list[Asset]) -> Iter
 
 def _first_lines(asset: Asset) -> str:
     lines = text_of(asset.content or {}).splitlines()
-    return links_hidden("\n".join(lines[:_LINES])[:_CHARACTERS])
+    first: str = links_hidden("\n".join(lines[:_LINES])[:_CHARACTERS])
+    return first
 
 
 def _why(of: Generation, asset: Asset | None) -> str | None:

@@ -105,7 +105,7 @@ def stream_zip(here: Services, plan: ZipPlan) -> Iterator[bytes]:
         (one.name, one.at, _MODE, library.ZIP_64, _pieces(here, one))
         for one in plan.files
     )  # fmt: skip
-    yield from library.stream_zip(members, get_compressobj=_Stored)
+    yield from library.stream_zip(members, get_compressobj=_Stored)  # type: ignore[arg-type]
 
 
 class _Stored:

@@ -44,8 +44,8 @@ class Selection:
 
     @property
     def is_by_filter(self) -> bool:
-        filters = (self.batch, self.provider, self.key)
-        return self.everything or bool(self.states or self.labels or self.ids) or any(one is not None for one in filters)
+        several = (self.states, self.labels, self.ids)
+        return self.everything or any(several) or any(one is not None for one in (self.batch, self.provider, self.key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, g
 
-from webhook.console import board, letting_in, static_files
+from webhook.console import board, bulk, gallery, letting_in, pictures, static_files
 from webhook.console.desk import Desk
 from webhook.console.guard import guard
 from webhook.console.problems import problem_page
@@ -11,7 +11,7 @@ from webhook.shared import Shared
 from worker.services import Services
 
 #: one file each; the order is that of the navigation
-PAGES = (board, letting_in)
+PAGES = (board, gallery, bulk, pictures, letting_in)
 
 
 def console(here: Services, shared: Shared) -> Blueprint:

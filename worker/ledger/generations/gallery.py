@@ -4,7 +4,7 @@ A request reads lanes: ranges of an index in the order of ids, such as those in 
 Where an index cannot tell what is looked for, only so many rows are looked at, and the page says how far back that was.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -14,7 +14,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
-    Select,
+    UnaryExpression,
     and_,
     bindparam,
     func,
@@ -38,8 +38,9 @@ from worker.ledger.generations.label_pages import (
     through_first,
 )
 from worker.ledger.generations.likeness import Words, has_words, is_like, pattern_of_key, words_of
+from worker.ledger.rows import Id
 from worker.ledger.schema import BY_STATE, CleanText, generations
-from worker.ledger.statements import IDS, LIMIT
+from worker.ledger.statements import IDS, LIMIT, Query
 
 #: rows that one request looks at where no index tells what is looked for
 MOST_LOOKED_AT = 50_000
@@ -49,9 +50,11 @@ _LOWEST, _HIGHEST = "gen_", "gen_g"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """All of this must be so. `states`: one of them; `batches`: one of these ids; `key`: a pattern, of its own key or
-    that of its first ancestor; `is_exact`: `key` is no pattern; `words`: in its prompt, in upper or lower case;
-    `since`, `until`: from this id on, and below that one.
+    """All of this must be so.
+
+    `states`: one of them; `batches`: one of these ids; `key`: a pattern, of its own key or that of its first ancestor;
+    `is_exact`: `key` is no pattern; `words`: in its prompt, in upper or lower case; `since`, `until`: from this id on,
+    and below that one.
     """
 
     states: tuple[State, ...]
@@ -103,6 +106,13 @@ class _Shape(NamedTuple):
         """Whether rows of a lane may not be what is looked for."""
         asked = self.by_provider or self.by_operation or self.by_key or self.words or self.hides
         return bool(asked or self.kind is _Kind.LABEL or self.labels)
+
+
+class _Edge(NamedTuple):
+    """`last`: the lowest id of so many rows."""
+
+    last: str | None
+    number: int
 
 
 _g = generations.c
@@ -164,14 +174,15 @@ def _page(
         if shape.is_filtered and shape.kind is not _Kind.KEY:
             # What one lane does not need is for those after it.
             budget = max(1, left // (len(lanes) - number))
-            last, looked_at = connection.execute(edge, {**mine, "budget": budget}).one()
-            left -= looked_at
-            if looked_at == budget:
-                mine["floor"] = last
-                floors.append(last)
+            reached = edge.first(connection, **mine, budget=budget)
+            assert reached is not None  # noqa: S101  an aggregate is a row
+            left -= reached.number
+            if reached.number == budget and reached.last is not None:
+                mine["floor"] = reached.last
+                floors.append(reached.last)
         if shape.kind is _Kind.KEY:
             mine["ids"] = connection.execute(_FAMILY, mine).scalars().all()
-        found.update(connection.execute(query, mine).scalars())
+        found.update(row.id for row in query.all(connection, **mine))
     # Below the highest of these, not all lanes were looked at.
     floor = max(floors, default=lowest)
     ids = sorted((one for one in found if one >= floor), reverse=True)
@@ -227,15 +238,15 @@ def _without_texts(shape: _Shape) -> _Shape:
 
 
 @cache
-def _edge_of(kind: _Kind, is_sqlite: bool) -> Select[tuple[str, int]]:  # noqa: FBT001
-    """The last row of a lane within its budget, and how many there are."""
+def _edge_of(kind: _Kind, is_sqlite: bool) -> Query[_Edge]:
+    """How far a budget goes in a lane."""
     its, conditions, order = _lane(kind, is_sqlite=is_sqlite)
     looked_at = select(its.label("id")).where(*conditions).order_by(*order).limit(bindparam("budget")).subquery()
-    return select(func.min(looked_at.c.id), func.count())
+    return Query(_Edge, select(func.min(looked_at.c.id).label("last"), func.count().label("number")))
 
 
 @cache
-def _ids_in(shape: _Shape) -> Select[tuple[str]]:
+def _ids_in(shape: _Shape) -> Query[Id]:
     """The ids of a lane that are wanted."""
     its, conditions, order = _lane(shape.kind, is_sqlite=shape.is_sqlite)
     if shape.kind is _Kind.LABEL:
@@ -244,12 +255,12 @@ def _ids_in(shape: _Shape) -> Select[tuple[str]]:
         conditions = [*conditions, mine.correlate(its.table).scalar_subquery() == 1]
     else:
         conditions = [*conditions, *_filters(shape, 0)]
-    return select(its).where(*conditions).order_by(*order).limit(LIMIT)
+    return Query(Id, select(its.label("id")).where(*conditions).order_by(*order).limit(LIMIT))
 
 
 def _lane(
     kind: _Kind, *, is_sqlite: bool
-) -> tuple[ColumnElement[str], list[ColumnElement[bool]], list[ColumnElement[object]]]:
+) -> tuple[ColumnElement[str], list[ColumnElement[bool]], list[UnaryExpression[str]]]:
     """The ids, the part of the index, and its order."""
     state, upper, floor = _text("state"), _text("upper"), _text("floor")
     if kind is _Kind.LABEL:

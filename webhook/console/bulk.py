@@ -1,0 +1,131 @@
+"""Actions on many pictures: a look at what would be done, the action on what was seen, and downloads."""
+
+import re
+from collections.abc import Iterator
+from threading import BoundedSemaphore
+
+from flask import Blueprint, Response, g, redirect, render_template, request
+from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response as ResponseBase
+
+from tasks.usecases.bulk import CANCEL, DELETE, RETRY, Chosen, Pick, Wish, carry_out_once, foresee, read_amount
+from tasks.usecases.gallery_zip import ZipPlan, plan_zip, stream_zip
+from tasks.usecases.once import once_for
+from webhook.console.acting import changes_nothing
+from webhook.console.desk import Desk
+from webhook.console.filters import Filters, filters_of
+from webhook.console.problems import Refusal
+from worker.errors import RequestInvalid
+
+DOWNLOAD = "download"
+#: downloads at once: each keeps a thread
+MOST_DOWNLOADS = 4
+_PICK = re.compile(r"(gen_[0-9a-f]{32})(?:\.([0-9]{1,6}))?")
+_ONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_GENERATION = re.compile(r"gen_[0-9a-f]{32}")
+_BUSY = "Other downloads are under way. Try again when one of them is done."
+#: action → what would be done, and what its button says
+WORDS = {
+    RETRY: ("submitted again", "Submit again"),
+    CANCEL: ("cancelled", "Cancel"),
+    DELETE: ("deleted", "Delete"),
+    DOWNLOAD: ("downloaded", "Download"),
+}
+
+
+def routes(pages: Blueprint, desk: Desk) -> None:
+    """Add what the gallery's forms ask for."""
+    places = BoundedSemaphore(MOST_DOWNLOADS)
+
+    @pages.post("/gallery/actions", provide_automatic_options=False)
+    @changes_nothing
+    def look() -> str:
+        filters, chosen = filters_of(request.form), _chosen(request.form)
+        action = request.form.get("action", "")
+        plan = plan_zip(desk.here, chosen) if action == DOWNLOAD else None
+        seen = None if plan else foresee(desk.here, chosen, Wish(action=action, by=g.person.name))
+        done, button = WORDS.get(action, ("created", "Create"))
+        return render_template(
+            "console/gallery_action.html",
+            filters=filters,
+            picks=request.form.get("picks", ""),
+            action=action,
+            done=done,
+            button=button,
+            plan=plan,
+            seen=seen,
+        )
+
+    @pages.post("/gallery/actions/confirmed", provide_automatic_options=False)
+    def act() -> ResponseBase:
+        form = request.form
+        filters, action = filters_of(form), form.get("action", "")
+        chosen = _chosen(form)
+        if chosen.most is None or chosen.newest is None:
+            raise RequestInvalid("the form is not complete: go back to the gallery, and choose again")
+        if action == DELETE and form.get("typed", "").strip() != str(chosen.most):
+            raise RequestInvalid(f"nothing was deleted: type {chosen.most} to delete that many")
+        wish = Wish(
+            action=action,
+            by=g.person.name,
+            max_cost=read_amount(form.get("max_cost", "")),
+            with_objects="objects" in form,
+        )
+        # All of the form but what tells it from others: it is another request if any of it is another.
+        asked = sorted((name, value) for name, value in form.items(multi=True) if name not in {"csrf", "once"})
+        once = once_for(f"console:{g.person.name}", _once(form), asked)
+        done = carry_out_once(desk.here, chosen, wish, once)
+        desk.shared.ring(*done.wakes)
+        left = sum(done.left.values())
+        return redirect(filters.address(done=action, number=str(done.number), left=str(left)), 303)
+
+    @pages.route("/gallery/download", methods=["GET", "POST"], provide_automatic_options=False)
+    @changes_nothing
+    def download() -> Response:
+        form = request.form if request.method == "POST" else request.args
+        chosen = _chosen(form, request_of=filters_of(form))
+        plan = plan_zip(desk.here, chosen)
+        if not plan.files:
+            raise RequestInvalid("nothing of it is stored, so there is nothing to download")
+        if not places.acquire(blocking=False):
+            raise Refusal(_BUSY, status=503, headers={"Retry-After": "30"})
+        response = Response(_sent(desk, plan), content_type="application/zip")
+        response.call_on_close(places.release)
+        response.content_length = plan.length
+        response.headers["Content-Disposition"] = f'attachment; filename="{_name(filters_of(form))}.zip"'
+        return response
+
+
+def _sent(desk: Desk, plan: ZipPlan) -> Iterator[bytes]:
+    yield from stream_zip(desk.here, plan)
+
+
+def _name(filters: Filters) -> str:
+    """Of the file: the batch's, if that is one that every header can carry."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", filters.request.batch or "").strip(".-")
+    return name[:80] or "pictures"
+
+
+def _chosen(form: MultiDict[str, str], request_of: Filters | None = None) -> Chosen:
+    filters = request_of or filters_of(form)
+    picks = tuple(_pick(one) for one in form.get("picks", "").split())
+    newest, most = form.get("newest") or None, form.get("most") or None
+    if newest is not None and not _GENERATION.fullmatch(newest):
+        raise RequestInvalid("the form names no generation as the newest: go back to the gallery, and choose again")
+    if most is not None and not (most.isdecimal() and len(most) < 9):
+        raise RequestInvalid("the form does not say how many: go back to the gallery, and choose again")
+    return Chosen(picks=picks, request=filters.request, newest=newest, most=None if most is None else int(most))
+
+
+def _pick(text: str) -> Pick:
+    found = _PICK.fullmatch(text)
+    if found is None:
+        raise RequestInvalid(f"{text[:60]!r} is no picture of the gallery: go back, and choose again")
+    return Pick(found[1], None if found[2] is None else int(found[2]))
+
+
+def _once(form: MultiDict[str, str]) -> str:
+    key = form.get("once", "")
+    if not _ONCE.fullmatch(key):
+        raise RequestInvalid("the form has no key of its own: go back to the gallery, and choose again")
+    return key

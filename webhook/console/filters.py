@@ -1,0 +1,131 @@
+"""What somebody looks for in the gallery, as it stands in an address."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+from urllib.parse import urlencode
+
+from werkzeug.datastructures import MultiDict
+
+from tasks.usecases.gallery import GalleryRequest
+from worker.errors import RequestInvalid
+from worker.generation import Operation, State
+
+Word = TypeVar("Word", bound=StrEnum)
+
+#: parameter → what it is called on the page
+NAMES: Mapping[str, str] = {
+    "q": "Prompt",
+    "batch": "Batch",
+    "state": "State",
+    "provider": "Provider",
+    "operation": "Operation",
+    "label": "Label",
+    "key": "Key",
+    "since": "From",
+    "until": "To",
+}
+_OTHERS = frozenset({"provider", "operation", "label", "key", "since", "until"})
+_AFTER, _SIMILAR = "after", "similar"
+#: of labels, which may stand several times
+_MOST = 10
+
+
+class Chip(NamedTuple):
+    """One filter; `address`: of the page without it."""
+
+    name: str
+    value: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """`given`: the parameters as they stand in the address; `is_similar`: groups of pictures that look alike."""
+
+    given: Sequence[tuple[str, str]]
+    request: GalleryRequest
+    is_similar: bool
+
+    def address(self, path: str = "/gallery", **more: str) -> str:
+        """Return an address with these filters; it begins with the newest picture."""
+        query = urlencode([*self.given, *more.items()])
+        return f"{path}?{query}" if query else path
+
+    def address_without(self, name: str) -> str:
+        """Return the address of the gallery without this filter."""
+        query = urlencode([one for one in self.given if one[0] != name])
+        return f"/gallery?{query}" if query else "/gallery"
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there are filters that few need."""
+        return any(name in _OTHERS for name, _ in self.given)
+
+    def value(self, name: str) -> str:
+        return next((value for one, value in self.given if one == name), "")
+
+    def values(self, name: str) -> list[str]:
+        return [value for one, value in self.given if one == name]
+
+    def chips(self) -> Iterator[Chip]:
+        for place, (name, value) in enumerate(self.given):
+            if name in NAMES:
+                others = [*self.given[:place], *self.given[place + 1 :]]
+                if name == "batch":
+                    others = [one for one in others if one[0] != _SIMILAR]
+                yield Chip(NAMES[name], value, f"/gallery?{urlencode(others)}" if others else "/gallery")
+
+
+def filters_of(fields: MultiDict[str, str]) -> Filters:
+    """Read the filters; what is empty is left out. Raises RequestInvalid."""
+    given = [
+        (name, value.strip()) for name in (*NAMES, _SIMILAR) for value in fields.getlist(name)[:_MOST] if value.strip()
+    ]
+    first = dict(reversed(given))
+    labels = [value for name, value in given if name == "label"]
+    request = GalleryRequest(
+        batch=first.get("batch"),
+        provider=first.get("provider"),
+        operation=_word(Operation, first.get("operation"), "operation"),
+        state=_word(State, first.get("state"), "state"),
+        labels=dict(map(_label, labels)),
+        key=first.get("key"),
+        words=first.get("q"),
+        since=_day(first.get("since")),
+        until=_day(first.get("until")),
+        cursor=fields.get(_AFTER),
+    )
+    return Filters(given=given, request=request, is_similar=_SIMILAR in first and request.batch is not None)
+
+
+def has_empty(fields: MultiDict[str, str]) -> bool:
+    """Whether a form was sent with fields that say nothing."""
+    return any(not value.strip() for value in fields.values())
+
+
+def _word(kind: type[Word], text: str | None, name: str) -> Word | None:
+    if text is None:
+        return None
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise RequestInvalid(f"there is no {name} {text!r}; choose one of the list") from error
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise RequestInvalid(f"a label is written as name=value, not {text!r}")
+    return name.strip(), value.strip()
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise RequestInvalid(f"a day is written as 2026-05-03, not {text!r}") from error

@@ -1,0 +1,94 @@
+"""The gallery: a wall of pictures, newest first, by whatever somebody is looking for."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+from flask import Blueprint, redirect, render_template, request
+from werkzeug.wrappers import Response as ResponseBase
+
+from tasks.usecases.batches.show import list_batches
+from tasks.usecases.bulk import ACTIONS_OF_PICKED, CANCEL, DELETE, RETRY
+from tasks.usecases.gallery import PROVIDER_NAMES, Picture, count, gallery, similar
+from webhook.console.desk import Desk
+from webhook.console.filters import NAMES, Filters, filters_of, has_empty
+from worker.generation import Operation, State
+
+#: names of batches that the form suggests
+_SUGGESTED = 50
+#: in steps of a tenth, which `gallery.css` has a class for each of
+_NARROWEST, _WIDEST = 5, 25
+#: what was done, by what the address says
+DONE = {RETRY: "submitted again", CANCEL: "cancelled", DELETE: "deleted"}
+
+
+def routes(pages: Blueprint, desk: Desk) -> None:
+    """Add the page `/gallery`."""
+    pages.app_template_filter("ratio")(ratio)
+    pages.app_template_filter("title_of")(title_of)
+
+    @pages.get("/gallery", provide_automatic_options=False)
+    def show_gallery() -> ResponseBase | str:
+        filters = filters_of(request.args)
+        if has_empty(request.args):
+            return redirect(filters.address(), 303)
+        is_first = filters.request.cursor is None
+        if filters.is_similar:
+            alike = similar(desk.here, str(filters.request.batch))
+            actions = _offered([one for group in alike.groups for one in group])
+            return render_template("console/gallery.html", **_of_page(desk, filters), alike=alike, actions=actions)
+        page = gallery(desk.here, filters.request)
+        more = None if page.next is None else filters.address(after=page.next)
+        if "HX-Request" in request.headers:
+            return render_template("console/gallery_more.html", page=page, more=more, filters=filters)
+        return render_template(
+            "console/gallery.html",
+            **_of_page(desk, filters),
+            page=page,
+            more=more,
+            number=count(desk.here, filters.request) if is_first else None,
+            newest=page.pictures[0].generation_id if page.pictures and is_first else None,
+            actions=_offered(page.pictures),
+        )
+
+
+def _of_page(desk: Desk, filters: Filters) -> dict[str, object]:
+    return {
+        "filters": filters,
+        "names": NAMES,
+        "batches": [one.facts.name for one in islice(list_batches(desk.here, _SUGGESTED), _SUGGESTED)],
+        "states": list(State),
+        "operations": list(Operation),
+        "providers": PROVIDER_NAMES,
+        "told": _told(),
+    }
+
+
+def _offered(pictures: Sequence[Picture]) -> list[str]:
+    """What can follow one of these."""
+    found = dict.fromkeys(action for one in pictures for action in one.actions)
+    picked = [one for one in ACTIONS_OF_PICKED if f"{one}1" in found]
+    return [*picked, *found]
+
+
+def _told() -> str | None:
+    """What an action has done, of which only numbers stand in the address."""
+    done = request.args.get("done", "")
+    number, left = (request.args.get(name, "") for name in ("number", "left"))
+    if not (number.isdecimal() and left.isdecimal() and len(number) < 9 and len(left) < 9):
+        return None
+    what = DONE.get(done, "created")
+    others = f"; {int(left):,} left alone" if int(left) else ""
+    return f"{int(number):,} {what}{others}"
+
+
+def ratio(picture: Picture) -> int:
+    """Return width by height in tenths, of the shapes that the wall has."""
+    return max(_NARROWEST, min(_WIDEST, round(10 * picture.width / picture.height)))
+
+
+def title_of(picture: Picture) -> str:
+    """Return what a picture is called where it cannot be seen."""
+    words = " ".join(picture.prompt.split())
+    what = words if len(words) <= 160 else f"{words[:159]}…"
+    number = "" if picture.index is None else f", {picture.index + 1}"
+    return f"{picture.key}{number}: {what}" if picture.key else f"{what or picture.operation}{number}"

@@ -1,0 +1,37 @@
+"""The bytes of pictures: addresses of ours, which stay valid, in front of presigned links, which do not."""
+
+from flask import Blueprint, Response
+
+from tasks.usecases.assets import LINK_REUSE, AssetText, get_asset
+from tasks.usecases.thumbnails import ask_for, find_thumbnail
+from webhook.console.desk import Desk
+
+#: seconds after which it is worth asking again for a thumbnail that is being made
+_AGAIN = 2
+
+
+def routes(pages: Blueprint, desk: Desk) -> None:
+    """Add `/originals/…` and `/thumbs/…`."""
+
+    @pages.get("/originals/<generation>/<int:index>", provide_automatic_options=False)
+    def original(generation: str, index: int) -> Response:
+        found = get_asset(desk.here, generation, index)
+        if isinstance(found, AssetText):
+            return Response(found.text, content_type="text/plain; charset=utf-8")
+        return _moved(found.url)
+
+    @pages.get("/thumbs/<generation>/<int:index>", provide_automatic_options=False)
+    def thumbnail(generation: str, index: int) -> Response:
+        found = find_thumbnail(desk.here, generation, index)
+        if found.url is not None:
+            return _moved(found.url)
+        if wakes := ask_for(desk.here, [found.shown.asset]):
+            desk.shared.ring(*wakes)
+        # Nobody reads it: it is for an image, whose script asks again.
+        return Response(status=404, headers={"Retry-After": str(_AGAIN)})
+
+
+def _moved(link: str) -> Response:
+    # Below the life of the link, so that a browser never follows one that has expired.
+    reuse = f"private, max-age={int(LINK_REUSE.total_seconds())}"
+    return Response(status=302, headers={"Location": link, "Cache-Control": reuse})

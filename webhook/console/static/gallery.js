@@ -1,0 +1,270 @@
+// The wall of pictures: keys and mouse, a selection, thumbnails that come later, and the place to come back to.
+
+import { notice } from "./console.js";
+
+const wall = document.querySelector("#wall");
+const bulk = document.querySelector("#bulk");
+const form = bulk?.elements;
+const selected = new Set();
+const RETRIES = [1000, 2000, 4000, 8000, 15000, 30000];
+const MOST_PICKED = 5000;
+let isAll = false;
+let current = null;
+let anchor = null;
+let tiles = [];
+
+// Tiles: links become options of a listbox, whose focus the arrows move.
+
+function adopt() {
+  tiles = [...wall.querySelectorAll(".tile")];
+  for (const tile of tiles) {
+    if (tile.role) continue;
+    tile.role = "option";
+    tile.ariaSelected = String(isAll);
+    tile.tabIndex = -1;
+    tile.querySelector("a").removeAttribute("href");
+    if (isAll) selected.add(tile.dataset.pick);
+    const image = tile.querySelector("img");
+    if (image) watchFor(image);
+    const film = tile.querySelector("video");
+    if (film) playOn(tile, film);
+  }
+  if (current === null && tiles.length) current = tiles[0];
+  if (current) current.tabIndex = 0;
+}
+
+function moveTo(tile) {
+  if (!tile) return;
+  if (current) current.tabIndex = -1;
+  current = tile;
+  tile.tabIndex = 0;
+  tile.focus({ preventScroll: true });
+  tile.scrollIntoView({ block: "nearest" });
+  // The next page is there before the last row is reached.
+  if (tiles.indexOf(tile) > tiles.length - 12) next();
+}
+
+/** The tile above or below, `rows` away: the nearest one of that row. */
+function away(from, rows) {
+  const middle = (one) => one.offsetLeft + one.offsetWidth / 2;
+  const step = Math.sign(rows);
+  let found = from;
+  for (let left = Math.abs(rows), place = tiles.indexOf(from); left > 0; left -= 1) {
+    while (tiles[place] && tiles[place].offsetTop === found.offsetTop) place += step;
+    if (!tiles[place]) break;
+    const top = tiles[place].offsetTop;
+    let best = tiles[place];
+    for (let at = place; tiles[at]?.offsetTop === top; at += step) {
+      if (Math.abs(middle(tiles[at]) - middle(from)) < Math.abs(middle(best) - middle(from))) best = tiles[at];
+    }
+    found = best;
+  }
+  return found;
+}
+
+function rowsOnScreen() {
+  return Math.max(1, Math.floor(innerHeight / (current.offsetHeight + 4)) - 1);
+}
+
+function open(tile, inNewTab) {
+  remember();
+  if (inNewTab) window.open(tile.dataset.open, "_blank", "noopener");
+  else location.href = tile.dataset.open;
+}
+
+// The selection: some pictures, or all that match, whether they are shown or not.
+
+function set(tile, is) {
+  tile.ariaSelected = String(is);
+  if (is) selected.add(tile.dataset.pick);
+  else selected.delete(tile.dataset.pick);
+}
+
+function toggle(tile) {
+  if (isAll) leaveAll();
+  set(tile, tile.ariaSelected !== "true");
+  anchor = tile;
+  show();
+}
+
+function range(to) {
+  if (isAll) leaveAll();
+  const ends = [tiles.indexOf(anchor ?? current), tiles.indexOf(to)].sort((a, b) => a - b);
+  for (const tile of tiles.slice(ends[0], ends[1] + 1)) set(tile, true);
+  show();
+}
+
+function all() {
+  isAll = true;
+  for (const tile of tiles) set(tile, true);
+  show();
+  notice(`${everything()} selected, also what is not shown yet.`);
+}
+
+function leaveAll() {
+  isAll = false;
+  notice("Only what is shown is selected now.");
+}
+
+function none() {
+  isAll = false;
+  for (const tile of tiles) set(tile, false);
+  selected.clear();
+  show();
+}
+
+function everything() {
+  const number = wall.dataset.number;
+  return number ? `All ${Number(number).toLocaleString()} that match` : "All that match";
+}
+
+function show() {
+  const isPicking = selected.size > 0 || isAll;
+  wall.classList.toggle("picking", isPicking);
+  if (!bulk) return;
+  const what = isAll || !selected.size ? everything() : `${selected.size.toLocaleString()} selected`;
+  document.querySelector("#picked").textContent = what;
+  document.querySelector("#pick-all").hidden = isAll || !selected.size || "many" in wall.dataset;
+  document.querySelector("#pick-none").hidden = !isPicking;
+}
+
+// Thumbnails that are still being made are asked for again; the colour stands in until then.
+
+function watchFor(image) {
+  let tries = 0;
+  const address = image.getAttribute("src");
+  image.addEventListener("load", () => image.classList.remove("waits"));
+  image.addEventListener("error", failed);
+  if (image.complete && image.naturalWidth === 0 && image.currentSrc) failed();
+
+  function failed() {
+    image.classList.add("waits");
+    const wait = RETRIES[tries];
+    tries += 1;
+    if (wait !== undefined) setTimeout(() => { image.src = `${address}?try=${tries}`; }, wait);
+    else if (address.startsWith("/thumbs/") && tries === RETRIES.length + 1) image.src = address.replace("thumbs", "originals");
+  }
+}
+
+function playOn(tile, film) {
+  const play = () => film.play().catch(() => {});
+  for (const begins of ["pointerenter", "focus"]) tile.addEventListener(begins, play);
+  for (const ends of ["pointerleave", "blur"]) tile.addEventListener(ends, () => film.pause());
+}
+
+// More pages, and the way back to where somebody was.
+
+function next() {
+  const link = document.querySelector('#more a[hx-trigger*="revealed"]');
+  if (link && !link.dataset.asked) {
+    link.dataset.asked = "1";
+    link.click();
+  }
+}
+
+const place = `gallery ${location.search}`;
+
+function remember() {
+  if (current) sessionStorage.setItem(place, current.id);
+}
+
+async function comeBack() {
+  const id = sessionStorage.getItem(place);
+  const how = performance.getEntriesByType("navigation")[0]?.type;
+  if (!id || how === "navigate") return;
+  for (let pages = 0; pages < 20 && !document.getElementById(id); pages += 1) {
+    const came = new Promise((done) => document.addEventListener("htmx:after:swap", done, { once: true }));
+    if (!document.querySelector("#more a")) return;
+    next();
+    await Promise.race([came, new Promise((done) => setTimeout(done, 5000))]);
+    adopt();
+  }
+  const tile = document.getElementById(id);
+  if (tile) {
+    moveTo(tile);
+    tile.scrollIntoView({ block: "center" });
+  }
+}
+
+const KEYS = {
+  ArrowLeft: () => moveTo(tiles[tiles.indexOf(current) - 1]),
+  ArrowRight: () => moveTo(tiles[tiles.indexOf(current) + 1]),
+  ArrowUp: () => moveTo(away(current, -1)),
+  ArrowDown: () => moveTo(away(current, 1)),
+  PageUp: () => moveTo(away(current, -rowsOnScreen())),
+  PageDown: () => moveTo(away(current, rowsOnScreen())),
+  Home: () => moveTo(tiles[0]),
+  End: () => moveTo(tiles.at(-1)),
+  Enter: () => open(current, false),
+  Escape: none,
+  " ": () => toggle(current),
+};
+
+function onKey(event) {
+  const command = event.ctrlKey || event.metaKey;
+  if (command && event.key.toLowerCase() === "a" && !("many" in wall.dataset)) {
+    event.preventDefault();
+    all();
+  } else if (!command && !event.altKey && event.key in KEYS) {
+    event.preventDefault();
+    const from = current;
+    if (event.shiftKey && event.key === " ") return range(current);
+    KEYS[event.key]();
+    if (event.shiftKey && current !== from) {
+      anchor ??= from;
+      range(current);
+    }
+  }
+}
+
+function onClick(event) {
+  const tile = event.target.closest(".tile");
+  if (!tile) return;
+  moveTo(tile);
+  if (event.shiftKey) range(tile);
+  else if (event.target.closest(".tick") || event.ctrlKey || event.metaKey || selected.size) toggle(tile);
+  else open(tile, false);
+}
+
+if (wall) {
+  const list = wall;
+  list.role = "listbox";
+  list.ariaMultiSelectable = "true";
+  list.ariaLabel = "Pictures";
+  for (const group of wall.querySelectorAll("section")) {
+    group.role = "group";
+    group.ariaLabel = group.querySelector("h2").textContent;
+    group.querySelector("h2").ariaHidden = "true";
+    group.querySelector("ul").role = "presentation";
+  }
+  adopt();
+  show();
+  wall.addEventListener("keydown", onKey);
+  wall.addEventListener("click", onClick);
+  wall.addEventListener("auxclick", (event) => {
+    const tile = event.target.closest(".tile");
+    if (tile && event.button === 1) open(tile, true);
+  });
+  wall.addEventListener("focusin", (event) => {
+    const tile = event.target.closest(".tile");
+    if (tile && tile !== current) {
+      current.tabIndex = -1;
+      current = tile;
+      tile.tabIndex = 0;
+    }
+  });
+  document.addEventListener("htmx:after:swap", adopt);
+  addEventListener("pagehide", remember);
+  document.querySelector("#pick-all")?.addEventListener("click", all);
+  document.querySelector("#pick-none")?.addEventListener("click", none);
+  bulk?.addEventListener("submit", (event) => {
+    if (!isAll && selected.size > MOST_PICKED) {
+      event.preventDefault();
+      delete bulk.dataset.sent;
+      notice(`Select at most ${MOST_PICKED.toLocaleString()} pictures by hand, or all that match.`);
+      return;
+    }
+    form.namedItem("picks").value = isAll ? "" : [...selected].join(" ");
+  });
+  comeBack();
+}
