@@ -20,7 +20,7 @@ from worker.ledger.assets import Extent
 from worker.ledger.budget import By, Dimension
 from worker.ledger.events import DeliveryFilter, Handed
 from worker.ledger.events.addresses import addresses_of
-from worker.ledger.generations import Orphan, batch_pages
+from worker.ledger.generations import Orphan, Wanted, batch_pages
 from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, assets, budgets, generations
 from worker.pricing.prices import Caps, Prices, Rule
 
@@ -34,6 +34,22 @@ def _where_events_go(ledger: Ledger) -> None:
         addresses_of(connection, [1, 2])
 
 
+_RESULTS = (State.EXPIRED, State.SUCCEEDED, State.ARCHIVED)
+#: what is looked for, and the indexes that find it; never the primary key, whose newest rows may all be queued
+GALLERY: dict[str, tuple[Wanted, set[str]]] = {
+    "all": (Wanted(states=_RESULTS), {"ix_generations_by_state"}),
+    "one state": (Wanted(states=(State.FAILED,)), {"ix_generations_by_state"}),
+    "a provider": (Wanted(states=_RESULTS, provider=PROVIDER), {"ix_generations_by_state"}),
+    "words": (Wanted(states=_RESULTS, words="fox"), {"ix_generations_by_state"}),
+    "a pattern": (Wanted(states=_RESULTS, key="B-*"), {"ix_generations_by_state"}),
+    "a key": (Wanted(states=_RESULTS, key="B-1", is_exact=True), {"ix_generations_key", "ix_generations_parent"}),
+    "a batch": (Wanted(states=_RESULTS, batches=("batch_1",)), {"ix_generations_batch_state"}),
+    "words in a batch": (
+        Wanted(states=_RESULTS, batches=("batch_1",), words="fox", labels={"client": "acme"}),
+        {"ix_generations_batch_state"},
+    ),
+    "a label": (Wanted(states=_RESULTS, labels={"client": "acme"}, provider=PROVIDER), {"ix_labels_name"}),
+}
 #: question, and the indexes that answer it
 SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
@@ -177,6 +193,10 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "spending": (lambda ledger: [
         ledger.budgets.totals([Dimension(by, "client" * (by is By.LABEL))], NOON.date()) for by in By
     ], {"ix_charges_day"}),
+    **{
+        f"gallery, {name}": (lambda ledger, wanted=wanted: ledger.generations.look(wanted, before="gen_f", limit=100), indexes)
+        for name, (wanted, indexes) in GALLERY.items()
+    },
 }  # fmt: skip
 
 
@@ -276,6 +296,16 @@ PAGES: dict[str, Callable[[Ledger], Any]] = {
     "all": lambda ledger: ledger.generations.page(before="gen_~"),
     "one state": lambda ledger: ledger.generations.page(state=State.FAILED, before="gen_~"),
     "one batch": lambda ledger: ledger.generations.page(batch="none"),
+    "gallery": lambda ledger: ledger.generations.look(Wanted(states=_RESULTS), before="gen_f", limit=7),
+    "gallery, words": lambda ledger: ledger.generations.look(
+        Wanted(states=_RESULTS, words="fox", key="B-*"), before="gen_f", limit=7
+    ),
+    "gallery, a batch": lambda ledger: ledger.generations.look(
+        Wanted(states=_RESULTS, batches=("b",), provider="kie"), before="gen_f", limit=7
+    ),
+    "gallery, a label": lambda ledger: ledger.generations.look(
+        Wanted(states=_RESULTS, labels={"client": "acme"}), before="gen_f", limit=7
+    ),
     "one batch, one state": lambda ledger: ledger.generations.page(batch="none", state=State.FAILED),
     "batches of a name": lambda ledger: ledger.generations.newest_batch("none"),
     "a state of one batch": lambda ledger: batch_ids(ledger, state=State.FAILED),
