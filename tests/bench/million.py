@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,28 @@ import psycopg
 from sqlalchemy import event, make_url
 
 from tasks.cli.ui.progress import picture_of
+from tasks.usecases.gallery import WITH_RESULTS, GalleryRequest, gallery
 from tasks.usecases.names import newest_batch
 from tasks.usecases.scope import BatchScope
+from tasks.usecases.services import LedgerAlone
 from tests import postgres
 from tests.bench.receiver import show
-from worker.generation import Accepted, State
+from worker.generation import Accepted, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By, Dimension
 from worker.ledger.dispatch import Limits
 from worker.ledger.events import EventFilter
 from worker.ledger.events.addresses import addresses_of
+from worker.ledger.generations import Wanted
 from worker.ledger.migrations import upgrade
 from worker.ledger.submission import Submitted
 from worker.pricing.prices import Caps, Prices, Rule
+from worker.settings.settings import Settings
 
 COUNT, FEW = 1_000_000, 1_000
+#: of the first page of the gallery, whatever is looked for
+GOAL_GALLERY_MS = 150
 OLD = 50
 ROUNDS, AGAIN = 9, (25, 49)
 RATIO, MORE_MS = 1.5, 1.0
@@ -147,6 +153,12 @@ def _statements(sql: Sql, count: int) -> Iterator[tuple[int, str]]:
         SELECT {attempt}, 'kie', {ago}, '{{}}', {sql.body}, {attempt}, {ago}, 'applied', 1 FROM {series}""",
     )
     yield (
+        count,
+        f"""
+        INSERT INTO labels (generation_id, name, value)
+        SELECT {generation}, 'client', 'acme' FROM {series} WHERE i % 2 = 0""",
+    )
+    yield (
         2 * count,
         f"""
         INSERT INTO transitions (generation_id, "from", "to", at, cause)
@@ -212,6 +224,11 @@ class Questions:
             "list, next page": lambda: queries.page(before=before),
             "list --state archived": lambda: queries.page(state=State.ARCHIVED),
             "list --state queued": lambda: queries.page(state=State.QUEUED),
+            "gallery": lambda: queries.look(Wanted(states=WITH_RESULTS), before=None, limit=100),
+            "gallery, next page": lambda: queries.look(Wanted(states=WITH_RESULTS), before=before, limit=10),
+            "gallery of a batch": lambda: queries.look(
+                Wanted(states=WITH_RESULTS, batches=("batch_old",)), before=None, limit=10
+            ),
             "list --state expired (none)": lambda: queries.page(state=State.EXPIRED),
         }
         for batch in ("batch_old", "batch_big", "batch_big_name"):
@@ -318,6 +335,32 @@ class Questions:
             "prune: events (none)": lambda: ledger.maintenance.prune_events(now - timedelta(days=999)),
         }  # fmt: skip
 
+    def gallery(self) -> Mapping[str, Callable[[], object]]:
+        """First pages of the gallery. Where no index tells what is looked for, 50,000 rows are looked at."""
+        here = LedgerAlone(Settings())
+        here.__dict__["ledger"] = self.ledger
+        asked = {
+            "all": GalleryRequest(),
+            "state": GalleryRequest(state=State.FAILED),
+            "provider": GalleryRequest(provider="kie"),
+            "provider (none)": GalleryRequest(provider="acedata"),
+            "operation (none)": GalleryRequest(operation=Operation.UPSCALE),
+            "label": GalleryRequest(labels={"client": "acme"}),
+            "label and state": GalleryRequest(labels={"client": "acme"}, state=State.FAILED),
+            "label and words (none)": GalleryRequest(labels={"client": "acme"}, words="zebra"),
+            "batch": GalleryRequest(batch="batch_big"),
+            "batch, label and words (none)": GalleryRequest(
+                batch="batch_big", labels={"client": "acme"}, words="zebra"
+            ),
+            "key": GalleryRequest(key="fox-1"),
+            "key, pattern (none)": GalleryRequest(key="fox-*"),
+            "words": GalleryRequest(words="LIGHTHOUSE"),
+            "words (none)": GalleryRequest(words="zebra"),
+            "words beyond ASCII (none)": GalleryRequest(words="lighthöuse"),
+            "days and words (none)": GalleryRequest(since=date(2001, 1, 1), until=date(2002, 1, 1), words="zebra"),
+        }
+        return {name: lambda request=request: gallery(here, request) for name, request in asked.items()}
+
     def _room(self) -> int:
         """For one more than are under way."""
         counts = self.ledger.generations.counts()
@@ -375,6 +418,8 @@ def run(database: str, count: int = COUNT) -> dict[str, object]:
                 event.listen(ledger.database.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
         few, many = (Questions(ledger).all() for ledger in ledgers)
         costs = {name: _cost(few[name], many[name]) for name in few}
+        pages = {name: _median(ask) for name, ask in Questions(ledgers[1]).gallery().items()}
+    slowest = max(pages, key=lambda name: pages[name])
     worst = sorted(costs, key=lambda name: -costs[name].badness)
     return {
         "database": database,
@@ -383,6 +428,9 @@ def run(database: str, count: int = COUNT) -> dict[str, object]:
         "badness": round(costs[worst[0]].badness, 2),
         "worst": {name: _words(costs[name]) for name in worst[:3]},
         "too_bad": [name for name in worst if costs[name].badness > 1],
+        "gallery_ms": round(pages[slowest], 1),
+        "gallery_worst": slowest,
+        "gallery": {name: f"{cost:.1f} ms" for name, cost in pages.items()},
         "costs": {name: _words(cost) for name, cost in costs.items()},
     }
 
@@ -397,6 +445,16 @@ def _cost(few: Callable[[], object], many: Callable[[], object]) -> Cost:
         if cost.badness > 1:
             cost = min(cost, _medians(few, many, rounds), key=lambda one: one.badness)
     return cost
+
+
+def _median(ask: Callable[[], object]) -> float:
+    """In milliseconds; the first time only warms up."""
+    took = []
+    for _ in range(ROUNDS + 1):
+        began = time.perf_counter()
+        ask()
+        took.append((time.perf_counter() - began) * 1000)
+    return statistics.median(took[1:])
 
 
 def _medians(few: Callable[[], object], many: Callable[[], object], rounds: int) -> Cost:
@@ -418,8 +476,9 @@ def main() -> None:
     arguments = parser.parse_args()
     result = run(arguments.database, arguments.count)
     if not arguments.json:
-        for name, words in dict(result.pop("costs")).items():  # type: ignore[call-overload]
-            print(f"  {name:46} {words}")
+        for kind in ("costs", "gallery"):
+            for name, words in dict(result.pop(kind)).items():  # type: ignore[call-overload]
+                print(f"  {'gallery, ' if kind == 'gallery' else ''}{name:46} {words}")
     show(result, as_json=arguments.json)
 
 

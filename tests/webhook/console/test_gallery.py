@@ -1,16 +1,265 @@
-"""The page `/gallery`."""
+"""The page `/gallery`: what stands in its address, what it shows of hostile texts, and what its forms do."""
 
+import html
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
-from tests.factories import archived
+from tests import s3
+from tests.factories import archived, failure, new, submitted
+from tests.kept import kept
+from tests.patience import wait_for
+from webhook.api.app import create_app
+from webhook.console import bulk
+from worker.generation import State
 from worker.ledger import Ledger
+from worker.services import Services
+from worker.settings.settings import load_settings
 
-LOCAL = {"base_url": "http://127.0.0.1:80"}
+HTML = {"Accept": "text/html"}
+HOSTILE = """<script>alert(1)</script>" onload="x" '><img src=x onerror=alert(2)>{{ 7*7 }} javascript:alert(3)"""
 
 
-def test_the_gallery_shows_pictures_newest_first(client: FlaskClient, ledger: Ledger) -> None:
+@pytest.fixture
+def look(client: FlaskClient) -> Callable[..., TestResponse]:
+    def get(path: str, **headers: str) -> TestResponse:
+        return client.get(path, headers=HTML | headers, base_url="http://127.0.0.1")
+
+    return get
+
+
+def picks(page: str) -> list[str]:
+    return re.findall(r'data-pick="([^"]*)"', page)
+
+
+def fields(page: str, action: str) -> dict[str, str]:
+    """The hidden fields of the form that goes there."""
+    form = page[page.index(f'action="{action}"') :].partition("</form>")[0]
+    found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', form)
+    return {name: html.unescape(value) for name, value in found}
+
+
+def post(client: FlaskClient, path: str, form: dict[str, str]) -> TestResponse:
+    return client.post(path, data=form, headers=HTML, base_url="http://127.0.0.1")
+
+
+def test_pictures_are_shown_newest_first(look: Callable[..., TestResponse], ledger: Ledger) -> None:
     ids = archived(ledger, 3)
-    found = client.get("/gallery", headers={"Accept": "text/html"}, **LOCAL)
-    assert found.status_code == 200, found.text
-    places = [found.text.index(f'data-pick="{one}.0"') for one in ids]
-    assert places == sorted(places, reverse=True)
+    assert picks(look("/gallery").text) == [f"{one}.0" for one in sorted(ids, reverse=True)]
+
+
+def test_an_empty_gallery_says_what_to_do(look: Callable[..., TestResponse]) -> None:
+    page = look("/gallery").text
+    assert "No pictures yet" in page
+    assert "darkroom submit" in page
+    assert 'id="bulk"' not in page
+    page = look("/gallery?q=zebra").text
+    assert "Nothing matches" in page
+
+
+def test_filters_stand_in_the_address_and_each_can_be_removed(
+    look: Callable[..., TestResponse], ledger: Ledger
+) -> None:
+    archived(ledger, 2, batch="spring", labels={"client": "a&b"}, key=None)
+    archived(ledger)
+    page = look("/gallery?batch=spring&label=client%3Da%26b").text
+    assert len(picks(page)) == 2
+    assert 'href="/gallery?batch=spring"' in page
+    assert 'href="/gallery?label=client%3Da%26b"' in page
+    assert "Clear all" in page
+    assert 'value="spring"' in page
+
+
+def test_fields_without_a_value_are_left_out_of_the_address(look: Callable[..., TestResponse]) -> None:
+    answer = look("/gallery?q=fox&batch=&state=&provider=&label=&since=")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/gallery?q=fox")
+
+
+@pytest.mark.parametrize(
+    "query", ["state=odd", "operation=odd", "label=odd", "since=3+May", "provider=odd", "after=odd", "batch=nowhere"]
+)
+def test_a_filter_that_means_nothing_is_a_page_with_a_remedy(look: Callable[..., TestResponse], query: str) -> None:
+    answer = look(f"/gallery?{query}")
+    assert answer.status_code in {404, 422}
+    assert answer.mimetype == "text/html"
+    assert "odd" not in query or "odd" in answer.text or "first one" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/gallery", "/gallery?state=failed", "/gallery?state=queued"])
+def test_hostile_texts_stay_texts(look: Callable[..., TestResponse], ledger: Ledger, path: str) -> None:
+    facts = {"batch": HOSTILE, "key": HOSTILE, "labels": {"client": HOSTILE}}
+    (claim,) = submitted(ledger)
+    ledger.generations.apply_outcomes([failure(claim, message=HOSTILE)])
+    archived(ledger, **facts)
+    ledger.generations.create([new(HOSTILE, key=None)])
+    answer = look(path)
+    assert answer.status_code == 200
+    page = answer.text
+    assert len(picks(page)) == 1
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert not re.search(r"<[^>]*\son\w+=", re.sub(r'"[^"]*"', '""', page))
+    # Nothing of it is read by htmx, encoded or not.
+    for value in re.findall(r'\shx-[\w:-]+=["\']([^"\']*)["\']', page):
+        assert "alert" not in value
+
+
+def test_hostile_filters_are_encoded_in_every_address(look: Callable[..., TestResponse], ledger: Ledger) -> None:
+    for _ in range(2):
+        archived(ledger, 60)
+    page = look(f"/gallery?label=client%3D{'%22%3E%3Cscript%3E'}").text
+    assert "<script>" not in page.partition("<main")[2]
+
+
+def test_the_next_page_is_a_link_and_a_fragment_for_htmx(look: Callable[..., TestResponse], ledger: Ledger) -> None:
+    ids = sorted(archived(ledger, 130), reverse=True)
+    page = look("/gallery").text
+    assert picks(page) == [f"{one}.0" for one in ids[:100]]
+    address = f"/gallery?after={ids[99]}"
+    assert f'href="{address}" hx-get="{address}"' in page
+    fragment = look(address, **{"HX-Request": "true"}).text
+    assert picks(fragment) == [f"{one}.0" for one in ids[100:]]
+    assert "<html" not in fragment
+    assert 'id="more" class="more" hx-swap-oob="true"' in fragment
+    assert picks(look(address).text) == picks(fragment)
+
+
+def test_a_tile_has_its_size_before_its_picture_is_there(look: Callable[..., TestResponse], ledger: Ledger) -> None:
+    archived(ledger)
+    page = look("/gallery").text
+    assert 'class="tile r13"' in page
+    assert 'width="1024" height="768" loading="lazy" decoding="async"' in page
+
+
+def test_no_link_of_the_bucket_and_of_no_provider_is_in_the_page(
+    look: Callable[..., TestResponse], ledger: Ledger
+) -> None:
+    archived(ledger)
+    page = look("/gallery").text
+    assert "X-Amz" not in page
+    assert "cdn.example" not in page
+
+
+def failed(ledger: Ledger, number: int) -> list[str]:
+    claims = submitted(ledger, number)
+    ledger.generations.apply_outcomes([failure(claim) for claim in claims])
+    return [claim.generation.id for claim in claims]
+
+
+def test_an_action_on_all_that_match_shows_first_what_it_would_do(
+    look: Callable[..., TestResponse], client: FlaskClient, ledger: Ledger, rung: list[str]
+) -> None:
+    archived(ledger, 2, batch="spring")
+    batch_id = ledger.generations.newest_batch("spring")
+    claims = submitted(ledger, 3, batch_id=batch_id)
+    ledger.generations.apply_outcomes([failure(claim) for claim in claims])
+    form = fields(look("/gallery?batch=spring&state=failed").text, "/gallery/actions")
+    assert form["batch"] == "spring"
+    # What fails now was not on the page.
+    failed(ledger, 1)
+    seen = post(client, "/gallery/actions", form | {"action": "retry"})
+    assert "3 of 3 generations can be submitted again" in " ".join(seen.text.split())
+    confirmed = fields(seen.text, "/gallery/actions/confirmed")
+    answers = [post(client, "/gallery/actions/confirmed", confirmed) for _ in range(2)]
+    assert {answer.status_code for answer in answers} == {303}
+    address = answers[0].headers["Location"]
+    assert parse_qs(urlsplit(address).query)["number"] == ["3"]
+    assert ledger.generations.counts()[State.QUEUED] == 3
+    assert "dispatch" in rung
+    assert "3 submitted again." in look(address).text
+
+
+def test_an_action_on_a_selection_says_why_not(client: FlaskClient, ledger: Ledger) -> None:
+    (stored,), (lost,) = archived(ledger), failed(ledger, 1)
+    form = {"action": "retry", "picks": f"{stored}.0 {lost}", "once": "k" * 24}
+    page = post(client, "/gallery/actions", form).text
+    assert "1 of 2 generations can be submitted again" in " ".join(page.split())
+    assert "succeeded already" in page
+
+
+def test_delete_needs_the_number_typed(client: FlaskClient, ledger: Ledger) -> None:
+    ids = archived(ledger, 2)
+    form = {"action": "delete", "picks": " ".join(f"{one}.0" for one in ids)}
+    confirmed = fields(post(client, "/gallery/actions", form).text, "/gallery/actions/confirmed")
+    assert post(client, "/gallery/actions/confirmed", confirmed | {"typed": "3"}).status_code == 422
+    assert {one.state for one in ledger.generations.get(ids)} == {State.ARCHIVED}
+    assert post(client, "/gallery/actions/confirmed", confirmed | {"typed": " 2 "}).status_code == 303
+    assert {one.state for one in ledger.generations.get(ids)} == {State.DELETED}
+
+
+@pytest.mark.parametrize(
+    "change", [{"once": ""}, {"once": "no key"}, {"most": "many"}, {"newest": "odd"}, {"picks": "odd"}, {"most": ""}]
+)
+def test_a_form_that_was_tampered_with_changes_nothing(
+    client: FlaskClient, ledger: Ledger, change: dict[str, str]
+) -> None:
+    ids = failed(ledger, 1)
+    form = {"action": "retry", "picks": ids[0], "newest": ids[0], "most": "1", "once": "k" * 24}
+    assert post(client, "/gallery/actions/confirmed", form | change).status_code == 422
+    assert ledger.generations.get(ids)[0].state is State.FAILED
+
+
+@pytest.fixture
+def here(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rclone: s3.Server) -> Iterator[Services]:
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
+    s3.use_bucket(monkeypatch, rclone, tmp_path)
+    services = Services(load_settings())
+    yield services
+    services.close()
+
+
+def test_a_download_is_a_zip_of_the_length_that_it_announces(here: Services) -> None:
+    kept(here.ledger, here.archive, 3, batch="spring")
+    client = create_app(here).test_client()
+    page = post(client, "/gallery/actions", {"action": "download", "batch": "spring"}).text
+    assert "3 of 3 pictures can be downloaded" in " ".join(page.split())
+    answer = post(client, "/gallery/download", fields(page, "/gallery/download"))
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="spring.zip"'
+    assert answer.content_length == len(answer.data)
+    assert len(zipfile.ZipFile(io.BytesIO(answer.data)).namelist()) == 3
+    assert client.get("/gallery/download?batch=spring", base_url="http://127.0.0.1").data == answer.data
+
+
+def test_only_a_few_download_at_once_and_a_place_is_free_again_when_one_goes_away(here: Services) -> None:
+    kept(here.ledger, here.archive, 1)
+    client = create_app(here).test_client()
+    held = [client.get("/gallery/download", base_url="http://127.0.0.1") for _ in range(bulk.MOST_DOWNLOADS)]
+    refused = client.get("/gallery/download", base_url="http://127.0.0.1", headers=HTML)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+    held[0].close()
+    assert client.get("/gallery/download", base_url="http://127.0.0.1").status_code == 200
+    for answer in held[1:]:
+        answer.close()
+
+
+def test_a_picture_is_a_redirection_and_a_thumbnail_that_is_not_made_is_asked_for(
+    here: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    is_rung = Event()
+
+    def ring(step: str) -> bool:
+        rung.append(step)
+        is_rung.set()
+        return True
+
+    monkeypatch.setattr("webhook.shared.ring", ring)
+    (asset,) = kept(here.ledger, here.archive, 1)
+    client = create_app(here).test_client()
+    original = client.get(f"/originals/{asset.generation_id}/0", base_url="http://127.0.0.1")
+    assert original.status_code == 302
+    assert original.headers["Cache-Control"] == "private, max-age=1800"
+    thumbnail = client.get(f"/thumbs/{asset.generation_id}/0", base_url="http://127.0.0.1")
+    assert thumbnail.status_code == 404
+    wait_for(is_rung.is_set, 10)
+    assert rung == ["thumbnail"]
+    assert client.get("/thumbs/gen_none/0", base_url="http://127.0.0.1").status_code == 404

@@ -194,7 +194,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         ledger.budgets.totals([Dimension(by, "client" * (by is By.LABEL))], NOON.date()) for by in By
     ], {"ix_charges_day"}),
     **{
-        f"gallery, {name}": (lambda ledger, wanted=wanted: ledger.generations.look(wanted, before="gen_f", limit=100), indexes)
+        f"gallery, {name}": (lambda it, wanted=wanted: it.generations.look(wanted, before="gen_f", limit=9), indexes)
         for name, (wanted, indexes) in GALLERY.items()
     },
 }  # fmt: skip
