@@ -11,14 +11,17 @@ const MOST_PICKED = 5000;
 let isAll = false;
 let current = null;
 let anchor = null;
-let tiles = [];
+const tiles = [];
 
 // Tiles: links become options of a listbox, whose focus the arrows move.
 
 function adopt() {
-  tiles = [...wall.querySelectorAll(".tile")];
-  for (const tile of tiles) {
-    if (tile.role) continue;
+  const pages = [...wall.querySelectorAll(":scope > .wall")];
+  if (pages.length > 1 && !pages.at(-1).dataset.joined) mend(pages.slice(-2));
+  for (const page of pages.slice(-1)) page.dataset.joined = "1";
+  for (const list of wall.querySelectorAll("ul:not([role])")) list.role = "presentation";
+  for (const tile of wall.querySelectorAll(".tile:not([role])")) {
+    tiles.push(tile);
     tile.role = "option";
     tile.ariaSelected = String(isAll);
     tile.tabIndex = -1;
@@ -46,20 +49,39 @@ function moveTo(tile) {
 
 /** The tile above or below, `rows` away: the nearest one of that row. */
 function away(from, rows) {
-  const middle = (one) => one.offsetLeft + one.offsetWidth / 2;
+  const middle = (one) => {
+    const { left, width } = one.getBoundingClientRect();
+    return left + width / 2;
+  };
   const step = Math.sign(rows);
+  const wanted = middle(from);
   let found = from;
   for (let left = Math.abs(rows), place = tiles.indexOf(from); left > 0; left -= 1) {
-    while (tiles[place] && tiles[place].offsetTop === found.offsetTop) place += step;
+    const before = topOf(found);
+    while (tiles[place] && topOf(tiles[place]) === before) place += step;
     if (!tiles[place]) break;
-    const top = tiles[place].offsetTop;
-    let best = tiles[place];
-    for (let at = place; tiles[at]?.offsetTop === top; at += step) {
-      if (Math.abs(middle(tiles[at]) - middle(from)) < Math.abs(middle(best) - middle(from))) best = tiles[at];
+    const top = topOf(tiles[place]);
+    found = tiles[place];
+    for (let at = place; tiles[at] && topOf(tiles[at]) === top; at += step) {
+      if (Math.abs(middle(tiles[at]) - wanted) < Math.abs(middle(found) - wanted)) found = tiles[at];
     }
-    found = best;
   }
   return found;
+}
+
+function topOf(tile) {
+  return Math.round(tile.getBoundingClientRect().top);
+}
+
+/** Let the last row of each page end on the next one, so that no row between them is short. */
+function mend(pages) {
+  for (const [place, page] of pages.entries()) {
+    const following = pages[place + 1];
+    if (!following || !page.children.length) continue;
+    const last = [...page.children];
+    const top = topOf(last.at(-1));
+    following.prepend(...last.filter((tile) => topOf(tile) === top));
+  }
 }
 
 function rowsOnScreen() {
@@ -172,6 +194,8 @@ async function comeBack() {
   const id = sessionStorage.getItem(place);
   const how = performance.getEntriesByType("navigation")[0]?.type;
   if (!id || how === "navigate") return;
+  // Before that htmx does not know the link, and a click would lead away.
+  if (document.readyState !== "complete") await new Promise((done) => addEventListener("load", done, { once: true }));
   for (let pages = 0; pages < 20 && !document.getElementById(id); pages += 1) {
     const came = new Promise((done) => document.addEventListener("htmx:after:swap", done, { once: true }));
     if (!document.querySelector("#more a")) return;
@@ -227,16 +251,19 @@ function onClick(event) {
 }
 
 if (wall) {
-  const list = wall;
-  list.role = "listbox";
-  list.ariaMultiSelectable = "true";
-  list.ariaLabel = "Pictures";
+  wall.role = "listbox";
+  wall.ariaMultiSelectable = "true";
+  wall.ariaLabel = "Pictures";
   for (const group of wall.querySelectorAll("section")) {
     group.role = "group";
     group.ariaLabel = group.querySelector("h2").textContent;
     group.querySelector("h2").ariaHidden = "true";
-    group.querySelector("ul").role = "presentation";
   }
+  let width = wall.clientWidth;
+  addEventListener("resize", () => {
+    if (wall.clientWidth !== width) mend([...wall.querySelectorAll(":scope > .wall")]);
+    width = wall.clientWidth;
+  });
   adopt();
   show();
   wall.addEventListener("keydown", onKey);
