@@ -176,13 +176,27 @@ function playOn(tile, film) {
 
 // More pages, and the way back to where somebody was.
 
+/** Ask for the next page; false where there is none, or htmx does not know the link yet, and a click would lead away. */
 function next() {
   const link = document.querySelector('#more a[hx-trigger*="revealed"]');
-  if (link && !link.dataset.asked) {
-    link.dataset.asked = "1";
-    link.click();
-  }
+  if (!link || link.dataset.asked) return Boolean(link);
+  let isTaken = false;
+  document.addEventListener("click", (event) => {
+    isTaken = event.defaultPrevented;
+    event.preventDefault();
+  }, { once: true });
+  link.click();
+  return isTaken;
 }
+
+// Whoever sees the link, clicks on it or walks towards it asks once.
+document.addEventListener("htmx:before:request", (event) => {
+  const link = event.target.closest?.("#more a");
+  if (!link) return;
+  if (link.dataset.asked) event.preventDefault();
+  link.dataset.asked = "1";
+});
+document.addEventListener("htmx:error", (event) => delete event.target.dataset?.asked);
 
 const place = `gallery ${location.search}`;
 
@@ -196,12 +210,10 @@ async function comeBack() {
   if (!id || how === "navigate") return;
   // Before that htmx does not know the link, and a click would lead away.
   if (document.readyState !== "complete") await new Promise((done) => addEventListener("load", done, { once: true }));
-  for (let pages = 0; pages < 20 && !document.getElementById(id); pages += 1) {
-    const came = new Promise((done) => document.addEventListener("htmx:after:swap", done, { once: true }));
+  for (let tries = 0; tries < 200 && !document.getElementById(id); tries += 1) {
     if (!document.querySelector("#more a")) return;
     next();
-    await Promise.race([came, new Promise((done) => setTimeout(done, 5000))]);
-    adopt();
+    await new Promise((done) => setTimeout(done, 50));
   }
   const tile = document.getElementById(id);
   if (tile) {
