@@ -1,6 +1,6 @@
-"""One action on many pictures of the gallery: first a look at what it would do, then the action on what was seen.
+"""One action on many images of the gallery: first a look at what it would do, then the action on what was seen.
 
-What arrived after that look is left alone. Each action is that of the use case for few: `control`, `submit`, `delete`.
+What arrived after that look is left alone. Each action is done by the use case for few: `control`, `submit`, `delete`.
 """
 
 from collections import Counter
@@ -41,7 +41,7 @@ _IMAGES = 4
 
 
 class Pick(NamedTuple):
-    """A picture by the index of its asset; None for a generation without one."""
+    """An image by the index of its asset; None for a generation without one."""
 
     generation_id: str
     number: int | None
@@ -49,7 +49,7 @@ class Pick(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Either pictures that somebody picked, or all that match. `newest`: the newest of those that were seen, if known.
+    """Either images that somebody picked, or all that match. `newest`: the newest of those that were seen, if known.
 
     `most`: how many may be done at most: those that were said to be possible.
     """
@@ -60,7 +60,7 @@ class Chosen:
     most: int | None = None
 
     def picked(self) -> Mapping[str, set[int]]:
-        """Return the numbers of the pictures that were picked, by generation."""
+        """Return the numbers of the images that were picked, by generation."""
         found: dict[str, set[int]] = {}
         for one in self.picks:
             found.setdefault(one.generation_id, set()).update(() if one.number is None else (one.number,))
@@ -110,7 +110,7 @@ class Wish:
     with_objects: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Sorted:
     """What is possible: of these generations, or creating these."""
 
@@ -228,7 +228,7 @@ def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
         sort = {RETRY: _for_retry, CANCEL: _for_cancel, DELETE: _for_delete}[wish.action]
         possible, left = sort(here, ids)
         cost = _cost_of_retry(here, possible) if wish.action == RETRY else None
-        return _Sorted(tuple(possible), (), left, len(ids), newest, cost)
+        return _Sorted(ids=tuple(possible), new=(), left=left, total=len(ids), newest=newest, cost=cost)
     if wish.action not in ACTIONS_OF_PICKED and operation_of(wish.action) is None:
         raise RequestInvalid(f"unknown action {wish.action!r}: choose one that is offered")
     new, left, total = _follow_ups(here, ids, picked, wish)
@@ -236,7 +236,7 @@ def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
         raise RequestInvalid(
             f"{len(new):,} would be created, and one request creates at most {MOST_CREATED:,}: narrow the filters"
         )
-    return _Sorted((), tuple(new), left, total, newest, _cost(here, new))
+    return _Sorted(ids=(), new=tuple(new), left=left, total=total, newest=newest, cost=_cost(here, new))
 
 
 def _for_retry(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[str]]:
@@ -313,7 +313,7 @@ def _follow_ups(
             actions = _actions_for(snapshot, wish.action, picked.get(snapshot.generation.id))
             total += max(1, len(actions))
             if not actions:
-                left["it has no pictures of its own to choose from"] += 1
+                left["it has no images of its own to choose from"] += 1
             for action in actions:
                 if (why := _obstacle(snapshot, action)) is not None:
                     left[why] += 1
@@ -327,7 +327,7 @@ def _follow_ups(
 
 
 def _actions_for(snapshot: Snapshot, action: str, indexes: set[int] | None) -> list[str]:
-    """`upscale` means upscale1 to upscale4, each for its picture."""
+    """`upscale` means upscale1 to upscale4, each for its image."""
     if action not in ACTIONS_OF_PICKED:
         return [action]
     images = [one.index for one in snapshot.assets if one.kind is AssetKind.IMAGE]

@@ -101,9 +101,9 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarPictures:
-    """Groups of pictures of a batch that look alike, the largest first. `left`: how many more groups there are.
+    """Groups of images of a batch that look alike, the largest first. `left`: how many more groups there are.
 
-    `compared`: pictures; `unknown`: those that nobody has looked at yet, for want of a thumbnail. `is_complete`: all
+    `compared`: images; `unknown`: those that nobody has looked at yet, for want of a thumbnail. `is_complete`: all
     were compared.
     """
 
@@ -116,7 +116,7 @@ class SimilarPictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GalleryPage:
-    """`searched_back_to`: so many rows were looked at, down to this moment, that there may be more before it."""
+    """`searched_back_to`: the limit of rows was reached at this moment; there may be more before it."""
 
     pictures: tuple[Picture, ...]
     next: str | None
@@ -124,7 +124,7 @@ class GalleryPage:
 
 
 def gallery(here: LedgerServices, request: GalleryRequest, limit: int = PAGE) -> GalleryPage:
-    """Return a page of pictures.
+    """Return a page of images.
 
     Raises NotFound for an unknown batch, RequestInvalid for what nothing could match.
     """
@@ -144,7 +144,7 @@ def gallery(here: LedgerServices, request: GalleryRequest, limit: int = PAGE) ->
 
 
 def similar(here: LedgerServices, batch: str) -> SimilarPictures:
-    """Return the pictures of a batch that look alike. Raises as `near_duplicates`."""
+    """Return the images of a batch that look alike. Raises as `near_duplicates`."""
     found = near_duplicates(here, batch)
     groups, number = [], 0
     for group in found.groups:

@@ -1,6 +1,6 @@
-"""Pictures of the gallery as one ZIP: its length is known before its first byte, and none of it is kept in memory.
+"""Images of the gallery as one ZIP: its length is known before its first byte, and none of it is kept in memory.
 
-The files are stored, in blocks of DEFLATE that compress nothing: pictures are compressed already. Only so does a reader
+The files are stored, in blocks of DEFLATE that compress nothing: images are compressed already. Only so does a reader
 of a stream know where a file ends whose checksum comes after it.
 """
 
@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from tasks.usecases.assets import text_of
-from tasks.usecases.batches.download.names import folded, plain_name
+from tasks.usecases.batches.download import folded, plain_name
 from tasks.usecases.bulk import Chosen, ids_of
 from worker.errors import ArchiveError, DarkroomError, NotFound, RequestInvalid
 from worker.generation import Asset, AssetState, Generation, Lineage
@@ -45,7 +45,7 @@ class ZipFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZipPlan:
-    """`left`: how many pictures are not in it, by why. `newest`: the newest generation that was looked at."""
+    """`left`: how many images are not in it, by why. `newest`: the newest generation that was looked at."""
 
     files: tuple[ZipFile, ...]
     left: Mapping[str, int]
@@ -80,7 +80,7 @@ def plan_zip(here: Services, chosen: Chosen) -> ZipPlan:
             wanted = [one for one in assets[of.id] if not chosen.picks or one.index in picked[of.id]]
             total += max(1, len(wanted))
             if not wanted:
-                left[f"has no pictures: {of.state}"] += 1
+                left[f"has no images: {of.state}"] += 1
             for asset in wanted:
                 file = _file(of, lineages[of.id], asset, names)
                 if file is None:

@@ -1,4 +1,4 @@
-"""Actions on many pictures: a look at what would be done, the action on what was seen, and downloads."""
+"""Actions on many images: a look at what would be done, the action on what was seen, and downloads."""
 
 import re
 from collections.abc import Iterator
@@ -120,7 +120,7 @@ def _chosen(form: MultiDict[str, str], request_of: Filters | None = None) -> Cho
 def _pick(text: str) -> Pick:
     found = _PICK.fullmatch(text)
     if found is None:
-        raise RequestInvalid(f"{text[:60]!r} is no picture of the gallery: go back, and choose again")
+        raise RequestInvalid(f"{text[:60]!r} is no image of the gallery: go back, and choose again")
     return Pick(found[1], None if found[2] is None else int(found[2]))
 
 

@@ -43,14 +43,14 @@ class Chip(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """`given`: the parameters as they stand in the address; `is_similar`: groups of pictures that look alike."""
+    """`given`: the parameters as they stand in the address; `is_similar`: groups of images that look alike."""
 
     given: Sequence[tuple[str, str]]
     request: GalleryRequest
     is_similar: bool
 
     def address(self, path: str = "/gallery", **more: str) -> str:
-        """Return an address with these filters; it begins with the newest picture."""
+        """Return an address with these filters; it begins with the newest image."""
         query = urlencode([*self.given, *more.items()])
         return f"{path}?{query}" if query else path
 

@@ -1,4 +1,4 @@
-"""The gallery: a wall of pictures, newest first, by whatever somebody is looking for."""
+"""The gallery: a wall of images, newest first, by whatever somebody is looking for."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -87,8 +87,8 @@ def ratio(picture: Picture) -> int:
 
 
 def title_of(picture: Picture) -> str:
-    """Return what a picture is called where it cannot be seen."""
+    """Return what an image is called where it cannot be seen."""
     words = " ".join(picture.prompt.split())
     what = words if len(words) <= 160 else f"{words[:159]}…"
-    number = "" if picture.index is None else f", {picture.index + 1}"
-    return f"{picture.key}{number}: {what}" if picture.key else f"{what or picture.operation}{number}"
+    number = "" if image.index is None else f", {picture.index + 1}"
+    return f"{image.key}{number}: {what}" if picture.key else f"{what or image.operation}{number}"

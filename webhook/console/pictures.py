@@ -1,4 +1,4 @@
-"""The bytes of pictures: addresses of ours, which stay valid, in front of presigned links, which do not."""
+"""The bytes of images: addresses of ours, which stay valid, in front of presigned links, which do not."""
 
 from flask import Blueprint, Response
 

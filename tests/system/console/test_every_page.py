@@ -1,5 +1,7 @@
 """What holds for every page: it is accessible, fits a phone and a magnified window, and works in dark and in light."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
@@ -8,7 +10,7 @@ from tests.system.console.conftest import shoot
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("/",)
+PAGES = ("/", "/gallery", "/gallery?batch=spring&similar=1", "/gallery?q=zebra&label=client%3Dacme")
 #: CSS pixels: a large screen, a phone, and 1280 pixels at 400 %
 SIZES = {"desk": (1440, 900), "phone": (390, 844), "zoomed": (320, 640)}
 
@@ -21,7 +23,8 @@ def test_a_page_is_accessible_and_does_not_scroll_sideways(page: Page, path: str
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.goto(path)
-    shoot(page, f"{path.strip('/').replace('/', '-') or 'board'}-{size}-{scheme}")
+    name = re.sub(r"[^a-z]+", "-", path.lower()).strip("-") or "board"
+    shoot(page, f"{name}-{size}-{scheme}")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -6,7 +6,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import urllib3
 from playwright.sync_api import Locator, Page, expect
+from sqlalchemy import update
 
 from tests.computer import Computer
 from tests.patience import patient, wait_for
@@ -137,7 +139,7 @@ def test_a_look_comes_before_an_action_and_the_download_is_whole(page: Page, tmp
     page.keyboard.press("Space")
     page.keyboard.press("Shift+ArrowRight")
     page.get_by_role("button", name="Check…").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("2 of 2 pictures can be downloaded")
+    expect(page.get_by_role("heading", level=1)).to_have_text("2 of 2 images can be downloaded")
     shoot(page, "gallery-look-desk-dark")
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download 2").click()
@@ -147,6 +149,29 @@ def test_a_look_comes_before_an_action_and_the_download_is_whole(page: Page, tmp
     with zipfile.ZipFile(path) as found:
         assert found.testzip() is None
         assert len(found.namelist()) == 2
+
+
+def test_a_download_that_cannot_be_whole_ends_before_its_length(machine: Computer) -> None:
+    ledger = Ledger(f"sqlite:///{next(machine.data.rglob('*.sqlite3'))}")
+    (batch,) = ledger.generations.batch_ids("spring")
+    last = ledger.generations.page(batch=batch)[-1].id
+    (asset,) = ledger.generations.assets_of([last])[last]
+
+    def note(sha256: str | None) -> None:
+        with ledger.database.write() as connection:
+            connection.execute(update(assets).where(assets.c.id == asset.id).values(sha256=sha256))
+
+    with closing(ledger), urllib3.PoolManager() as pool:
+        note("0" * 64)
+        try:
+            answer = pool.request("GET", f"{machine.api}/gallery/download?batch=spring", preload_content=False)
+            with pytest.raises(urllib3.exceptions.ProtocolError):
+                answer.read()
+        finally:
+            note(asset.sha256)
+    assert str(asset.object_key) in (machine.home / "up.log").read_text() + "".join(
+        log.read_text() for log in machine.data.rglob("*.log")
+    )
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from tests import s3
@@ -21,6 +22,7 @@ from webhook.api.app import create_app
 from webhook.console import bulk
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.schema import assets
 from worker.services import Services
 from worker.settings.settings import load_settings
 
@@ -58,7 +60,7 @@ def test_pictures_are_shown_newest_first(look: Callable[..., TestResponse], ledg
 
 def test_an_empty_gallery_says_what_to_do(look: Callable[..., TestResponse]) -> None:
     page = look("/gallery").text
-    assert "No pictures yet" in page
+    assert "No images yet" in page
     assert "darkroom submit" in page
     assert 'id="bulk"' not in page
     page = look("/gallery?q=zebra").text
@@ -221,7 +223,7 @@ def test_a_download_is_a_zip_of_the_length_that_it_announces(here: Services) -> 
     kept(here.ledger, here.archive, 3, batch="spring")
     client = create_app(here).test_client()
     page = post(client, "/gallery/actions", {"action": "download", "batch": "spring"}).text
-    assert "3 of 3 pictures can be downloaded" in " ".join(page.split())
+    assert "3 of 3 images can be downloaded" in " ".join(page.split())
     answer = post(client, "/gallery/download", fields(page, "/gallery/download"))
     assert answer.headers["Content-Disposition"] == 'attachment; filename="spring.zip"'
     assert answer.content_length == len(answer.data)
@@ -263,3 +265,18 @@ def test_a_picture_is_a_redirection_and_a_thumbnail_that_is_not_made_is_asked_fo
     wait_for(is_rung.is_set, 10)
     assert rung == ["thumbnail"]
     assert client.get("/thumbs/gen_none/0", base_url="http://127.0.0.1").status_code == 404
+
+
+def test_similar_pictures_of_a_batch_are_groups(look: Callable[..., TestResponse], ledger: Ledger) -> None:
+    ids = archived(ledger, 4, batch="spring")
+    page = look("/gallery?batch=spring&similar=1").text
+    assert "4 images of this batch have no thumbnail yet" in page
+    with ledger.database.write() as connection:
+        for id_, dhash in zip(ids, (0, 3, 2**62 - 1, 7), strict=True):
+            made = {"thumbnail": "made", "dhash": dhash, "colour": 0xC08040}
+            connection.execute(update(assets).where(assets.c.generation_id == id_).values(made))
+    page = look("/gallery?batch=spring&similar=1").text
+    assert "3 alike" in page
+    assert picks(page) == [f"{ids[place]}.0" for place in (0, 1, 3)]
+    assert 'fill="#c08040"' in page
+    assert 'href="/gallery?batch=spring">All images' in page

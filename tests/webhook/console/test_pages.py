@@ -10,7 +10,7 @@ import webhook.console
 from webhook.console.static_files import address_of
 
 FOLDER = Path(webhook.console.__file__).parent
-PAGES = ("/",)
+PAGES = ("/", "/gallery")
 HTML = {"Accept": "text/html"}
 #: what the content security policy would silently switch off
 INLINE = re.compile(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|hx-on|javascript:", re.IGNORECASE)

@@ -265,7 +265,7 @@ function onClick(event) {
 if (wall) {
   wall.role = "listbox";
   wall.ariaMultiSelectable = "true";
-  wall.ariaLabel = "Pictures";
+  wall.ariaLabel = "Images";
   for (const group of wall.querySelectorAll("section")) {
     group.role = "group";
     group.ariaLabel = group.querySelector("h2").textContent;
@@ -300,7 +300,7 @@ if (wall) {
     if (!isAll && selected.size > MOST_PICKED) {
       event.preventDefault();
       delete bulk.dataset.sent;
-      notice(`Select at most ${MOST_PICKED.toLocaleString()} pictures by hand, or all that match.`);
+      notice(`Select at most ${MOST_PICKED.toLocaleString()} images by hand, or all that match.`);
       return;
     }
     form.namedItem("picks").value = isAll ? "" : [...selected].join(" ");

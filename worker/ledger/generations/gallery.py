@@ -1,7 +1,7 @@
 """What a gallery shows: generations, newest first, by whatever somebody is looking for.
 
 A request reads lanes: ranges of an index in the order of ids, such as those in one state, or of a batch in one state.
-Where an index cannot tell what is looked for, only so many rows are looked at, and the page says how far back that was.
+Where an index cannot tell what is looked for, the number of rows is limited, and the page says how far back it looked.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ _LOWEST, _HIGHEST = "gen_", "gen_g"
 class Wanted:
     """All of this must be so.
 
-    `states`: one of them; `batches`: one of these ids; `key`: a pattern, of its own key or that of its first ancestor;
+    `states`: one of them; `batches`: one of these ids; `key`: a pattern, of its own key or its first ancestor's;
     `is_exact`: `key` is no pattern; `words`: in its prompt, in upper or lower case; `since`, `until`: from this id on,
     and below that one.
     """
@@ -71,9 +71,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """`ids`: newest first; `next`: the id after which it goes on, None at the end.
+    """`ids`: newest first; `next`: the id after which the next page begins, None at the end.
 
-    `is_cut`: so many rows were looked at, down to `next`, that there may be more.
+    `is_cut`: the limit of rows was reached at `next`; there may be more below.
     """
 
     ids: tuple[str, ...]

@@ -32,4 +32,4 @@ class Generations(
     Snapshots,
     Gallery,
 ):
-    """Creation, control, follow-ups, import, deletion, queries, snapshots, pictures and results of generations."""
+    """Creation, control, follow-ups, import, deletion, queries, snapshots, images and results of generations."""

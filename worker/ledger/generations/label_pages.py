@@ -168,7 +168,7 @@ def _spent(number: int) -> Query[_Amount]:
 
 
 def through_first(number: int) -> tuple[Column[str], list[ColumnElement[bool]]]:
-    """The ids of those with so many labels in the index of the first one, and the conditions on it."""
+    """The ids of those with this number of labels in the index of the first one, and the conditions on it."""
     first = labels.alias("first_label")
     its: Column[str] = first.c.generation_id
     is_first = (first.c.name == _text("name_0"), first.c.value == _text("value_0"))

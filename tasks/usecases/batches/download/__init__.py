@@ -2,6 +2,16 @@
 
 from tasks.usecases.batches.download.download import Downloaded, DownloadRequest, download
 from tasks.usecases.batches.download.fetch import Fetched, Status
-from tasks.usecases.batches.download.names import DEFAULT_NAME, FIELDS
+from tasks.usecases.batches.download.names import DEFAULT_NAME, FIELDS, folded, plain_name
 
-__all__ = ["DEFAULT_NAME", "FIELDS", "DownloadRequest", "Downloaded", "Fetched", "Status", "download"]
+__all__ = [
+    "DEFAULT_NAME",
+    "FIELDS",
+    "DownloadRequest",
+    "Downloaded",
+    "Fetched",
+    "Status",
+    "download",
+    "folded",
+    "plain_name",
+]
