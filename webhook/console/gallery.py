@@ -90,5 +90,5 @@ def title_of(picture: Picture) -> str:
     """Return what an image is called where it cannot be seen."""
     words = " ".join(picture.prompt.split())
     what = words if len(words) <= 160 else f"{words[:159]}…"
-    number = "" if image.index is None else f", {picture.index + 1}"
-    return f"{image.key}{number}: {what}" if picture.key else f"{what or image.operation}{number}"
+    number = "" if picture.index is None else f", {picture.index + 1}"
+    return f"{picture.key}{number}: {what}" if picture.key else f"{what or picture.operation}{number}"

@@ -121,7 +121,7 @@ def test_each_picked_picture_of_four_is_upscaled_by_its_own_number(here: Service
     picks = (Pick(grid, 0), Pick(grid, 1), Pick(grid, 3), Pick(single, 0))
     seen = foresee(here, Chosen(picks=picks), wish(UPSCALE_PICKED))
     assert (seen.number, seen.total) == (2, 4)
-    assert seen.left == {"it does not offer upscale4": 1, "it has no pictures of its own to choose from": 1}
+    assert seen.left == {"it does not offer upscale4": 1, "it has no images of its own to choose from": 1}
 
 
 def test_it_costs_at_most_what_was_said(
