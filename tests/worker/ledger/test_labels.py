@@ -95,12 +95,12 @@ def test_what_was_sent_keeps_its_labels_when_it_is_deleted(ledger: Ledger):
     assert labelled(ledger) == {sent.generation.id: ACME}
 
 
-@pytest.mark.parametrize("probed", [0, label_pages._PROBED])
+@pytest.mark.parametrize("probed", [0, label_pages.MOST_PROBED])
 def test_pages_and_counts_of_labels_have_all_and_only_what_matches(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, probed: int
 ):
     """By the label's index or by the state's, which gives the same pages."""
-    monkeypatch.setattr(label_pages, "_PROBED", probed)
+    monkeypatch.setattr(label_pages, "MOST_PROBED", probed)
     both = {"client": "acme", "order": "7"}
     acme = [one.id for one in queued(ledger, 3, batch="b", labels=ACME)]
     ordered = [one.id for one in queued(ledger, 2, labels=both)]

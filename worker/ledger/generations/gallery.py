@@ -269,13 +269,13 @@ def _lane(
     its: ColumnElement[str] = _g.id
     if kind is _Kind.KEY:
         return its, [its.in_(IDS), its < upper, its >= floor, _g.state.in_(_STATES)], [its.desc()]
-    if kind is _Kind.BATCH:
-        return its, [_g.batch_id == _text("batch"), _g.state == state, its < upper, its >= floor], [its.desc()]
+    of_batch = [_g.batch_id == _text("batch")] if kind is _Kind.BATCH else []
+    states: ColumnElement[str] = _g.state if kind is _Kind.BATCH else _by_state
     if is_sqlite:
-        return its, [_by_state == state, its < upper, its >= floor], [its.desc()]
+        return its, [*of_batch, states == state, its < upper, its >= floor], [its.desc()]
     # Told in which state all are, or which ids, PostgreSQL would look for them among all of these ids.
-    between = and_(tuple_(_by_state, its) < tuple_(state, upper), tuple_(_by_state, its) >= tuple_(state, floor))
-    return its, [_by_state >= state, _by_state <= state, between], [_by_state.desc(), its.desc()]
+    between = and_(tuple_(states, its) < tuple_(state, upper), tuple_(states, its) >= tuple_(state, floor))
+    return its, [*of_batch, states >= state, states <= state, between], [states.desc(), its.desc()]
 
 
 def _filters(shape: _Shape, first_label: int) -> list[ColumnElement[bool]]:
