@@ -30,6 +30,10 @@ _BODY_TOKEN = re.compile(r"""<body hx-headers:inherited='\{"X-CSRF": "([0-9a-f]{
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
+    return at_work_with(app)
+
+
+def at_work_with(app: Flask) -> FlaskClient:
     """A browser on this machine, whose forms and scripts carry the token of its pages."""
     browser = app.test_client()
     page = browser.get("/", headers=HTML, base_url=HERE)
@@ -122,7 +126,7 @@ def writing(browser: Browser) -> None:
     app.add_url_rule("/write", "console.write", lambda: redirect("/batches/batch_7?a=1", 303), methods=["POST"])
     app.add_url_rule("/write/<one>", "console.write_one", lambda one: "done", methods=["POST", "DELETE"])
     app.add_url_rule("/about", "console.about", lambda: about("gen_7") or "done", methods=["POST"])
-    app.add_url_rule("/look", "console.look", changes_nothing(lambda: "looked"), methods=["POST"])
+    app.add_url_rule("/look", "console.only_look", changes_nothing(lambda: "looked"), methods=["POST"])
     app.add_url_rule("/crash", "console.crash", lambda: {}["gone"], methods=["POST"])
 
 

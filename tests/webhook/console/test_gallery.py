@@ -18,6 +18,7 @@ from tests import s3
 from tests.factories import archived, failure, new, submitted
 from tests.kept import kept
 from tests.patience import wait_for
+from tests.webhook.console.conftest import at_work_with
 from webhook.api.app import create_app
 from webhook.console import bulk
 from worker.generation import State
@@ -221,7 +222,7 @@ def here(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rclon
 
 def test_a_download_is_a_zip_of_the_length_that_it_announces(here: Services) -> None:
     kept(here.ledger, here.archive, 3, batch="spring")
-    client = create_app(here).test_client()
+    client = at_work_with(create_app(here))
     page = post(client, "/gallery/actions", {"action": "download", "batch": "spring"}).text
     assert "3 of 3 images can be downloaded" in " ".join(page.split())
     answer = post(client, "/gallery/download", fields(page, "/gallery/download"))
@@ -233,7 +234,7 @@ def test_a_download_is_a_zip_of_the_length_that_it_announces(here: Services) -> 
 
 def test_only_a_few_download_at_once_and_a_place_is_free_again_when_one_goes_away(here: Services) -> None:
     kept(here.ledger, here.archive, 1)
-    client = create_app(here).test_client()
+    client = at_work_with(create_app(here))
     held = [client.get("/gallery/download", base_url="http://127.0.0.1") for _ in range(bulk.MOST_DOWNLOADS)]
     refused = client.get("/gallery/download", base_url="http://127.0.0.1", headers=HTML)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
@@ -256,7 +257,7 @@ def test_a_picture_is_a_redirection_and_a_thumbnail_that_is_not_made_is_asked_fo
 
     monkeypatch.setattr("webhook.shared.ring", ring)
     (asset,) = kept(here.ledger, here.archive, 1)
-    client = create_app(here).test_client()
+    client = at_work_with(create_app(here))
     original = client.get(f"/originals/{asset.generation_id}/0", base_url="http://127.0.0.1")
     assert original.status_code == 302
     assert original.headers["Cache-Control"] == "private, max-age=1800"
