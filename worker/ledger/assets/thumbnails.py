@@ -114,7 +114,8 @@ _FINGERPRINTS = Query(
     select(_a.generation_id, _a.index.label("number"), _a.dhash)
     .join(generations, _g.id == _a.generation_id)
     .where(_g.batch_id == bindparam("batch", type_=CleanText()), _a.state == AssetState.STORED, _IS_IMAGE)
-    .order_by(_a.generation_id, _a.index)
+    # In the order of the index: by id alone, PostgreSQL would look through the generations of all batches.
+    .order_by(_g.state, _g.id, _a.index)
     .limit(LIMIT),
 )
 
@@ -200,7 +201,7 @@ class Thumbnails(Part):
         return True
 
     def fingerprints(self, batch_id: str, limit: int) -> list[Fingerprint]:
-        """Return the stored images of a batch, the oldest first."""
+        """Return the stored images of a batch; of its generations in one state, the oldest first."""
         with self._database.read() as connection:
             rows = _FINGERPRINTS.all(connection, batch=batch_id, limit=limit)
         return [row._replace(dhash=unsigned(row.dhash)) for row in rows]
