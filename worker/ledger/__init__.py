@@ -15,6 +15,7 @@ from worker.ledger.events import Events
 from worker.ledger.generations import Generations
 from worker.ledger.inputs import Inputs
 from worker.ledger.maintenance import Maintenance
+from worker.ledger.marks import Marks
 from worker.ledger.outcome import Callbacks
 from worker.ledger.restore_guard import RestoreGuard
 from worker.ledger.submission import Submissions
@@ -33,6 +34,7 @@ class Ledger:
         self.callbacks = Callbacks(self.database)
         self.generations = Generations(self.database)
         self.approvals = Approvals(self.database)
+        self.marks = Marks(self.database)
         self.batches = Batches(self.database)
         self.assets = Assets(self.database)
         self.inputs = Inputs(self.database)

@@ -2,38 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, func, select, text, update
 
 from worker.errors import NotFound, RequestInvalid
-from worker.generation import Generation, State
+from worker.generation import Generation, Operation, State
+from worker.ledger.approvals.reopening import Reopening
+from worker.ledger.approvals.reviewing import Reviewing
+from worker.ledger.approvals.rows import COLUMNS, ID, ONE, Approval, typed
 from worker.ledger.asking import APPROVALS
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations import NewGeneration, create_within
-from worker.ledger.schema import ASKED, UNSENT, ApprovalState, CleanText, approvals
+from worker.ledger.schema import ASKED, UNSENT, WAITING, ApprovalState, CleanText, UtcDateTime, approvals, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of, update_row
-
-
-class Approval(NamedTuple):
-    """`images`: the numbers to choose from; `picked`: None until it is decided."""
-
-    id: str
-    generation_id: str
-    batch_id: str | None
-    step: str
-    state: ApprovalState
-    task: str | None
-    queue: str | None
-    images: Sequence[int]
-    picked: Sequence[int] | None
-    asked_at: datetime
-    expires_at: datetime
-    decided_at: datetime | None
-    decided_by: str | None
-    why: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +41,10 @@ class WaitingApproval(NamedTuple):
 
 
 _a = approvals.c
-_COLUMNS = columns_of(approvals, Approval)
-_ID = bindparam("of", type_=CleanText())
-_ONE = Query(Approval, select(*_COLUMNS).where(_a.id == _ID))
-_OF_GENERATION = Query(Approval, select(*_COLUMNS).where(_a.generation_id == _ID).order_by(_a.id))
+_OF_GENERATION = Query(Approval, select(*COLUMNS).where(_a.generation_id == ID).order_by(_a.id))
 _PENDING = Query(
     Approval,
-    select(*_COLUMNS).where(text(ASKED), _a.id > bindparam("after", type_=CleanText())).order_by(_a.id).limit(LIMIT),
+    select(*COLUMNS).where(text(ASKED), _a.id > bindparam("after", type_=CleanText())).order_by(_a.id).limit(LIMIT),
 )
 _ALL_WAITING = select(*columns_of(approvals, WaitingApproval)).where(text(ASKED))
 _WAITING = Query(WaitingApproval, _ALL_WAITING.order_by(_a.id).limit(LIMIT))
@@ -71,30 +52,42 @@ _WAITING_IN_BATCH = Query(WaitingApproval, _ALL_WAITING.where(_a.batch_id == bin
 _WAITING_OF = Query(WaitingApproval, _ALL_WAITING.where(_a.generation_id.in_(IDS)))
 _COUNT_OF_BATCH = select(func.count()).where(_a.batch_id == bindparam("batch", type_=CleanText()), text(ASKED))
 OVERDUE = select(_a.id).where(text(ASKED), _a.expires_at <= NOW)
-_OVERDUE = Query(Approval, OVERDUE.with_only_columns(*_COLUMNS).order_by(_a.expires_at).limit(LIMIT))
+_OVERDUE = Query(Approval, OVERDUE.with_only_columns(*COLUMNS).order_by(_a.expires_at).limit(LIMIT))
 #: tasks that were not asked yet
 UNASKED = select(_a.id).where(text(UNSENT))
-_UNSENT = Query(Approval, UNASKED.with_only_columns(*_COLUMNS).order_by(_a.id).limit(LIMIT))
+_UNSENT = Query(Approval, UNASKED.with_only_columns(*COLUMNS).order_by(_a.id).limit(LIMIT))
+# Splits wait for nothing: no provider is asked.
+_HOLD = (
+    update(generations)
+    .where(
+        generations.c.parent_id == bindparam("parent", type_=CleanText()),
+        generations.c.step == bindparam("made_by", type_=CleanText()),
+        generations.c.operation != Operation.SPLIT,
+        generations.c.not_before.is_(None),
+        text(WAITING),
+    )
+    .values(not_before=bindparam("until", type_=UtcDateTime()))
+)
 
 
-class Approvals(Part):
+class Approvals(Reopening, Reviewing, Part):
     def get(self, approval_id: str) -> Approval:
         """Raises NotFound."""
         with self._database.read() as connection:
-            row = _ONE.first(connection, of=approval_id)
+            row = ONE.first(connection, of=approval_id)
         if row is None:
             raise NotFound(f"there is no approval {approval_id!r}")
-        return _typed(row)
+        return typed(row)
 
     def of_generation(self, generation_id: str) -> list[Approval]:
         """Return all of a generation, the oldest first."""
         with self._database.read() as connection:
-            return [_typed(row) for row in _OF_GENERATION.all(connection, of=generation_id)]
+            return [typed(row) for row in _OF_GENERATION.all(connection, of=generation_id)]
 
     def pending(self, limit: int, after: str = "") -> list[Approval]:
         """Return those that nobody has decided yet, the oldest first."""
         with self._database.read() as connection:
-            return [_typed(row) for row in _PENDING.all(connection, limit=limit, after=after)]
+            return [typed(row) for row in _PENDING.all(connection, limit=limit, after=after)]
 
     def waiting(self, limit: int) -> list[WaitingApproval]:
         """Return of which generations something waits for a decision, the oldest first."""
@@ -119,12 +112,12 @@ class Approvals(Part):
     def overdue(self, limit: int) -> list[Approval]:
         """Return those that nobody has decided in time."""
         with self._database.read() as connection:
-            return [_typed(row) for row in _OVERDUE.all(connection, limit=limit, now=self._database.clock())]
+            return [typed(row) for row in _OVERDUE.all(connection, limit=limit, now=self._database.clock())]
 
     def unsent(self, limit: int) -> list[Approval]:
         """Return those whose Celery task was not sent yet."""
         with self._database.read() as connection:
-            return [_typed(row) for row in _UNSENT.all(connection, limit=limit)]
+            return [typed(row) for row in _UNSENT.all(connection, limit=limit)]
 
     def note_sent(self, approval_id: str) -> None:
         """Record that its Celery task was sent: a task may be sent twice, but not never."""
@@ -145,11 +138,13 @@ class Approvals(Part):
         refused: Sequence[str] = (),
         most: int | None = None,
         is_overdue: bool = False,
+        held_for: timedelta = timedelta(),
     ) -> Decided:
         """Decide it and create what follows, unless somebody else was first. `refused`: why others are missing.
 
-        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided. Raises RequestInvalid
-        if something is to follow what was deleted meanwhile.
+        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided; `held_for`: how long
+        what is created waits before it may be submitted, so that `reopen` can take it back. Raises RequestInvalid if
+        something is to follow what was deleted meanwhile.
         """
         now = self._database.clock()
         created = 0
@@ -163,14 +158,14 @@ class Approvals(Part):
             is_new = is_allowed and APPROVALS.move(connection, {"id": approval.id}, to, **facts) == 1
             if is_new:
                 created, more = create_within(changes, parent, children, most)
+                if created and held_for:
+                    mine = {"parent": parent.id, "made_by": approval.step, "until": now + held_for}
+                    connection.execute(_HOLD, mine)
                 for reason in (*refused, *more):
                     changes.event("follow_up.refused", generation_id=parent.id, batch_id=parent.batch_id, reason=reason)
                 changes.look_at_batch(parent.batch_id)
                 changes.flush()
-            row = _ONE.first(connection, of=approval.id)
+            row = ONE.first(connection, of=approval.id)
             assert row is not None, "approvals are never deleted alone"  # noqa: S101
-        return Decided(_typed(row), is_new, created)
+        return Decided(typed(row), is_new, created)
 
-
-def _typed(row: Approval) -> Approval:
-    return row._replace(state=ApprovalState(row.state))

@@ -22,6 +22,7 @@ from worker.ledger.schema import (
     events,
     generations,
     labels,
+    marks,
 )
 from worker.ledger.statements import IDS, NOW, Query, columns_of
 
@@ -89,6 +90,8 @@ _FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload=
 _FORGET_LABELS = delete(labels).where(
     labels.c.generation_id.in_(IDS), ~select(_t.id).where(_t.generation_id == labels.c.generation_id).exists()
 )
+_FORGET_MARKS = delete(marks).where(marks.c.generation_id.in_(IDS))
+_FORGET = (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS, _FORGET_LABELS, _FORGET_MARKS)
 _GONE = update(assets).where(_a.id.in_(IDS), _a.state == AssetState.DELETED).values(object_key=None)
 
 
@@ -114,7 +117,7 @@ class Deletion(Part):
             because = f"deleted by {person.name}{f': {person.why}' if person.why else ''}"
             gone = [one for one in sorted(set(generation_ids) - obstacles.keys()) if _forget(changes, one, because)]
             if gone:
-                for forget in (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS, _FORGET_LABELS):
+                for forget in _FORGET:
                     connection.execute(forget, {"ids": gone})
                 own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})

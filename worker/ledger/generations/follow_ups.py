@@ -236,8 +236,12 @@ def create_within(
     new = [one for one in children if one.dedupe not in known]
     room = len(new)
     if most is not None:
-        # What a person asked for does not count.
-        room = max(0, most - sum(child.step is not None or child.dedupe in known for child in own))
+        # Neither what a person asked for counts, nor what was taken back: its step has no key any more.
+        room = max(0, most - sum(_counts(child) or child.dedupe in known for child in own))
     insert_generations(changes.connection, changes, new[:room], None)
     names = (one.step or one.request.action or one.request.operation for one in new[room:])
     return len(new[:room]), [f"{name} would be more than the {most} follow-ups allowed" for name in names]
+
+
+def _counts(child: _Child) -> bool:
+    return child.step is not None and child.dedupe is not None

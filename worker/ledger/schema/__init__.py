@@ -3,6 +3,7 @@
 from worker.ledger.schema.access_tables import PRESENT, VALID, actions, api_tokens, idempotency_keys, sessions, users
 from worker.ledger.schema.batch_tables import input_uses, inputs, label_budgets, labels
 from worker.ledger.schema.count_tables import ALL, generation_counts, generation_deltas
+from worker.ledger.schema.mark_tables import UNDOABLE, Mark, marks
 from worker.ledger.schema.money_tables import (
     COUNTED,
     HELD,
@@ -34,7 +35,7 @@ from worker.ledger.schema.notify_tables import (
     subscribers,
 )
 from worker.ledger.schema.pacing_tables import AWAKE, accounts, flows, provider_limits
-from worker.ledger.schema.recipe_tables import APPROVAL_MOVES, ASKED, UNSENT, ApprovalState, approvals, recipes
+from worker.ledger.schema.recipe_tables import APPROVAL_MOVES, ASKED, DECIDED, UNSENT, ApprovalState, approvals, recipes
 from worker.ledger.schema.tables import (
     ANY_ACCOUNT,
     AT_PROVIDER,
@@ -90,6 +91,7 @@ __all__ = [
     "AWAKE",
     "BY_STATE",
     "COUNTED",
+    "DECIDED",
     "DELIVERY_MOVES",
     "DISPATCHED",
     "DONE_WITH",
@@ -123,6 +125,7 @@ __all__ = [
     "UNAPPLIED",
     "UNDELIVERABLE",
     "UNDELIVERED",
+    "UNDOABLE",
     "UNDESCRIBED",
     "UNFINISHED",
     "UNMADE",
@@ -143,6 +146,7 @@ __all__ = [
     "Json",
     "LabelKey",
     "Labels",
+    "Mark",
     "UtcDateTime",
     "accounts",
     "actions",
@@ -170,6 +174,7 @@ __all__ = [
     "inputs",
     "label_budgets",
     "labels",
+    "marks",
     "metadata",
     "notify_addresses",
     "provider_limits",

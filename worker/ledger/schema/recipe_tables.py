@@ -21,11 +21,14 @@ class ApprovalState(StrEnum):
 
 APPROVAL_MOVES: Mapping[ApprovalState, frozenset[ApprovalState]] = {
     ApprovalState.ASKED: frozenset({ApprovalState.DECIDED, ApprovalState.REJECTED, ApprovalState.EXPIRED}),
-    **dict.fromkeys((ApprovalState.DECIDED, ApprovalState.REJECTED, ApprovalState.EXPIRED), frozenset()),
+    # Back by whoever takes the decision back, while nothing of it was sent.
+    **dict.fromkeys((ApprovalState.DECIDED, ApprovalState.REJECTED), frozenset({ApprovalState.ASKED})),
+    ApprovalState.EXPIRED: frozenset(),
 }
 
 # The conditions of the partial indexes, as text (see `tables.py`).
 ASKED = in_states("state", [ApprovalState.ASKED])
+DECIDED = "decided_at IS NOT NULL"
 UNSENT = f"{ASKED} AND task IS NOT NULL AND sent_at IS NULL"
 
 recipes = Table(
@@ -66,5 +69,6 @@ for _name, _column, _condition in (
     ("ix_approvals_pending", approvals.c.id, ASKED),
     ("ix_approvals_batch", approvals.c.batch_id, ASKED),
     ("ix_approvals_unsent", approvals.c.id, UNSENT),
+    ("ix_approvals_decided", approvals.c.decided_at, DECIDED),
 ):
     Index(_name, _column, sqlite_where=text(_condition), postgresql_where=text(_condition))
