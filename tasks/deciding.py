@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from tasks.recipe_steps import Planned, cost_of, plan_picked
 from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit, RequestInvalid
@@ -20,8 +21,16 @@ _BATCH = 50
 NOBODY = "timeout"
 
 
-def pick(here: Services, approval: Approval, numbers: Sequence[int], *, by: str, why: str = "") -> Decided:
-    """Pick these images and create what follows.
+def pick(
+    here: Services,
+    approval: Approval,
+    numbers: Sequence[int],
+    *,
+    by: str,
+    why: str = "",
+    held_for: timedelta = timedelta(),
+) -> Decided:
+    """Pick these images and create what follows. `held_for`: how long nothing of it is submitted.
 
     Raises RequestInvalid for images that are not there and for what cannot follow, ConfigurationError where the
     provider is not set up here: then nothing is decided.
@@ -29,7 +38,7 @@ def pick(here: Services, approval: Approval, numbers: Sequence[int], *, by: str,
     if unknown := [number for number in numbers if number not in approval.images]:
         raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, approval.images))}")
     asked = _Asked(here, approval)
-    return asked.decide(ApprovalState.DECIDED, numbers, asked.planned(numbers), by=by, why=why)
+    return asked.decide(ApprovalState.DECIDED, numbers, asked.planned(numbers), by=by, why=why, held_for=held_for)
 
 
 def reject(here: Services, approval: Approval, *, by: str, why: str = "") -> Decided:
@@ -123,6 +132,7 @@ class _Asked:
         by: str,
         why: str,
         is_overdue: bool = False,
+        held_for: timedelta = timedelta(),
     ) -> Decided:
         return self._here.ledger.approvals.decide(
             self._approval,
@@ -135,4 +145,5 @@ class _Asked:
             refused=planned.refused,
             most=min(self.recipe.max_fan_out, self._here.settings.darkroom_max_follow_ups),
             is_overdue=is_overdue,
+            held_for=held_for,
         )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from tasks.deciding import consequences
 from worker.errors import NotFound
-from worker.generation import Asset, AssetKind, AssetState
+from worker.generation import Asset, AssetKind, AssetState, Generation
 from worker.ledger.approvals import Approval
-from worker.pricing import as_text
+from worker.pricing import as_text, millionths
 from worker.recipes import Chooser, Pick
 from worker.secrets import links_hidden
 from worker.services import Services
@@ -30,6 +30,7 @@ class ShownImage:
 class ApprovalPage:
     """`do`: what follows; `costs`: of each image, as text with its currency; `otherwise`: if nobody decides.
 
+    `amounts`: the same costs in millionths of the currency; `max_cost`: more follow-ups of the step are refused.
     `unseen`: numbers that can be picked, and are in no image. `has_more_steps`: whether the recipe continues after
     that, which costs more.
     """
@@ -45,6 +46,10 @@ class ApprovalPage:
     costs: Mapping[int, str]
     has_more_steps: bool
     otherwise: str
+    generation: Generation
+    amounts: Mapping[int, int]
+    currency: str | None
+    max_cost: str | None
 
 
 def page_of(here: Services, approval_id: str) -> ApprovalPage:
@@ -69,6 +74,10 @@ def page_of(here: Services, approval_id: str) -> ApprovalPage:
         costs={number: f"{as_text(cost)} {prices.currency}" for number, cost in costs.items()} if prices else {},
         has_more_steps=bool(after.step.then),
         otherwise=_in_words(after.step.otherwise),
+        generation=generation,
+        amounts=costs,
+        currency=prices.currency if prices is not None else None,
+        max_cost=None if after.step.max_cost is None else as_text(millionths(after.step.max_cost)),
     )
 
 

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from tasks.deciding import pick
 from tasks.deciding import reject as reject_approval
 from tasks.usecases.names import find_generation
 from tasks.usecases.person import Person
 from tasks.usecases.services import LedgerServices
-from worker.errors import AlreadyDecided, NotFound, RequestInvalid, TooLate
+from worker.errors import AlreadyDecided, NotFound, NotPossible, RequestInvalid, TooLate
 from worker.generation import Generation, iso
 from worker.ledger.approvals import Approval, ApprovalState, Decided
 from worker.services import Services
 from worker.steps import Step
 
-__all__ = ["Approval", "ApprovalPage", "ApprovalState", "Approved", "PendingApproval", "approve", "find_approval",
-           "pending", "pending_page", "reject"]  # fmt: skip
+__all__ = ["Approval", "ApprovalPage", "ApprovalState", "Approved", "PendingApproval", "Undone", "approve",
+           "find_approval", "pending", "pending_page", "reject", "undo"]  # fmt: skip
 
 #: approvals that are read at once
 _PAGE = 200
@@ -45,11 +46,19 @@ class Approved:
     wakes: tuple[Step, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The approval, which waits again, and how many follow-ups were cancelled."""
+
+    approval: Approval
+    cancelled: int
+
+
 def pending(here: LedgerServices) -> Iterator[PendingApproval]:
     """Yield what waits for a decision, the oldest first."""
     after = ""
     while page := here.ledger.approvals.pending(_PAGE, after):
-        yield from _with_generations(here, page)
+        yield from with_generations(here, page)
         after = page[-1].id
 
 
@@ -57,15 +66,15 @@ def pending_page(here: LedgerServices, after: str | None, limit: int) -> Approva
     """Return a page of them, the oldest first."""
     found = here.ledger.approvals.pending(limit + 1, after or "")
     page = found[:limit]
-    return ApprovalPage(_with_generations(here, page), page[-1].id if len(found) > limit else None)
+    return ApprovalPage(with_generations(here, page), page[-1].id if len(found) > limit else None)
 
 
 def with_generation(here: LedgerServices, approval: Approval) -> PendingApproval:
-    (found,) = _with_generations(here, [approval])
+    (found,) = with_generations(here, [approval])
     return found
 
 
-def _with_generations(here: LedgerServices, approvals: Sequence[Approval]) -> list[PendingApproval]:
+def with_generations(here: LedgerServices, approvals: Sequence[Approval]) -> list[PendingApproval]:
     ids = list(dict.fromkeys(one.generation_id for one in approvals))
     known = {one.id: one for one in here.ledger.generations.get(ids)} if ids else {}
     return [PendingApproval(one, known[one.generation_id]) for one in approvals]
@@ -89,8 +98,10 @@ def find_approval(here: LedgerServices, name: str) -> Approval:
     return (waiting or found)[-1]
 
 
-def approve(here: Services, name: str, images: Sequence[int], person: Person) -> Approved:
-    """Pick these images, and create what follows them.
+def approve(
+    here: Services, name: str, images: Sequence[int], person: Person, *, held_for: timedelta = timedelta()
+) -> Approved:
+    """Pick these images, and create what follows them, which waits for `held_for` before it is submitted.
 
     Raises RequestInvalid for images that are not there, AlreadyDecided after another decision, TooLate where nobody
     has decided in time, and as `find_approval`.
@@ -101,7 +112,7 @@ def approve(here: Services, name: str, images: Sequence[int], person: Person) ->
         raise RequestInvalid("give the numbers of the images to pick, such as 2,4; or reject all of them")
     if approval.state is not ApprovalState.ASKED:
         return _repeated(approval, ApprovalState.DECIDED, numbers)
-    decided = pick(here, approval, numbers, by=person.name, why=person.why)
+    decided = pick(here, approval, numbers, by=person.name, why=person.why, held_for=held_for)
     return _approved(decided, ApprovalState.DECIDED, numbers)
 
 
@@ -111,6 +122,19 @@ def reject(here: Services, name: str, person: Person) -> Approved:
     if approval.state is not ApprovalState.ASKED:
         return _repeated(approval, ApprovalState.REJECTED, [])
     return _approved(reject_approval(here, approval, by=person.name, why=person.why), ApprovalState.REJECTED, [])
+
+
+def undo(here: LedgerServices, name: str, person: Person) -> Undone:
+    """Take the decision back: what it created is cancelled, and somebody can decide again.
+
+    Raises NotPossible, and changes nothing, where something of it may have been sent, where its time is over, or where
+    a program decides; and as `find_approval`.
+    """
+    approval = find_approval(here, name)
+    if approval.task is not None:
+        raise NotPossible(f"the Celery task {approval.task} decided {approval.id}, and nobody would ask it again")
+    cancelled = here.ledger.approvals.reopen(approval, person.name)
+    return Undone(here.ledger.approvals.get(approval.id), cancelled)
 
 
 def _approved(decided: Decided, to: ApprovalState, numbers: Sequence[int]) -> Approved:

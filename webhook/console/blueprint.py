@@ -2,16 +2,17 @@
 
 from flask import Blueprint, g
 
-from webhook.console import board, bulk, gallery, letting_in, pictures, static_files
+from webhook.console import board, bulk, gallery, letting_in, operate, pictures, review, static_files
 from webhook.console.desk import Desk
 from webhook.console.guard import guard
+from webhook.console.once import telling
 from webhook.console.problems import problem_page
 from webhook.console.values import filters
 from webhook.shared import Shared
 from worker.services import Services
 
 #: one file each; the order is that of the navigation
-PAGES = (board, gallery, bulk, pictures, letting_in)
+PAGES = (board, gallery, bulk, pictures, review, operate, letting_in)
 
 
 def console(here: Services, shared: Shared) -> Blueprint:
@@ -21,6 +22,7 @@ def console(here: Services, shared: Shared) -> Blueprint:
     guard(pages, desk)
     pages.register_error_handler(Exception, lambda error: problem_page(error, str(g.get("request_id", ""))))
     filters(pages)
+    telling(pages)
     static_files.routes(pages)
     for page in PAGES:
         page.routes(pages, desk)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Select, bindparam, case, func, select, text
 
@@ -31,7 +31,7 @@ class ReviewGroup(NamedTuple):
 
 _a, _g, _b = approvals.c, generations.c, batches.c
 _AT = bindparam("at", type_=CleanText())
-_OF_PEOPLE = (text(ASKED), _a.task.is_(None), _a.expires_at > NOW)
+_OF_PEOPLE = (text(f"approvals.{ASKED}"), _a.task.is_(None), _a.expires_at > NOW)
 _NUMBER = func.count().label("waiting")
 _IN_BATCHES = Query(
     ReviewGroup,
@@ -86,7 +86,7 @@ class Reviewing(Part):
 
 @cache
 def _place(*, is_of_batch: bool, is_of_recipe: bool) -> Query[ReviewPlace]:
-    query: Select[Any] = select(
+    query: Select[*tuple[object, ...]] = select(
         func.count().label("waiting"),
         func.max(case((_a.id < _AT, _a.id))).label("before"),
         func.min(case((_a.id > _AT, _a.id))).label("after"),

@@ -150,13 +150,14 @@ class Marks(Part):
                 here = _look("after").first(connection, batch=batch_id, at="", number=-1)
             else:
                 here = _look("at").first(connection, batch=batch_id, at=at[0], number=at[1])
-            neighbours: dict[str, Picture | None] = {"before": None, "after": None}
+            before = after = None
             if here is not None:
                 of = {"batch": batch_id, "at": here.generation_id, "number": here.number, "verdict": verdict}
-                for where in neighbours:
-                    query = _look(where, is_of_verdict=verdict is not None, is_unmarked=unmarked)
-                    neighbours[where] = query.first(connection, **of)
-        return CullingPlace(here=here, **neighbours, **counts._asdict())
+                before, after = (
+                    _look(where, is_of_verdict=verdict is not None, is_unmarked=unmarked).first(connection, **of)
+                    for where in ("before", "after")
+                )
+        return CullingPlace(here=here, before=before, after=after, **counts._asdict())
 
 
 @cache

@@ -1,0 +1,67 @@
+"""What a person who decides one approval after another sees: what waits, where, and who decided what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tasks.usecases.approval_page import ApprovalPage, page_of
+from tasks.usecases.approvals import PendingApproval, with_generations
+from tasks.usecases.names import find_batch
+from tasks.usecases.services import LedgerServices
+from worker.ledger.approvals import ReviewGroup, ReviewPlace
+from worker.services import Services
+
+__all__ = ["HELD_FOR", "ReviewFilter", "ReviewGroup", "ReviewPlace", "ReviewQueue", "Reviewed", "latest_decisions",
+           "queue_of", "review"]  # fmt: skip
+
+#: how long nothing of a decision is submitted, so that whoever made it can take it back
+HELD_FOR = timedelta(seconds=20)
+#: batches and recipes to choose from
+_GROUPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewFilter:
+    """Only decisions of one batch (its name or id), and of recipes of one name."""
+
+    batch: str | None = None
+    recipe: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewQueue:
+    """`place`: in what is chosen; `batches`, `recipes`: where decisions wait, to choose from."""
+
+    place: ReviewPlace
+    batches: Sequence[ReviewGroup]
+    recipes: Sequence[ReviewGroup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """One approval with its pictures, and the next one that waits, whose pictures can be loaded already."""
+
+    page: ApprovalPage
+    next: ApprovalPage | None
+
+
+def queue_of(here: LedgerServices, chosen: ReviewFilter, at: str = "") -> ReviewQueue:
+    """Return what waits for people, and the neighbours of `at`. Raises NotFound for an unknown batch."""
+    batch_id = find_batch(here.ledger, chosen.batch) if chosen.batch else None
+    approvals = here.ledger.approvals
+    return ReviewQueue(
+        place=approvals.review_place(at, batch_id, chosen.recipe),
+        batches=approvals.review_batches(_GROUPS),
+        recipes=approvals.review_recipes(_GROUPS),
+    )
+
+
+def review(here: Services, approval_id: str, place: ReviewPlace) -> Reviewed:
+    """Raises NotFound."""
+    following = place.after or (place.first if place.first != approval_id else None)
+    return Reviewed(page=page_of(here, approval_id), next=page_of(here, following) if following else None)
+
+
+def latest_decisions(here: LedgerServices, limit: int) -> Sequence[PendingApproval]:
+    """Return the latest decisions, the newest first, each with its generation."""
+    return with_generations(here, here.ledger.approvals.decisions(limit))

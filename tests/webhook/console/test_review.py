@@ -1,0 +1,253 @@
+"""Review: a decision is made once, leads on, and can be taken back while nothing of it was sent."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests import factories
+from tests.asking import a_recipe, asked
+from tests.clock import FakeClock
+from tests.factories import LEASE, PLENTY, PROVIDER, archived
+from webhook.api.app import create_app
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.approvals import Approval, ApprovalState
+from worker.services import Services
+
+HOSTILE = '<script>alert(1)</script> "onload=alert(1) {{ 7*7 }} https://cdn.example/a.png?token=secret-of-somebody'
+Ask = Callable[..., list[Approval]]
+
+
+@pytest.fixture
+def here(services_for: Callable[..., Services], tmp_path: Path) -> Services:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("currency: USD\nprices: [{provider: acedata, price: 0.05}]\n")
+    return services_for(darkroom_prices=prices)
+
+
+@pytest.fixture
+def console(here: Services, rung: list[str]) -> FlaskClient:
+    client = create_app(here).test_client()
+    client.environ_base["HTTP_ACCEPT"] = "text/html"
+    return client
+
+
+@pytest.fixture
+def ask(ledger: Ledger, tmp_path: Path) -> Ask:
+    return lambda count=1, more="", **facts: asked(ledger, a_recipe(tmp_path, more=more), count, **facts)
+
+
+def text_of(answer: TestResponse) -> str:
+    return re.sub(r"\s+", " ", answer.get_data(as_text=True))
+
+
+def once_of(page: TestResponse) -> str:
+    found = re.search(r'name="once" value="([^"]+)"', page.get_data(as_text=True))
+    assert found is not None
+    return found[1]
+
+
+def send(console: FlaskClient, path: str, **form: Any) -> TestResponse:
+    """As a browser does that has just opened the page."""
+    return console.post(path, data={"once": once_of(console.get(path.removesuffix("/undo"))), **form})
+
+
+def approve(console: FlaskClient, approval: Approval, *numbers: int, **more: Any) -> TestResponse:
+    return send(console, f"/review/{approval.id}", decision="approve", pick=[str(one) for one in numbers], **more)
+
+
+def children(ledger: Ledger, approval: Approval) -> list[State]:
+    return [one.state for one in ledger.generations.story(approval.generation_id).children]
+
+
+def test_the_page_says_what_is_decided_what_it_costs_and_until_when(console: FlaskClient, ask: Ask):
+    (approval,) = ask(more=", max_cost: 0.12", key="sku-7", batch="spring")
+    page = text_of(console.get(f"/review/{approval.id}"))
+    for expected in (
+        *("sku-7", "spring", "fox 0", "0.05 USD each", "0.12 USD; more is not started", "3 days"),
+        *("1 of 1 left", 'data-amount="50000"', f'src="/originals/{approval.generation_id}/0"', "then nothing follows"),
+    ):
+        assert expected in page, expected
+
+
+def test_review_begins_with_the_oldest_and_keeps_what_was_chosen(console: FlaskClient, ask: Ask):
+    first, second = ask(2)
+    assert console.get("/review").headers["Location"] == f"/review/{first.id}?of=2"
+    spring = ask(1, batch="spring")[0]
+    assert console.get("/review?batch=spring").headers["Location"] == f"/review/{spring.id}?batch=spring&of=1"
+    page = text_of(console.get(f"/review/{second.id}?recipe=shop"))
+    assert f'href="/review/{first.id}?recipe=shop&amp;of=3"' in page
+    assert f'href="/review/{spring.id}?recipe=shop&amp;of=3"' in page
+    assert console.get("/review?batch=nowhere").status_code == 404
+
+
+def test_a_decision_leads_to_the_next_and_from_the_last_to_what_was_passed_over(
+    console: FlaskClient, ask: Ask, ledger: Ledger, rung: list[str]
+):
+    first, second = ask(2)
+    answer = approve(console, second, 2, 4, why="the light", of="2")
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/review/{first.id}?of=2&done={second.id}")
+    decided = ledger.approvals.get(second.id)
+    assert (decided.picked, decided.decided_by, decided.why) == ([2, 4], "local", "the light")
+    assert "dispatch" in rung
+    page = text_of(console.get(answer.headers["Location"]))
+    assert "<strong>approved 2, 4</strong>" in page
+    assert "1 of 2 left" in page
+    answer = send(console, f"/review/{first.id}", decision="reject")
+    assert answer.headers["Location"] == f"/review?done={first.id}"
+    assert "Nothing waits for a decision" in text_of(console.get(answer.headers["Location"]))
+
+
+def test_nothing_is_sent_for_some_seconds_and_then_by_itself(
+    console: FlaskClient, ask: Ask, ledger: Ledger, clock: FakeClock
+):
+    (approval,) = ask()
+    approve(console, approval, 1)
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
+    clock.advance(20)
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
+
+
+def test_undo_brings_the_decision_back(console: FlaskClient, ask: Ask, ledger: Ledger):
+    (approval,) = ask()
+    approve(console, approval, 1, 3)
+    answer = send(console, f"/review/{approval.id}/undo")
+    assert answer.headers["Location"] == f"/review/{approval.id}"
+    assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED
+    assert children(ledger, approval) == [State.CANCELLED] * 2
+    assert "2 follow-ups were cancelled before anything was sent" in text_of(console.get(f"/review/{approval.id}"))
+    assert "Taken back" not in text_of(console.get(f"/review/{approval.id}")), "told once"
+
+
+def test_what_was_sent_is_not_taken_back_and_the_page_says_why(
+    console: FlaskClient, ask: Ask, ledger: Ledger, clock: FakeClock
+):
+    (approval,) = ask()
+    approve(console, approval, 1)
+    clock.advance(20)
+    ledger.dispatch.run(PROVIDER, PLENTY)
+    ledger.submissions.claim(1, LEASE)
+    answer = send(console, f"/review/{approval.id}/undo")
+    assert answer.status_code == 409
+    assert "It cannot be taken back." in text_of(answer)
+    assert "cancel what is still queued of it, or start what is missing" in text_of(answer)
+    assert ledger.approvals.get(approval.id).state is ApprovalState.DECIDED
+
+
+def test_of_two_reviewers_the_second_hears_who_was_first_and_goes_on(console: FlaskClient, ask: Ask, ledger: Ledger):
+    first, second = ask(2)
+    form = {"once": once_of(console.get(f"/review/{first.id}")), "decision": "approve", "pick": ["1"]}
+    parent = ledger.generations.get([first.generation_id])[0]
+    ledger.approvals.decide(first, ApprovalState.DECIDED, parent=parent, picked=[2, 4], by="Ada", why="")
+    answer = console.post(f"/review/{first.id}", data=form)
+    assert answer.headers["Location"] == f"/review/{second.id}?done={first.id}&late=1"
+    page = text_of(console.get(answer.headers["Location"]))
+    assert "<strong>Already decided by Ada</strong>: approved 2, 4" in page
+    assert 'id="undo"' not in page, "it is not theirs to take back by a key"
+
+
+def test_the_same_form_again_decides_nothing_more(console: FlaskClient, ask: Ask, ledger: Ledger):
+    (approval,) = ask()
+    form = {"once": once_of(console.get(f"/review/{approval.id}")), "decision": "approve", "pick": ["1"]}
+    to = [console.post(f"/review/{approval.id}", data=form).headers["Location"] for _ in range(2)]
+    assert to == [f"/review?done={approval.id}"] * 2
+    send(console, f"/review/{approval.id}/undo")
+    console.post(f"/review/{approval.id}", data=form)
+    assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED, "an old form is no new decision"
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({"decision": "approve"}, "Select at least one image"),
+        ({"decision": "approve", "pick": "7"}, "There is no image 7"),
+        ({"decision": "approve", "pick": "x"}, "The images are numbers"),
+        ({}, "Say whether to approve or to reject"),
+    ],
+)
+def test_what_cannot_be_meant_decides_nothing(
+    console: FlaskClient, ask: Ask, ledger: Ledger, form: dict[str, str], told: str
+):
+    (approval,) = ask()
+    answer = send(console, f"/review/{approval.id}", **form)
+    assert answer.status_code == 422
+    assert told in text_of(answer)
+    assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED
+
+
+def test_a_form_without_its_key_is_refused(console: FlaskClient, ask: Ask):
+    (approval,) = ask()
+    answer = console.post(f"/review/{approval.id}", data={"decision": "reject"})
+    assert answer.status_code == 400
+    assert "This form is not complete" in text_of(answer)
+
+
+def test_an_expired_one_says_what_happened_and_has_no_buttons(console: FlaskClient, ask: Ask, clock: FakeClock):
+    (approval,) = ask()
+    clock.advance(3 * 86400)
+    page = text_of(console.get(f"/review/{approval.id}"))
+    assert "Too late to decide" in page
+    assert "so nothing follows" in page
+    assert "decision" not in re.findall(r'name="(\w+)"', page)
+
+
+def test_nothing_hostile_is_executed_and_no_link_is_shown(
+    console: FlaskClient, ask: Ask, monkeypatch: pytest.MonkeyPatch
+):
+    request = factories.GenerationRequest(operation=factories.Operation.IMAGINE, prompt=HOSTILE)
+    monkeypatch.setattr(factories, "GenerationRequest", lambda **_: request)
+    (approval,) = ask(key=HOSTILE[:60], batch="<b>")
+    monkeypatch.undo()
+    approve(console, approval, 1, why=HOSTILE)
+    for path in (f"/review/{approval.id}", "/review/decisions", f"/review?done={approval.id}"):
+        page = text_of(console.get(path))
+        assert "<script>alert" not in page
+        assert "<b>" not in page
+        assert "secret-of-somebody" not in page
+
+
+def test_who_decided_what_is_listed_with_its_note(console: FlaskClient, ask: Ask):
+    first, second = ask(2)
+    approve(console, first, 2, why="the light")
+    send(console, f"/review/{second.id}", decision="reject")
+    page = text_of(console.get("/review/decisions"))
+    assert page.index("rejected all") < page.index("approved 2"), "the latest first"
+    assert "<strong>local</strong>" in page
+    assert "the light" in page
+    assert page.count("/undo") == 2
+
+
+def test_a_batch_is_culled_picture_by_picture(console: FlaskClient, ledger: Ledger):
+    ids = sorted(archived(ledger, 2, batch="spring"))
+    (batch_id,) = {one.batch_id for one in ledger.generations.get(ids)}
+    path = f"/review/batch/{batch_id}"
+
+    def marks() -> list[str]:
+        return [f"{ids.index(one.generation_id)}/{one.number} {one.verdict}" for one in ledger.marks.of(ids)]
+
+    page = text_of(console.get(path))
+    assert "left" in page
+    assert f'src="/originals/{ids[0]}/0"' in page
+    answer = send(console, path, verdict="picked", at=f"{ids[0]}/0", following=f"{ids[1]}/0")
+    assert answer.headers["Location"] == f"{path}?at={ids[1]}%2F0"
+    send(console, path, verdict="rejected", at=f"{ids[1]}/0")
+    assert marks() == ["0/0 picked", "1/0 rejected"]
+    page = text_of(console.get(f"{path}?mark=picked&at={ids[0]}/0"))
+    assert "Picked 1" in page
+    assert f"/gallery?batch={batch_id}&amp;mark=picked" in page or f"/gallery?batch={batch_id}&mark=picked" in page
+    answer = send(console, path, verdict="undo", at=f"{ids[0]}/0")
+    assert answer.headers["Location"] == f"{path}?at={ids[1]}%2F0"
+    send(console, path, verdict="clear", at=f"{ids[0]}/0")
+    assert marks() == []
+    send(console, path, verdict="undo", at=f"{ids[0]}/0")
+    assert "nothing of yours to take back" in text_of(console.get(path))
+
+
+def test_an_empty_review_says_what_to_do(console: FlaskClient):
+    assert "Pictures come here when a recipe says" in text_of(console.get("/review"))
+    assert "Nobody has decided anything yet" in text_of(console.get("/review/decisions"))

@@ -1,0 +1,225 @@
+"""Review: decide about pictures one after another, by keyboard alone; and cull a batch's pictures."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, redirect, render_template, request
+from werkzeug.wrappers import Response as Redirect
+
+from tasks.usecases import approvals as usecase
+from tasks.usecases import marks, review
+from tasks.usecases.approval_page import ApprovalPage, page_of
+from tasks.usecases.approvals import Approval, ApprovalState
+from tasks.usecases.batches.show import show_batch
+from tasks.usecases.marks import CullingRequest, Mark, Picture
+from tasks.usecases.review import ReviewFilter
+from webhook.console.desk import Desk
+from webhook.console.once import once, whoever_asks
+from worker.errors import AlreadyDecided, NotPossible, RequestInvalid
+from worker.secrets import secrets_hidden
+
+#: of the latest decisions: beside a picture, and on their own page
+_BESIDE, _MOST = 5, 100
+_ALL = ("", "unmarked", *Mark)
+
+
+def routes(pages: Blueprint, desk: Desk) -> None:
+    """Add the pages below `/review`."""
+    views = _Views(desk)
+    for name, rule, method, view in (
+        ("review", "/review", "GET", views.start),
+        ("decisions", "/review/decisions", "GET", views.decisions),
+        ("cull", "/review/batch/<batch>", "GET", views.cull),
+        ("mark", "/review/batch/<batch>", "POST", views.mark),
+        ("approval", "/review/<approval_id>", "GET", views.show),
+        ("decide", "/review/<approval_id>", "POST", views.decide),
+        ("undo", "/review/<approval_id>/undo", "POST", views.undo),
+    ):
+        pages.add_url_rule(rule, name, view, methods=[method], provide_automatic_options=False)
+    pages.app_template_filter("verdict")(verdict)
+    pages.app_template_filter("hidden")(secrets_hidden)
+
+
+class _Views:
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._here = desk.here
+
+    def start(self) -> str | Redirect:
+        """The oldest decision that waits, or what to do where none does."""
+        chosen = _chosen()
+        queue = review.queue_of(self._here, chosen)
+        if queue.place.first is not None:
+            return redirect(address(queue.place.first, chosen, of=str(queue.place.waiting)))
+        latest = review.latest_decisions(self._here, _BESIDE)
+        return render_template("console/review_empty.html", queue=queue, chosen=chosen, latest=latest, **self._always(), **self._done())
+
+    def show(self, approval_id: str) -> str:
+        return self._page(approval_id)
+
+    def decide(self, approval_id: str) -> Response:
+        chosen, who = _chosen(), whoever_asks(request.form.get("why", ""))
+
+        def work() -> tuple[str, str]:
+            place = review.queue_of(self._here, chosen, approval_id).place
+            late = {}
+            try:
+                done = self._carry_out(approval_id, who)
+                self._desk.shared.ring(*done.wakes)
+                late = {} if done.is_new else {"late": "1"}
+            except AlreadyDecided:
+                late = {"late": "1"}
+            # Onwards, and from the end to what was passed over.
+            following = place.after or (place.first if place.first != approval_id else None)
+            return address(following, chosen, of=_of(), done=approval_id, **late), ""
+
+        return once(self._desk, work)
+
+    def _carry_out(self, approval_id: str, who: usecase.Person) -> usecase.Approved:
+        match request.form.get("decision"):
+            case "reject":
+                return usecase.reject(self._here, approval_id, who)
+            case "approve":
+                picked = request.form.getlist("pick")
+                if not all(one.isascii() and one.isdigit() and len(one) < 5 for one in picked):
+                    raise RequestInvalid("the images are numbers, from 1")
+                if not picked:
+                    raise RequestInvalid("select at least one image, or reject all of them")
+                numbers = [int(one) for one in picked]
+                return usecase.approve(self._here, approval_id, numbers, who, held_for=review.HELD_FOR)
+        raise RequestInvalid("say whether to approve or to reject")
+
+    def undo(self, approval_id: str) -> Response:
+        chosen, who = _chosen(), whoever_asks()
+
+        def work() -> tuple[str, str]:
+            undone = usecase.undo(self._here, approval_id, who)
+            told = "Taken back: decide again."
+            if undone.cancelled:
+                what = "1 follow-up was" if undone.cancelled == 1 else f"{undone.cancelled} follow-ups were"
+                told = f"Taken back, and {what} cancelled before anything was sent. Decide again."
+            return address(approval_id, chosen, of=_of()), told
+
+        try:
+            return once(self._desk, work)
+        except NotPossible as error:
+            return Response(self._page(approval_id, str(error)), 409, content_type="text/html; charset=utf-8")
+
+    def decisions(self) -> str:
+        latest = review.latest_decisions(self._here, _MOST)
+        return render_template("console/decisions.html", latest=latest, chosen=_chosen(), of="", **self._always())
+
+    def cull(self, batch: str) -> str:
+        wanted = request.args.get("mark", "")
+        wanted = wanted if wanted in _ALL else ""
+        place = marks.cull(
+            self._here,
+            CullingRequest(
+                batch=batch,
+                at=_picture(request.args.get("at", "")),
+                mark=Mark(wanted) if wanted in set(Mark) else None,
+                unmarked=wanted == "unmarked",
+            ),
+        )
+        facts = show_batch(self._here, batch)
+        return render_template("console/cull.html", batch=facts, place_of=place, wanted=wanted)
+
+    def mark(self, batch: str) -> Response:
+        at, verdict, who = _picture(request.form.get("at", "")), request.form.get("verdict", ""), whoever_asks()
+        wanted = request.form.get("mark", "")
+        following = _picture(request.form.get("following", "")) or at
+
+        def to(picture: Picture | None) -> str:
+            place = {"at": f"{picture.generation_id}/{picture.index}"} if picture else {}
+            query = urlencode({**({"mark": wanted} if wanted in _ALL[1:] else {}), **place})
+            return f"/review/batch/{batch}?{query}"
+
+        def work() -> tuple[str, str]:
+            if verdict == "undo":
+                undone = marks.undo_last(self._here, who)
+                return to(undone or at), "" if undone else "There is nothing of yours to take back."
+            if at is None:
+                raise RequestInvalid("say which picture is meant")
+            if verdict == "clear":
+                marks.clear_mark(self._here, at)
+                return to(at), ""
+            if verdict not in set(Mark):
+                raise RequestInvalid("say whether to pick or to reject the picture")
+            marks.mark(self._here, at, Mark(verdict), who)
+            return to(following), ""
+
+        return once(self._desk, work)
+
+    def _page(self, approval_id: str, why_not: str = "") -> str:
+        chosen = _chosen()
+        queue = review.queue_of(self._here, chosen, approval_id)
+        shown = review.review(self._here, approval_id, queue.place)
+        latest = review.latest_decisions(self._here, _BESIDE)
+        return render_template(
+            "console/review.html",
+            page=shown.page,
+            approval=shown.page.approval,
+            following=shown.next,
+            state=_state(shown.page, self._here.clock()),
+            queue=queue,
+            chosen=chosen,
+            of=max(int(_of() or 0), queue.place.waiting),
+            latest=latest,
+            why_not=why_not,
+            **self._always(),
+            **self._done(),
+        )
+
+    def _done(self) -> Mapping[str, object]:
+        """The decision that led here, which can be taken back."""
+        done = request.args.get("done", "")
+        page = page_of(self._here, done) if done.startswith("apr_") else None
+        return {"done": page, "is_late": "late" in request.args}
+
+    def _always(self) -> Mapping[str, object]:
+        return {"now": self._here.clock(), "held_for": review.HELD_FOR, "address": address}
+
+
+def address(approval_id: str | None, chosen: ReviewFilter, **more: str) -> str:
+    """Return the address of an approval within what is chosen; without one, of what waits there."""
+    facts = {"batch": chosen.batch, "recipe": chosen.recipe, **more}
+    query = urlencode({name: value for name, value in facts.items() if value})
+    path = f"/review/{approval_id}" if approval_id else "/review"
+    return f"{path}?{query}" if query else path
+
+
+def verdict(approval: Approval) -> str:
+    """What was decided, in a few words."""
+    match approval.state:
+        case ApprovalState.DECIDED:
+            return f"approved {', '.join(map(str, approval.picked or ()))}"
+        case ApprovalState.REJECTED:
+            return "rejected all"
+        case ApprovalState.EXPIRED:
+            return "expired"
+    return "waits for a decision"
+
+
+def _chosen() -> ReviewFilter:
+    given = request.form if request.method == "POST" else request.args
+    return ReviewFilter(given.get("batch") or None, given.get("recipe") or None)
+
+
+def _of() -> str:
+    """How many there were at the beginning."""
+    given = (request.form if request.method == "POST" else request.args).get("of", "")
+    return given if given.isascii() and given.isdigit() and len(given) < 8 else ""
+
+
+def _state(page: ApprovalPage, now: datetime) -> str:
+    approval = page.approval
+    is_over = approval.state is ApprovalState.ASKED and approval.expires_at <= now
+    return "expired" if is_over else str(approval.state)
+
+
+def _picture(text: str) -> Picture | None:
+    generation_id, slash, index = text.rpartition("/")
+    if not slash or not (index.isascii() and index.isdigit() and len(index) < 5):
+        return None
+    return Picture(generation_id, int(index))
