@@ -10,7 +10,10 @@ from tasks.usecases.person import Person
 from worker.errors import ArchiveError, NotFound
 from worker.generation import Asset, AssetState
 from worker.services import Services
+from worker.steps import Step
 
+#: the step that stores what was accepted
+WAKES = (Step.ARCHIVE,)
 #: states in which an asset may still be archived
 _OPEN = (AssetState.WAITING, AssetState.EXPIRED)
 #: bytes needed to identify a file's type

@@ -1,7 +1,9 @@
 """Dead letters of every kind: list, replay after a fix, or dismiss."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,10 +13,13 @@ from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import AssetState, State
 from worker.ledger import Ledger
+from worker.secrets import secrets_hidden
 from worker.steps import Step
 
 #: more than anybody would read
 _MOST = 100_000
+#: characters of a body
+_LONGEST_SHOWN = 64 * 1024
 
 
 class LetterKind(StrEnum):
@@ -84,9 +89,54 @@ class Replays:
     wakes: tuple[Step, ...]
 
 
-def list_dead(here: LedgerServices, kind: LetterKind | None = None) -> tuple[Letter, ...]:
-    """Return the letters by kind, newest first."""
-    return tuple(letter for one in LetterKind if kind in {None, one} for letter in _LISTS[one](here.ledger))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawCallback:
+    """A callback as it came, without its secrets. `is_cut`: the body is longer."""
+
+    id: int
+    attempt_id: str
+    provider: str
+    generation_id: str | None
+    received_at: datetime
+    verdict: str | None
+    error: str | None
+    headers: Mapping[str, str]
+    body: str
+    bytes: int
+    is_cut: bool
+
+
+def list_dead(here: LedgerServices, kind: LetterKind | None = None, *, most: int = _MOST) -> tuple[Letter, ...]:
+    """Return the letters by kind, newest first; of each kind at most so many."""
+    return tuple(letter for one in LetterKind if kind in {None, one} for letter in _LISTS[one](here.ledger, most))
+
+
+def raw_callback(here: LedgerServices, callback_id: int) -> RawCallback:
+    """Return a callback to look at, its beginning if it is long. Raises NotFound."""
+    came, note = here.ledger.callbacks.get(callback_id)
+    text = came.body.decode("utf-8", "backslashreplace")
+    with suppress(ValueError):
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    text = secrets_hidden(text)
+    return RawCallback(
+        id=came.id,
+        attempt_id=came.attempt_id,
+        provider=came.provider,
+        generation_id=note.generation_id,
+        received_at=came.received_at,
+        verdict=note.verdict,
+        error=secrets_hidden(note.error),
+        # The signatures of callbacks are secrets of their provider and ours.
+        headers={name: secrets_hidden(value) if _is_harmless(name) else "[redacted]"
+                 for name, value in came.headers.items()},
+        body=text[:_LONGEST_SHOWN],
+        bytes=note.bytes,
+        is_cut=len(text) > _LONGEST_SHOWN,
+    )  # fmt: skip
+
+
+def _is_harmless(header: str) -> bool:
+    return header.lower() in {"content-type", "content-length", "user-agent", "date"}
 
 
 def replay(here: LedgerServices, selection: LetterSelection, tell: Callable[[Replayed], None]) -> Replays:
@@ -128,11 +178,11 @@ def _chosen(here: LedgerServices, selection: LetterSelection, kinds: tuple[Lette
     if selection.ids:
         return tuple(dict.fromkeys(selection.ids))
     wanted = [one for one in kinds if selection.kind in {None, one}]
-    return tuple(dict.fromkeys(letter.id for one in wanted for letter in _LISTS[one](here.ledger)))
+    return tuple(dict.fromkeys(letter.id for one in wanted for letter in _LISTS[one](here.ledger, _MOST)))
 
 
-def _callbacks(ledger: Ledger) -> Iterator[Letter]:
-    for one in ledger.callbacks.dead(_MOST):
+def _callbacks(ledger: Ledger, most: int) -> Iterator[Letter]:
+    for one in ledger.callbacks.dead(most):
         facts = {
             "attempt": one.attempt_id,
             "generation": one.generation_id,
@@ -149,15 +199,15 @@ def _callbacks(ledger: Ledger) -> Iterator[Letter]:
         )
 
 
-def _assets(ledger: Ledger) -> Iterator[Letter]:
-    for asset, at in ledger.assets.dead(_MOST):
+def _assets(ledger: Ledger, most: int) -> Iterator[Letter]:
+    for asset, at in ledger.assets.dead(most):
         facts = {"generation": asset.generation_id, "index": asset.index, "type": asset.kind}
         name = f"asset:{asset.generation_id}/{asset.index}"
         yield Letter(id=name, kind=LetterKind.ASSETS, at=at, what=asset.kind, error=asset.error, facts=facts)
 
 
-def _events(ledger: Ledger) -> Iterator[Letter]:
-    for one in ledger.events.dead(_MOST):
+def _events(ledger: Ledger, most: int) -> Iterator[Letter]:
+    for one in ledger.events.dead(most):
         about = {"event_id": one.public_id, "type": one.type, "generation": one.generation_id}
         facts = {**about, "subscriber": one.subscriber, "tries": one.tries}
         yield Letter(
@@ -170,8 +220,8 @@ def _events(ledger: Ledger) -> Iterator[Letter]:
         )
 
 
-def _follow_ups(ledger: Ledger) -> Iterator[Letter]:
-    for one in ledger.generations.refused_follow_ups(_MOST):
+def _follow_ups(ledger: Ledger, most: int) -> Iterator[Letter]:
+    for one in ledger.generations.refused_follow_ups(most):
         facts = {"generation": one.generation_id}
         what = ", ".join(one.follow_up)
         yield Letter(
@@ -184,7 +234,7 @@ def _follow_ups(ledger: Ledger) -> Iterator[Letter]:
         )
 
 
-_LISTS: Mapping[LetterKind, Callable[[Ledger], Iterator[Letter]]] = {
+_LISTS: Mapping[LetterKind, Callable[[Ledger, int], Iterator[Letter]]] = {
     LetterKind.CALLBACKS: _callbacks,
     LetterKind.ASSETS: _assets,
     LetterKind.EVENTS: _events,

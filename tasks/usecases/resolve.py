@@ -1,6 +1,6 @@
 """Unconfirmed submissions: what is known about each, and how a person resolves them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -13,13 +13,14 @@ from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound
 from worker.generation import Operation, State
 from worker.ledger.submission import Decision, Unclear
+from worker.pricing import tier_of
 from worker.providers import PROVIDERS, Listed, provider_class
 from worker.secrets import DEFAULT_ACCOUNT
 from worker.services import Services
 from worker.steps import Step
 
-__all__ = ["Decision", "ResolveRequest", "Resolved", "TaskRequest", "Unclear", "Unconfirmed", "list_unconfirmed",
-           "resolve", "resolve_to_task"]  # fmt: skip
+__all__ = ["Decision", "ResolveRequest", "Resolved", "TaskRequest", "Unclear", "Unconfirmed", "ask_now",
+           "list_unconfirmed", "price_at_stake", "resolve", "resolve_to_task"]  # fmt: skip
 
 _DONE = {
     Decision.CHARGED: "failed: charged, without a result",
@@ -70,9 +71,13 @@ class Unconfirmed:
 
 
 def list_unconfirmed(
-    here: LedgerServices, provider: str | None = None, labels: Mapping[str, str] = MappingProxyType({})
+    here: LedgerServices,
+    provider: str | None = None,
+    labels: Mapping[str, str] = MappingProxyType({}),
+    *,
+    limit: int | None = None,
 ) -> tuple[Unconfirmed, ...]:
-    """Return all, or one provider's, with all these labels, oldest first.
+    """Return all, or one provider's, with all these labels, oldest first; `limit`: so many are looked at.
 
     Raises ConfigurationError for an unknown provider.
     """
@@ -80,7 +85,7 @@ def list_unconfirmed(
         require_provider(provider)
     now, calls_back = here.clock(), here.settings.public_url is not None
     found = []
-    unclear = here.ledger.submissions.unconfirmed(provider)
+    unclear = here.ledger.submissions.unconfirmed(provider, limit)
     if labels:
         theirs = here.ledger.generations.with_labels([one.generation for one in unclear], labels)
         known = {one.id for one in theirs}
@@ -92,6 +97,19 @@ def list_unconfirmed(
             Unconfirmed(unclear=one, listed=listed, horizon_at=over, age=now - one.sent_at, is_over=now >= over)
         )
     return tuple(found)
+
+
+def ask_now(here: LedgerServices, generation_ids: Sequence[str]) -> tuple[Step, ...]:
+    """Have the provider asked now for unconfirmed generations, which is free; return the steps that have work."""
+    return (Step.POLL,) if here.ledger.submissions.poll_now(generation_ids) else ()
+
+
+def price_at_stake(here: Services, one: Unconfirmed) -> str | None:
+    """Return what the submission cost if it was accepted, with its currency; None without prices."""
+    prices, generation = here.prices, one.unclear.generation
+    if prices is None or generation.is_test:
+        return None
+    return prices.text(prices.price(generation.provider, generation.operation, tier_of(generation.request)))
 
 
 def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:

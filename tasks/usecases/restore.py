@@ -8,6 +8,7 @@ from tasks.restore_marker import keep_watch, read, write
 from tasks.usecases.adopting import adopt
 from tasks.usecases.comparing import PAGE, Compared, compare
 from tasks.usecases.pages import Pages, in_pages
+from tasks.usecases.services import LedgerServices
 from tasks.usecases.still_to_follow import StillToFollow
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import State, Verdict
@@ -63,6 +64,11 @@ class Report:
         if self.opened:
             return (Step.DISPATCH, Step.ARCHIVE, Step.POLL)
         return (Step.ARCHIVE, Step.POLL) if self.adopted else ()
+
+
+def guard_state(here: LedgerServices) -> Gate | None:
+    """Return what the restore guard says; None where nobody has compared yet."""
+    return here.ledger.restore.state()
 
 
 def reconcile(here: Services, request: ReconcileRequest, pages: Pages = in_pages) -> Report:

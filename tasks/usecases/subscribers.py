@@ -13,6 +13,7 @@ from tasks.delivering import sending_to
 from tasks.subscriptions import Subscription, added, subscriptions_of
 from tasks.usecases.events.log import EventSelection, filter_of
 from tasks.usecases.events.trigger import NO_ADDRESS, example
+from tasks.usecases.person import Person
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound, RequestInvalid
 from worker.ledger.events import DeliveryLog, KnownSubscriber, NewSubscriber
@@ -177,6 +178,14 @@ def enable_subscriber(here: LedgerServices, name: str) -> ListedSubscriber:
     """Send events to it again, from where it stopped. Raises NotFound."""
     _find(here, name)
     here.ledger.events.enable_subscriber(name)
+    return _find(here, name)
+
+
+def disable_subscriber(here: LedgerServices, name: str, person: Person) -> ListedSubscriber:
+    """Deliver nothing more to it until it is enabled, which continues where it stopped. Raises NotFound."""
+    _find(here, name)
+    why = f"disabled by {person.name}{f': {person.why}' if person.why else ''}"
+    here.ledger.events.disable_subscriber(name, why)
     return _find(here, name)
 
 

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, g
 
-from webhook.console import board, bulk, gallery, letting_in, operate, pictures, review, static_files
+from webhook.console import board, bulk, gallery, letting_in, machinery, operate, pictures, review, static_files
 from webhook.console.desk import Desk
 from webhook.console.guard import guard
 from webhook.console.once import telling
@@ -12,7 +12,7 @@ from webhook.shared import Shared
 from worker.services import Services
 
 #: one file each; the order is that of the navigation
-PAGES = (board, gallery, bulk, pictures, review, operate, letting_in)
+PAGES = (board, gallery, bulk, pictures, review, operate, machinery, letting_in)
 
 
 def console(here: Services, shared: Shared) -> Blueprint:

@@ -13,11 +13,11 @@ from tasks.usecases.approval_page import ApprovalPage, page_of
 from tasks.usecases.approvals import Approval, ApprovalState
 from tasks.usecases.batches.show import show_batch
 from tasks.usecases.marks import CullingRequest, Mark, Picture
+from tasks.usecases.person import Person
 from tasks.usecases.review import ReviewFilter
 from webhook.console.desk import Desk
 from webhook.console.once import once, whoever_asks
 from worker.errors import AlreadyDecided, NotPossible, RequestInvalid
-from worker.secrets import secrets_hidden
 
 #: of the latest decisions: beside a picture, and on their own page
 _BESIDE, _MOST = 5, 100
@@ -38,7 +38,6 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     ):
         pages.add_url_rule(rule, name, view, methods=[method], provide_automatic_options=False)
     pages.app_template_filter("verdict")(verdict)
-    pages.app_template_filter("hidden")(secrets_hidden)
 
 
 class _Views:
@@ -76,7 +75,7 @@ class _Views:
 
         return once(self._desk, work)
 
-    def _carry_out(self, approval_id: str, who: usecase.Person) -> usecase.Approved:
+    def _carry_out(self, approval_id: str, who: Person) -> usecase.Approved:
         match request.form.get("decision"):
             case "reject":
                 return usecase.reject(self._here, approval_id, who)

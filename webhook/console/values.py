@@ -4,12 +4,19 @@ import secrets
 from datetime import datetime, timedelta
 
 from flask import Blueprint
+from markupsafe import Markup, escape
+
+from webhook.console.problems import as_sentence
+from worker.secrets import secrets_hidden
 
 
 def filters(pages: Blueprint) -> None:
     """Let templates write values in these ways, and name each form by a key of its own."""
     pages.app_template_global("once_key")(lambda: secrets.token_urlsafe(18))
-    for name, function in (("count", count), ("size", size), ("span", span), ("iso", iso), ("minute", minute)):
+    for name, function in (
+        *(("count", count), ("size", size), ("span", span), ("iso", iso), ("minute", minute)),
+        *(("sentence", sentence), ("hidden", secrets_hidden)),
+    ):
         pages.app_template_filter(name)(function)
 
 
@@ -37,6 +44,17 @@ def span(length: timedelta) -> str:
         if seconds >= 2 * unit:
             return f"{seconds // unit:.0f} {name}"
     return f"{seconds:.0f} s"
+
+
+def sentence(text: str | None) -> Markup:
+    """Return the words of a use case or of a provider as a sentence without secrets, with `commands` set as such."""
+    told = str(secrets_hidden(text or "")).strip()
+    parts = str(escape(as_sentence(told))).split("`") if told else []
+    # An unpaired mark is one of somebody's text.
+    is_paired = len(parts) % 2 == 1
+    if not is_paired:
+        return escape(as_sentence(told))
+    return Markup("").join(Markup(f"<code>{part}</code>" if at % 2 else part) for at, part in enumerate(parts))  # noqa: S704  escaped above
 
 
 def iso(at: datetime) -> str:

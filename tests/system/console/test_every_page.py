@@ -10,7 +10,23 @@ from tests.system.console.conftest import shoot
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("/", "/gallery", "/gallery?batch=spring&similar=1", "/gallery?q=zebra&label=client%3Dacme")
+PAGES = (
+    "/",
+    "/gallery",
+    "/gallery?batch=spring&similar=1",
+    "/gallery?q=zebra&label=client%3Dacme",
+    "/review",
+    "/review/decisions",
+    "/operate",
+    "/operate/unconfirmed",
+    "/operate/at-risk",
+    "/operate/dead",
+    "/operate/accounts",
+    "/operate/workers",
+    "/operate/restore",
+    "/operate/subscribers",
+    "/operate/spend",
+)
 #: CSS pixels: a large screen, a phone, and 1280 pixels at 400 %
 SIZES = {"desk": (1440, 900), "phone": (390, 844), "zoomed": (320, 640)}
 

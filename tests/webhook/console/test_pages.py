@@ -10,7 +10,21 @@ import webhook.console
 from webhook.console.static_files import address_of
 
 FOLDER = Path(webhook.console.__file__).parent
-PAGES = ("/", "/gallery")
+PAGES = (
+    "/",
+    "/gallery",
+    "/review",
+    "/review/decisions",
+    "/operate",
+    "/operate/unconfirmed",
+    "/operate/at-risk",
+    "/operate/dead",
+    "/operate/accounts",
+    "/operate/workers",
+    "/operate/restore",
+    "/operate/subscribers",
+    "/operate/spend",
+)
 HTML = {"Accept": "text/html"}
 #: what the content security policy would silently switch off
 INLINE = re.compile(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|hx-on|javascript:", re.IGNORECASE)

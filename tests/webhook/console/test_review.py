@@ -200,9 +200,9 @@ def test_nothing_hostile_is_executed_and_no_link_is_shown(
     console: FlaskClient, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ):
     request = factories.GenerationRequest(operation=factories.Operation.IMAGINE, prompt=HOSTILE)
-    monkeypatch.setattr(factories, "GenerationRequest", lambda **_: request)
-    (approval,) = ask(key=HOSTILE[:60], batch="<b>")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(factories, "GenerationRequest", lambda **_: request)
+        (approval,) = ask(key=HOSTILE[:60], batch="<b>")
     approve(console, approval, 1, why=HOSTILE)
     for path in (f"/review/{approval.id}", "/review/decisions", f"/review?done={approval.id}"):
         page = text_of(console.get(path))

@@ -9,11 +9,20 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from worker.errors import CallbackUnreadable
-from worker.generation import Outcome
+from worker.generation import Outcome, iso
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, is_stopped, note_answers
-from worker.ledger.dispatch.pacing import Account, factor_of, is_slowed, put_right
+from worker.ledger.dispatch.accounts import (
+    CLOSED,
+    FULL_RATE,
+    NOT_PAUSED,
+    is_paused,
+    is_stopped,
+    locked_accounts,
+    note_answers,
+    recall_waiting,
+)
+from worker.ledger.dispatch.pacing import LONGEST_PAUSE, Account, Limits, factor_of, is_slowed, put_right
 from worker.ledger.schema import ANY_ACCOUNT, HELD, IN_FLIGHT, WAITING, CleanText, accounts, attempts, generations
 from worker.ledger.statements import IDS, Query, columns_of, update_row
 
@@ -131,6 +140,31 @@ class AccountStatus(Part):
             for row in rows
             if is_slowed(row, now)
         ]
+
+    def in_flight(self) -> dict[tuple[str, str], int]:
+        """Return how many generations are at each account, or dispatched to it."""
+        with self._database.read() as connection:
+            return {(row.provider, row.account): row.number for row in _UNDER_WAY.all(connection)}
+
+    def pause_account(self, provider: str, account: str, limits: Limits, by: str) -> datetime:
+        """Submit nothing to it for the longest time that a pause may last; return until when.
+
+        What is dispatched to it and not sent waits again, and may go to another account.
+        """
+        now = self._database.clock()
+        until = now + LONGEST_PAUSE
+        with self._database.write() as connection:
+            (row,) = locked_accounts(connection, provider, {account: None}, limits, now)
+            mine = {"provider": provider, "account": account}
+            reason = f"paused by {by}"
+            since = row.paused_at if is_paused(row, now) else now
+            paused = {"paused_until": until, "pause_reason": reason, "paused_at": since, "paused_key": None}
+            update_row(connection, accounts, mine, **paused)
+            changes = Changes(connection, now)
+            changes.event("provider.paused", **mine, reason=reason, until=iso(until))
+            recall_waiting(changes, provider, account)
+            changes.flush()
+        return until
 
     def unreachable(self, known: Mapping[str, Collection[str]]) -> list[Stranded]:
         """Return the work of accounts that are not among their provider's `known` ones; counts only that."""

@@ -199,7 +199,7 @@ class _Pace:
             update_row(self._changes.connection, accounts, self._mine, **self._new)
         now = self._changes.at
         if any(until is not None and until > now for until in (self._row.paused_until, self._row.open_until)):
-            self._recall()
+            recall_waiting(self._changes, self._row.provider, self._row.account)
 
     def _close(self) -> None:
         if self._row.open_until is not None and not is_paused(self._row, self._changes.at):
@@ -249,9 +249,9 @@ class _Pace:
             whose = {"provider": row.provider, "account": row.account, "failures": row.failures, "until": iso(until)}
             self._changes.event("provider.circuit_opened", generation_id=None, batch_id=None, **whose)
 
-    def _recall(self) -> None:
-        """Back to the line with what no worker has taken yet: it may go to another account."""
-        mine = {"provider": self._mine["provider"], "to": self._mine["account"]}
-        ids = self._changes.connection.execute(_WAIT_FOR_WORKER, mine).scalars().all()
-        if ids:
-            self._changes.recall(ids)
+
+def recall_waiting(changes: Changes, provider: str, account: str) -> None:
+    """Back to the line with what no worker has taken yet: it may go to another account."""
+    ids = changes.connection.execute(_WAIT_FOR_WORKER, {"provider": provider, "to": account}).scalars().all()
+    if ids:
+        changes.recall(ids)

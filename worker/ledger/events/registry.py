@@ -8,6 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from worker.errors import NotFound, RequestInvalid
+from worker.generation import iso
+from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.events.addresses import HAS_ADDRESSES, WELL, address_of, counted_addresses, end_addresses
 from worker.ledger.events.order import beginning
@@ -224,6 +226,20 @@ class Registry(Part):
             back = {} if found.disabled_at is None else {"left_at": None}
             update_row(connection, subscribers, {"name": name}, **WELL, **back)
             make_due(connection, name, self._database.clock())
+            return _require(connection, name)
+
+    def disable_subscriber(self, name: str, why: str) -> KnownSubscriber:
+        """Deliver nothing more to it until it is enabled, which continues where it stopped. Raises NotFound."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            found = _require(connection, name)
+            if found.disabled_at is None:
+                stopped = {"left_at": now, "disabled_at": now, "disabled_reason": why, "lease": None}
+                update_row(connection, subscribers, {"name": name}, **stopped, lease_until=None)
+                changes = Changes(connection, now)
+                since = iso(found.failing_since or now)
+                changes.event("subscriber.disabled", subscriber=name, reason=why, failing_since=since)
+                changes.flush()
             return _require(connection, name)
 
     def change_secrets(self, name: str, secrets: Sequence[str]) -> KnownSubscriber:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Select, select, text
+from sqlalchemy import Connection, Integer, Select, bindparam, func, select, text
 
 from worker.ledger.approvals import OVERDUE, UNASKED
 from worker.ledger.batches import START_DUE
@@ -86,6 +86,12 @@ _DUE: dict[Step, list[Select[*tuple[object, ...]]]] = {
 }
 #: what may be lost or paid for twice if it waits; thumbnails are not due as long as one of these is
 _BEFORE_THUMBNAILS = (Step.INGEST, Step.ARCHIVE, Step.SUBMIT)
+_NUMBER_DUE = {
+    step: [
+        select(func.count()).select_from(query.limit(bindparam("most", type_=Integer)).subquery()) for query in queries
+    ]
+    for step, queries in _DUE.items()
+}
 
 
 class DueWork(Part):
@@ -106,6 +112,15 @@ class DueWork(Part):
         with self._database.read() as connection:
             found = [step for step in _DUE if _is_due(connection, step, at)]
         return [step for step in found if step is not Step.THUMBNAIL or not set(_BEFORE_THUMBNAILS) & set(found)]
+
+    def due_counts(self, most: int) -> dict[Step, int]:
+        """Return how many rows are due now of each step; of each kind of row, `most` are counted at most."""
+        now = {"now": self._database.clock(), "most": most}
+        with self._database.read() as connection:
+            return {
+                step: sum(connection.execute(query, now).scalar_one() for query in queries)
+                for step, queries in _NUMBER_DUE.items()
+            }
 
     def is_due(self, step: Step) -> bool:
         """Return whether this step is worth a wake-up."""

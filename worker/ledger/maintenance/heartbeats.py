@@ -23,6 +23,8 @@ class Heartbeat:
     worker: str
     pid: int
     seen_at: datetime
+    #: of the ledger that its code expects
+    revision: str = ""
     #: its version begins no work on this ledger any more
     is_too_old: bool = False
     #: settings that must be the same for all workers, by name
@@ -79,6 +81,7 @@ class Heartbeats(Part):
                     worker=row.worker,
                     pid=row.pid,
                     seen_at=row.seen_at,
+                    revision=row.revision,
                     is_too_old=row.revision < oldest,
                     limits=row.limits or {},
                 )

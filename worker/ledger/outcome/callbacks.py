@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, text, update
 
+from worker.errors import NotFound
 from worker.generation import ENDED_ATTEMPTS, State, Verdict
 from worker.ledger.database import Part
 from worker.ledger.outcome.verdicts import VERDICTS
@@ -106,7 +107,7 @@ class _Note(NamedTuple):
     id: int
     attempt_id: str
     received_at: datetime
-    verdict: str
+    verdict: str | None
     error: str | None
     bytes: int
     generation_id: str | None
@@ -129,6 +130,16 @@ _SET_ASIDE_NOTES = (
     .where(text(SET_ASIDE))
     .order_by(_c.id.desc())
 )
+_ONE_NOTE = Query(
+    _Note,
+    select(
+        *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body).label("bytes")),
+        attempts.c.generation_id,
+    )
+    .join_from(callbacks, attempts, attempts.c.id == _c.attempt_id, isouter=True)
+    .where(_c.id == bindparam("of", type_=Integer)),
+)
+_CAME = Query(_Due, select(*columns_of(callbacks, _Due)).where(_c.id == bindparam("of", type_=Integer)))
 _OLDEST = Query(
     _Due,
     select(*columns_of(callbacks, _Due))
@@ -288,6 +299,15 @@ class Callbacks(Part):
             notes = [_note(row) for row in Query(_Note, query).all(connection)]
         return list({note.generation_id: note for note in reversed(notes)}.values())
 
+    def get(self, callback_id: int) -> tuple[StoredCallback, CallbackNote]:
+        """Return a callback as it came, and what became of it. Raises NotFound."""
+        with self._database.read() as connection:
+            came = _CAME.first(connection, of=callback_id)
+            note = _ONE_NOTE.first(connection, of=callback_id)
+        if came is None or note is None:
+            raise NotFound(f"there is no callback {callback_id}: it may have been pruned")
+        return StoredCallback(**came._asdict()), _note(note)
+
     def dead(self, limit: int = 50) -> list[CallbackNote]:
         """Return dead callbacks: unreadable, of another task, or of an unknown attempt."""
         with self._database.read() as connection:
@@ -299,7 +319,7 @@ def _note(row: _Note) -> CallbackNote:
         id=row.id,
         attempt_id=row.attempt_id,
         received_at=row.received_at,
-        verdict=Verdict(row.verdict),
+        verdict=None if row.verdict is None else Verdict(row.verdict),
         error=row.error,
         bytes=row.bytes,
         generation_id=row.generation_id,

@@ -61,6 +61,9 @@ _MINE = (
     )
     .with_for_update(skip_locked=True)
 )
+_SOON = (
+    update(attempts).where(_t.generation_id.in_(IDS), _t.state == AttemptState.UNCERTAIN).values(poll_at=NOW)
+)
 _ASKED = update(attempts).where(_t.id.in_(_MINE)).values(poll_at=bindparam("next", type_=UtcDateTime()))
 
 
@@ -112,6 +115,12 @@ class Polling(Part):
             )
             for row in rows
         ]
+
+    def poll_now(self, generation_ids: Sequence[str]) -> int:
+        """Make the unconfirmed submissions of these due for polling; return how many there were."""
+        now = {"ids": list(generation_ids), "now": self._database.clock()}
+        with self._database.write() as connection:
+            return connection.execute(_SOON, now).rowcount
 
     def renew_polls(self, silent: Sequence[Silent], lease: timedelta) -> None:
         """Renew the claims for another `lease`."""

@@ -67,9 +67,11 @@ class Unclear:
 
 
 class Unconfirmed(Part):
-    def unconfirmed(self, provider: str | None = None) -> list[Unclear]:
+    def unconfirmed(self, provider: str | None = None, limit: int | None = None) -> list[Unclear]:
         """Return the unconfirmed, oldest first; a few index look-ups, however large the ledger is."""
         query = _UNCONFIRMED if provider is None else _UNCONFIRMED.where(_g.provider == provider)
+        if limit is not None:
+            query = query.limit(limit)
         with self._database.read() as connection:
             rows = Query(GenerationRow, query).all(connection)
             live = {row.generation_id: row for row in _ATTEMPTS.each(connection, [row.id for row in rows])}

@@ -1,0 +1,1 @@
+"""Operate: what needs a person, each with its remedy, and every remedy carried out once."""
