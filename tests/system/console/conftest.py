@@ -14,6 +14,11 @@ from webhook import sandbox
 
 #: without these, Chromium looks for its maker's hosts
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+_RECIPE = """name: shop
+steps:
+  - {id: best, pick: person, timeout: 3d, do: upscale, max_cost: 0.15}
+"""
+_PRICES = "currency: USD\nprices: [{provider: acedata, price: 0.05}]\n"
 _BATCH = "sku,prompt,label.client\n" + "".join(f"B-{number:03},a mug in colour {number},acme\n" for number in range(8))
 
 
@@ -35,6 +40,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Computer]:
     computer = Computer(tmp_path_factory.mktemp("machine"))
     with sandbox.running(delay=0.2, size=512) as provider:
         computer.env |= {"ACEDATACLOUD_BASE_URL": provider.url, "PUBLIC_URL": computer.url}
+        (recipes := computer.home / "recipes").mkdir()
+        (recipes / "shop.yaml").write_text(_RECIPE)
+        (prices := computer.home / "prices.yaml").write_text(_PRICES)
+        computer.env |= {"DARKROOM_RECIPES": str(recipes), "DARKROOM_PRICES": str(prices)}
         (computer.home / "spring.csv").write_text(_BATCH)
         with computer.up():
             done = computer.darkroom("batch", "submit", "spring.csv", "--name", "spring", "--watch", seconds=120)

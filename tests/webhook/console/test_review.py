@@ -13,6 +13,7 @@ from tests import factories
 from tests.asking import a_recipe, asked
 from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, PROVIDER, archived
+from tests.webhook.console.forms import once_of, send, text_of
 from webhook.api.app import create_app
 from worker.generation import State
 from worker.ledger import Ledger
@@ -42,23 +43,12 @@ def ask(ledger: Ledger, tmp_path: Path) -> Ask:
     return lambda count=1, more="", **facts: asked(ledger, a_recipe(tmp_path, more=more), count, **facts)
 
 
-def text_of(answer: TestResponse) -> str:
-    return re.sub(r"\s+", " ", answer.get_data(as_text=True))
-
-
-def once_of(page: TestResponse) -> str:
-    found = re.search(r'name="once" value="([^"]+)"', page.get_data(as_text=True))
-    assert found is not None
-    return found[1]
-
-
-def send(console: FlaskClient, path: str, **form: Any) -> TestResponse:
-    """As a browser does that has just opened the page."""
-    return console.post(path, data={"once": once_of(console.get(path.removesuffix("/undo"))), **form})
+def sent(console: FlaskClient, path: str, **form: Any) -> TestResponse:
+    return send(console, path.removesuffix("/undo"), path, **form)
 
 
 def approve(console: FlaskClient, approval: Approval, *numbers: int, **more: Any) -> TestResponse:
-    return send(console, f"/review/{approval.id}", decision="approve", pick=[str(one) for one in numbers], **more)
+    return sent(console, f"/review/{approval.id}", decision="approve", pick=[str(one) for one in numbers], **more)
 
 
 def children(ledger: Ledger, approval: Approval) -> list[State]:
@@ -98,7 +88,7 @@ def test_a_decision_leads_to_the_next_and_from_the_last_to_what_was_passed_over(
     page = text_of(console.get(answer.headers["Location"]))
     assert "<strong>approved 2, 4</strong>" in page
     assert "1 of 2 left" in page
-    answer = send(console, f"/review/{first.id}", decision="reject")
+    answer = sent(console, f"/review/{first.id}", decision="reject")
     assert answer.headers["Location"] == f"/review?done={first.id}"
     assert "Nothing waits for a decision" in text_of(console.get(answer.headers["Location"]))
 
@@ -116,7 +106,7 @@ def test_nothing_is_sent_for_some_seconds_and_then_by_itself(
 def test_undo_brings_the_decision_back(console: FlaskClient, ask: Ask, ledger: Ledger):
     (approval,) = ask()
     approve(console, approval, 1, 3)
-    answer = send(console, f"/review/{approval.id}/undo")
+    answer = sent(console, f"/review/{approval.id}/undo")
     assert answer.headers["Location"] == f"/review/{approval.id}"
     assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED
     assert children(ledger, approval) == [State.CANCELLED] * 2
@@ -132,7 +122,7 @@ def test_what_was_sent_is_not_taken_back_and_the_page_says_why(
     clock.advance(20)
     ledger.dispatch.run(PROVIDER, PLENTY)
     ledger.submissions.claim(1, LEASE)
-    answer = send(console, f"/review/{approval.id}/undo")
+    answer = sent(console, f"/review/{approval.id}/undo")
     assert answer.status_code == 409
     assert "It cannot be taken back." in text_of(answer)
     assert "cancel what is still queued of it, or start what is missing" in text_of(answer)
@@ -156,7 +146,7 @@ def test_the_same_form_again_decides_nothing_more(console: FlaskClient, ask: Ask
     form = {"once": once_of(console.get(f"/review/{approval.id}")), "decision": "approve", "pick": ["1"]}
     to = [console.post(f"/review/{approval.id}", data=form).headers["Location"] for _ in range(2)]
     assert to == [f"/review?done={approval.id}"] * 2
-    send(console, f"/review/{approval.id}/undo")
+    sent(console, f"/review/{approval.id}/undo")
     console.post(f"/review/{approval.id}", data=form)
     assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED, "an old form is no new decision"
 
@@ -174,7 +164,7 @@ def test_what_cannot_be_meant_decides_nothing(
     console: FlaskClient, ask: Ask, ledger: Ledger, form: dict[str, str], told: str
 ):
     (approval,) = ask()
-    answer = send(console, f"/review/{approval.id}", **form)
+    answer = sent(console, f"/review/{approval.id}", **form)
     assert answer.status_code == 422
     assert told in text_of(answer)
     assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED
@@ -214,7 +204,7 @@ def test_nothing_hostile_is_executed_and_no_link_is_shown(
 def test_who_decided_what_is_listed_with_its_note(console: FlaskClient, ask: Ask):
     first, second = ask(2)
     approve(console, first, 2, why="the light")
-    send(console, f"/review/{second.id}", decision="reject")
+    sent(console, f"/review/{second.id}", decision="reject")
     page = text_of(console.get("/review/decisions"))
     assert page.index("rejected all") < page.index("approved 2"), "the latest first"
     assert "<strong>local</strong>" in page
@@ -233,18 +223,18 @@ def test_a_batch_is_culled_picture_by_picture(console: FlaskClient, ledger: Ledg
     page = text_of(console.get(path))
     assert "left" in page
     assert f'src="/originals/{ids[0]}/0"' in page
-    answer = send(console, path, verdict="picked", at=f"{ids[0]}/0", following=f"{ids[1]}/0")
+    answer = sent(console, path, verdict="picked", at=f"{ids[0]}/0", following=f"{ids[1]}/0")
     assert answer.headers["Location"] == f"{path}?at={ids[1]}%2F0"
-    send(console, path, verdict="rejected", at=f"{ids[1]}/0")
+    sent(console, path, verdict="rejected", at=f"{ids[1]}/0")
     assert marks() == ["0/0 picked", "1/0 rejected"]
     page = text_of(console.get(f"{path}?mark=picked&at={ids[0]}/0"))
     assert "Picked 1" in page
     assert f"/gallery?batch={batch_id}&amp;mark=picked" in page or f"/gallery?batch={batch_id}&mark=picked" in page
-    answer = send(console, path, verdict="undo", at=f"{ids[0]}/0")
+    answer = sent(console, path, verdict="undo", at=f"{ids[0]}/0")
     assert answer.headers["Location"] == f"{path}?at={ids[1]}%2F0"
-    send(console, path, verdict="clear", at=f"{ids[0]}/0")
+    sent(console, path, verdict="clear", at=f"{ids[0]}/0")
     assert marks() == []
-    send(console, path, verdict="undo", at=f"{ids[0]}/0")
+    sent(console, path, verdict="undo", at=f"{ids[0]}/0")
     assert "nothing of yours to take back" in text_of(console.get(path))
 
 
