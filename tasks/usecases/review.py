@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tasks.usecases.approval_page import ApprovalPage, page_of
-from tasks.usecases.approvals import PendingApproval, with_generations
+from tasks.usecases.approvals import Approval, ApprovalState, with_generations
 from tasks.usecases.names import find_batch
 from tasks.usecases.services import LedgerServices
+from worker.generation import Generation
 from worker.ledger.approvals import ReviewGroup, ReviewPlace
 from worker.services import Services
 
-__all__ = ["HELD_FOR", "ReviewFilter", "ReviewGroup", "ReviewPlace", "ReviewQueue", "Reviewed", "latest_decisions",
+__all__ = ["HELD_FOR", "LatestDecision", "ReviewFilter", "ReviewGroup", "ReviewPlace", "ReviewQueue", "Reviewed", "latest_decisions",
            "queue_of", "review"]  # fmt: skip
 
 #: how long nothing of a decision is submitted, so that whoever made it can take it back
@@ -45,6 +46,15 @@ class Reviewed:
     next: ApprovalPage | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestDecision:
+    """`can_be_undone`: nothing of it was sent so far, and its time is not over."""
+
+    approval: Approval
+    generation: Generation
+    can_be_undone: bool
+
+
 def queue_of(here: LedgerServices, chosen: ReviewFilter, at: str = "") -> ReviewQueue:
     """Return what waits for people, and the neighbours of `at`. Raises NotFound for an unknown batch."""
     batch_id = find_batch(here.ledger, chosen.batch) if chosen.batch else None
@@ -62,6 +72,19 @@ def review(here: Services, approval_id: str, place: ReviewPlace) -> Reviewed:
     return Reviewed(page=page_of(here, approval_id), next=page_of(here, following) if following else None)
 
 
-def latest_decisions(here: LedgerServices, limit: int) -> Sequence[PendingApproval]:
-    """Return the latest decisions, the newest first, each with its generation."""
-    return with_generations(here, here.ledger.approvals.decisions(limit))
+def latest_decisions(here: LedgerServices, limit: int) -> Sequence[LatestDecision]:
+    """Return the latest decisions, the newest first."""
+    found = with_generations(here, here.ledger.approvals.decisions(limit))
+    sent = here.ledger.approvals.sent_of(sorted({one.generation.id for one in found}))
+    now = here.clock()
+    return [
+        LatestDecision(
+            approval=one.approval,
+            generation=one.generation,
+            can_be_undone=one.approval.state is not ApprovalState.EXPIRED
+            and one.approval.task is None
+            and one.approval.expires_at > now
+            and (one.generation.id, one.approval.step) not in sent,
+        )
+        for one in found
+    ]

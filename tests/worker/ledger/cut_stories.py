@@ -27,7 +27,7 @@ from tests.factories import (
 )  # fmt: skip
 from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
-from worker.generation import Generation, Outcome, Refused, Status
+from worker.generation import Generation, Outcome, Refused, State, Status
 from worker.ledger import Ledger
 from worker.ledger.access import NewAction, NewSession, NewToken, NewUser, Once, Role
 from worker.ledger.approvals import ApprovalState
@@ -37,6 +37,7 @@ from worker.ledger.dispatch import ProviderMove
 from worker.ledger.events import DeliveryFilter, Handed, NewSubscriber, NotifyClaim
 from worker.ledger.generations import FileBatch, NewApproval, NewGeneration, Orphan, dedupe_of_step
 from worker.ledger.inputs import InputFile
+from worker.ledger.marks import Mark
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import ASLEEP, Marker
 from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations, label_budgets
@@ -318,6 +319,7 @@ def people_decide(process: Process) -> None:
     process.accept(sent["failed"], sent["expired"])
     blocked = AccountBlocked("the balance is empty", code="used_up")
     process.repeat("submissions.record", [Submitted(sent["blocked"].attempt_id, blocked)], POLL_AFTER)
+    process.command("dispatch.pause_account", PROVIDER, "default", PLENTY, "somebody")
     process.command("dispatch.resume_account", PROVIDER)
     process.repeat("generations.apply_outcomes", [failure(sent["failed"]), success(sent["expired"])])
     process.command("generations.retry", [ids["failed"]])
@@ -329,6 +331,7 @@ def people_decide(process: Process) -> None:
     # Its worker has died.
     process.clock.advance(LEASE.total_seconds() + 1)
     process.repeat("submissions.mark_lost_unconfirmed")
+    process.command("submissions.poll_now", [ids["lost"]])
     process.command("submissions.resolve", [ids["lost"]], Decision.RESUBMIT, SOMEBODY)
     again = process.submit()
     process.accept(*again.values())
@@ -443,6 +446,7 @@ def subscribers_come_and_go(process: Process) -> None:
     process.command("events.change_secrets", SHOP, ["whsec_new", "whsec_old"])
     process.archive()
     process.notify()
+    process.command("events.disable_subscriber", SHOP, "somebody moves it")
     process.command("events.enable_subscriber", SHOP)
     process.command("events.remove_subscriber", SHOP)
 
@@ -551,8 +555,15 @@ def a_recipe_is_followed(process: Process) -> None:
         children = [child(parent, one.step)]
         facts = {"parent": parent, "picked": [2], "by": "ada", "why": "", "children": children}
         process.command("approvals.decide", one, ApprovalState.DECIDED, **facts)
+        # Whoever takes it back and hears nothing looks at it again.
+        process.command("approvals.reopen", process.ledger.approvals.get(one.id), "ada")
+        process.command("approvals.decide", one, ApprovalState.DECIDED, **facts)
     process.send_all(success)
     process.archive()
+    (first, *_) = [made.id for made in kept.page(state=State.ARCHIVED)]
+    process.command("marks.set", first, 0, Mark.PICKED, "ada")
+    process.command("marks.undo", "ada")
+    process.command("marks.clear", first, 0)
     process.describe()
     process.notify()
 

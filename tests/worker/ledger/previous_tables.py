@@ -18,6 +18,7 @@ _ADDED = {
         "ix_assets_unmade",
     ),
     "TABLE": (
+        "marks",
         "sessions",
         "users",
         "notify_addresses",
@@ -63,8 +64,9 @@ def back_to_0024(connection: Connection) -> None:
 
 
 def back_to_0035(connection: Connection) -> None:
-    for table in ("sessions", "users"):
+    for table in ("marks", "sessions", "users"):
         connection.execute(text(f"DROP TABLE {table}"))
+    connection.execute(text("DROP INDEX ix_approvals_decided"))
     connection.execute(text("DROP INDEX ix_assets_unmade"))
     for column in _COLUMNS["assets"]:
         connection.execute(text(f"ALTER TABLE assets DROP COLUMN {column}"))

@@ -427,3 +427,22 @@ def test_dispatchers_and_bad_answers_at_once_never_wait_for_each_other_in_a_circ
     assert sum(flat(at_once(submit, dispatch, submit, dispatch, submit))) > 0
     found = ledger.generations.page(limit=1000)
     assert {one.state for one in found} <= {State.QUEUED, State.UNCONFIRMED}
+
+
+def test_a_person_pauses_an_account_for_an_hour_and_what_waited_for_it_may_go_elsewhere(
+    ledger: Ledger, clock: FakeClock
+):
+    queued(ledger, 4)
+    ledger.dispatch.run(PROVIDER, PLENTY, accounts=("studio",))
+    assert ledger.dispatch.in_flight() == {(PROVIDER, "studio"): 4}
+    until = ledger.dispatch.pause_account(PROVIDER, "studio", PLENTY, "ada")
+    assert until - clock.now == timedelta(hours=1)
+    assert ledger.dispatch.in_flight() == {}
+    ledger.dispatch.pause_account(PROVIDER, "studio", PLENTY, "ada")
+    assert go(ledger) == {"shop": 4}
+    (paused,) = ledger.dispatch.throttled_accounts()
+    assert (paused.account, paused.reason, paused.paused_until) == ("studio", "paused by ada", until)
+    (facts,) = told(ledger, "provider.paused")
+    assert facts["reason"] == "paused by ada"
+    clock.advance(3600)
+    assert ledger.dispatch.throttled_accounts() == []

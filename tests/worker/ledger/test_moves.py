@@ -145,14 +145,18 @@ def test_an_attempt_is_asked_for_as_long_as_it_is_live(ledger: Ledger):
 OTHER_WORDS = {
     "changes.py: possible",
     "control.py: cancelled",
+    "marks.py: rejected",
+    "reopening.py: cancelled",
+    "reviewing.py: waiting",
     "outcomes.py: failed",
     "submissions.py: rejected",
 }
-#: who sets states without an UPDATE of a `Machine`: that of generations that are claimed, and what `KEPT` writes
-OTHER_MACHINES = {"attempts.py": 1, "submissions.py": 1}
+#: who sets states without an UPDATE of a `Machine`: that of generations that are claimed, and what `KEPT` writes; and
+#: marks, whose verdicts may follow each other in any order
+OTHER_MACHINES = {"attempts.py": 1, "submissions.py": 1, "marks.py": 1}
 #: who writes changes of many rows at once, and asks a table of moves before; but charges follow their attempts
 KEPT = {"changes.py": 1, "attempts.py": 1, "outcomes.py": 1, "recording.py": 1, "charges.py": 2, "bulk.py": 1,
-        "failover.py": 1}  # fmt: skip
+        "failover.py": 1, "reopening.py": 1}  # fmt: skip
 _STATES = {member.value for states in (State, AttemptState, AssetState, Verdict, DeliveryState, ChargeState)
            for member in states}  # fmt: skip
 

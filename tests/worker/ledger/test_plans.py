@@ -186,6 +186,22 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: (ledger.approvals.waiting(9), ledger.approvals.pending(9)),
         {"ix_approvals_pending"},
     ),
+    "review": (
+        lambda ledger: (
+            ledger.approvals.review_place("apr_1"),
+            ledger.approvals.review_place("apr_1", recipe="shop"),
+            ledger.approvals.review_recipes(9),
+            ledger.approvals.decisions(9),
+        ),
+        {"ix_approvals_pending", "ix_approvals_decided"},
+    ),
+    "what follows from decisions": (lambda ledger: ledger.approvals.sent_of(["gen_1"]), {"ix_generations_parent"}),
+    "culling": (
+        lambda ledger: ledger.marks.place(batch_of(ledger), None, None, unmarked=True),
+        {"ix_generations_batch_state"},
+    ),
+    "marks of a person": (lambda ledger: ledger.marks.undo("ada"), {"ix_marks_by"}),
+    "in flight": (lambda ledger: ledger.dispatch.in_flight(), {"ix_generations_in_flight"}),
     "approvals of a batch": (
         lambda ledger: ledger.approvals.count_pending(batch_of(ledger)),
         {"ix_approvals_batch"},

@@ -321,3 +321,19 @@ def test_secrets_are_no_part_of_what_a_traceback_shows(ledger: Ledger):
     add(ledger)
     assert SECRET not in repr(row_of(ledger))
     assert "token" not in repr(row_of(ledger))
+
+
+def test_a_person_disables_a_subscriber_and_it_goes_on_where_it_stopped(ledger: Ledger):
+    add(ledger)
+    archived(ledger)
+    ledger.events.disable_subscriber("shop", "disabled by ada")
+    ledger.events.disable_subscriber("shop", "disabled by grace")
+    assert ledger.events.claim(["shop"], 9, LEASE) == []
+    (row,) = [one for one in ledger.events.known_subscribers() if one.name == "shop"]
+    assert row.disabled_reason == "disabled by ada", "the first stands"
+    ledger.events.register_subscribers([])
+    assert ledger.events.claim(["shop"], 9, LEASE) == [], "the clock's next pass leaves it disabled"
+    ledger.events.enable_subscriber("shop")
+    assert [one.type for one in deliver(ledger)][: len(FLOW)] == FLOW
+    with pytest.raises(NotFound):
+        ledger.events.disable_subscriber("nobody", "disabled by ada")

@@ -269,3 +269,12 @@ def test_a_decided_batch_is_complete(ledger: Ledger):
     ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("no answer", code="time_out"))], POLL_AFTER)
     resolve(ledger, claim, Decision.NOT_CHARGED)
     assert ledger.generations.counts(claim.generation.batch_id) == {State.FAILED: 1}
+
+
+def test_a_person_has_an_unconfirmed_one_asked_for_at_once(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("no answer", code="time_out"))], POLL_AFTER)
+    assert ledger.submissions.claim_polls(9, LEASE, POLL_AFTER) == []
+    assert ledger.submissions.poll_now([claim.generation.id, "gen_missing"]) == 1
+    assert [one.attempt_id for one in ledger.submissions.claim_polls(9, LEASE, POLL_AFTER)] == [claim.attempt_id]
+    assert [one.generation.id for one in ledger.submissions.unconfirmed(limit=0)] == []

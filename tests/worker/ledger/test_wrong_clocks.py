@@ -306,7 +306,7 @@ NOT_WAITED_FOR = {
     "batches.paused_at", "batches.start_at", "batches.unfinished_at",
     "batches.manifest_at", "callbacks.applied_at", "callbacks.received_at", "deliveries.delivered_at", "events.at",
     "flows.asleep_since", "generations.created_at", "generations.finished_at", "generations.followed_up_at",
-    "idempotency_keys.created_at", "idempotency_keys.lease_until", "inputs.created_at", "inputs.used_at",
+    "idempotency_keys.created_at", "idempotency_keys.lease_until", "inputs.created_at", "inputs.used_at", "marks.at",
     "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at", "gate.closed_at",
     "gate.compared_at", "gate.idle_since", "gate.opened_at", "gate.tried_at",
     "notify_addresses.created_at",

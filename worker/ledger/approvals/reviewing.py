@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import Select, bindparam, case, func, select, text
+from sqlalchemy import Select, bindparam, case, exists, func, select, text
 
+from worker.generation import State
 from worker.ledger.approvals.rows import COLUMNS, Approval, typed
 from worker.ledger.database import Part
-from worker.ledger.schema import ASKED, DECIDED, CleanText, approvals, batches, generations
-from worker.ledger.statements import LIMIT, NOW, Query
+from worker.ledger.schema import ASKED, DECIDED, CleanText, approvals, attempts, batches, generations
+from worker.ledger.statements import IDS, LIMIT, NOW, Query
 
 
 class ReviewPlace(NamedTuple):
@@ -27,6 +28,11 @@ class ReviewGroup(NamedTuple):
     id: str
     name: str
     waiting: int
+
+
+class _Sent(NamedTuple):
+    parent_id: str
+    step: str
 
 
 _a, _g, _b = approvals.c, generations.c, batches.c
@@ -50,6 +56,17 @@ _OF_RECIPES = Query(
     .group_by(_g.recipe_name)
     .order_by(_g.recipe_name)
     .limit(LIMIT),
+)
+_SENT = Query(
+    _Sent,
+    select(_g.parent_id, _g.step)
+    .where(
+        _g.parent_id.in_(IDS),
+        _g.step.is_not(None),
+        _g.state.not_in([State.QUEUED, State.CANCELLED])
+        | exists().where(attempts.c.generation_id == _g.id),
+    )
+    .distinct(),
 )
 _DECIDED = Query(
     Approval, select(*COLUMNS).where(text(DECIDED)).order_by(_a.decided_at.desc(), _a.id.desc()).limit(LIMIT)
@@ -77,6 +94,11 @@ class Reviewing(Part):
         """Return the recipes of which decisions of people wait, by name."""
         with self._database.read() as connection:
             return _OF_RECIPES.all(connection, limit=limit, now=self._database.clock())
+
+    def sent_of(self, generation_ids: Sequence[str]) -> set[tuple[str, str]]:
+        """Return of which steps of these generations something that follows may have been sent."""
+        with self._database.read() as connection:
+            return {(row.parent_id, row.step) for row in _SENT.each(connection, generation_ids)}
 
     def decisions(self, limit: int) -> list[Approval]:
         """Return the latest decisions, also of tasks and of time-outs, the newest first."""

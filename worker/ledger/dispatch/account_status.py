@@ -161,7 +161,8 @@ class AccountStatus(Part):
             paused = {"paused_until": until, "pause_reason": reason, "paused_at": since, "paused_key": None}
             update_row(connection, accounts, mine, **paused)
             changes = Changes(connection, now)
-            changes.event("provider.paused", **mine, reason=reason, until=iso(until))
+            if not is_paused(row, now):
+                changes.event("provider.paused", **mine, reason=reason, until=iso(until))
             recall_waiting(changes, provider, account)
             changes.flush()
         return until

@@ -6,8 +6,8 @@ from alembic import op
 from worker.ledger.migrations.building import create_index
 from worker.ledger.schema import CleanText, UtcDateTime
 
-revision = "0036"
-down_revision = "0035"
+revision = "0038"
+down_revision = "0037"
 oldest_code = "0031"
 
 
