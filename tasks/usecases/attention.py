@@ -100,7 +100,7 @@ def _of_approvals(wait: Wait) -> Need:
         urgency=Urgency.LATER,
         subject=Subject.REVIEW,
         what="1 decision waits" if number == 1 else f"{number:,} decisions wait",
-        consequence="recipes go on as they say when the time is over",
+        consequence="recipes continue as they say when the time is over",
         number=number,
         since=wait.since,
     )
@@ -137,7 +137,9 @@ def _unconfirmed(here: LedgerServices) -> Iterator[Need]:
         yield Need(
             urgency=Urgency.SOON,
             subject=Subject.UNCONFIRMED,
-            what="1 submission has an unknown outcome" if number == 1 else f"{number:,} have an unknown outcome",
+            what="1 submission has an unknown outcome"
+            if number == 1
+            else f"{number:,} submissions have an unknown outcome",
             consequence="they may be paid for, and are never sent again until somebody says what happened",
             number=number,
             is_more=len(found) == MOST,

@@ -107,7 +107,7 @@ class RawCallback:
 
 
 def list_dead(here: LedgerServices, kind: LetterKind | None = None, *, most: int = _MOST) -> tuple[Letter, ...]:
-    """Return the letters by kind, newest first; of each kind at most so many."""
+    """Return the letters by kind, newest first; `most`: of each kind."""
     return tuple(letter for one in LetterKind if kind in {None, one} for letter in _LISTS[one](here.ledger, most))
 
 

@@ -77,7 +77,7 @@ def list_unconfirmed(
     *,
     limit: int | None = None,
 ) -> tuple[Unconfirmed, ...]:
-    """Return all, or one provider's, with all these labels, oldest first; `limit`: so many are looked at.
+    """Return all, or one provider's, with all these labels, oldest first; `limit`: the number to look at.
 
     Raises ConfigurationError for an unknown provider.
     """

@@ -12,8 +12,8 @@ from worker.generation import Generation
 from worker.ledger.approvals import ReviewGroup, ReviewPlace
 from worker.services import Services
 
-__all__ = ["HELD_FOR", "LatestDecision", "ReviewFilter", "ReviewGroup", "ReviewPlace", "ReviewQueue", "Reviewed", "latest_decisions",
-           "queue_of", "review"]  # fmt: skip
+__all__ = ["HELD_FOR", "LatestDecision", "ReviewFilter", "ReviewGroup", "ReviewPlace", "ReviewQueue", "Reviewed",
+           "latest_decisions", "queue_of", "review"]  # fmt: skip
 
 #: how long nothing of a decision is submitted, so that whoever made it can take it back
 HELD_FOR = timedelta(seconds=20)
@@ -40,7 +40,7 @@ class ReviewQueue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reviewed:
-    """One approval with its pictures, and the next one that waits, whose pictures can be loaded already."""
+    """One approval with its images, and the next one that waits, whose images can be loaded already."""
 
     page: ApprovalPage
     next: ApprovalPage | None

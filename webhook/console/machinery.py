@@ -13,7 +13,7 @@ from tasks.usecases.events.resend import ResendRequest, resend
 from tasks.usecases.person import Person
 from tasks.usecases.restore import ReconcileRequest
 from tasks.usecases.spend import SpendRequest, Spent, read_dimensions
-from tasks.usecases.views.subscribers import of_delivery
+from tasks.usecases.views import of_shown_subscriber
 from webhook.console.desk import Desk
 from webhook.console.once import changes_nothing, once, whoever_asks
 from webhook.console.operate import require_typed
@@ -71,7 +71,7 @@ class _Views:
                 raise RequestInvalid("say whether to pause or to resume")
             done = control.resume(self._here, ResumeRequest(provider, account))
             self._desk.shared.ring(*done.wakes)
-            return "/operate/accounts", f"{title} {'goes on' if done.accounts else 'was not paused'}."
+            return "/operate/accounts", f"{title} {'continues' if done.accounts else 'was not paused'}."
 
         return once(self._desk, work)
 
@@ -99,7 +99,7 @@ class _Views:
             self._desk.shared.ring(*report.wakes)
             told = "Submissions were not paused."
             if report.opened:
-                told = f"Submissions go on; {len(report.adopted):,} tasks were imported."
+                told = f"Submissions continue; {len(report.adopted):,} tasks were imported."
             elif report.obstacle:
                 told = f"Submissions stay paused: {report.obstacle}."
             return "/operate/restore", told
@@ -114,7 +114,7 @@ class _Views:
         found, deliveries = subscribers.show_subscriber(self._here, name, _DELIVERIES)
         return render_template(
             "console/operate_subscriber.html", part="subscribers", one=found, types=list(EVENTS), hours=_HOURS,
-            deliveries=[of_delivery(delivery) for delivery in deliveries], most=_DELIVERIES,
+            deliveries=of_shown_subscriber(found, deliveries)["deliveries"], most=_DELIVERIES,
         )  # fmt: skip
 
     def change_subscriber(self, name: str) -> Response:

@@ -88,7 +88,7 @@ class _Views:
                 selection = Selection(names=(generation,))
                 done = resolve.resolve(self._here, ResolveRequest(selection, _DECISIONS[decision], who))
             self._desk.shared.ring(*done.wakes)
-            return "/operate/unconfirmed", f"{generation}: {done.message}."
+            return "/operate/unconfirmed", f"Recorded of {generation}: {done.message}."
 
         return once(self._desk, work)
 
@@ -151,7 +151,7 @@ class _Views:
         def work() -> tuple[str, str]:
             done = control.retry(self._here, RetryRequest(Selection(names=(generation,))))
             self._desk.shared.ring(*done.wakes)
-            return "/operate/at-risk", f"{generation}: {done.generations[0].message}."
+            return "/operate/at-risk", f"Asked of {generation}: {done.generations[0].message}."
 
         return once(self._desk, work)
 

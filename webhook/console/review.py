@@ -1,4 +1,4 @@
-"""Review: decide about pictures one after another, by keyboard alone; and cull a batch's pictures."""
+"""Review: decide about images one after another, by keyboard alone; and cull a batch's images."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,14 +12,14 @@ from tasks.usecases import marks, review
 from tasks.usecases.approval_page import ApprovalPage, page_of
 from tasks.usecases.approvals import Approval, ApprovalState
 from tasks.usecases.batches.show import show_batch
-from tasks.usecases.marks import CullingRequest, Mark, Picture
+from tasks.usecases.marks import CullingRequest, ImageId, Mark
 from tasks.usecases.person import Person
 from tasks.usecases.review import ReviewFilter
 from webhook.console.desk import Desk
 from webhook.console.once import once, whoever_asks
 from worker.errors import AlreadyDecided, NotPossible, RequestInvalid
 
-#: of the latest decisions: beside a picture, and on their own page
+#: of the latest decisions: beside a image, and on their own page
 _BESIDE, _MOST = 5, 100
 _ALL = ("", "unmarked", *Mark)
 
@@ -52,7 +52,9 @@ class _Views:
         if queue.place.first is not None:
             return redirect(address(queue.place.first, chosen, of=str(queue.place.waiting)))
         latest = review.latest_decisions(self._here, _BESIDE)
-        return render_template("console/review_empty.html", queue=queue, chosen=chosen, latest=latest, **self._always(), **self._done())
+        return render_template(
+            "console/review_empty.html", queue=queue, chosen=chosen, latest=latest, **self._always(), **self._done()
+        )
 
     def show(self, approval_id: str) -> str:
         return self._page(approval_id)
@@ -116,7 +118,7 @@ class _Views:
             self._here,
             CullingRequest(
                 batch=batch,
-                at=_picture(request.args.get("at", "")),
+                at=_image_id(request.args.get("at", "")),
                 mark=Mark(wanted) if wanted in set(Mark) else None,
                 unmarked=wanted == "unmarked",
             ),
@@ -125,12 +127,12 @@ class _Views:
         return render_template("console/cull.html", batch=facts, place_of=place, wanted=wanted)
 
     def mark(self, batch: str) -> Response:
-        at, verdict, who = _picture(request.form.get("at", "")), request.form.get("verdict", ""), whoever_asks()
+        at, verdict, who = _image_id(request.form.get("at", "")), request.form.get("verdict", ""), whoever_asks()
         wanted = request.form.get("mark", "")
-        following = _picture(request.form.get("following", "")) or at
+        following = _image_id(request.form.get("following", "")) or at
 
-        def to(picture: Picture | None) -> str:
-            place = {"at": f"{picture.generation_id}/{picture.index}"} if picture else {}
+        def to(image: ImageId | None) -> str:
+            place = {"at": f"{image.generation_id}/{image.index}"} if image else {}
             query = urlencode({**({"mark": wanted} if wanted in _ALL[1:] else {}), **place})
             return f"/review/batch/{batch}?{query}"
 
@@ -139,12 +141,12 @@ class _Views:
                 undone = marks.undo_last(self._here, who)
                 return to(undone or at), "" if undone else "There is nothing of yours to take back."
             if at is None:
-                raise RequestInvalid("say which picture is meant")
+                raise RequestInvalid("say which image is meant")
             if verdict == "clear":
                 marks.clear_mark(self._here, at)
                 return to(at), ""
             if verdict not in set(Mark):
-                raise RequestInvalid("say whether to pick or to reject the picture")
+                raise RequestInvalid("say whether to pick or to reject the image")
             marks.mark(self._here, at, Mark(verdict), who)
             return to(following), ""
 
@@ -217,8 +219,8 @@ def _state(page: ApprovalPage, now: datetime) -> str:
     return "expired" if is_over else str(approval.state)
 
 
-def _picture(text: str) -> Picture | None:
+def _image_id(text: str) -> ImageId | None:
     generation_id, slash, index = text.rpartition("/")
     if not slash or not (index.isascii() and index.isdigit() and len(index) < 5):
         return None
-    return Picture(generation_id, int(index))
+    return ImageId(generation_id, int(index))

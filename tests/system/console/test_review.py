@@ -19,7 +19,7 @@ Ask = Callable[[str, int], Mapping[str, str]]
 
 @pytest.fixture
 def ask(machine: Computer) -> Ask:
-    """Make a batch whose pictures wait for a decision; return the approvals, the oldest first, and their keys."""
+    """Make a batch whose images wait for a decision; return the approvals, the oldest first, and their keys."""
 
     def ask(batch: str, number: int) -> Mapping[str, str]:
         rows = [{"key": f"{batch}-{one}", "prompt": f"a mug, {batch}, number {one}"} for one in range(number)]
@@ -84,9 +84,7 @@ def test_the_last_decision_is_taken_back_by_a_key(page: Page, ask: Ask, machine:
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
 
 
-def test_of_two_reviewers_the_second_is_told_and_goes_on(
-    page: Page, chromium: Browser, machine: Computer, ask: Ask
-):
+def test_of_two_reviewers_the_second_is_told_and_goes_on(page: Page, chromium: Browser, machine: Computer, ask: Ask):
     first, second = ask("two", 2)
     context = chromium.new_context(base_url=machine.api)
     context.set_default_timeout(patient(15) * 1000)
@@ -118,9 +116,7 @@ def test_it_works_without_scripts(chromium: Browser, machine: Computer, ask: Ask
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("size", SIZES)
-def test_the_pages_of_review_are_accessible_and_fit(
-    page: Page, machine: Computer, ask: Ask, size: str, scheme: str
-):
+def test_the_pages_of_review_are_accessible_and_fit(page: Page, machine: Computer, ask: Ask, size: str, scheme: str):
     width, height = SIZES[size]
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

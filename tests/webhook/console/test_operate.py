@@ -82,7 +82,8 @@ def test_a_short_pause_needs_nobody_and_an_empty_account_does(console: FlaskClie
     working(ledger)
     claims = claimed(ledger, 2)
     ledger.submissions.record(
-        [Submitted(claims[0].attempt_id, AccountBlocked("the balance is empty", code="used_up", status=402))], POLL_AFTER
+        [Submitted(claims[0].attempt_id, AccountBlocked("the balance is empty", code="used_up", status=402))],
+        POLL_AFTER,
     )
     page = text_of(console.get("/operate"))
     assert "the balance is empty" in page
@@ -198,16 +199,14 @@ def test_an_account_is_paused_for_an_hour_and_resumed(console: FlaskClient, ledg
     queued(ledger)
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     page = told(console, send(console, "/operate/accounts", "/operate/accounts/acedata/default", action="resume"))
-    assert "goes on" in page
+    assert "continues" in page
     assert "dispatch" in rung
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     unknown = send(console, "/operate/accounts", "/operate/accounts/acedata/nobody", action="pause")
     assert unknown.status_code == 503
 
 
-def test_the_credit_is_asked_only_on_request(
-    console: FlaskClient, here: Services, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_credit_is_asked_only_on_request(console: FlaskClient, here: Services, monkeypatch: pytest.MonkeyPatch):
     provider = here.provider("acedata")
     asked: list[str] = []
     monkeypatch.setattr(type(provider), "credit", lambda _: asked.append("asked") or "12.50 credits")

@@ -212,7 +212,7 @@ def test_who_decided_what_is_listed_with_its_note(console: FlaskClient, ask: Ask
     assert page.count("/undo") == 2
 
 
-def test_a_batch_is_culled_picture_by_picture(console: FlaskClient, ledger: Ledger):
+def test_a_batch_is_culled_picture_by_image_id(console: FlaskClient, ledger: Ledger):
     ids = sorted(archived(ledger, 2, batch="spring"))
     (batch_id,) = {one.batch_id for one in ledger.generations.get(ids)}
     path = f"/review/batch/{batch_id}"
@@ -239,5 +239,5 @@ def test_a_batch_is_culled_picture_by_picture(console: FlaskClient, ledger: Ledg
 
 
 def test_an_empty_review_says_what_to_do(console: FlaskClient):
-    assert "Pictures come here when a recipe says" in text_of(console.get("/review"))
+    assert "Images come here when a recipe says" in text_of(console.get("/review"))
     assert "Nobody has decided anything yet" in text_of(console.get("/review/decisions"))

@@ -1,5 +1,4 @@
-"""Marks of pictures: the last verdict counts, and each person takes back their own."""
-
+"""Marks of images: the last verdict counts, and each person takes back their own."""
 
 import pytest
 
@@ -70,9 +69,7 @@ def test_the_pictures_of_a_batch_come_one_after_another(ledger: Ledger):
     assert (place.here and place.here.generation_id, place.before) == (ids[0], None)
     walked = [ids[0]]
     while place.after is not None:
-        place = ledger.marks.place(
-            batch_id, (place.after.generation_id, place.after.number), None, unmarked=False
-        )
+        place = ledger.marks.place(batch_id, (place.after.generation_id, place.after.number), None, unmarked=False)
         walked += [place.here.generation_id] if place.here and place.here.number == 0 else []
     assert walked == ids
     ledger.marks.set(ids[1], 0, Mark.PICKED, "ada")

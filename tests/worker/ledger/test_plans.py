@@ -193,7 +193,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
             ledger.approvals.review_recipes(9),
             ledger.approvals.decisions(9),
         ),
-        {"ix_approvals_pending", "ix_approvals_decided"},
+        {"ix_approvals_decided"},
     ),
     "what follows from decisions": (lambda ledger: ledger.approvals.sent_of(["gen_1"]), {"ix_generations_parent"}),
     "culling": (

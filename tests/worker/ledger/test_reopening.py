@@ -98,7 +98,7 @@ def test_what_may_have_been_sent_stands_and_nothing_else_of_it_is_cancelled(ledg
     decide(ledger, approval, 1, 2)
     dispatched(ledger)
     (claim,) = ledger.submissions.claim(1, LEASE)
-    with pytest.raises(NotPossible, match=f"{claim.generation.id}, which follows from it, is submitting"):
+    with pytest.raises(NotPossible, match=f"its follow-up {claim.generation.id} is submitting"):
         reopen(ledger, approval)
     assert sorted(states(ledger, approval)) == [State.QUEUED, State.SUBMITTING]
     assert ledger.approvals.get(approval.id).state is ApprovalState.DECIDED
@@ -142,7 +142,7 @@ def test_only_a_decision_can_be_taken_back_and_only_the_one_that_was_seen(ledger
     seen = ledger.approvals.get(approval.id)
     reopen(ledger, approval)
     decide(ledger, approval, 1)
-    with pytest.raises(NotPossible, match="decided anew"):
+    with pytest.raises(NotPossible, match="decided again"):
         ledger.approvals.reopen(seen, "grace")
     assert states(ledger, approval) == [State.QUEUED]
 

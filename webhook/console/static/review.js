@@ -30,7 +30,7 @@ function toggleZoom(on = !document.body.classList.contains("zoomed")) {
 function decide(button) {
   if (!button) return;
   if (button.id === "approve" && picks.length && !picks.some((one) => one.checked)) {
-    notice("Pick at least one picture, or reject all with X.");
+    notice("Pick at least one image, or reject all with X.");
     return;
   }
   button.click();

@@ -168,4 +168,3 @@ class Approvals(Reopening, Reviewing, Part):
             row = ONE.first(connection, of=approval.id)
             assert row is not None, "approvals are never deleted alone"  # noqa: S101
         return Decided(typed(row), is_new, created)
-

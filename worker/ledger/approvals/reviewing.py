@@ -63,8 +63,7 @@ _SENT = Query(
     .where(
         _g.parent_id.in_(IDS),
         _g.step.is_not(None),
-        _g.state.not_in([State.QUEUED, State.CANCELLED])
-        | exists().where(attempts.c.generation_id == _g.id),
+        _g.state.not_in([State.QUEUED, State.CANCELLED]) | exists().where(attempts.c.generation_id == _g.id),
     )
     .distinct(),
 )

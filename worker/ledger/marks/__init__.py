@@ -1,6 +1,6 @@
-"""Marks: which pictures people have picked or rejected, without any consequence of their own."""
+"""Marks: which images people have picked or rejected, without any consequence of their own."""
 
-from worker.ledger.marks.marks import CullingPlace, Marks, PictureMark
+from worker.ledger.marks.marks import CullingPlace, ImageMark, Marks
 from worker.ledger.schema import Mark
 
-__all__ = ["CullingPlace", "Mark", "Marks", "PictureMark"]
+__all__ = ["CullingPlace", "ImageMark", "Mark", "Marks"]

@@ -1,4 +1,4 @@
-"""The façade for marks. The last verdict about a picture counts, whoever gave it."""
+"""The façade for marks. The last verdict about a image counts, whoever gave it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from worker.ledger.schema import STORED, UNDOABLE, CleanText, Mark, assets, gene
 from worker.ledger.statements import IDS, Query, columns_of, insert_into, update_row
 
 
-class PictureMark(NamedTuple):
+class ImageMark(NamedTuple):
     """`number`: the index of the asset."""
 
     generation_id: str
@@ -26,7 +26,7 @@ class PictureMark(NamedTuple):
     at: datetime
 
 
-class Picture(NamedTuple):
+class CulledImage(NamedTuple):
     """An image of a batch, and its mark, if it has one. `number`: the index of the asset."""
 
     generation_id: str
@@ -39,12 +39,12 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CullingPlace:
-    """A picture among those of a batch, in their order, and its neighbours. None: there is none."""
+    """A image among those of a batch, in their order, and its neighbours. None: there is none."""
 
-    here: Picture | None
-    before: Picture | None
-    after: Picture | None
-    pictures: int
+    here: CulledImage | None
+    before: CulledImage | None
+    after: CulledImage | None
+    images: int
     picked: int
     rejected: int
 
@@ -56,7 +56,7 @@ class _Undoable(NamedTuple):
 
 
 class _Counts(NamedTuple):
-    pictures: int
+    images: int
     picked: int
     rejected: int
 
@@ -64,8 +64,8 @@ class _Counts(NamedTuple):
 _m, _a, _g = marks.c, assets.c, generations.c
 _BY = bindparam("of_person", type_=CleanText())
 _MARKS = Query(
-    PictureMark,
-    select(*columns_of(marks, PictureMark, number="index"))
+    ImageMark,
+    select(*columns_of(marks, ImageMark, number="index"))
     .where(_m.generation_id.in_(IDS))
     .order_by(_m.generation_id, _m.index),
 )
@@ -88,7 +88,7 @@ _MARKED = and_(_m.generation_id == _a.generation_id, _m.index == _a.index)
 _COUNTS = Query(
     _Counts,
     select(
-        func.count().label("pictures"),
+        func.count().label("images"),
         func.count(case((_m.verdict == Mark.PICKED, 1))).label("picked"),
         func.count(case((_m.verdict == Mark.REJECTED, 1))).label("rejected"),
     )
@@ -122,7 +122,7 @@ class Marks(Part):
             connection.execute(mine)
 
     def undo(self, by: str) -> tuple[str, int] | None:
-        """Take back this person's last mark that nobody has changed since; return of which picture, None for none."""
+        """Take back this person's last mark that nobody has changed since; return of which image, None for none."""
         with self._database.write() as connection:
             found = _NEWEST.first(connection, of_person=by)
             if found is None:
@@ -134,7 +134,7 @@ class Marks(Part):
                 connection.execute(delete(marks).where(*(marks.c[name] == value for name, value in mine.items())))
         return found.generation_id, found.number
 
-    def of(self, generation_ids: Sequence[str]) -> list[PictureMark]:
+    def of(self, generation_ids: Sequence[str]) -> list[ImageMark]:
         """Return the marks of these generations' images."""
         with self._database.read() as connection:
             return [one._replace(verdict=Mark(one.verdict)) for one in _MARKS.each(connection, generation_ids)]
@@ -161,7 +161,7 @@ class Marks(Part):
 
 
 @cache
-def _look(where: str, *, is_of_verdict: bool = False, is_unmarked: bool = False) -> Query[Picture]:
+def _look(where: str, *, is_of_verdict: bool = False, is_unmarked: bool = False) -> Query[CulledImage]:
     place = tuple_(_a.generation_id, _a.index)
     given = tuple_(bindparam("at", type_=CleanText()), bindparam("number", type_=_a.index.type))
     query: Select[*tuple[object, ...]] = (
@@ -181,4 +181,4 @@ def _look(where: str, *, is_of_verdict: bool = False, is_unmarked: bool = False)
         query = query.where(_m.verdict == bindparam("verdict"))
     elif is_unmarked:
         query = query.where(_m.verdict.is_(None))
-    return Query(Picture, query)
+    return Query(CulledImage, query)

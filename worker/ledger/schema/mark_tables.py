@@ -1,4 +1,4 @@
-"""The table of marks: which pictures people have picked, and which they have rejected."""
+"""The table of marks: which images people have picked, and which they have rejected."""
 
 from enum import StrEnum
 

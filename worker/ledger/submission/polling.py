@@ -61,9 +61,7 @@ _MINE = (
     )
     .with_for_update(skip_locked=True)
 )
-_SOON = (
-    update(attempts).where(_t.generation_id.in_(IDS), _t.state == AttemptState.UNCERTAIN).values(poll_at=NOW)
-)
+_SOON = update(attempts).where(_t.generation_id.in_(IDS), _t.state == AttemptState.UNCERTAIN).values(poll_at=NOW)
 _ASKED = update(attempts).where(_t.id.in_(_MINE)).values(poll_at=bindparam("next", type_=UtcDateTime()))
 
 

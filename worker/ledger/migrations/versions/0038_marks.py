@@ -1,4 +1,4 @@
-"""Marks of pictures, and an index of the latest decisions"""
+"""Marks of images, and an index of the latest decisions"""
 
 import sqlalchemy as sa
 from alembic import op
