@@ -41,12 +41,12 @@ class CullingRequest:
 
 
 def mark(here: LedgerServices, image: ImageId, verdict: Mark, person: Person) -> None:
-    """Mark a image. Raises NotFound."""
+    """Mark an image. Raises NotFound."""
     here.ledger.marks.set(image.generation_id, image.index, verdict, person.name)
 
 
 def clear_mark(here: LedgerServices, image: ImageId) -> None:
-    """Remove the mark of a image, if it has one."""
+    """Remove the mark of an image, if it has one."""
     here.ledger.marks.clear(image.generation_id, image.index)
 
 
@@ -62,7 +62,7 @@ def list_marks(here: LedgerServices, generation_ids: Sequence[str]) -> Sequence[
 
 
 def cull(here: LedgerServices, request: CullingRequest) -> CullingPlace:
-    """Return a image of a batch with its neighbours. Raises NotFound for an unknown batch."""
+    """Return an image of a batch with its neighbours. Raises NotFound for an unknown batch."""
     at = None if request.at is None else (request.at.generation_id, request.at.index)
     batch_id = find_batch(here.ledger, request.batch)
     return here.ledger.marks.place(batch_id, at, request.mark, unmarked=request.unmarked)

@@ -9,10 +9,8 @@ from difflib import get_close_matches
 from enum import StrEnum
 from secrets import token_bytes
 
-from tasks.delivering import sending_to
 from tasks.subscriptions import Subscription, added, subscriptions_of
 from tasks.usecases.events.log import EventSelection, filter_of
-from tasks.usecases.events.trigger import NO_ADDRESS, example
 from tasks.usecases.person import Person
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound, RequestInvalid
@@ -202,6 +200,10 @@ def rotate_secret(here: LedgerServices, name: str) -> Added:
 
 def try_subscriber(here: LedgerServices, name: str, event_type: str) -> Tested:
     """Send an example to it at once, which is marked `"test": true` and recorded nowhere. Raises NotFound."""
+    # Celery and the models of events, which take more memory than all else here, and only this needs.
+    from tasks.delivering import sending_to  # noqa: PLC0415
+    from tasks.usecases.events.trigger import NO_ADDRESS, example  # noqa: PLC0415
+
     found = _find(here, name)
     if found.addresses is not None:
         raise RequestInvalid(NO_ADDRESS.format(name=name))

@@ -19,7 +19,7 @@ from webhook.console.desk import Desk
 from webhook.console.once import once, whoever_asks
 from worker.errors import AlreadyDecided, NotPossible, RequestInvalid
 
-#: of the latest decisions: beside a image, and on their own page
+#: of the latest decisions: beside an image, and on their own page
 _BESIDE, _MOST = 5, 100
 _ALL = ("", "unmarked", *Mark)
 

@@ -1,4 +1,4 @@
-"""The façade for marks. The last verdict about a image counts, whoever gave it."""
+"""The façade for marks. The last verdict about an image counts, whoever gave it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class CulledImage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CullingPlace:
-    """A image among those of a batch, in their order, and its neighbours. None: there is none."""
+    """An image of a batch, in the order of its images, and its neighbours. None: there is none."""
 
     here: CulledImage | None
     before: CulledImage | None
