@@ -445,8 +445,11 @@ def subscribers_come_and_go(process: Process) -> None:
     process.send_all(success)
     process.command("events.change_secrets", SHOP, ["whsec_new", "whsec_old"])
     process.archive()
+    # The shop hears it: nobody is sent that they were disabled themselves.
+    process.command("events.add_subscriber", replace(new_one, name="studio"))
+    process.command("events.disable_subscriber", "studio", "somebody moves it")
+    process.command("events.remove_subscriber", "studio")
     process.notify()
-    process.command("events.disable_subscriber", SHOP, "somebody moves it")
     process.command("events.enable_subscriber", SHOP)
     process.command("events.remove_subscriber", SHOP)
 
