@@ -5,7 +5,7 @@ What arrived after that look is left alone. Each action is done by the use case 
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tasks.usecases.batches.estimate import Estimator
 from tasks.usecases.control import OVER, RetryRequest, cancel, retry
 from tasks.usecases.delete import Deleted, DeleteRequest, delete
-from tasks.usecases.gallery import GalleryRequest, all_ids
+from tasks.usecases.gallery import GalleryRequest, all_ids, marks_of
 from tasks.usecases.inputs import InputFiles
 from tasks.usecases.once import Once, replay_of
 from tasks.usecases.once_only import carry_out
@@ -151,6 +151,16 @@ def read_amount(text: str) -> int | None:
         raise RequestInvalid(f"{text[:40]!r} is no amount; write 5.00 for example") from error
 
 
+def settled(here: LedgerServices, chosen: Chosen) -> Chosen:
+    """Return the images themselves where all with a mark are meant: others of their generations are not."""
+    mark = chosen.request.mark
+    if chosen.picks or mark is None:
+        return chosen
+    ids = ids_of(here, chosen)
+    picks = tuple(Pick(one.generation_id, one.number) for one in marks_of(here, ids, mark))
+    return replace(chosen, picks=picks)
+
+
 def ids_of(here: LedgerServices, chosen: Chosen) -> list[str]:
     """Return the generations that are meant, newest first. Raises RequestInvalid for too many, and as `gallery`."""
     if chosen.picks:
@@ -220,6 +230,7 @@ def _is_split(new: NewGeneration) -> bool:
 
 
 def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
+    chosen = settled(here, chosen)
     picked = chosen.picked()
     ids = ids_of(here, chosen)
     newest = max(ids, default=None)

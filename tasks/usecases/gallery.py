@@ -15,6 +15,7 @@ from tasks.usecases.thumbnails import shown
 from worker.errors import RequestInvalid
 from worker.generation import Asset, AssetKind, AssetState, Generation, Operation, State, ThumbnailState
 from worker.ledger.generations import Looked, Wanted
+from worker.ledger.marks import ImageMark, Mark
 from worker.providers import PROVIDERS
 from worker.secrets import links_hidden, redact
 
@@ -42,7 +43,8 @@ _MOST_SIMILAR = 500
 class GalleryRequest:
     """`batch`: a name or an id; `state`: None for whatever has results; `key`: a pattern, as in `Selection`.
 
-    `words`: in the prompt, whatever their case; `since`, `until`: days of UTC, the last one included; `cursor`: `next`
+    `words`: in the prompt, whatever their case; `mark`: only images with it, and those that are rejected only if all of
+    their generation are; `since`, `until`: days of UTC, the last one included; `cursor`: `next`
     of the page before.
     """
 
@@ -53,6 +55,7 @@ class GalleryRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
     words: str | None = None
+    mark: Mark | None = None
     since: date | None = None
     until: date | None = None
     cursor: str | None = None
@@ -60,7 +63,10 @@ class GalleryRequest:
     @property
     def is_counted(self) -> bool:
         """Whether the ledger knows how many there are without reading them."""
-        return not (self.provider or self.operation or self.labels or self.key or self.words) and not self.has_days
+        return (
+            not (self.provider or self.operation or self.labels or self.key or self.words or self.mark)
+            and not self.has_days
+        )
 
     @property
     def has_days(self) -> bool:
@@ -137,6 +143,9 @@ def gallery(here: LedgerServices, request: GalleryRequest, limit: int = PAGE) ->
         length += 1
     ids = looked.ids[:length]
     pictures = tuple(one for of in _pictures_of(here, ids, assets).values() for one in of)
+    if request.mark is not None:
+        marked = {(one.generation_id, one.number) for one in marks_of(here, ids, request.mark)}
+        pictures = tuple(one for one in pictures if (one.generation_id, one.index) in marked)
     if length < len(looked.ids):
         return GalleryPage(pictures=pictures, next=ids[-1])
     searched = made_at(looked.next) if looked.is_cut and looked.next else None
@@ -190,6 +199,11 @@ def all_ids(here: LedgerServices, request: GalleryRequest, *, until: str | None 
         before = looked.next
 
 
+def marks_of(here: LedgerServices, ids: Sequence[str], mark: Mark) -> Iterator[ImageMark]:
+    """Yield the images of these generations that are marked so."""
+    return (one for one in here.ledger.marks.of(ids) if one.verdict is mark)
+
+
 def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
     """Return what the ledger has to look for. Raises as `gallery` does."""
     if request.provider is not None and request.provider not in PROVIDERS:
@@ -208,6 +222,7 @@ def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
         key=request.key,
         is_exact=request.key is not None and not is_pattern(request.key),
         words=request.words,
+        mark=request.mark,
         since=None if request.since is None else _first_id(request.since),
         until=None if request.until is None else _first_id(request.until + timedelta(days=1)),
     )

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from tasks.usecases.assets import text_of
 from tasks.usecases.batches.download import folded, plain_name
-from tasks.usecases.bulk import Chosen, ids_of
+from tasks.usecases.bulk import Chosen, ids_of, settled
 from worker.errors import ArchiveError, DarkroomError, NotFound, RequestInvalid
 from worker.generation import Asset, AssetState, Generation, Lineage
 from worker.services import Services
@@ -68,6 +68,7 @@ class ZipPlan:
 
 def plan_zip(here: Services, chosen: Chosen) -> ZipPlan:
     """Return what is in the ZIP, by the ledger. Raises RequestInvalid for too many files, and as `gallery`."""
+    chosen = settled(here, chosen)
     ids, picked = ids_of(here, chosen), chosen.picked()
     files: list[ZipFile] = []
     names: Counter[str] = Counter()

@@ -294,6 +294,9 @@ class Questions:
                 )
                 for by in By
             },
+            "operate: due work": lambda: ledger.maintenance.due_counts(1000),
+            "review: place": lambda: ledger.approvals.review_place("apr_"),
+            "review: decisions": lambda: ledger.approvals.decisions(100),
             "sweep: due": ledger.maintenance.due,
             "sweep: expire": ledger.submissions.mark_lost_unconfirmed,
             "sweep: note_risks": lambda: ledger.assets.note_risks(timedelta(hours=2)),

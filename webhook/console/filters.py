@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from werkzeug.datastructures import MultiDict
 
 from tasks.usecases.gallery import GalleryRequest
+from tasks.usecases.marks import Mark
 from worker.errors import RequestInvalid
 from worker.generation import Operation, State
 
@@ -24,10 +25,11 @@ NAMES: Mapping[str, str] = {
     "operation": "Operation",
     "label": "Label",
     "key": "Key",
+    "mark": "Mark",
     "since": "From",
     "until": "To",
 }
-_OTHERS = frozenset({"provider", "operation", "label", "key", "since", "until"})
+_OTHERS = frozenset({"provider", "operation", "label", "key", "mark", "since", "until"})
 _AFTER, _SIMILAR = "after", "similar"
 #: of labels, which may stand several times
 _MOST = 10
@@ -94,6 +96,7 @@ def filters_of(fields: MultiDict[str, str]) -> Filters:
         labels=dict(map(_label, labels)),
         key=first.get("key"),
         words=first.get("q"),
+        mark=_word(Mark, first.get("mark"), "mark"),
         since=_day(first.get("since")),
         until=_day(first.get("until")),
         cursor=fields.get(_AFTER),

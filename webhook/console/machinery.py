@@ -13,8 +13,9 @@ from tasks.usecases.person import Person
 from tasks.usecases.restore import ReconcileRequest
 from tasks.usecases.spend import SpendRequest, Spent, read_dimensions
 from tasks.usecases.views import of_shown_subscriber
+from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
-from webhook.console.once import changes_nothing, once, whoever_asks
+from webhook.console.once import once, whoever_asks
 from webhook.console.operate import require_typed
 from worker.errors import RequestInvalid
 from worker.secrets import title_of

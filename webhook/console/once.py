@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from flask import Blueprint, Response, g, request
@@ -14,8 +13,6 @@ from tasks.usecases.person import Person, person
 from webhook.console.desk import Desk
 from webhook.console.problems import Refusal
 from worker.secrets import secrets_hidden
-
-_View = TypeVar("_View", bound=Callable[..., object])
 
 #: what was done, told on the next page; seconds for which it waits for that
 _TOLD, _WAITS = "told", 30
@@ -58,12 +55,6 @@ def once(desk: Desk, work: Callable[[], tuple[str, str]]) -> Response:
         told = quote(str(secrets_hidden(done["told"]))[:_LONGEST_TOLD])
         response.set_cookie(_TOLD, told, max_age=_WAITS, httponly=True, samesite="Strict", secure=request.is_secure)
     return response
-
-
-def changes_nothing(view: _View) -> _View:
-    """Mark a POST that only looks: it is not an action."""
-    view.changes_nothing = True  # type: ignore[attr-defined]
-    return view
 
 
 def whoever_asks(why: str = "") -> Person:

@@ -13,8 +13,9 @@ from tasks.usecases.import_tasks import FoundTasks, ImportRequest, import_tasks
 from tasks.usecases.providers import describe_providers
 from tasks.usecases.resolve import Decision, ResolveRequest, TaskRequest
 from tasks.usecases.selection import Selection
+from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
-from webhook.console.once import changes_nothing, once, whoever_asks
+from webhook.console.once import once, whoever_asks
 from worker.errors import RequestInvalid
 from worker.secrets import title_of
 
@@ -44,7 +45,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         ("rescue", "/at-risk/rescue", "POST", views.rescue),
     ):
         pages.add_url_rule(f"/operate{rule}", name, view, methods=[method], provide_automatic_options=False)
-    pages.app_template_filter("title_of")(lambda one: title_of(*one))
+    pages.app_template_filter("account_title")(lambda one: title_of(*one))
 
 
 class _Views:

@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from flask.testing import FlaskClient
 
 from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, PROVIDER, archived, claimed, delivery, queued, state_of, submitted, succeeded
-from tests.webhook.console.forms import once_of, send, text_of, told
+from tests.webhook.console.forms import Console, once_of, text_of
 from webhook.api.app import create_app
 from worker.errors import AccountBlocked, CallbackUnreadable, Uncertain
 from worker.generation import State
@@ -34,10 +33,8 @@ def here(services_for: Callable[..., Services], tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture
-def console(here: Services, rung: list[str]) -> FlaskClient:
-    client = create_app(here).test_client()
-    client.environ_base["HTTP_ACCEPT"] = "text/html"
-    return client
+def console(here: Services, rung: list[str]) -> Console:
+    return Console(create_app(here))
 
 
 def unconfirmed(ledger: Ledger, error: str = "no answer came in time", **facts: object) -> str:
@@ -62,12 +59,12 @@ def working(ledger: Ledger) -> None:
     ledger.maintenance.beat("clock.8@here", 8)
 
 
-def test_nothing_needs_anybody(console: FlaskClient, ledger: Ledger):
+def test_nothing_needs_anybody(console: Console, ledger: Ledger):
     working(ledger)
     assert "Nothing needs you" in text_of(console.get("/operate"))
 
 
-def test_what_needs_a_person_is_told_the_most_urgent_first(console: FlaskClient, ledger: Ledger, clock: FakeClock):
+def test_what_needs_a_person_is_told_the_most_urgent_first(console: Console, ledger: Ledger, clock: FakeClock):
     unreadable(ledger)
     unconfirmed(ledger)
     clock.advance(2 * 3600)
@@ -78,7 +75,7 @@ def test_what_needs_a_person_is_told_the_most_urgent_first(console: FlaskClient,
         assert f'href="/operate/{part}"' in page
 
 
-def test_a_short_pause_needs_nobody_and_an_empty_account_does(console: FlaskClient, ledger: Ledger):
+def test_a_short_pause_needs_nobody_and_an_empty_account_does(console: Console, ledger: Ledger):
     working(ledger)
     claims = claimed(ledger, 2)
     ledger.submissions.record(
@@ -91,7 +88,7 @@ def test_a_short_pause_needs_nobody_and_an_empty_account_does(console: FlaskClie
     assert "Paused" in text_of(console.get("/operate/accounts"))
 
 
-def test_an_unconfirmed_one_shows_what_is_known_and_what_is_at_stake(console: FlaskClient, ledger: Ledger):
+def test_an_unconfirmed_one_shows_what_is_known_and_what_is_at_stake(console: Console, ledger: Ledger):
     generation_id = unconfirmed(ledger, key="sku-7")
     page = text_of(console.get("/operate/unconfirmed"))
     for words in (generation_id, "sku-7", "0.05 USD at stake", "No callback", "No answer came in time"):
@@ -107,11 +104,11 @@ def test_an_unconfirmed_one_shows_what_is_known_and_what_is_at_stake(console: Fl
     ],
 )
 def test_a_person_says_what_became_of_it(
-    console: FlaskClient, ledger: Ledger, rung: list[str], form: dict[str, str], state: State
+    console: Console, ledger: Ledger, rung: list[str], form: dict[str, str], state: State
 ):
     generation_id = unconfirmed(ledger)
-    answer = send(console, "/operate/unconfirmed", f"/operate/unconfirmed/{generation_id}", **form)
-    assert generation_id in told(console, answer)
+    answer = console.send("/operate/unconfirmed", f"/operate/unconfirmed/{generation_id}", **form)
+    assert generation_id in console.told(answer)
     assert state_of(ledger, generation_id) is state
     assert "dispatch" in rung
     (*_, last) = ledger.generations.transitions_of([generation_id])[generation_id]
@@ -128,25 +125,25 @@ def test_a_person_says_what_became_of_it(
     ],
 )
 def test_without_its_confirmation_nothing_is_resolved(
-    console: FlaskClient, ledger: Ledger, form: dict[str, str], words: str
+    console: Console, ledger: Ledger, form: dict[str, str], words: str
 ):
     generation_id = unconfirmed(ledger)
-    answer = send(console, "/operate/unconfirmed", f"/operate/unconfirmed/{generation_id}", **form)
+    answer = console.send("/operate/unconfirmed", f"/operate/unconfirmed/{generation_id}", **form)
     assert answer.status_code == 422
     assert words in text_of(answer)
     assert state_of(ledger, generation_id) is State.UNCONFIRMED
 
 
-def test_the_provider_is_asked_at_once(console: FlaskClient, ledger: Ledger, rung: list[str], clock: FakeClock):
+def test_the_provider_is_asked_at_once(console: Console, ledger: Ledger, rung: list[str], clock: FakeClock):
     generation_id = unconfirmed(ledger)
     assert ledger.submissions.claim_polls(9, LEASE, POLL_AFTER) == []
-    send(console, "/operate/unconfirmed", "/operate/unconfirmed/ask", generation=generation_id)
+    console.send("/operate/unconfirmed", "/operate/unconfirmed/ask", generation=generation_id)
     assert "poll" in rung
     (asked,) = ledger.submissions.claim_polls(9, LEASE, POLL_AFTER)
     assert asked.generation_id == generation_id
 
 
-def test_a_callback_is_shown_as_it_came_without_its_secrets(console: FlaskClient, ledger: Ledger):
+def test_a_callback_is_shown_as_it_came_without_its_secrets(console: Console, ledger: Ledger):
     number = unreadable(
         ledger,
         f'{{"url": "https://cdn.example/a.png?token=secret-of-somebody", "b": "{"x" * 20}"}}'.encode(),
@@ -160,24 +157,24 @@ def test_a_callback_is_shown_as_it_came_without_its_secrets(console: FlaskClient
     assert console.get("/operate/dead/callbacks/99999").status_code == 404
 
 
-def test_a_dead_letter_is_replayed_or_discarded_with_a_name(console: FlaskClient, ledger: Ledger, rung: list[str]):
+def test_a_dead_letter_is_replayed_or_discarded_with_a_name(console: Console, ledger: Ledger, rung: list[str]):
     first, second = unreadable(ledger), unreadable(ledger)
     form = {"once": once_of(console.get("/operate/dead")), "action": "replay", "letter": f"callback:{first}"}
-    assert "1 replayed" in told(console, console.post("/operate/dead", data=form))
+    assert "1 replayed" in console.told(console.post("/operate/dead", form))
     assert "ingest" in rung
-    answer = send(console, "/operate/dead", action="dismiss", letter=f"callback:{second}", why="not ours")
-    assert "1 discarded" in told(console, answer)
+    answer = console.send("/operate/dead", action="dismiss", letter=f"callback:{second}", why="not ours")
+    assert "1 discarded" in console.told(answer)
     assert ledger.callbacks.dead() == []
     assert "local" in (ledger.callbacks.get(second)[1].error or "")
-    assert send(console, "/operate/restore", "/operate/dead", action="replay").status_code == 422
+    assert console.send("/operate/restore", "/operate/dead", action="replay").status_code == 422
     # As a reload sends it: nothing more is replayed.
     rung.clear()
-    console.post("/operate/dead", data=form)
+    console.post("/operate/dead", form)
     assert rung == []
 
 
 def test_what_is_at_risk_shows_its_time_and_is_tried_now(
-    console: FlaskClient, ledger: Ledger, rung: list[str], clock: FakeClock
+    console: Console, ledger: Ledger, rung: list[str], clock: FakeClock
 ):
     (claim,) = succeeded(ledger)
     clock.now = max(clock.now, ledger.assets.at_risk(datetime.max.replace(tzinfo=UTC))[0].deadline) - timedelta(
@@ -186,27 +183,27 @@ def test_what_is_at_risk_shows_its_time_and_is_tried_now(
     page = text_of(console.get("/operate/at-risk"))
     assert claim.generation.id in page
     assert "30 min" in page
-    answer = send(console, "/operate/at-risk", f"/operate/at-risk/{claim.generation.id}")
-    assert "is tried now" in told(console, answer)
+    answer = console.send("/operate/at-risk", f"/operate/at-risk/{claim.generation.id}")
+    assert "is tried now" in console.told(answer)
     assert "archive" in rung
 
 
-def test_an_account_is_paused_for_an_hour_and_resumed(console: FlaskClient, ledger: Ledger, rung: list[str]):
+def test_an_account_is_paused_for_an_hour_and_resumed(console: Console, ledger: Ledger, rung: list[str]):
     assert "0 of" in text_of(console.get("/operate/accounts"))
-    page = told(console, send(console, "/operate/accounts", "/operate/accounts/acedata/default", action="pause"))
+    page = console.told(console.send("/operate/accounts", "/operate/accounts/acedata/default", action="pause"))
     assert "paused until" in page
     assert "Paused by local" in page
     queued(ledger)
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
-    page = told(console, send(console, "/operate/accounts", "/operate/accounts/acedata/default", action="resume"))
+    page = console.told(console.send("/operate/accounts", "/operate/accounts/acedata/default", action="resume"))
     assert "continues" in page
     assert "dispatch" in rung
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
-    unknown = send(console, "/operate/accounts", "/operate/accounts/acedata/nobody", action="pause")
+    unknown = console.send("/operate/accounts", "/operate/accounts/acedata/nobody", action="pause")
     assert unknown.status_code == 503
 
 
-def test_the_credit_is_asked_only_on_request(console: FlaskClient, here: Services, monkeypatch: pytest.MonkeyPatch):
+def test_the_credit_is_asked_only_on_request(console: Console, here: Services, monkeypatch: pytest.MonkeyPatch):
     provider = here.provider("acedata")
     asked: list[str] = []
     monkeypatch.setattr(type(provider), "credit", lambda _: asked.append("asked") or "12.50 credits")
@@ -215,7 +212,7 @@ def test_the_credit_is_asked_only_on_request(console: FlaskClient, here: Service
     assert "12.50 credits left" in text_of(console.get("/operate/accounts?credit=acedata"))
 
 
-def test_workers_say_how_they_are_and_what_waits_for_them(console: FlaskClient, ledger: Ledger, clock: FakeClock):
+def test_workers_say_how_they_are_and_what_waits_for_them(console: Console, ledger: Ledger, clock: FakeClock):
     ledger.maintenance.beat("worker.6@old", 6)
     clock.advance(600)
     working(ledger)
@@ -226,7 +223,7 @@ def test_workers_say_how_they_are_and_what_waits_for_them(console: FlaskClient, 
     assert re.search(r"dispatch</th><td class=\"number\">[1-9]", page)
 
 
-def test_the_broker_may_be_away(console: FlaskClient, monkeypatch: pytest.MonkeyPatch):
+def test_the_broker_may_be_away(console: Console, monkeypatch: pytest.MonkeyPatch):
     def away() -> None:
         raise ConnectionError("refused")
 
@@ -242,7 +239,7 @@ def subscriber(ledger: Ledger) -> None:
 
 
 def test_a_subscriber_is_disabled_and_enabled_and_nothing_secret_is_shown(
-    console: FlaskClient, ledger: Ledger, rung: list[str]
+    console: Console, ledger: Ledger, rung: list[str]
 ):
     subscriber(ledger)
     for path in ("/operate/subscribers", "/operate/subscribers/shop"):
@@ -250,27 +247,27 @@ def test_a_subscriber_is_disabled_and_enabled_and_nothing_secret_is_shown(
         assert "shop.test" in page
         assert "secret-path" not in page
         assert "whsec" not in page
-    page = told(console, send(console, "/operate/subscribers/shop", action="disable", why="moving"))
+    page = console.told(console.send("/operate/subscribers/shop", action="disable", why="moving"))
     assert "Disabled by local: moving" in page
     assert ledger.events.claim(["shop"], 9, LEASE) == []
     assert "subscriber shop is disabled" in text_of(console.get("/operate")).lower()
-    page = told(console, send(console, "/operate/subscribers/shop", action="enable"))
+    page = console.told(console.send("/operate/subscribers/shop", action="enable"))
     assert "Enabled" in page
     assert "notify" in rung
     assert console.get("/operate/subscribers/nobody").status_code == 404
 
 
 def test_submissions_are_resumed_only_after_the_word_is_typed(
-    console: FlaskClient, here: Services, monkeypatch: pytest.MonkeyPatch
+    console: Console, here: Services, monkeypatch: pytest.MonkeyPatch
 ):
     called: list[object] = []
     monkeypatch.setattr("tasks.usecases.restore.reconcile", lambda _, asked: called.append(asked))
-    answer = send(console, "/operate/restore", "/operate/restore/resume", typed="yes")
+    answer = console.send("/operate/restore", "/operate/restore/resume", typed="yes")
     assert answer.status_code == 422
     assert called == []
 
 
-def test_spend_is_told_by_day_and_by_label(console: FlaskClient, ledger: Ledger):
+def test_spend_is_told_by_day_and_by_label(console: Console, ledger: Ledger):
     assert "Nothing was spent in these days" in text_of(console.get("/operate/spend"))
     page = text_of(console.get("/operate/spend?by=label:client"))
     assert "Nothing was spent" in page
@@ -280,7 +277,7 @@ def test_spend_is_told_by_day_and_by_label(console: FlaskClient, ledger: Ledger)
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_nothing_hostile_is_executed_and_no_secret_is_shown(console: FlaskClient, ledger: Ledger, part: str):
+def test_nothing_hostile_is_executed_and_no_secret_is_shown(console: Console, ledger: Ledger, part: str):
     unconfirmed(ledger, error=HOSTILE, key=HOSTILE[:60])
     number = unreadable(ledger, HOSTILE.encode())
     for path in (f"/operate{part}", f"/operate/dead/callbacks/{number}"):
@@ -289,7 +286,7 @@ def test_nothing_hostile_is_executed_and_no_secret_is_shown(console: FlaskClient
         assert "secret-of-somebody" not in page
 
 
-def test_lists_are_short_and_can_be_longer(console: FlaskClient, ledger: Ledger):
+def test_lists_are_short_and_can_be_longer(console: Console, ledger: Ledger):
     uncertain = Uncertain("no answer", code="read_timeout")
     ledger.submissions.record([Submitted(one.attempt_id, uncertain) for one in claimed(ledger, 51)], POLL_AFTER)
     page = text_of(console.get("/operate/unconfirmed"))
@@ -298,7 +295,19 @@ def test_lists_are_short_and_can_be_longer(console: FlaskClient, ledger: Ledger)
     assert text_of(console.get("/operate/unconfirmed?most=100")).count("at stake</strong>") == 51
 
 
-def test_archived_ones_need_nobody(console: FlaskClient, ledger: Ledger):
+def test_archived_ones_need_nobody(console: Console, ledger: Ledger):
     working(ledger)
     archived(ledger)
     assert "Nothing needs you" in text_of(console.get("/operate"))
+
+
+def test_what_people_do_is_in_the_action_log_and_what_only_looks_is_not(console: Console, ledger: Ledger):
+    console.send("/operate/accounts", "/operate/accounts/acedata/default", action="pause")
+    console.send("/operate/restore", "/operate/restore")
+    (done,) = [one for one in ledger.access.actions() if one.door == "console"]
+    assert (done.actor, done.action, done.subject) == (
+        "local",
+        "POST /operate/accounts/<provider>/<account>",
+        "acedata",
+    )
+    assert done.status == 303

@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from tasks.usecases.bulk import Chosen, Pick, ids_of, settled
+from tasks.usecases.gallery import GalleryRequest
 from tests import factories
 from tests.asking import a_recipe, asked
 from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, PROVIDER, archived
-from tests.webhook.console.forms import once_of, send, text_of
+from tests.webhook.console.forms import Console, once_of, text_of
 from webhook.api.app import create_app
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.approvals import Approval, ApprovalState
+from worker.ledger.marks import Mark
 from worker.services import Services
 
 HOSTILE = '<script>alert(1)</script> "onload=alert(1) {{ 7*7 }} https://cdn.example/a.png?token=secret-of-somebody'
@@ -32,10 +34,8 @@ def here(services_for: Callable[..., Services], tmp_path: Path) -> Services:
 
 
 @pytest.fixture
-def console(here: Services, rung: list[str]) -> FlaskClient:
-    client = create_app(here).test_client()
-    client.environ_base["HTTP_ACCEPT"] = "text/html"
-    return client
+def console(here: Services, rung: list[str]) -> Console:
+    return Console(create_app(here))
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def ask(ledger: Ledger, tmp_path: Path) -> Ask:
     return lambda count=1, more="", **facts: asked(ledger, a_recipe(tmp_path, more=more), count, **facts)
 
 
-def sent(console: FlaskClient, path: str, **form: Any) -> TestResponse:
-    return send(console, path.removesuffix("/undo"), path, **form)
+def sent(console: Console, path: str, **form: Any) -> TestResponse:
+    return console.send(path.removesuffix("/undo"), path, **form)
 
 
-def approve(console: FlaskClient, approval: Approval, *numbers: int, **more: Any) -> TestResponse:
+def approve(console: Console, approval: Approval, *numbers: int, **more: Any) -> TestResponse:
     return sent(console, f"/review/{approval.id}", decision="approve", pick=[str(one) for one in numbers], **more)
 
 
@@ -55,7 +55,7 @@ def children(ledger: Ledger, approval: Approval) -> list[State]:
     return [one.state for one in ledger.generations.story(approval.generation_id).children]
 
 
-def test_the_page_says_what_is_decided_what_it_costs_and_until_when(console: FlaskClient, ask: Ask):
+def test_the_page_says_what_is_decided_what_it_costs_and_until_when(console: Console, ask: Ask):
     (approval,) = ask(more=", max_cost: 0.12", key="sku-7", batch="spring")
     page = text_of(console.get(f"/review/{approval.id}"))
     for expected in (
@@ -65,7 +65,7 @@ def test_the_page_says_what_is_decided_what_it_costs_and_until_when(console: Fla
         assert expected in page, expected
 
 
-def test_review_begins_with_the_oldest_and_keeps_what_was_chosen(console: FlaskClient, ask: Ask):
+def test_review_begins_with_the_oldest_and_keeps_what_was_chosen(console: Console, ask: Ask):
     first, second = ask(2)
     assert console.get("/review").headers["Location"] == f"/review/{first.id}?of=2"
     spring = ask(1, batch="spring")[0]
@@ -77,7 +77,7 @@ def test_review_begins_with_the_oldest_and_keeps_what_was_chosen(console: FlaskC
 
 
 def test_a_decision_leads_to_the_next_and_from_the_last_to_what_was_passed_over(
-    console: FlaskClient, ask: Ask, ledger: Ledger, rung: list[str]
+    console: Console, ask: Ask, ledger: Ledger, rung: list[str]
 ):
     first, second = ask(2)
     answer = approve(console, second, 2, 4, why="the light", of="2")
@@ -94,7 +94,7 @@ def test_a_decision_leads_to_the_next_and_from_the_last_to_what_was_passed_over(
 
 
 def test_nothing_is_sent_for_some_seconds_and_then_by_itself(
-    console: FlaskClient, ask: Ask, ledger: Ledger, clock: FakeClock
+    console: Console, ask: Ask, ledger: Ledger, clock: FakeClock
 ):
     (approval,) = ask()
     approve(console, approval, 1)
@@ -103,7 +103,7 @@ def test_nothing_is_sent_for_some_seconds_and_then_by_itself(
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
 
 
-def test_undo_brings_the_decision_back(console: FlaskClient, ask: Ask, ledger: Ledger):
+def test_undo_brings_the_decision_back(console: Console, ask: Ask, ledger: Ledger):
     (approval,) = ask()
     approve(console, approval, 1, 3)
     answer = sent(console, f"/review/{approval.id}/undo")
@@ -115,7 +115,7 @@ def test_undo_brings_the_decision_back(console: FlaskClient, ask: Ask, ledger: L
 
 
 def test_what_was_sent_is_not_taken_back_and_the_page_says_why(
-    console: FlaskClient, ask: Ask, ledger: Ledger, clock: FakeClock
+    console: Console, ask: Ask, ledger: Ledger, clock: FakeClock
 ):
     (approval,) = ask()
     approve(console, approval, 1)
@@ -129,25 +129,25 @@ def test_what_was_sent_is_not_taken_back_and_the_page_says_why(
     assert ledger.approvals.get(approval.id).state is ApprovalState.DECIDED
 
 
-def test_of_two_reviewers_the_second_hears_who_was_first_and_goes_on(console: FlaskClient, ask: Ask, ledger: Ledger):
+def test_of_two_reviewers_the_second_hears_who_was_first_and_goes_on(console: Console, ask: Ask, ledger: Ledger):
     first, second = ask(2)
     form = {"once": once_of(console.get(f"/review/{first.id}")), "decision": "approve", "pick": ["1"]}
     parent = ledger.generations.get([first.generation_id])[0]
     ledger.approvals.decide(first, ApprovalState.DECIDED, parent=parent, picked=[2, 4], by="Ada", why="")
-    answer = console.post(f"/review/{first.id}", data=form)
+    answer = console.post(f"/review/{first.id}", form)
     assert answer.headers["Location"] == f"/review/{second.id}?done={first.id}&late=1"
     page = text_of(console.get(answer.headers["Location"]))
     assert "<strong>Already decided by Ada</strong>: approved 2, 4" in page
     assert 'id="undo"' not in page, "it is not theirs to take back by a key"
 
 
-def test_the_same_form_again_decides_nothing_more(console: FlaskClient, ask: Ask, ledger: Ledger):
+def test_the_same_form_again_decides_nothing_more(console: Console, ask: Ask, ledger: Ledger):
     (approval,) = ask()
     form = {"once": once_of(console.get(f"/review/{approval.id}")), "decision": "approve", "pick": ["1"]}
-    to = [console.post(f"/review/{approval.id}", data=form).headers["Location"] for _ in range(2)]
+    to = [console.post(f"/review/{approval.id}", form).headers["Location"] for _ in range(2)]
     assert to == [f"/review?done={approval.id}"] * 2
     sent(console, f"/review/{approval.id}/undo")
-    console.post(f"/review/{approval.id}", data=form)
+    console.post(f"/review/{approval.id}", form)
     assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED, "an old form is no new decision"
 
 
@@ -161,7 +161,7 @@ def test_the_same_form_again_decides_nothing_more(console: FlaskClient, ask: Ask
     ],
 )
 def test_what_cannot_be_meant_decides_nothing(
-    console: FlaskClient, ask: Ask, ledger: Ledger, form: dict[str, str], told: str
+    console: Console, ask: Ask, ledger: Ledger, form: dict[str, str], told: str
 ):
     (approval,) = ask()
     answer = sent(console, f"/review/{approval.id}", **form)
@@ -170,14 +170,14 @@ def test_what_cannot_be_meant_decides_nothing(
     assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED
 
 
-def test_a_form_without_its_key_is_refused(console: FlaskClient, ask: Ask):
+def test_a_form_without_its_key_is_refused(console: Console, ask: Ask):
     (approval,) = ask()
-    answer = console.post(f"/review/{approval.id}", data={"decision": "reject"})
+    answer = console.post(f"/review/{approval.id}", {"decision": "reject"})
     assert answer.status_code == 400
     assert "This form is not complete" in text_of(answer)
 
 
-def test_an_expired_one_says_what_happened_and_has_no_buttons(console: FlaskClient, ask: Ask, clock: FakeClock):
+def test_an_expired_one_says_what_happened_and_has_no_buttons(console: Console, ask: Ask, clock: FakeClock):
     (approval,) = ask()
     clock.advance(3 * 86400)
     page = text_of(console.get(f"/review/{approval.id}"))
@@ -186,9 +186,7 @@ def test_an_expired_one_says_what_happened_and_has_no_buttons(console: FlaskClie
     assert "decision" not in re.findall(r'name="(\w+)"', page)
 
 
-def test_nothing_hostile_is_executed_and_no_link_is_shown(
-    console: FlaskClient, ask: Ask, monkeypatch: pytest.MonkeyPatch
-):
+def test_nothing_hostile_is_executed_and_no_link_is_shown(console: Console, ask: Ask, monkeypatch: pytest.MonkeyPatch):
     request = factories.GenerationRequest(operation=factories.Operation.IMAGINE, prompt=HOSTILE)
     with monkeypatch.context() as patch:
         patch.setattr(factories, "GenerationRequest", lambda **_: request)
@@ -201,7 +199,7 @@ def test_nothing_hostile_is_executed_and_no_link_is_shown(
         assert "secret-of-somebody" not in page
 
 
-def test_who_decided_what_is_listed_with_its_note(console: FlaskClient, ask: Ask):
+def test_who_decided_what_is_listed_with_its_note(console: Console, ask: Ask):
     first, second = ask(2)
     approve(console, first, 2, why="the light")
     sent(console, f"/review/{second.id}", decision="reject")
@@ -212,7 +210,7 @@ def test_who_decided_what_is_listed_with_its_note(console: FlaskClient, ask: Ask
     assert page.count("/undo") == 2
 
 
-def test_a_batch_is_culled_picture_by_image_id(console: FlaskClient, ledger: Ledger):
+def test_a_batch_is_culled_picture_by_image_id(console: Console, ledger: Ledger):
     ids = sorted(archived(ledger, 2, batch="spring"))
     (batch_id,) = {one.batch_id for one in ledger.generations.get(ids)}
     path = f"/review/batch/{batch_id}"
@@ -238,6 +236,29 @@ def test_a_batch_is_culled_picture_by_image_id(console: FlaskClient, ledger: Led
     assert "nothing of yours to take back" in text_of(console.get(path))
 
 
-def test_an_empty_review_says_what_to_do(console: FlaskClient):
+def test_an_empty_review_says_what_to_do(console: Console):
     assert "Images come here when a recipe says" in text_of(console.get("/review"))
     assert "Nobody has decided anything yet" in text_of(console.get("/review/decisions"))
+
+
+def test_the_gallery_has_what_was_marked_and_nothing_else_is_done_to(console: Console, here: Services, ledger: Ledger):
+    first, second, third = sorted(archived(ledger, 3, links=2, batch="spring"))
+    for generation_id, number, verdict in (
+        (first, 0, Mark.PICKED),
+        (first, 1, Mark.REJECTED),
+        (second, 0, Mark.REJECTED),
+        (second, 1, Mark.REJECTED),
+        (third, 0, Mark.REJECTED),
+    ):
+        ledger.marks.set(generation_id, number, verdict, "ada")
+
+    def shown(mark: str) -> list[str]:
+        return re.findall(r'data-pick="([^"]*)"', console.get(f"/gallery?mark={mark}").text)
+
+    assert shown("picked") == [f"{first}.0"]
+    # Whose images are rejected only in part, or not all marked, may be deleted by nobody who means the rejected.
+    assert shown("rejected") == [f"{second}.0", f"{second}.1"]
+    assert console.get("/gallery?mark=perhaps").status_code == 422
+    chosen = settled(here, Chosen(request=GalleryRequest(mark=Mark.PICKED)))
+    assert chosen.picks == (Pick(first, 0),)
+    assert ids_of(here, settled(here, Chosen(request=GalleryRequest(mark=Mark.REJECTED)))) == [second]

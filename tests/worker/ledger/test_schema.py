@@ -22,7 +22,7 @@ from worker.ledger.schema import attempts, metadata
 
 pytestmark = pytest.mark.matrix
 
-HEAD = "0038"
+HEAD = "0039"
 
 
 @pytest.fixture

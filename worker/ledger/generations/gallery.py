@@ -25,7 +25,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from worker.generation import Operation, State
+from worker.generation import AssetKind, Operation, State
 from worker.ledger.database import Part
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.counting import counts
@@ -39,7 +39,7 @@ from worker.ledger.generations.label_pages import (
 )
 from worker.ledger.generations.likeness import Words, has_words, is_like, pattern_of_key, words_of
 from worker.ledger.rows import Id
-from worker.ledger.schema import BY_STATE, CleanText, generations
+from worker.ledger.schema import BY_STATE, STORED, CleanText, Mark, assets, generations, marks
 from worker.ledger.statements import IDS, LIMIT, Query
 
 #: rows that one request looks at where no index tells what is looked for
@@ -53,7 +53,8 @@ class Wanted:
     """All of this must be so.
 
     `states`: one of them; `batches`: one of these ids; `key`: a pattern, of its own key or its first ancestor's;
-    `is_exact`: `key` is no pattern; `words`: in its prompt, in upper or lower case; `since`, `until`: from this id on,
+    `is_exact`: `key` is no pattern; `words`: in its prompt, in upper or lower case; `mark`: PICKED of one
+    of its images at least, REJECTED of all of them; `since`, `until`: from this id on,
     and below that one.
     """
 
@@ -65,6 +66,7 @@ class Wanted:
     key: str | None = None
     is_exact: bool = False
     words: str | None = None
+    mark: Mark | None = None
     since: str | None = None
     until: str | None = None
 
@@ -97,6 +99,7 @@ class _Shape(NamedTuple):
     by_operation: bool
     by_key: bool
     words: Words | None
+    mark: Mark | None
     labels: int
     of_batches: bool
     hides: bool
@@ -104,7 +107,7 @@ class _Shape(NamedTuple):
     @property
     def is_filtered(self) -> bool:
         """Whether rows of a lane may not be what is looked for."""
-        asked = self.by_provider or self.by_operation or self.by_key or self.words or self.hides
+        asked = self.by_provider or self.by_operation or self.by_key or self.words or self.mark or self.hides
         return bool(asked or self.kind is _Kind.LABEL or self.labels)
 
 
@@ -132,6 +135,21 @@ _ROOT_IS_LIKE = """generations.parent_id IS NOT NULL AND EXISTS (
         UNION ALL
         SELECT above.key, above.parent_id FROM up JOIN generations AS above ON above.id = up.parent_id
     ) SELECT 1 FROM up WHERE up.parent_id IS NULL AND up.key {like} :key)"""
+_a, _m = assets.c, marks.c
+_mine = select(literal(1)).where(_m.generation_id == _g.id)
+_other_image = select(literal(1)).where(
+    _a.generation_id == _g.id,
+    text(f"assets.{STORED}"),
+    _a.kind == AssetKind.IMAGE,
+    ~select(literal(1))
+    .where(_m.generation_id == _a.generation_id, _m.index == _a.index, _m.verdict == Mark.REJECTED)
+    .exists(),
+)
+#: what is rejected may be deleted with all of its images, so none of them may be a good one
+_MARKED: Mapping[Mark, list[ColumnElement[bool]]] = {
+    Mark.PICKED: [_mine.where(_m.verdict == Mark.PICKED).exists()],
+    Mark.REJECTED: [_mine.exists(), ~_other_image.exists()],
+}
 
 
 class Gallery(Part):
@@ -151,6 +169,7 @@ class Gallery(Part):
                 by_operation=wanted.operation is not None,
                 by_key=wanted.key is not None,
                 words=words_of(wanted.words, is_sqlite=is_sqlite) if wanted.words else None,
+                mark=wanted.mark,
                 labels=len(labels),
                 of_batches=wanted.batches is not None and kind is not _Kind.BATCH,
                 hides=bool(hidden),
@@ -295,6 +314,8 @@ def _filters(shape: _Shape, first_label: int) -> list[ColumnElement[bool]]:
         like = "GLOB" if shape.is_sqlite else "~"
         root = text(_ROOT_IS_LIKE.format(like=like)).bindparams(_bound("key"))
         found.append(is_like(_g.key, "key", is_sqlite=shape.is_sqlite) | root)
+    if shape.mark is not None:
+        found += _MARKED[shape.mark]
     return [*found, *has_labels(_g.id, shape.labels, first_label)]
 
 

@@ -6,8 +6,8 @@ from alembic import op
 from worker.ledger.migrations.building import create_index
 from worker.ledger.schema import CleanText, UtcDateTime
 
-revision = "0038"
-down_revision = "0037"
+revision = "0039"
+down_revision = "0038"
 oldest_code = "0031"
 
 
