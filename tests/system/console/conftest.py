@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.computer import Computer
+from tests.left_open import lives_on
 from tests.patience import patient
 from webhook import sandbox
 
@@ -32,6 +33,13 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_machine_lives_on() -> Iterator[None]:
+    """Its sandbox keeps connections that it opened for one file for all others."""
+    with lives_on():
+        yield
 
 
 @pytest.fixture(scope="session")
