@@ -129,9 +129,16 @@ def test_what_was_sent_is_not_taken_back_and_the_page_says_why(
     assert ledger.approvals.get(approval.id).state is ApprovalState.DECIDED
 
 
-def test_of_two_reviewers_the_second_hears_who_was_first_and_goes_on(console: Console, ask: Ask, ledger: Ledger):
+@pytest.mark.parametrize("same", [False, True])
+def test_of_two_reviewers_the_second_hears_who_was_first_and_goes_on(
+    console: Console, ask: Ask, ledger: Ledger, same: bool
+):
     first, second = ask(2)
-    form = {"once": once_of(console.get(f"/review/{first.id}")), "decision": "approve", "pick": ["1"]}
+    form = {
+        "once": once_of(console.get(f"/review/{first.id}")),
+        "decision": "approve",
+        "pick": ["2", "4"] if same else ["1"],
+    }
     parent = ledger.generations.get([first.generation_id])[0]
     ledger.approvals.decide(first, ApprovalState.DECIDED, parent=parent, picked=[2, 4], by="Ada", why="")
     answer = console.post(f"/review/{first.id}", form)
