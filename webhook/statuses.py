@@ -1,5 +1,6 @@
 """Which status answers which error, at every private door."""
 
+from webhook.bodies import Busy
 from worker.errors import (
     AlreadyDecided,
     ArchiveError,
@@ -38,4 +39,5 @@ STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (ArchiveError, 503, "bucket_unavailable"),
     # The process that decodes images was not available.
     (DownloadError, 503, "busy"),
+    (Busy, 503, "busy"),
 )

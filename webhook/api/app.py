@@ -19,7 +19,6 @@ from tasks.usecases.tokens import allows
 from webhook import health
 from webhook.api import approvals, assets, batches, events, generations, providers, spend, uploads
 from webhook.api.access import Access
-from webhook.api.bodies import carrying_out
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.problems import problem_of
 from webhook.api.reading import read_json, read_query, require_media, require_plain
@@ -27,6 +26,7 @@ from webhook.api.routes import Operation
 from webhook.api.strict_json import unusable
 from webhook.api.written import Written
 from webhook.approvals import approval_pages
+from webhook.bodies import carrying_out
 from webhook.console import console, problem_page
 from webhook.shared import Shared
 from worker.errors import ConfigurationError

@@ -19,16 +19,14 @@ from tasks.usecases.labels import check_labels
 from tasks.usecases.notify_address import notify_address
 from tasks.usecases.provider_choice import read_providers
 from webhook.api.amounts import millionths
-from webhook.api.bodies import reading
 from webhook.api.call import Call, Refused
 from webhook.api.models.batches import BatchOptions, NewBatch, NewBatchFile
 from webhook.api.reading import pointer, refused_at
+from webhook.bodies import LARGEST_FILE, reading
 from webhook.body import open_body
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Operation
 
-#: bytes of a file; a sheet of 50,000 long rows has a tenth of it
-LARGEST_FILE = 200 * 1024 * 1024
 #: mistakes that one answer lists
 MOST_ERRORS = 1000
 #: of its first ones, those that the detail tells

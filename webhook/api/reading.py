@@ -7,10 +7,10 @@ from flask import Request
 from pydantic import BaseModel, RootModel, ValidationError
 
 from webhook.api import strict_json
-from webhook.api.bodies import parsing, reading
 from webhook.api.call import Refused
 from webhook.api.mistakes import chosen, sentence_of
 from webhook.api.routes import Operation
+from webhook.bodies import parsing, reading
 from webhook.body import read_body
 
 #: bytes of a JSON body; 1,000 generations with long prompts have a tenth of it

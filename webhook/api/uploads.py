@@ -12,11 +12,11 @@ from werkzeug.wsgi import get_content_length
 
 from tasks.usecases import views
 from tasks.usecases.uploads import LARGEST_UPLOAD, UPLOAD_TYPES, upload
-from webhook.api.bodies import reading
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.models.uploads import UploadDocument
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
+from webhook.bodies import reading
 
 log = logging.getLogger(__name__)
 

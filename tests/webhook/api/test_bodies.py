@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.test import create_environ, run_wsgi_app
 
 from tests.patience import patient
-from webhook.api import bodies
+from webhook import bodies
 from webhook.api.event_watch import MOST_WAITING as MOST_WATCHING
 from webhook.waiting import MOST_WAITING, THREADS
 from worker.ledger import Ledger

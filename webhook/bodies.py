@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from werkzeug.wsgi import get_content_length
 
-from webhook.api.call import Refused
+from worker.errors import DarkroomError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+#: bytes of a batch file; a sheet of 50,000 long rows has a tenth of it
+LARGEST_FILE = 200 * 1024 * 1024
 #: bytes from which a body is large; one in chunks may be
 LARGE = 1024 * 1024
 #: with those who wait for generations and events, fewer than the process has threads
@@ -30,8 +32,12 @@ _carried_out = BoundedSemaphore(MOST_CARRIED_OUT)
 _parsing = Lock()
 
 
+class Busy(DarkroomError):
+    """So many bodies arrive at this moment that this one has to wait."""
+
+
 def reading(environ: "WSGIEnvironment") -> AbstractContextManager[None]:
-    """Take a place to read this body in. Raises Refused (503) if there is none for a while."""
+    """Take a place to read this body in. Raises Busy if there is none for a while."""
     return _place(_large if _is_large(environ) else _small)
 
 
@@ -58,12 +64,7 @@ def _is_large(environ: "WSGIEnvironment") -> bool:
 @contextmanager
 def _place(places: BoundedSemaphore) -> Iterator[None]:
     if not places.acquire(timeout=PATIENCE):
-        raise Refused(
-            "too many requests are sending their bodies at this moment: repeat this one, with the same keys",
-            status=503,
-            code="busy",
-            headers={"Retry-After": "5"},
-        )
+        raise Busy("too many requests are sending their bodies at this moment: repeat this one, with the same keys")
     try:
         yield
     finally:
