@@ -197,7 +197,7 @@ def _requests(
         return {1: GenerationRequest(operation=operation, prompt=prompt, options={**kept, **options})}
     if "images" not in capability.options:
         return {1: GenerationRequest(operation=operation, prompt=prompt, options=options)}
-    references = {asset.index + 1: _reference(asset) for asset in assets if asset.kind is AssetKind.IMAGE}
+    references = {asset.index + 1: reference_to(asset) for asset in assets if asset.kind is AssetKind.IMAGE}
     if not references:
         raise RequestInvalid("it has no image")
     return {
@@ -219,7 +219,7 @@ def _actions(parent: Generation, step: Step, operation: Operation) -> Mapping[in
     return dict(sorted(indexed.items())) or dict(enumerate(actions, start=1))
 
 
-def _reference(asset: Asset) -> str:
+def reference_to(asset: Asset) -> str:
     """Return what stands for an image of ours in the options of a request."""
     if asset.object_key is None or asset.sha256 is None:
         raise RequestInvalid(f"image {asset.index + 1} is not in the bucket: write `after: archived`")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tasks.usecases.batches.estimate import Estimator
 from tasks.usecases.control import OVER, RetryRequest, cancel, retry
 from tasks.usecases.delete import Deleted, DeleteRequest, delete
+from tasks.usecases.follow_up import FollowUpRequest, check_follow_up
 from tasks.usecases.gallery import GalleryRequest, all_ids, marks_of
 from tasks.usecases.inputs import InputFiles
 from tasks.usecases.once import Once, replay_of
@@ -21,7 +22,7 @@ from tasks.usecases.person import Person
 from tasks.usecases.row_versions import replaced_in
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
-from tasks.usecases.submit import Checked, FollowUpRequest, check_follow_up, submit_once
+from tasks.usecases.submit import Checked, submit_once
 from worker.errors import DarkroomError, NotPossible, RequestInvalid
 from worker.generation import FINAL, AssetKind, Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration, Snapshot

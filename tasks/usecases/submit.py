@@ -3,40 +3,31 @@
 The caller wakes the dispatch step afterwards.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tasks.capability_check import require_follow_ups
-from tasks.children import child_of
-from tasks.splitting import actions_of
 from tasks.usecases.batch_file import oddities_of
 from tasks.usecases.entry import Entry
 from tasks.usecases.entry_check import (
     Defaults,
     check_entry,
-    dedupe_for,
     doubts_about,
-    follow_ups_of,
-    refuse_unusable,
-    refuse_unused,
 )
+from tasks.usecases.follow_up import FollowUpRequest, on_parent
 from tasks.usecases.inputs import InputFiles
-from tasks.usecases.labels import check_labels
-from tasks.usecases.names import batch_name, find_generation
+from tasks.usecases.names import batch_name
 from tasks.usecases.notify_address import notify_address
 from tasks.usecases.once import Once
 from tasks.usecases.submission import Repetition, begun, waits_of_new
-from worker.errors import LedgerUnavailable, NotPossible, RequestInvalid
-from worker.generation import Asset, Generation, Operation, State, operation_of
+from worker.errors import LedgerUnavailable, RequestInvalid
+from worker.generation import Generation
 from worker.ledger.generations import NewGeneration
-from worker.providers import inputs_of
 from worker.services import Services
 from worker.subscribers import NotifyAddress
 
-#: providers list what can follow an image, but not always that a region of it can be repainted
-_UNLISTED = "variation_region"
+__all__ = ["FollowUpRequest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,27 +53,6 @@ class SubmitRequest:
     def named_batch(self) -> str | None:
         """The name of the batch, as a test has it."""
         return None if self.batch is None else batch_name(self.batch, is_test=self.is_test)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FollowUpRequest:
-    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's.
-
-    `created_by`: as in `Defaults`.
-    `is_test`: its parent must be a test; what follows a test always is one. `notify`: the address for its events.
-    """
-
-    parent_id: str
-    action: str
-    prompt: str | None = None
-    key: str | None = None
-    options: Mapping[str, object] = field(default_factory=dict)
-    follow_up: str = ""
-    priority: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    created_by: str | None = None
-    is_test: bool = False
-    notify: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +103,7 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     if isinstance(request, FollowUpRequest):
         files = InputFiles(services)
         notify = notify_address(services.settings, request.notify)
-        new = replace(_on_parent(services, request, files), notify=notify)
+        new = replace(on_parent(services, request, files), notify=notify)
         return Checked(wanted=(new,), warnings=((),), files=files)
     for entry, told in repeated_keys(request.entries):
         raise RequestInvalid(f"{entry.place}: {told}")
@@ -224,63 +194,6 @@ def repeated_keys(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
     for entry in entries:
         if entry.key is not None and (first := seen.setdefault(entry.key, entry)) is not entry:
             yield entry, f"the key {entry.key!r} is already used in {first.place}"
-
-
-def _on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) -> NewGeneration:
-    refuse_unusable(wanted.key, wanted.priority)
-    check_labels(wanted.labels)
-    (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
-    assets = services.ledger.generations.assets_of([parent.id]).get(parent.id, [])
-    return check_follow_up(services, parent, assets, wanted, files)
-
-
-def check_follow_up(
-    services: Services, parent: Generation, assets: Sequence[Asset], wanted: FollowUpRequest, files: InputFiles
-) -> NewGeneration:
-    """Return the follow-up of this parent, which has these assets; raises as `check`."""
-    if parent.state is not State.ARCHIVED:
-        raise NotPossible(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
-    if wanted.is_test and not parent.is_test:
-        raise RequestInvalid(f"{parent.id} is not a test: a test can only continue from another test")
-    provider, action = services.provider_for(parent.provider, is_test=parent.is_test), wanted.action
-    possible = actions_of(parent, assets)
-    operation = operation_of(action)
-    if operation is Operation.SPLIT and action in possible:
-        return _split(parent, wanted)
-    capability = provider.capabilities.get(operation) if operation else None
-    is_known = capability is not None and action in capability.actions
-    if action not in possible and not (is_known and action == _UNLISTED):
-        offered = f"only {', '.join(possible)}" if possible else "and no other action"
-        raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}", about=("action",))
-    if operation is None:
-        raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support", about=("action",))
-    then = follow_ups_of(services, wanted.follow_up)
-    require_follow_ups(provider, then)
-    new = child_of(parent, action, then, dedupe=dedupe_for(wanted.key))
-    if wanted.prompt is not None:
-        refuse_unused(provider, operation, wanted.prompt)
-        new = replace(new, request=replace(new.request, prompt=wanted.prompt))
-    request = replace(new.request, options=dict(files.referenced(wanted.options)))
-    provider.translate(request)
-    return replace(
-        new,
-        key=wanted.key,
-        priority=wanted.priority,
-        request=request,
-        labels=wanted.labels,
-        created_by=wanted.created_by,
-        inputs=inputs_of(request.options),
-    )
-
-
-def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:
-    for part, is_there in (("prompt", wanted.prompt is not None), ("options", wanted.options)):
-        if is_there:
-            raise RequestInvalid(f"split takes no {part}: it cuts the grid as it is", about=(part,))
-    if wanted.follow_up:
-        raise RequestInvalid("nothing can follow split: providers know nothing of the images that are cut here")
-    new = child_of(parent, wanted.action, (), dedupe=dedupe_for(wanted.key))
-    return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels, created_by=wanted.created_by)
 
 
 def _batches(services: Services, made: Sequence[Generation], existing: Collection[str]) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import IO
 
+from tasks.usecases.assets import LINK_LIFE
 from tasks.usecases.inputs import EXTENSIONS, fitting_providers, put_input
-from worker.errors import ContentInvalid, RequestInvalid
+from worker.errors import ContentInvalid, NotFound, RequestInvalid
 from worker.generation import AssetKind
 from worker.ledger.inputs import InputFile
 from worker.media import inspect
@@ -27,8 +28,10 @@ class Uploaded:
     providers: tuple[str, ...]
 
 
-def upload(here: Services, file: IO[bytes], content_type: str) -> Uploaded:
+def upload(here: Services, file: IO[bytes], content_type: str | None = None) -> Uploaded:
     """Check an image and store it once in the bucket; the same bytes again change nothing.
+
+    `content_type`: what its sender declares it to be, if it is held to that.
 
     Raises RequestInvalid for what is no complete image, too large, or not of the declared type; ArchiveError,
     DownloadError or LedgerUnavailable if repeating it later may help; ConfigurationError without a bucket.
@@ -42,7 +45,7 @@ def upload(here: Services, file: IO[bytes], content_type: str) -> Uploaded:
         raise RequestInvalid(f"{error}: upload a complete PNG, JPEG or WebP image") from error
     if facts.content_type not in EXTENSIONS:
         raise RequestInvalid(f"this is {facts.content_type}: upload a PNG, JPEG or WebP image")
-    if facts.content_type != content_type:
+    if content_type is not None and facts.content_type != content_type:
         raise RequestInvalid(f"this is {facts.content_type}, not {content_type}: correct its content type")
     sha256 = _sha256(file)
     extension = EXTENSIONS[facts.content_type]
@@ -52,6 +55,14 @@ def upload(here: Services, file: IO[bytes], content_type: str) -> Uploaded:
     key = here.ledger.inputs.record([one], archive.keys.inputs)[sha256].object_key
     put_input(here, key, one, file, f"{sha256[:12]}.{extension}")
     return Uploaded(file=one, reference=input_reference(sha256, extension), providers=fitting_providers(size))
+
+
+def link_to_upload(here: Services, sha256: str) -> str:
+    """Return a presigned link to a stored image; never store or log it. Raises NotFound."""
+    found = here.ledger.inputs.get([sha256]).get(sha256)
+    if found is None:
+        raise NotFound(f"there is no stored image with the SHA-256 {sha256}: upload it again")
+    return here.archive.url(found.object_key, expires=LINK_LIFE)
 
 
 def _sha256(file: IO[bytes]) -> str:
