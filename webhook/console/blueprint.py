@@ -2,7 +2,9 @@
 
 from flask import Blueprint, g
 
-from webhook.console import board, bulk, gallery, letting_in, machinery, operate, pictures, review, static_files
+from webhook.console import (
+    board, bulk, gallery, letting_in, lightbox, machinery, naming, operate, pictures, review, static_files,
+)
 from webhook.console.desk import Desk
 from webhook.console.guard import guard
 from webhook.console.once import telling
@@ -12,7 +14,7 @@ from webhook.shared import Shared
 from worker.services import Services
 
 #: one file each; the order is that of the navigation
-PAGES = (board, gallery, bulk, pictures, review, operate, machinery, letting_in)
+PAGES = (board, gallery, bulk, pictures, lightbox, review, operate, machinery, letting_in)
 
 
 def console(here: Services, shared: Shared) -> Blueprint:
@@ -23,6 +25,7 @@ def console(here: Services, shared: Shared) -> Blueprint:
     pages.register_error_handler(Exception, lambda error: problem_page(error, str(g.get("request_id", ""))))
     filters(pages)
     telling(pages)
+    naming.filters(pages)
     static_files.routes(pages)
     for page in PAGES:
         page.routes(pages, desk)

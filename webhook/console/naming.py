@@ -1,0 +1,79 @@
+"""Actions, operations and options as people read them."""
+
+import re
+from collections.abc import Mapping
+
+from flask import Blueprint
+from markupsafe import Markup, escape
+
+from worker.generation import Operation
+
+_OPERATIONS: Mapping[str, str] = {
+    Operation.VIDEO_EXTEND: "Extend the video",
+    Operation.REGION: "Repaint a region",
+    Operation.SEED: "Seed",
+    Operation.SPLIT: "Split",
+}
+_ACTIONS: Mapping[str, str] = {
+    "zoom_out_2x": "Zoom out 2x",
+    "zoom_out_1_5x": "Zoom out 1.5x",
+    "square": "Make square",
+    "reroll": "Reroll",
+    "split": "Split into four",
+    "seed": "Find its seed",
+    "variation_region": "Repaint a region",
+    "video": "Make a video",
+    "edit": "Edit",
+    "describe": "Describe",
+    "redo_upscale_2x": "Redo upscale 2x",
+    "redo_upscale_4x": "Redo upscale 4x",
+    "upscale_2x": "Upscale 2x",
+    "upscale_4x": "Upscale 4x",
+}
+_OPTIONS: Mapping[str, str] = {
+    "hd": "HD",
+    "images": "Pictures",
+    "style_images": "Style pictures",
+    "omni_image": "Omni reference",
+    "omni_weight": "Omni weight",
+    "end_image": "Last picture of the video",
+    "video_size": "Size of the video",
+    "split_images": "Split into images",
+}
+_NUMBERED = re.compile(r"([a-z]+)([1-4])")
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def filters(pages: Blueprint) -> None:
+    """Let templates write names in these ways."""
+    for name, function in (("action", action), ("operation", operation), ("option", option), ("coded", coded)):
+        pages.app_template_filter(name)(function)
+
+
+def action(word: str) -> str:
+    """Return `Upscale 2`, `Zoom out 1.5x`, `Pan left`; what Darkroom does not know, as its provider says it."""
+    if (numbered := _NUMBERED.fullmatch(word)) is not None:
+        return f"{numbered[1].capitalize()} {numbered[2]}"
+    return _ACTIONS.get(word) or _spelt(word)
+
+
+def operation(word: str | None) -> str:
+    """Return the name of an operation; None for those that Darkroom does not know."""
+    return "Others" if word is None else _OPERATIONS.get(word) or _spelt(word)
+
+
+def option(name: str) -> str:
+    """Return `Aspect ratio`."""
+    return _OPTIONS.get(name) or _spelt(name)
+
+
+def coded(told: str) -> Markup:
+    """Return a sentence whose parts in backticks are code."""
+    parts = _CODE.split(told)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
+def _spelt(word: str) -> str:
+    return word.replace("_", " ").capitalize()

@@ -1,0 +1,74 @@
+// Keys of the lightbox, and what can be copied from it. Without it all are links.
+
+import { notice } from "./console.js";
+
+const box = document.querySelector("#lightbox");
+const copy = document.querySelector("#copy");
+const keys = document.querySelector("#keys");
+const FROM_GALLERY = "lightbox: opened in the gallery";
+
+// The gallery finds its place again where somebody left it, also after a walk through pictures.
+const shown = new URLSearchParams(location.search).get("index");
+const [path, query] = box.dataset.gallery.split("?");
+sessionStorage.setItem(`gallery ${query ? `?${query}` : ""}`, `t-${box.dataset.generation}${shown === null ? "" : `.${shown}`}`);
+if (document.referrer && new URL(document.referrer).pathname === path) sessionStorage.setItem(FROM_GALLERY, "1");
+else if (!document.referrer || !new URL(document.referrer).pathname.startsWith("/generations/")) sessionStorage.removeItem(FROM_GALLERY);
+
+/** To another picture, in the place of this one: one step back is the gallery. */
+function go(link) {
+  if (link) location.replace(link.href);
+}
+
+function back(event) {
+  if (!sessionStorage.getItem(FROM_GALLERY) || history.length < 2) return;
+  event?.preventDefault();
+  history.back();
+}
+
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Over plain HTTP from another machine there is no clipboard to write to.
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.className = "visually-hidden";
+    document.body.append(field);
+    field.select();
+    const isDone = document.execCommand("copy");
+    field.remove();
+    copy?.focus();
+    if (!isDone) return notice("The browser does not let this page copy. Select the prompt and copy it yourself.");
+  }
+  return notice("Prompt copied.");
+}
+
+function onKey(event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, video, [popover]:popover-open")) return;
+  const picture = /^[1-9]$/.test(event.key) && document.querySelectorAll(".strip a")[Number(event.key) - 1];
+  if (picture) go(picture);
+  else if (event.key === "ArrowLeft") go(document.querySelector("#before"));
+  else if (event.key === "ArrowRight") go(document.querySelector("#after"));
+  else if (event.key === "?") keys.togglePopover();
+  else if (event.key === "c") copy?.click();
+  else if (event.key === "Escape" && !keys.matches(":popover-open")) {
+    back(event);
+    if (!event.defaultPrevented) location.href = document.querySelector("#back").href;
+  } else return;
+  event.preventDefault();
+}
+
+addEventListener("keydown", onKey);
+document.querySelector("#back").addEventListener("click", back);
+for (const link of document.querySelectorAll("#before, #after, .strip a")) {
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    go(link);
+  });
+}
+if (copy) {
+  copy.hidden = false;
+  copy.addEventListener("click", () => copyText(document.getElementById(copy.dataset.copy).textContent));
+}
