@@ -3,11 +3,13 @@
 import hashlib
 import os.path
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from pathlib import Path
-from typing import IO
+from pathlib import Path, PurePath
+from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
 from tasks.usecases.batch_file import shown
@@ -25,6 +27,15 @@ EXTENSIONS: Mapping[str, str] = {"image/png": "png", "image/jpeg": "jpg", "image
 #: what is no path; a reference is checked as it is used
 _ELSEWHERE = re.compile(r"(https?://|data:|input:[0-9a-f]{64}\.)", re.IGNORECASE)
 _THREADS = 8
+#: names that an error lists
+_LISTED = 5
+
+
+class _Source(NamedTuple):
+    """A file by its name, and what opens it."""
+
+    name: str
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 class InputFiles:
@@ -36,8 +47,8 @@ class InputFiles:
     def __init__(self, services: Services, folder: Path | None = None) -> None:
         self._services = services
         self._folder = folder
-        self._references: dict[Path, str] = {}
-        self._found: dict[str, tuple[Path, InputFile]] = {}
+        self._references: dict[str, str] = {}
+        self._found: dict[str, tuple[_Source, InputFile]] = {}
         #: stored by an earlier request or an upload, and named by their references
         self._known: dict[str, InputObject] = {}
         #: provider → the bucket's host, if that is out of its reach
@@ -52,11 +63,11 @@ class InputFiles:
         for name, value in options.items():
             self._require_known(name, value)
         named = image_options() & options.keys()
-        if not named or self._folder is None:
+        if not named or not self._has_files:
             return options
         found = dict(options)
         for name in named:
-            found[name] = [self._reference(self._folder, name, item) for item in _items(options[name])]
+            found[name] = [self._reference(name, item) for item in _items(options[name])]
         return found
 
     def require_usable(self, provider: Provider, request: GenerationRequest) -> None:
@@ -112,9 +123,9 @@ class InputFiles:
                 )
 
         def put(sha256: str) -> None:
-            path, one = self._found[sha256]
-            with path.open("rb") as file:
-                put_input(self._services, objects[sha256].object_key, one, file, path.name)
+            source, one = self._found[sha256]
+            with source.open() as file:
+                put_input(self._services, objects[sha256].object_key, one, file, source.name)
 
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="inputs") as pool:
             list(pool.map(put, self._found))
@@ -134,17 +145,61 @@ class InputFiles:
                 about=(option,),
             )
 
-    def _reference(self, folder: Path, option: str, item: object) -> object:
+    @property
+    def _has_files(self) -> bool:
+        return self._folder is not None
+
+    def _source(self, option: str, given: str) -> _Source:  # noqa: ARG002
+        """Return the file of this name. Raises RequestInvalid, about the option."""
+        assert self._folder is not None, "it has files"  # noqa: S101
+        return _file_at(given, self._folder)
+
+    def _reference(self, option: str, item: object) -> object:
         if not isinstance(item, str) or is_elsewhere(item):
             return item
-        path = folder / os.path.expanduser(item)  # noqa: PTH111  as `read_image` does
-        if path not in self._references:
-            content, kind = read_image(option, item, folder)
+        if item not in self._references:
+            source = self._source(option, item)
+            content, kind = _read(option, item, source)
             sha256, extension = hashlib.sha256(content).hexdigest(), EXTENSIONS[kind]
             file = InputFile(sha256=sha256, bytes=len(content), content_type=kind, extension=extension)
-            self._found.setdefault(sha256, (path, file))
-            self._references[path] = input_reference(sha256, extension)
-        return self._references[path]
+            self._found.setdefault(sha256, (source, file))
+            self._references[item] = input_reference(sha256, extension)
+        return self._references[item]
+
+
+class EnclosedFiles(InputFiles):
+    """The images that came together with a batch file, by the names that its rows call them; links, and uploads.
+
+    `files`: name → its content; what has folders in its name is also known by its last part, if only one is called so.
+    It knows no paths of this machine.
+    """
+
+    def __init__(self, services: Services, files: Mapping[str, IO[bytes]]) -> None:
+        super().__init__(services)
+        self._files = files
+        last = Counter(PurePath(name).name for name in files)
+        self._by_last = {PurePath(name).name: name for name in files if last[PurePath(name).name] == 1}
+
+    @property
+    def _has_files(self) -> bool:
+        return True
+
+    def _source(self, option: str, given: str) -> _Source:
+        name = given if given in self._files else self._by_last.get(PurePath(given.replace("\\", "/")).name, given)
+        if (file := self._files.get(name)) is None:
+            there = ", ".join(shown(one) for one in list(self._files)[:_LISTED]) or "none"
+            raise RequestInvalid(
+                f"option {option}: {shown(given)!r} is not among the pictures that came with the file ({there}): add "
+                "it, or give a link",
+                about=(option,),
+            )
+
+        @contextmanager
+        def opened() -> Iterator[IO[bytes]]:
+            file.seek(0)
+            yield file
+
+        return _Source(PurePath(name).name, opened)
 
 
 class UploadedFiles(InputFiles):
@@ -220,9 +275,18 @@ def read_image(option: str, given: str, folder: Path = Path()) -> tuple[bytes, s
 
     Raises RequestInvalid, about the option, for a file that is not there, too large or no image.
     """
+    return _read(option, given, _file_at(given, folder))
+
+
+def _file_at(given: str, folder: Path) -> _Source:
+    # A shell does not read the ~ behind an equals sign; that of Path raises for unknown users.
+    path = folder / os.path.expanduser(given)  # noqa: PTH111
+    return _Source(path.name, lambda: path.open("rb"))
+
+
+def _read(option: str, given: str, source: _Source) -> tuple[bytes, str]:
     try:
-        # A shell does not read the ~ behind an equals sign; that of Path raises for unknown users.
-        with (folder / os.path.expanduser(given)).open("rb") as file:  # noqa: PTH111
+        with source.open() as file:
             content = file.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

@@ -3,7 +3,8 @@
 from flask import Blueprint, g
 
 from webhook.console import (
-    board, bulk, gallery, letting_in, lightbox, machinery, naming, operate, pictures, review, static_files,
+    batch_files, board, bulk, gallery, letting_in, lightbox, machinery, naming, operate, pictures, review, static_files,
+    submitting,
 )
 from webhook.console.desk import Desk
 from webhook.console.guard import guard
@@ -14,7 +15,7 @@ from webhook.shared import Shared
 from worker.services import Services
 
 #: one file each; the order is that of the navigation
-PAGES = (board, gallery, bulk, pictures, lightbox, review, operate, machinery, letting_in)
+PAGES = (board, gallery, bulk, pictures, lightbox, review, operate, machinery, submitting, batch_files, letting_in)
 
 
 def console(here: Services, shared: Shared) -> Blueprint:

@@ -3,15 +3,12 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from flask import g, request
 
 from tasks.usecases.once import Once, once_for
 from webhook.bodies import reading
 from webhook.console.problems import Refusal
-from worker.errors import CommitUnknown, LedgerUnavailable
 
 _ONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 #: bytes of all fields without files
@@ -45,14 +42,3 @@ def read_form() -> None:
     request.max_form_parts = _MOST_PARTS
     with reading(request.environ):
         request.form  # noqa: B018  reading it parses it
-
-
-@contextmanager
-def after_the_commit() -> Iterator[None]:
-    """Say that the form may be sent again where its answer cannot be read: it is carried out already."""
-    try:
-        yield
-    except CommitUnknown:
-        raise
-    except LedgerUnavailable as error:
-        raise CommitUnknown(f"it is carried out, but its answer cannot be read: {error}") from error

@@ -22,7 +22,7 @@ from tasks.usecases.queries import get_generations
 from tasks.usecases.selection import Selection
 from tasks.usecases.submit import FollowUpRequest, SubmitResult, check, submit_once
 from webhook.console.desk import Desk
-from webhook.console.forms import after_the_commit, author, once_of
+from webhook.console.forms import author, once_of
 from webhook.console.problems import Refusal
 from worker.errors import RequestInvalid
 from worker.generation import OPEN, Asset, Generation, Operation, State
@@ -88,7 +88,8 @@ def _buttons(pages: Blueprint, desk: Desk) -> None:
         action, image = request.form.get("action", ""), _number(request.form.get("image"))
         once = once_of([action, image])
         if known := replay_of(desk.here, once):
-            return _to_made(known[0], is_repeated=True)
+            (first,) = get_generations(desk.here, known[:1])
+            return to_made(first, 1, is_repeated=True)
         wanted = FollowUpRequest(parent_id=generation, action=action, image=image, created_by=author())
         return made(desk, submit_once(desk.here, check(desk.here, wanted), once))
 
@@ -128,14 +129,13 @@ def made(desk: Desk, result: SubmitResult) -> ResponseBase:
         if any(one.state is State.SUCCEEDED for one in result.generations):
             # A split succeeds when it is created.
             desk.shared.ring(Step.ARCHIVE)
-    with after_the_commit():
-        if len(result.generations) > 1 and result.batch_id is not None:
-            return redirect(f"/batches/{result.batch_id}", 303)
-        return _to_made(result.generations[0].id, is_repeated=result.is_repeated)
+    return to_made(result.generations[0], len(result.generations), is_repeated=result.is_repeated)
 
 
-def _to_made(generation_id: str, *, is_repeated: bool) -> ResponseBase:
-    return redirect(f"/generations/{generation_id}{'?sent=before' if is_repeated else ''}", 303)
+def to_made(first: Generation, number: int, *, is_repeated: bool) -> ResponseBase:
+    """Go to what was made: to the batch, if it is several."""
+    address = f"/batches/{first.batch_id}" if number > 1 and first.batch_id else f"/generations/{first.id}"
+    return redirect(f"{address}{'?sent=before' if is_repeated else ''}", 303)
 
 
 def _page(looked: Looked) -> Mapping[str, object]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from flask import Blueprint
 from markupsafe import Markup, escape
 
+from webhook.console.problems import as_sentence
+from webhook.console.wording import for_people
 from worker.generation import Operation
 
 _OPERATIONS: Mapping[str, str] = {
@@ -46,8 +48,9 @@ _CODE = re.compile(r"`([^`]+)`")
 
 def filters(pages: Blueprint) -> None:
     """Let templates write names in these ways."""
-    for name, function in (("action", action), ("operation", operation), ("option", option), ("coded", coded)):
-        pages.app_template_filter(name)(function)
+    for function in (action, operation, option, coded, for_people):
+        pages.app_template_filter(function.__name__)(function)
+    pages.app_template_filter("sentence")(as_sentence)
 
 
 def action(word: str) -> str:

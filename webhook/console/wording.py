@@ -1,0 +1,24 @@
+"""The page's own words for options and commands, which sentences of use cases name as the command line has them."""
+
+import re
+from collections.abc import Mapping
+
+#: option → what the form calls it
+_FIELDS: Mapping[str, str] = {
+    "--skip-invalid": "“Submit the others”",
+    "--new-version": "“Submit changed rows as new versions”",
+    "--template": "“Template of the prompts”",
+    "--max-cost": "“It may cost at most”",
+    "--name": "“Name”",
+    "--sheet NAME": "“Sheet”",
+    "--sheet": "“Sheet”",
+    "--max-submissions": "the limit of the command line",
+    "--provider": "“Provider”",
+    "--recipe": "“Recipe”",
+}
+_ANY = re.compile("|".join(rf"{re.escape(one)}(?![\w-])" for one in sorted(_FIELDS, key=len, reverse=True)))
+
+
+def for_people(sentence: str) -> str:
+    """Return it with the names that somebody at the form knows."""
+    return _ANY.sub(lambda found: _FIELDS[found[0]], sentence)
