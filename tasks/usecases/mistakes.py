@@ -16,11 +16,15 @@ _PARTS = ("key", "priority", "labels", "notify", "recipe", "follow_up", "provide
 
 
 class Mistake(NamedTuple):
-    """`path`: where it is below the entry, such as `("options", "version")`; empty: the entry as a whole."""
+    """`path`: where it is below the entry, such as `("options", "version")`; empty: the entry as a whole.
+
+    `missing`: an option that is needed, and not there.
+    """
 
     entry: Entry
     path: tuple[str, ...]
     message: str
+    missing: str | None = None
 
 
 class EntriesInvalid(RequestInvalid):
@@ -70,9 +74,10 @@ def _mistake(entry: Entry, invalid: EntryInvalid) -> Mistake:
         named = invalid.about or (invalid.parts & entry.said)
         word = next((part for part in _PARTS if part in named), None)
         # What it is about, and is no part of an entry, is an option that is missing.
-        missing = ("options",) if invalid.about - set(_PARTS) and word is None else ()
-        path = missing if word is None else _path(entry, word)
-    return Mistake(entry, path, str(invalid))
+        others = ("options",) if invalid.about - set(_PARTS) and word is None else ()
+        path = others if word is None else _path(entry, word)
+    missing = min(invalid.about - entry.options.keys() - {*_PARTS, "options"}, default=None)
+    return Mistake(entry, path, str(invalid), missing if path == ("options",) else None)
 
 
 def _path(entry: Entry, part: str) -> tuple[str, ...]:

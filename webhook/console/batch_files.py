@@ -151,8 +151,8 @@ def _asked(desk: Desk) -> Iterator[_Asked]:
     given = request.files.get("file")
     if given is None or not given.filename:
         raise _Wrong("file", "choose a batch file: CSV, XLSX, JSONL, JSON or text")
-    filename = PurePath(_plain(given.filename)).name
-    pictures = {_plain(one.filename): one.stream for one in request.files.getlist("pictures") if one.filename}
+    filename = PurePath(given.filename).name
+    pictures = {one.filename: one.stream for one in request.files.getlist("pictures") if one.filename}
     with _opened(filename, given.stream, form.get("sheet") or None) as file:
         decided = [file.sha256, filename, *_values(form, _DECIDING), *_digests(pictures)]
         yield _Asked(
@@ -225,10 +225,6 @@ def _digests(pictures: Mapping[str, IO[bytes]]) -> Iterator[str]:
         while piece := stream.read(_PIECE):
             digest.update(piece)
         yield f"{name}\0{digest.hexdigest()}"
-
-
-def _plain(filename: str | None) -> str:
-    return (filename or "").replace("\\", "/")
 
 
 def _answer(desk: Desk, findings: BatchFindings, status: int = 200) -> ResponseBase:

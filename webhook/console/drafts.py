@@ -13,7 +13,7 @@ from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
 from tasks.usecases.inputs import UploadedFiles, image_options
 from tasks.usecases.labels import read_labels
 from tasks.usecases.max_cost import excesses
-from tasks.usecases.mistakes import EntriesInvalid, check_all
+from tasks.usecases.mistakes import EntriesInvalid, Mistake, check_all
 from tasks.usecases.queries import Story
 from tasks.usecases.submit import Checked, FollowUpRequest, SubmitRequest, check
 from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
@@ -214,14 +214,20 @@ def _estimate(here: Services, draft: Draft, checked: Checked) -> Estimate | None
 def _at_fields(error: EntriesInvalid) -> Mapping[str, Sequence[str]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for one in error.mistakes:
-        name = "" if not one.path else f"{OPTION}{one.path[1]}" if len(one.path) > 1 else one.path[0]
-        name = _FIELDS.get(name, name)
-        place = str(one.entry.place)
+        name, place = _field_of(one), str(one.entry.place)
         told = f"{place}: {one.message}" if place and name in {"prompts", ""} else _at_its_field(name, one.message)
         # What is wrong with an option is wrong with it in each line.
         if told not in found[name]:
             found[name].append(told)
     return found
+
+
+def _field_of(one: Mistake) -> str:
+    if one.missing:
+        return f"{OPTION}{one.missing}"
+    if len(one.path) > 1:
+        return f"{OPTION}{one.path[1]}"
+    return _FIELDS.get(one.path[0], one.path[0]) if one.path else ""
 
 
 def _at_field(error: DarkroomError, draft: Draft) -> Mapping[str, Sequence[str]]:
