@@ -1,17 +1,17 @@
 """A real Chromium, and a machine with pictures whose console it opens."""
 
+import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from tests.computer import Computer
-from tests.left_open import lives_on
+from tests.computer import DARKROOM, Computer
 from tests.patience import patient
-from webhook import sandbox
 
 #: without these, Chromium looks for its maker's hosts
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
@@ -20,6 +20,8 @@ steps:
   - {id: best, pick: person, timeout: 3d, do: upscale, max_cost: 0.15}
 """
 _PRICES = "currency: USD\nprices: [{provider: acedata, price: 0.05}]\n"
+#: what is told of statuses and outages that tests provoke
+_PROVOKED = ("Failed to load resource", "Failed to fetch", "htmx:sse:error")
 _BATCH = "sku,prompt,label.client\n" + "".join(f"B-{number:03},a mug in colour {number},acme\n" for number in range(8))
 
 
@@ -35,28 +37,30 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def the_machine_lives_on() -> Iterator[None]:
-    """Its sandbox keeps connections that it opened for one file for all others."""
-    with lives_on():
-        yield
+@pytest.fixture(scope="session")
+def provider() -> Iterator[str]:
+    """Its address. A process of its own: it outlives each file of tests, and so do its connections."""
+    command = [DARKROOM, "sandbox", "--port", "0", "--delay", "0.2", "--size", "512", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield str(json.loads(process.stdout.readline())["url"])
+        process.terminate()
 
 
 @pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Computer]:
+def machine(tmp_path_factory: pytest.TempPathFactory, provider: str) -> Iterator[Computer]:
     """One machine for all tests of this process, with a finished batch `spring`; tests add what they need."""
     computer = Computer(tmp_path_factory.mktemp("machine"))
-    with sandbox.running(delay=0.2, size=512) as provider:
-        computer.env |= {"ACEDATACLOUD_BASE_URL": provider.url, "PUBLIC_URL": computer.url}
-        (recipes := computer.home / "recipes").mkdir()
-        (recipes / "shop.yaml").write_text(_RECIPE)
-        (prices := computer.home / "prices.yaml").write_text(_PRICES)
-        computer.env |= {"DARKROOM_RECIPES": str(recipes), "DARKROOM_PRICES": str(prices)}
-        (computer.home / "spring.csv").write_text(_BATCH)
-        with computer.up():
-            done = computer.darkroom("batch", "submit", "spring.csv", "--name", "spring", "--watch", seconds=120)
-            assert done.returncode == 0, done.stderr
-            yield computer
+    computer.env |= {"ACEDATACLOUD_BASE_URL": provider, "PUBLIC_URL": computer.url}
+    (recipes := computer.home / "recipes").mkdir()
+    (recipes / "shop.yaml").write_text(_RECIPE)
+    (prices := computer.home / "prices.yaml").write_text(_PRICES)
+    computer.env |= {"DARKROOM_RECIPES": str(recipes), "DARKROOM_PRICES": str(prices)}
+    (computer.home / "spring.csv").write_text(_BATCH)
+    with computer.up():
+        done = computer.darkroom("batch", "submit", "spring.csv", "--name", "spring", "--watch", seconds=120)
+        assert done.returncode == 0, done.stderr
+        yield computer
 
 
 @pytest.fixture
@@ -74,8 +78,7 @@ def page(chromium: Browser, machine: Computer) -> Iterator[Page]:
 
 
 def _is_fault(message: ConsoleMessage) -> bool:
-    # Of a status that a test provokes, the browser tells too.
-    return message.type == "error" and "Failed to load resource" not in message.text
+    return message.type == "error" and not any(words in message.text for words in _PROVOKED)
 
 
 def shoot(page: Page, name: str) -> None:

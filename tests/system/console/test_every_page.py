@@ -26,6 +26,8 @@ PAGES = (
     "/operate/restore",
     "/operate/subscribers",
     "/operate/spend",
+    "/generations/B-003",
+    "/submit",
 )
 #: CSS pixels: a large screen, a phone, and 1280 pixels at 400 %
 SIZES = {"desk": (1440, 900), "phone": (390, 844), "zoomed": (320, 640)}

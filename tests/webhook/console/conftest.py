@@ -1,8 +1,9 @@
 """The console inside the test's own process, asked by a browser on the same machine."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from tasks.usecases import users
 from tasks.usecases.users import Role, UserRequest, add_user
+from tests import s3
 from tests.webhook.api.conftest import app, rung, services_for
 from webhook.api.app import create_app
 from webhook.console.acting import about, changes_nothing
@@ -134,3 +136,19 @@ def logged(ledger: Ledger) -> list[tuple[str, str, str, int | None, str | None]]
     """Oldest first."""
     found = reversed(ledger.access.actions(limit=2000))
     return [(one.door, one.actor, one.action, one.status, one.subject) for one in found]
+
+
+@pytest.fixture
+def client_with_bucket(
+    monkeypatch: pytest.MonkeyPatch,
+    rclone: s3.Server,
+    services_for: Callable[..., Services],
+    rung: list[str],
+    tmp_path: Path,
+) -> Iterator[FlaskClient]:
+    """With a bucket, and a provider that reaches it."""
+    assert rung == []
+    s3.use_bucket(monkeypatch, rclone, tmp_path)
+    here = services_for(acedatacloud_base_url="http://127.0.0.1:9")
+    yield at_work_with(create_app(here))
+    here.archive.close()

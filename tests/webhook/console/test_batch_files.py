@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import xlsxwriter
@@ -18,6 +18,7 @@ from tasks.usecases.once_only import LEASE
 from tests import s3
 from tests.clock import FakeClock
 from tests.webhook.console.asking import get, mistake_at, post, words
+from tests.webhook.console.conftest import at_work_with
 from webhook.api.app import create_app
 from worker.errors import LedgerUnavailable
 from worker.generation import Generation
@@ -34,20 +35,6 @@ HOSTILE = "<img src=x onerror=alert(1)>.csv"
 def database_url(sqlite_url: str) -> str:
     """No database matters here."""
     return sqlite_url
-
-
-@pytest.fixture
-def stored(
-    monkeypatch: pytest.MonkeyPatch,
-    rclone: s3.Server,
-    services_for: Callable[..., Services],
-    rung: list[str],
-    tmp_path: Path,
-) -> FlaskClient:
-    """With a bucket."""
-    assert rung == []
-    s3.use_bucket(monkeypatch, rclone, tmp_path)
-    return create_app(services_for(acedatacloud_base_url="http://127.0.0.1:9")).test_client()
 
 
 def send(
@@ -72,7 +59,8 @@ def submit(client: FlaskClient, content: str | bytes = SHEET, **fields: Any) -> 
 
 
 def digest(found: TestResponse) -> str:
-    return re.findall(r'name="checked" value="(\w+)"', found.text)[0]
+    (marked,) = re.findall(r'name="checked" value="(\w+)"', found.text)
+    return str(marked)
 
 
 def table(found: TestResponse, title: str) -> list[list[str]]:
@@ -109,7 +97,7 @@ def test_what_is_in_a_file_is_told_and_nothing_is_written(
     services_for: Callable[..., Services], rung: list[str], ledger: Ledger, tmp_path: Path
 ) -> None:
     (tmp_path / "prices.yaml").write_text(PRICES)
-    client = create_app(services_for(darkroom_prices=tmp_path / "prices.yaml")).test_client()
+    client = at_work_with(create_app(services_for(darkroom_prices=tmp_path / "prices.yaml")))
     found = send(client)
     said = words(found)
     assert "spring.csv Rows 2 Generations 2 About 0.10 EUR" in said
@@ -204,7 +192,7 @@ def test_what_is_in_the_batch_already_is_not_counted_again(client: FlaskClient) 
     ],
 )
 def test_what_is_wrong_with_a_field_stands_at_it(client: FlaskClient, field: str, value: str, told: str) -> None:
-    assert told in mistake_at(send(client, **{field: value}), field)
+    assert told in mistake_at(send(client, **cast("dict[str, Any]", {field: value})), field)
 
 
 # --- submitting
@@ -267,15 +255,15 @@ def test_the_others_are_submitted_if_somebody_says_so(client: FlaskClient, ledge
 
 
 def test_pictures_come_with_the_file_and_are_known_by_their_names(
-    stored: FlaskClient, ledger: Ledger, rclone: s3.Server
+    client_with_bucket: FlaskClient, ledger: Ledger, rclone: s3.Server
 ) -> None:
     rows = "prompt,images\na fox,fox.png\nan owl,birds\\owl.png\na bear,https://x.example/bear.png\n"
     pictures = {"fox.png": image(), "pictures/birds/owl.png": image("blue")}
-    found = send(stored, rows, pictures=pictures)
+    found = send(client_with_bucket, rows, pictures=pictures)
     assert "Rows 3 Generations 3" in words(found)
     folder = Path(str(rclone.folder)) / s3.BUCKET
     assert not [path for path in folder.rglob("inputs/*") if path.is_file()]
-    assert submit(stored, rows, pictures=pictures).status_code == 200
+    assert submit(client_with_bucket, rows, pictures=pictures).status_code == 200
     fox, owl, bear = all_of(ledger)
     assert re.fullmatch(r"input:[0-9a-f]{64}\.png", fox.options["images"][0])  # type: ignore[index]
     assert owl.options != fox.options
@@ -294,9 +282,11 @@ def test_pictures_come_with_the_file_and_are_known_by_their_names(
         ("text.png", "text.png is not a PNG, JPEG or WebP image"),
     ],
 )
-def test_a_picture_that_did_not_come_is_a_mistake_of_its_row(stored: FlaskClient, named: str, told: str) -> None:
+def test_a_picture_that_did_not_come_is_a_mistake_of_its_row(
+    client_with_bucket: FlaskClient, named: str, told: str
+) -> None:
     pictures = {"fox.png": image()} | ({"text.png": b"no picture"} if named == "text.png" else {})
-    found = send(stored, f"prompt,images\na fox,{named}\n", pictures=pictures)
+    found = send(client_with_bucket, f"prompt,images\na fox,{named}\n", pictures=pictures)
     ((line, column, _, message),) = table(found, "wrong")
     assert (line, column) == ("2", "images")
     assert told in unescape(re.sub(r"<[^>]+>", "", message))
@@ -316,9 +306,9 @@ def test_forms_at_once_create_one_batch(services_for: Callable[..., Services], r
     assert rung == []
     app = create_app(services_for())
     rows = "a fox\nan owl\n"
-    checked = digest(send(app.test_client(), rows, name="a.txt"))
+    checked = digest(send(at_work_with(app), rows, name="a.txt"))
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(submit, app.test_client(), rows, name="a.txt", checked=checked) for _ in range(8)]
+        asked = [pool.submit(submit, at_work_with(app), rows, name="a.txt", checked=checked) for _ in range(8)]
         statuses = [one.result().status_code for one in asked]
     # Whoever comes while it is being carried out is told so.
     assert set(statuses) <= {200, 409}
@@ -335,7 +325,7 @@ def test_after_a_death_between_commit_and_answer_the_same_form_creates_nothing_n
 ) -> None:
     assert rung == []
     rows = "a fox\nan owl\n"
-    checked = digest(send(create_app(services_for()).test_client(), rows, name="a.txt"))
+    checked = digest(send(at_work_with(create_app(services_for())), rows, name="a.txt"))
 
     def dies(*_: object, **__: object) -> None:
         raise SystemExit
@@ -347,10 +337,10 @@ def test_after_a_death_between_commit_and_answer_the_same_form_creates_nothing_n
         patched.setattr("worker.ledger.access.long_requests.LongRequests.keep_request", dies)
         patched.setattr("worker.ledger.access.long_requests.LongRequests.give_up_request", is_dead)
         with pytest.raises(SystemExit):
-            submit(create_app(services_for()).test_client(), rows, name="a.txt", checked=checked)
+            submit(at_work_with(create_app(services_for())), rows, name="a.txt", checked=checked)
     made = all_of(ledger)
     assert len(made) == 2
-    client = create_app(services_for()).test_client()
+    client = at_work_with(create_app(services_for()))
     waits = submit(client, rows, name="a.txt", checked=checked)
     assert waits.status_code == 409
     assert "is being carried out: repeat it later" in words(waits)

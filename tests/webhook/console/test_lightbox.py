@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from tests.tasks.cli.stories import archived, expired, failed, queued, submitted, succeeded, timed_out, told
 from tests.webhook.console.asking import get, post, words
+from tests.webhook.console.conftest import at_work_with
 from webhook.api.app import create_app
 from worker.generation import State
 from worker.ledger import Ledger
@@ -35,10 +37,10 @@ def database_url(sqlite_url: str) -> str:
 def priced(services_for: Callable[..., Services], rung: list[str], tmp_path: Path) -> FlaskClient:
     assert rung == []
     (tmp_path / "prices.yaml").write_text(PRICES)
-    return create_app(services_for(darkroom_prices=tmp_path / "prices.yaml")).test_client()
+    return at_work_with(create_app(services_for(darkroom_prices=tmp_path / "prices.yaml")))
 
 
-def grid(ledger: Ledger, **facts: object) -> str:
+def grid(ledger: Ledger, **facts: Any) -> str:
     return archived(ledger, actions=GRID, **facts)
 
 
@@ -194,7 +196,7 @@ def test_clicks_at_once_create_one(services_for: Callable[..., Services], rung: 
     app, parent = create_app(services_for()), grid(ledger)
     with ThreadPoolExecutor(4) as pool:
         asked = [
-            pool.submit(post, app.test_client(), f"/generations/{parent}/actions", action="upscale2") for _ in range(8)
+            pool.submit(post, at_work_with(app), f"/generations/{parent}/actions", action="upscale2") for _ in range(8)
         ]
         assert {one.result().status_code for one in asked} == {303}
     assert children(ledger, parent) == ["upscale2"]

@@ -24,6 +24,7 @@ PAGES = (
     "/operate/restore",
     "/operate/subscribers",
     "/operate/spend",
+    "/submit",
 )
 HTML = {"Accept": "text/html"}
 #: what the content security policy would silently switch off

@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from tests import s3
 from tests.tasks.cli.stories import archived, queued
 from tests.webhook.console.asking import get, mistake_at, post, words
+from tests.webhook.console.conftest import at_work_with
 from webhook.api.app import create_app
 from worker.generation import Generation, Operation, State
 from worker.ledger import Ledger
@@ -42,21 +42,7 @@ def priced(services_for: Callable[..., Services], rung: list[str], tmp_path: Pat
     assert rung == []
     (tmp_path / "prices.yaml").write_text(PRICES)
     here = services_for(darkroom_prices=tmp_path / "prices.yaml", darkroom_sandbox_url="http://127.0.0.1:9")
-    return create_app(here).test_client()
-
-
-@pytest.fixture
-def stored(
-    monkeypatch: pytest.MonkeyPatch,
-    rclone: s3.Server,
-    services_for: Callable[..., Services],
-    rung: list[str],
-    tmp_path: Path,
-) -> FlaskClient:
-    """With a bucket."""
-    assert rung == []
-    s3.use_bucket(monkeypatch, rclone, tmp_path)
-    return create_app(services_for(acedatacloud_base_url="http://127.0.0.1:9")).test_client()
+    return at_work_with(create_app(here))
 
 
 def send(client: FlaskClient, path: str = "/submit", **fields: Any) -> TestResponse:
@@ -97,7 +83,7 @@ def test_the_form_has_the_options_of_the_provider_that_is_set_up(client: FlaskCl
 
 
 def test_another_provider_has_other_options_and_keeps_what_it_takes(client: FlaskClient) -> None:
-    fields = {"provider": "kie", "options": {"chaos": "20", "seed": "7"}}
+    fields: dict[str, Any] = {"provider": "kie", "options": {"chaos": "20", "seed": "7"}}
     shown = send(client, "/submit/options", fragment=True, **fields)
     assert value_of(shown, "option-chaos") == "20"
     assert 'id="f-option-watermark"' in shown.text
@@ -144,7 +130,7 @@ def test_what_is_odd_about_a_prompt_is_told_and_does_not_stop_it(client: FlaskCl
 
 
 def test_each_mistake_of_a_check_stands_at_its_field_and_goes_when_it_is_corrected(client: FlaskClient) -> None:
-    wrong = {"options": {"stylize": "5000", "aspect_ratio": "wide"}, "labels": "Client=acme"}
+    wrong: dict[str, Any] = {"options": {"stylize": "5000", "aspect_ratio": "wide"}, "labels": "Client=acme"}
     found = send(client, "/submit/check", fragment=True, **wrong)
     assert mistake_at(found, "labels").startswith("label name 'Client'")
     found = send(client, "/submit/check", fragment=True, options=wrong["options"])
@@ -270,7 +256,7 @@ def test_forms_at_once_create_one_batch(services_for: Callable[..., Services], r
     assert rung == []
     app = create_app(services_for())
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(send, app.test_client(), prompts="a fox\nan owl") for _ in range(8)]
+        asked = [pool.submit(send, at_work_with(app), prompts="a fox\nan owl") for _ in range(8)]
         answers = [one.result() for one in asked]
     assert {one.status_code for one in answers} == {303}
     assert len({one.headers["Location"].partition("?")[0] for one in answers}) == 1
@@ -306,9 +292,9 @@ def test_after_a_death_between_commit_and_answer_the_same_form_creates_nothing_n
     with monkeypatch.context() as patched:
         patched.setattr("webhook.console.submitting.made", dies)
         with pytest.raises(SystemExit):
-            send(create_app(services_for()).test_client())
+            send(at_work_with(create_app(services_for())))
     (one,) = all_of(ledger)
-    again = send(create_app(services_for()).test_client())
+    again = send(at_work_with(create_app(services_for())))
     assert again.headers["Location"] == f"/generations/{one.id}?sent=before"
     assert all_of(ledger) == [one]
 
@@ -321,26 +307,26 @@ def test_each_page_has_a_form_with_a_key_of_its_own(client: FlaskClient) -> None
 # --- pictures
 
 
-def test_a_picture_is_stored_and_stands_in_the_form(stored: FlaskClient, ledger: Ledger) -> None:
-    added = post(stored, "/submit/pictures", fragment=True, more={"file.images": (picture(), "<b>fox.png")})
+def test_a_picture_is_stored_and_stands_in_the_form(client_with_bucket: FlaskClient, ledger: Ledger) -> None:
+    added = post(client_with_bucket, "/submit/pictures", fragment=True, more={"file.images": (picture(), "<b>fox.png")})
     assert added.status_code == 200
     (reference,) = re.findall(r'name="option\.images" value="(input:[0-9a-f]{64}\.png)" checked', added.text)
-    shown = get(stored, re.findall(r'src="(/submit/pictures/\w+)"', added.text)[0])
+    shown = get(client_with_bucket, re.findall(r'src="(/submit/pictures/\w+)"', added.text)[0])
     assert shown.status_code == 302
     assert "max-age" in shown.headers["Cache-Control"]
-    made = send(stored, operation="video", options={"images": reference})
+    made = send(client_with_bucket, operation="video", options={"images": reference})
     assert made.status_code == 303, words(made)
     (one,) = all_of(ledger)
     assert (one.operation, one.options) == (Operation.VIDEO, {"images": [reference]})
 
 
 def test_without_scripts_a_picture_comes_with_the_form_and_is_kept_when_something_else_is_wrong(
-    stored: FlaskClient, ledger: Ledger
+    client_with_bucket: FlaskClient, ledger: Ledger
 ) -> None:
-    refused = send(stored, operation="video", prompts="", more={"file.images": (picture(), "fox.png")})
+    refused = send(client_with_bucket, operation="video", prompts="", more={"file.images": (picture(), "fox.png")})
     assert refused.status_code == 422
     (reference,) = re.findall(r'name="option\.images" value="(input:\w+\.png)" checked', refused.text)
-    assert send(stored, operation="video", options={"images": reference}).status_code == 303
+    assert send(client_with_bucket, operation="video", options={"images": reference}).status_code == 303
     assert len(all_of(ledger)) == 1
 
 
@@ -352,20 +338,20 @@ def test_without_scripts_a_picture_comes_with_the_form_and_is_kept_when_somethin
     ],
 )
 def test_what_is_no_picture_is_told_where_it_was_chosen(
-    stored: FlaskClient, monkeypatch: pytest.MonkeyPatch, file: io.BytesIO, told: str
+    client_with_bucket: FlaskClient, monkeypatch: pytest.MonkeyPatch, file: io.BytesIO, told: str
 ) -> None:
     monkeypatch.setattr("tasks.usecases.uploads.LARGEST_UPLOAD", 20)
-    added = post(stored, "/submit/pictures", fragment=True, more={"file.images": (file, "<b>fox.png")})
+    added = post(client_with_bucket, "/submit/pictures", fragment=True, more={"file.images": (file, "<b>fox.png")})
     assert added.status_code == 422
     assert told in words(added) or told.replace("<", "&lt;").replace(">", "&gt;") in added.text
     assert "<b>" not in added.text
 
 
 def test_a_form_that_is_too_large_is_refused_before_it_is_read(
-    stored: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    client_with_bucket: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhook.console.guard._LARGEST_FORM", 1000)
-    assert post(stored, "/generations/gen_1/actions", action="x" * 2000).status_code == 413
+    assert post(client_with_bucket, "/generations/gen_1/actions", action="x" * 2000).status_code == 413
 
 
 # --- follow-ups
@@ -377,7 +363,12 @@ def test_a_follow_up_can_be_changed_first(client: FlaskClient, ledger: Ledger) -
     assert "Follow up" in words(shown)
     assert ">a fox</textarea>" in shown.text
     assert '<option value="variation1" selected>' in shown.text
-    fields = {"follows": parent, "action": "variation1", "prompts": "an owl\nat night", "options": {"speed": "fast"}}
+    fields: dict[str, Any] = {
+        "follows": parent,
+        "action": "variation1",
+        "prompts": "an owl\nat night",
+        "options": {"speed": "fast"},
+    }
     assert "for 1 generation" in words(send(client, "/submit/check", fragment=True, **fields))
     made = send(client, **fields)
     (child, _) = ledger.generations.family(parent)
@@ -396,15 +387,17 @@ def test_a_follow_up_that_is_not_possible_is_told_at_its_field(client: FlaskClie
     assert parent.state is State.QUEUED
 
 
-def test_a_video_of_a_picture_belongs_to_its_family(stored: FlaskClient, ledger: Ledger) -> None:
+def test_a_video_of_a_picture_belongs_to_its_family(client_with_bucket: FlaskClient, ledger: Ledger) -> None:
     parent = archived(ledger, actions=("upscale1",))
-    shown = get(stored, f"/submit?follows={parent}&action=video&index=0")
+    shown = get(client_with_bucket, f"/submit?follows={parent}&action=video&index=0")
     assert "option.images" not in shown.text
-    made = send(stored, follows=parent, action="video", index="0", prompts="the fox runs", options={"loop": "true"})
+    made = send(
+        client_with_bucket, follows=parent, action="video", index="0", prompts="the fox runs", options={"loop": "true"}
+    )
     assert made.status_code == 303, words(made)
     (film, _) = ledger.generations.family(parent)
     assert (film.operation, film.action, film.parent_id) == (Operation.VIDEO, None, parent)
     assert film.options == {"loop": "true", "images": [f"input:{'ab' * 32}.png"]}
-    again = get(stored, f"/submit?from={film.id}").text
+    again = get(client_with_bucket, f"/submit?from={film.id}").text
     assert 'name="index" value="0"' in again
     assert '<option value="video" selected>' in again

@@ -1,0 +1,127 @@
+"""The lightbox in a real browser: the picture, its keys, and a follow-up that appears by itself."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.computer import Computer
+from tests.patience import patient
+
+pytestmark = pytest.mark.browser
+
+_SHIFTS = """() => new Promise((done) => {
+  let sum = 0;
+  new PerformanceObserver((list) => { for (const one of list.getEntries()) sum += one.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(sum), 100)));
+})"""
+
+
+@pytest.fixture
+def plain(chromium: Browser, machine: Computer) -> Iterator[Page]:
+    """A page without scripts."""
+    context = chromium.new_context(base_url=machine.api, java_script_enabled=False)
+    context.set_default_timeout(patient(15) * 1000)
+    yield context.new_page()
+    context.close()
+
+
+def number_of(machine: Computer) -> int:
+    return len(machine.states())
+
+
+def in_time(page: Page) -> int:
+    """Milliseconds for what workers do."""
+    del page
+    return int(patient(60) * 1000)
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_the_picture_comes_without_moving_anything(page: Page, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto("/generations/B-001")
+    page.wait_for_function("document.querySelector('#picture').naturalWidth > 0")
+    assert page.evaluate(_SHIFTS) == 0
+    box = page.locator("#picture").bounding_box()
+    assert box is not None
+    assert box["width"] > 0.2 * size[0]
+
+
+def test_a_follow_up_is_made_by_keyboard_alone_and_its_picture_appears_by_itself(page: Page, machine: Computer) -> None:
+    page.goto("/generations/B-001")
+    parent = page.url
+    page.get_by_role("button", name="Upscale 2").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: url != parent)
+    assert "sent=before" not in page.url
+    expect(page.locator(".title")).to_contain_text("archived", timeout=in_time(page))
+    page.wait_for_function("document.querySelector('#picture')?.naturalWidth > 0", timeout=in_time(page))
+    expect(page.locator(".tree .current")).to_contain_text("Upscale 2")
+    # Left and right walk through the family.
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(f"{parent}**")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".tree .current")).to_contain_text("Upscale 2")
+    assert number_of(machine) > 8
+
+
+def test_digits_pick_a_picture_of_the_four(page: Page) -> None:
+    page.goto("/generations/B-002")
+    page.get_by_role("button", name="Split into four").click()
+    expect(page.locator(".strip a")).to_have_count(4, timeout=in_time(page))
+    expect(page.locator(".title")).to_contain_text("archived", timeout=in_time(page))
+    for digit in ("3", "1", "4"):
+        page.keyboard.press(digit)
+        page.wait_for_url(f"**index={int(digit) - 1}*")
+        expect(page.locator(".title")).to_contain_text(f"picture {digit} of 4")
+        expect(page.locator('.strip [aria-current="true"]')).to_contain_text(digit)
+
+
+def test_the_keys_are_shown_and_go_again(page: Page) -> None:
+    page.goto("/generations/B-001")
+    keys = page.get_by_role("dialog", name="Keys")
+    page.keyboard.press("?")
+    expect(keys).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(keys).to_be_hidden()
+    assert "/generations/" in page.url
+    page.get_by_role("button", name="Keys").click()
+    expect(keys).to_be_visible()
+
+
+@pytest.mark.parametrize("has_clipboard", [True, False])
+def test_the_prompt_is_copied_with_a_clipboard_and_without_one(page: Page, has_clipboard: bool) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/generations/B-001")
+    if not has_clipboard:
+        # As over plain HTTP from another machine.
+        page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.keyboard.press("c")
+    expect(page.locator("#notices")).to_contain_text("Prompt copied.")
+    field = page.context.new_page()
+    field.goto("/submit")
+    field.locator("#f-prompts").focus()
+    field.keyboard.press("Control+V")
+    assert field.locator("#f-prompts").input_value() == "a mug in colour 1"
+
+
+def test_without_scripts_all_of_it_works(plain: Page, machine: Computer) -> None:
+    before = number_of(machine)
+    plain.goto("/generations/B-004")
+    expect(plain.get_by_role("button", name="Copy prompt")).to_be_hidden()
+    plain.get_by_role("button", name="Variation 1").click()
+    expect(plain.locator("h1")).to_have_text("B-004")
+    assert "/generations/gen_" in plain.url
+    assert number_of(machine) == before + 1
+    plain.go_back()
+    plain.get_by_role("button", name="Variation 1").click()
+    expect(plain.locator(".told").first).to_contain_text("This form was sent before")
+    assert number_of(machine) == before + 1
+
+
+def test_submit_again_changed_opens_the_form_filled_in(page: Page) -> None:
+    page.goto("/generations/B-001")
+    page.get_by_role("link", name="Submit again, changed").click()
+    expect(page.locator("#f-prompts")).to_have_value("a mug in colour 1")
+    expect(page.locator("#f-labels")).to_have_value("client=acme")
