@@ -86,7 +86,14 @@ def test_a_double_click_a_reload_and_the_way_back_create_once(page: Page, machin
     expect(form(page).get_by_label("Prompts")).to_have_value("a kettle that is clicked twice")
     page.get_by_role("button", name="Submit", exact=True).click()
     page.wait_for_url("**/generations/gen_*")
+    expect(page.locator(".told")).to_contain_text("This form was sent before")
     assert prompts(machine).count("a kettle that is clicked twice") == 1
+    # Opened anew, it is another form.
+    page.goto("/submit")
+    form(page).get_by_label("Prompts").fill("a kettle that is clicked twice")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    page.wait_for_url("**/generations/gen_*")
+    assert prompts(machine).count("a kettle that is clicked twice") == 2
 
 
 def test_another_operation_has_other_fields_and_keeps_the_focus(page: Page) -> None:
@@ -95,8 +102,9 @@ def test_another_operation_has_other_fields_and_keeps_the_focus(page: Page) -> N
     operation = form(page).get_by_label("Operation")
     operation.focus()
     operation.select_option("video")
-    expect(form(page).get_by_label("Size of the video")).to_be_visible()
     expect(form(page).get_by_label("Operation")).to_be_focused()
+    page.get_by_text("More options").click()
+    expect(form(page).get_by_label("Size of the video")).to_be_visible()
     expect(page.locator("#m-option-images")).to_contain_text("needs the option images")
 
 
@@ -180,6 +188,7 @@ def test_without_scripts_prompts_are_checked_and_submitted(plain: Page, machine:
     form(plain).get_by_label("Prompts").fill("a plain bowl")
     form(plain).get_by_label("Operation").select_option("video")
     plain.get_by_role("button", name="Show the options of this provider and operation").click()
+    plain.get_by_text("More options").click()
     expect(form(plain).get_by_label("Size of the video")).to_be_visible()
     form(plain).get_by_label("Operation").select_option("imagine")
     plain.get_by_role("button", name="Check without submitting").click()

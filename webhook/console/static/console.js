@@ -33,11 +33,23 @@ document.addEventListener("submit", (event) => {
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "1";
 });
+// Whoever goes back or reloads finds the same forms, and one that is sent again from there is the same one.
+function keepKeys() {
+  const kept = history.state?.keys ?? {};
+  const count = {};
+  for (const field of document.querySelectorAll('form input[name="once"]')) {
+    const action = field.form.getAttribute("action");
+    const name = `${action} ${(count[action] = (count[action] ?? 0) + 1)}`;
+    field.value = kept[name] ??= field.value;
+  }
+  history.replaceState({ ...history.state, keys: kept }, "");
+}
 // Pages that come back from the browser's memory can be sent again.
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
 
+keepKeys();
 localTimes();
 setInterval(() => localTimes(), 15000);
 document.addEventListener("htmx:after:swap", () => localTimes());

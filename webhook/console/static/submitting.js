@@ -2,7 +2,9 @@
 
 import { notice } from "./console.js";
 
-// A mistake that a check found is said by its field, too.
+const batch = document.querySelector("#batch");
+
+// What a check found is said by the fields, too.
 function markFields() {
   for (const told of document.querySelectorAll(".mistake[id]")) {
     const control = document.getElementById(told.id.replace(/^m-/, "f-"));
@@ -11,71 +13,75 @@ function markFields() {
   }
 }
 
-/** Let files be dropped on `zone` as if they were chosen in `input`. */
-function droppable(zone, input, sort) {
-  for (const name of ["dragenter", "dragover"]) {
-    zone.addEventListener(name, (event) => {
-      if (!event.dataTransfer.types.includes("Files")) return;
-      event.preventDefault();
-      zone.classList.add("over");
-    });
-  }
-  zone.addEventListener("dragleave", (event) => {
-    if (!zone.contains(event.relatedTarget)) zone.classList.remove("over");
-  });
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    sort([...event.dataTransfer.files], input);
-  });
-}
-
-function give(input, files) {
-  if (!input || !files.length) return;
+/** Choose these files as if somebody had picked them. */
+function choose(input, files, isQuiet = false) {
   const chosen = new DataTransfer();
   for (const file of input.multiple ? files : files.slice(0, 1)) chosen.items.add(file);
   input.files = chosen.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
+  if (!isQuiet) input.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
-for (const fieldset of document.querySelectorAll(".pictures")) {
-  droppable(fieldset, fieldset.querySelector("input[type=file]"), (files, input) => give(input, files));
-}
-
-const batch = document.querySelector("#batch");
-if (batch) {
+function dropOnBatch(files) {
   const { file, pictures } = batch.elements;
-  droppable(batch.querySelector(".zone"), file, (files) => {
-    const images = files.filter((one) => one.type.startsWith("image/"));
-    const others = files.filter((one) => !one.type.startsWith("image/"));
-    if (others.length > 1) notice("One batch file at a time: the first one was taken.");
-    // The pictures first: choosing the file checks it together with them.
-    if (images.length) {
-      const chosen = new DataTransfer();
-      for (const one of images) chosen.items.add(one);
-      pictures.files = chosen.files;
-    }
-    if (others.length) give(file, others);
-    else if (images.length) pictures.dispatchEvent(new Event("change", { bubbles: true }));
+  const images = files.filter((one) => one.type.startsWith("image/"));
+  const others = files.filter((one) => !one.type.startsWith("image/"));
+  if (others.length > 1) notice("One batch file at a time: the first one was taken.");
+  // Choosing the file checks it together with its pictures.
+  if (images.length) choose(pictures, images, others.length > 0);
+  if (others.length) choose(file, others);
+}
+
+const zoneOf = (event) => event.target.closest?.(".zone, .pictures");
+
+for (const name of ["dragenter", "dragover"]) {
+  document.addEventListener(name, (event) => {
+    const zone = zoneOf(event);
+    if (!zone || !event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
+    zone.classList.add("over");
   });
-  batch.addEventListener("change", () => {
-    const zone = batch.querySelector("#chosen-file");
-    const extra = pictures.files.length ? ` and ${pictures.files.length} ${pictures.files.length === 1 ? "picture" : "pictures"}` : "";
-    zone.textContent = file.files.length ? `${file.files[0].name}${extra}` : zone.dataset.empty;
-  });
+}
+document.addEventListener("dragleave", (event) => {
+  const zone = zoneOf(event);
+  if (zone && !zone.contains(event.relatedTarget)) zone.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  const zone = zoneOf(event);
+  const files = [...event.dataTransfer.files];
+  if (!zone || !files.length) return;
+  event.preventDefault();
+  zone.classList.remove("over");
+  if (zone.matches(".zone")) dropOnBatch(files);
+  else choose(zone.querySelector("input[type=file]"), files);
+});
+
+function nameFile() {
+  const { file, pictures } = batch.elements;
+  const told = batch.querySelector("#chosen-file");
+  const number = pictures.files.length;
+  const more = number ? ` and ${number} ${number === 1 ? "picture" : "pictures"}` : "";
+  told.textContent = file.files.length ? `${file.files[0].name}${more}` : told.dataset.empty;
 }
 
 // A time is entered by the reader's own clock.
-const start = document.querySelector("#f-start");
-if (start) {
-  document.querySelector("#h-start").textContent = "By your own clock.";
-  const note = () => { start.form.elements.offset.value = start.value ? String(new Date(start.value).getTimezoneOffset()) : ""; };
-  start.addEventListener("change", note);
-  note();
+function noteOffset() {
+  const start = batch.elements.batch_start;
+  batch.elements.offset.value = start.value ? String(new Date(start.value).getTimezoneOffset()) : "";
 }
 
-// What is uploaded is not sent again with the form.
+if (batch) {
+  document.querySelector("#h-batch_start").textContent = "By your own clock.";
+  batch.addEventListener("change", () => {
+    nameFile();
+    noteOffset();
+  });
+  // Browsers keep what was chosen when somebody comes back.
+  nameFile();
+  noteOffset();
+}
+
 document.addEventListener("htmx:after:swap", () => {
   markFields();
+  // What is stored already is not sent once more with the form.
   for (const input of document.querySelectorAll("input[type=file][name^='file.']")) input.value = "";
 });
