@@ -24,7 +24,7 @@ from tasks.usecases.provider_choice import read_providers
 from webhook.bodies import LARGEST_FILE
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
-from webhook.console.forms import author, once_of, read_form
+from webhook.console.forms import author, once_of
 from webhook.console.guard import takes
 from webhook.console.submitting import batch_page
 from webhook.console.wording import for_people
@@ -85,7 +85,6 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     @takes(LARGEST_FILE)
     @changes_nothing
     def check_file() -> ResponseBase:
-        read_form()
         try:
             with _asked(desk) as asked:
                 return _answer(desk, _looked_at(desk, asked))
@@ -95,7 +94,6 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/submit/batch", provide_automatic_options=False)
     @takes(LARGEST_FILE)
     def submit_rows() -> ResponseBase:
-        read_form()
         try:
             with _asked(desk) as asked:
                 if request.form.get("checked") != asked.digest:

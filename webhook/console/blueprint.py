@@ -3,7 +3,18 @@
 from flask import Blueprint, g
 
 from webhook.console import (
-    batch_files, board, bulk, gallery, letting_in, lightbox, machinery, naming, operate, pictures, review, static_files,
+    batch_files,
+    board,
+    bulk,
+    gallery,
+    letting_in,
+    lightbox,
+    machinery,
+    naming,
+    operate,
+    pictures,
+    review,
+    static_files,
     submitting,
 )
 from webhook.console.desk import Desk

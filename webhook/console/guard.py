@@ -11,6 +11,7 @@ from webhook.console import acting
 from webhook.console.csrf import require_token, serve_tokens
 from webhook.console.desk import Desk
 from webhook.console.entrance import LetIn, whoever_asks
+from webhook.console.forms import read_form
 from webhook.console.problems import Refusal
 from webhook.loopback import objection
 from webhook.same_site import is_foreign
@@ -68,6 +69,7 @@ def guard(pages: Blueprint, desk: Desk) -> None:
             return _to_login(request)
         if is_write:
             _require_leave(g.person)
+            read_form()
             require_token(here.settings)
             acting.begin(here, g.person.name)
         return None

@@ -1,7 +1,6 @@
 """The lightbox: one generation, its picture, and what can be made of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from werkzeug.wrappers import Response as ResponseBase
 from tasks.usecases import control
 from tasks.usecases.accept import AcceptRequest, AssetChoice, accept
 from tasks.usecases.assets import text_of
-from tasks.usecases.family import Family, Member
+from tasks.usecases.beside import beside
 from tasks.usecases.lightbox import Looked, look
 from tasks.usecases.offers import Offer
 from tasks.usecases.once import replay_of
@@ -22,6 +21,7 @@ from tasks.usecases.queries import get_generations
 from tasks.usecases.selection import Selection
 from tasks.usecases.submit import FollowUpRequest, SubmitResult, check, submit_once
 from webhook.console.desk import Desk
+from webhook.console.filters import filters_of
 from webhook.console.forms import author, once_of
 from webhook.console.problems import Refusal
 from worker.errors import RequestInvalid
@@ -47,14 +47,6 @@ class Group(NamedTuple):
     is_free: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A picture that can be gone to."""
-
-    generation_id: str
-    index: int | None
-
-
 def routes(pages: Blueprint, desk: Desk) -> None:
     """Add `/generations/<id>`, and what its buttons ask for."""
     pages.app_template_filter("hidden")(links_hidden)
@@ -71,7 +63,7 @@ def _pages(pages: Blueprint, desk: Desk) -> None:
         found = looked.story.generation
         if found.id != generation:
             return redirect(_address(found.id), 302)
-        return render_template("console/lightbox.html", **_page(looked))
+        return render_template("console/lightbox.html", **_page(desk, looked))
 
     @pages.get("/generations/<generation>/now", provide_automatic_options=False)
     def show_state(generation: str) -> ResponseBase:
@@ -138,13 +130,11 @@ def to_made(first: Generation, number: int, *, is_repeated: bool) -> ResponseBas
     return redirect(f"{address}{'?sent=before' if is_repeated else ''}", 303)
 
 
-def _page(looked: Looked) -> Mapping[str, object]:
+def _page(desk: Desk, looked: Looked) -> Mapping[str, object]:
     story = looked.story
     shown = _shown(story.assets)
-    places = _places(looked.family)
-    here = Place(story.generation.id, shown.index if shown else None)
-    before, after = _beside(places, here)
-    query = [(name, value) for name, value in request.args.items(multi=True) if name not in {"index", "sent"}]
+    filters = filters_of(request.args)
+    near = beside(desk.here, filters.request, story.generation.id, shown.index if shown else None)
     return {
         "looked": looked,
         "story": story,
@@ -155,9 +145,9 @@ def _page(looked: Looked) -> Mapping[str, object]:
         "groups": _groups(looked.offers.offers),
         "provider": provider_title(story.generation.provider),
         "is_open": story.generation.state in OPEN,
-        "before": before,
-        "after": after,
-        "filters": query,
+        "before": near.before,
+        "after": near.after,
+        "filters": filters,
         "is_sent_before": request.args.get("sent") == "before",
         "SHOWN": SHOWN,
         "FILMS": FILMS,
@@ -194,24 +184,6 @@ def _groups(offers: Sequence[Offer]) -> list[Group]:
         cost, is_free = costs.pop() if len(costs) == 1 else (None, False)
         found.append(Group(operation, these, cost, is_free))
     return [*found, Group(None, alone, None, is_free=False)] if alone else found
-
-
-def _places(family: Family) -> list[Place]:
-    return [place for member in family.root.all() for place in _of_member(member)]
-
-
-def _of_member(member: Member) -> list[Place]:
-    generation: Generation = member.generation
-    return [Place(generation.id, one.index) for one in member.assets] or [Place(generation.id, None)]
-
-
-def _beside(places: Sequence[Place], here: Place) -> tuple[Place | None, Place | None]:
-    at = next((at for at, one in enumerate(places) if one == here), None)
-    if at is None:
-        at = next((at for at, one in enumerate(places) if one.generation_id == here.generation_id), None)
-    if at is None:
-        return None, None
-    return (places[at - 1] if at else None), (places[at + 1] if at + 1 < len(places) else None)
 
 
 def _left_alone(decided: control.Decided) -> str:

@@ -18,20 +18,21 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         found = get_asset(desk.here, generation, index)
         if isinstance(found, AssetText):
             return Response(found.text, content_type="text/plain; charset=utf-8")
-        return _moved(found.url)
+        return moved(found.url)
 
     @pages.get("/thumbs/<generation>/<int:index>", provide_automatic_options=False)
     def thumbnail(generation: str, index: int) -> Response:
         found = find_thumbnail(desk.here, generation, index)
         if found.url is not None:
-            return _moved(found.url)
+            return moved(found.url)
         if wakes := ask_for(desk.here, [found.shown.asset]):
             desk.shared.ring(*wakes)
         # Nobody reads it: it is for an image, whose script asks again.
         return Response(status=404, headers={"Retry-After": str(_AGAIN)})
 
 
-def _moved(link: str) -> Response:
+def moved(link: str) -> Response:
+    """Redirect to a presigned link."""
     # Below the life of the link, so that a browser never follows one that has expired.
     reuse = f"private, max-age={int(LINK_REUSE.total_seconds())}"
     return Response(status=302, headers={"Location": link, "Cache-Control": reuse})

@@ -19,7 +19,7 @@ from tasks.usecases.uploads import LARGEST_UPLOAD, UPLOAD_TYPES, link_to_upload,
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
 from webhook.console.drafts import OPTION, Draft, Findings, find_mistakes
-from webhook.console.forms import author, once_of, read_form
+from webhook.console.forms import author, once_of
 from webhook.console.guard import takes
 from webhook.console.lightbox import made, to_made
 from webhook.console.option_fields import operations_of, option_fields
@@ -41,7 +41,6 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/submit", provide_automatic_options=False)
     @takes(_LARGEST_FORM)
     def submit() -> ResponseBase:
-        read_form()
         draft, mistakes = _with_uploads(desk, Draft.of_form(request.form))
         once = once_of(_asked(draft))
         if known := replay_of(desk.here, once):
@@ -63,7 +62,6 @@ def _pages(pages: Blueprint, desk: Desk) -> None:
     @takes(_LARGEST_FORM)
     @changes_nothing
     def show_options() -> str:
-        read_form()
         draft = Draft.of_form(request.form)
         if "HX-Request" not in request.headers:
             return _page(desk, draft, _NOTHING)
@@ -73,7 +71,6 @@ def _pages(pages: Blueprint, desk: Desk) -> None:
     @takes(_LARGEST_FORM)
     @changes_nothing
     def check_form() -> str:
-        read_form()
         draft = Draft.of_form(request.form)
         findings = _NOTHING if draft.is_blank else find_mistakes(desk.here, draft, author())
         if "HX-Request" not in request.headers:
@@ -85,7 +82,6 @@ def _pictures(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/submit/pictures", provide_automatic_options=False)
     @takes(_LARGEST_FORM)
     def add_pictures() -> ResponseBase:
-        read_form()
         draft, mistakes = _with_uploads(desk, Draft(operation=""))
         page = render_template("console/submit_pictures.html", options=draft.options, mistakes=mistakes)
         return make_response(page, 422 if mistakes else 200)

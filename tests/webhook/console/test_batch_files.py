@@ -1,5 +1,6 @@
 """The drop zone: what is found in a file is told without writing anything, and exactly that is submitted, once."""
 
+import hashlib
 import io
 import re
 from collections.abc import Callable
@@ -261,16 +262,16 @@ def test_pictures_come_with_the_file_and_are_known_by_their_names(
     pictures = {"fox.png": image(), "pictures/birds/owl.png": image("blue")}
     found = send(client_with_bucket, rows, pictures=pictures)
     assert "Rows 3 Generations 3" in words(found)
-    folder = Path(str(rclone.folder)) / s3.BUCKET
-    assert not [path for path in folder.rglob("inputs/*") if path.is_file()]
+    digests = {hashlib.sha256(content).hexdigest(): content for content in pictures.values()}
+    assert ledger.inputs.get([*digests]) == {}
     assert submit(client_with_bucket, rows, pictures=pictures).status_code == 200
     fox, owl, bear = all_of(ledger)
     assert re.fullmatch(r"input:[0-9a-f]{64}\.png", fox.options["images"][0])  # type: ignore[index]
     assert owl.options != fox.options
     assert bear.options == {"images": ["https://x.example/bear.png"]}
-    assert sorted(path.read_bytes() for path in folder.rglob("*.png") if "inputs" in str(path)) == sorted(
-        pictures.values()
-    )
+    stored = ledger.inputs.get([*digests])
+    folder = Path(str(rclone.folder)) / s3.BUCKET
+    assert {sha256: (folder / one.object_key).read_bytes() for sha256, one in stored.items()} == digests
 
 
 @pytest.mark.parametrize(

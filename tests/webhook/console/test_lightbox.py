@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +124,18 @@ def test_the_family_is_a_tree_in_which_the_one_that_is_shown_is_marked(client: F
     assert current == upscale.id
 
 
-def test_filters_of_the_gallery_stay_in_all_addresses(client: FlaskClient, ledger: Ledger) -> None:
-    parent = grid(ledger)
-    post(client, f"/generations/{parent}/actions", action="upscale2")
-    shown = get(client, f"/generations/{parent}?index=0&label=client%3Dacme&q=fox").text
-    assert 'href="/gallery?label=client%3Dacme&amp;q=fox"' in shown
-    assert re.search(r'rel="next" href="/generations/\w+\?label=client%3Dacme&amp;q=fox"', shown)
+def test_filters_of_the_gallery_stay_in_all_addresses_and_say_what_is_beside(
+    client: FlaskClient, ledger: Ledger
+) -> None:
+    older, _, newer = grid(ledger), grid(ledger, batch="another"), grid(ledger)
+    queued(ledger, batch="spring")
+    shown = get(client, f"/generations/{newer}?index=0&q=fox&state=archived").text
+    assert 'href="/gallery?q=fox&amp;state=archived"' in shown
+    assert 'rel="prev"' not in shown
+    (after,) = re.findall(r'rel="next" href="([^"]+)"', shown)
+    assert after.endswith("?q=fox&amp;state=archived&amp;index=0")
+    assert older not in after
+    assert f'rel="next" href="/generations/{older}?' in get(client, unescape(after)).text
 
 
 def test_one_that_moves_on_has_its_page_loaded_again(client: FlaskClient, ledger: Ledger) -> None:

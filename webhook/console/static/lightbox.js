@@ -8,11 +8,14 @@ const keys = document.querySelector("#keys");
 const FROM_GALLERY = "lightbox: opened in the gallery";
 
 // The gallery finds its place again where somebody left it, also after a walk through pictures.
+const from = document.referrer ? new URL(document.referrer) : null;
 const shown = new URLSearchParams(location.search).get("index");
-const [path, query] = box.dataset.gallery.split("?");
-sessionStorage.setItem(`gallery ${query ? `?${query}` : ""}`, `t-${box.dataset.generation}${shown === null ? "" : `.${shown}`}`);
-if (document.referrer && new URL(document.referrer).pathname === path) sessionStorage.setItem(FROM_GALLERY, "1");
-else if (!document.referrer || !new URL(document.referrer).pathname.startsWith("/generations/")) sessionStorage.removeItem(FROM_GALLERY);
+if (from?.origin === location.origin && from.pathname === "/gallery") sessionStorage.setItem(FROM_GALLERY, from.search);
+else if (!from?.pathname.startsWith("/generations/")) sessionStorage.removeItem(FROM_GALLERY);
+const gallery = sessionStorage.getItem(FROM_GALLERY);
+if (gallery !== null) {
+  sessionStorage.setItem(`gallery ${gallery}`, `t-${box.dataset.generation}${shown === null ? "" : `.${shown}`}`);
+}
 
 /** To another picture, in the place of this one: one step back is the gallery. */
 function go(link) {
@@ -20,7 +23,7 @@ function go(link) {
 }
 
 function back(event) {
-  if (!sessionStorage.getItem(FROM_GALLERY) || history.length < 2) return;
+  if (gallery === null || history.length < 2) return;
   event?.preventDefault();
   history.back();
 }

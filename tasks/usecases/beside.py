@@ -1,0 +1,87 @@
+"""The pictures beside one, in the order of the gallery: newest first, and those of a generation by their number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tasks.usecases.gallery import GalleryRequest, wanted
+from tasks.usecases.services import LedgerServices
+from worker.generation import Asset, AssetState
+from worker.ledger.generations import Looked, Wanted
+
+#: generations that one look may find
+_MANY = 50
+#: looks for the newer neighbour, of which each takes a range of ids: 16 times as wide if nothing is in it
+_MOST_LOOKS, _WIDER = 60, 16
+#: ids begin with 48 bits of milliseconds; the first range is a minute
+_FIRST, _LAST = 1 << 96, (1 << 128) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A picture, or a generation that has none."""
+
+    generation_id: str
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """`before`: the one on its left, which is newer or the one before it of the same generation."""
+
+    before: Place | None
+    after: Place | None
+
+
+def beside(here: LedgerServices, request: GalleryRequest, generation_id: str, index: int | None) -> Beside:
+    """Return the neighbours of a picture, which need not match itself. Raises as `gallery` does.
+
+    None also where too much would have to be looked at to find one.
+    """
+    queries, known = here.ledger.generations, wanted(here, request)
+    own = _indexes(queries.assets_of([generation_id])[generation_id])
+    at = own.index(index) if index in own else None
+    before = after = None
+    if at is not None and at > 0:
+        before = Place(generation_id, own[at - 1])
+    elif (newer := _newer(here, known, generation_id)) is not None:
+        before = Place(newer, next(reversed(_indexes(queries.assets_of([newer])[newer])), None))
+    if at is not None and at + 1 < len(own):
+        after = Place(generation_id, own[at + 1])
+    elif ids := queries.look(known, before=generation_id, limit=1).ids:
+        after = Place(ids[0], next(iter(_indexes(queries.assets_of(list(ids))[ids[0]])), None))
+    return Beside(before=before, after=after)
+
+
+def _indexes(assets: Sequence[Asset]) -> list[int]:
+    return [one.index for one in assets if one.state is not AssetState.DELETED]
+
+
+def _newer(here: LedgerServices, known: Wanted, generation_id: str) -> str | None:
+    """Return the oldest one that is newer.
+
+    The ledger looks from the newest on: what lies between is halved, or widened, until few are left.
+    """
+    floor, width = int(generation_id[4:], 16), _FIRST
+    for _ in range(_MOST_LOOKS):
+        top = min(_LAST, floor + width)
+        looked = _between(here, known, floor + 1, top)
+        if looked.is_cut:
+            return None
+        if not looked.ids:
+            if top == _LAST:
+                return None
+            floor, width = top, width * _WIDER
+        elif looked.next is None:
+            return looked.ids[-1]
+        else:
+            width = max(1, width // _WIDER)
+    return None
+
+
+def _between(here: LedgerServices, known: Wanted, first: int, last: int) -> Looked:
+    since = max(_id(first), known.since or "")
+    return here.ledger.generations.look(replace(known, since=since), before=f"{_id(last)}0", limit=_MANY)
+
+
+def _id(number: int) -> str:
+    return f"gen_{number:032x}"
