@@ -58,11 +58,6 @@ def test_a_follow_up_is_made_by_keyboard_alone_and_its_picture_appears_by_itself
     expect(page.locator(".title")).to_contain_text("archived", timeout=in_time(page))
     page.wait_for_function("document.querySelector('#picture')?.naturalWidth > 0", timeout=in_time(page))
     expect(page.locator(".tree .current")).to_contain_text("Upscale 2")
-    # Left and right walk through the family.
-    page.keyboard.press("ArrowLeft")
-    page.wait_for_url(f"{parent}**")
-    page.keyboard.press("ArrowRight")
-    expect(page.locator(".tree .current")).to_contain_text("Upscale 2")
     assert number_of(machine) > 8
 
 
@@ -76,6 +71,25 @@ def test_digits_pick_a_picture_of_the_four(page: Page) -> None:
         page.wait_for_url(f"**index={int(digit) - 1}*")
         expect(page.locator(".title")).to_contain_text(f"picture {digit} of 4")
         expect(page.locator('.strip [aria-current="true"]')).to_contain_text(digit)
+
+
+def test_arrows_walk_through_the_gallery_and_escape_leads_back_to_the_same_place(page: Page) -> None:
+    page.goto("/gallery?batch=spring&operation=imagine")
+    keys = [one.get_attribute("data-pick") for one in page.locator(".tile").all()]
+    page.locator(".tile").nth(2).dblclick()
+    page.wait_for_url(f"**/generations/{str(keys[2]).partition('.')[0]}**")
+    for key, place in (("ArrowRight", 3), ("ArrowRight", 4), ("ArrowLeft", 3)):
+        page.keyboard.press(key)
+        page.wait_for_url(f"**/generations/{str(keys[place]).partition('.')[0]}?batch=spring&operation=imagine*")
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/gallery?batch=spring&operation=imagine")
+    page.wait_for_function("(id) => document.activeElement.id === id", arg=f"t-{keys[3]}")
+
+
+def test_without_the_gallery_escape_opens_it(page: Page) -> None:
+    page.goto("/generations/B-001")
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/gallery")
 
 
 def test_the_keys_are_shown_and_go_again(page: Page) -> None:

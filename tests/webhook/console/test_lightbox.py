@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from tasks.usecases.users import Role, UserRequest, add_user
+from tests.clock import FakeClock
 from tests.tasks.cli.stories import archived, expired, failed, queued, submitted, succeeded, timed_out, told
 from tests.webhook.console.asking import get, post, words
-from tests.webhook.console.conftest import at_work_with
+from tests.webhook.console.conftest import PASSWORD, Browser, at_work_with
 from webhook.api.app import create_app
 from worker.generation import State
 from worker.ledger import Ledger
@@ -125,17 +127,20 @@ def test_the_family_is_a_tree_in_which_the_one_that_is_shown_is_marked(client: F
 
 
 def test_filters_of_the_gallery_stay_in_all_addresses_and_say_what_is_beside(
-    client: FlaskClient, ledger: Ledger
+    client: FlaskClient, ledger: Ledger, clock: FakeClock
 ) -> None:
-    older, _, newer = grid(ledger), grid(ledger, batch="another"), grid(ledger)
-    queued(ledger, batch="spring")
+    ids = []
+    for task_id in ("1", "2"):
+        ids.append(grid(ledger, task_id=task_id))
+        clock.advance(1)
+    queued(ledger)
+    older, newer = ids
     shown = get(client, f"/generations/{newer}?index=0&q=fox&state=archived").text
     assert 'href="/gallery?q=fox&amp;state=archived"' in shown
     assert 'rel="prev"' not in shown
     (after,) = re.findall(r'rel="next" href="([^"]+)"', shown)
-    assert after.endswith("?q=fox&amp;state=archived&amp;index=0")
-    assert older not in after
-    assert f'rel="next" href="/generations/{older}?' in get(client, unescape(after)).text
+    assert unescape(after) == f"/generations/{older}?q=fox&state=archived&index=0"
+    assert f'rel="prev" href="/generations/{newer}?' in get(client, unescape(after)).text
 
 
 def test_one_that_moves_on_has_its_page_loaded_again(client: FlaskClient, ledger: Ledger) -> None:
@@ -262,6 +267,21 @@ def test_what_may_still_come_is_only_paid_for_again_if_somebody_says_so(client: 
     assert "the provider may still deliver it" in words(refused).lower()
     assert post(client, f"/generations/{generation}/retry", may_pay_twice="on").status_code == 303
     assert ledger.generations.get([generation])[0].state is State.QUEUED
+
+
+def test_viewers_see_all_of_it_and_have_no_buttons(
+    browser_for: Callable[..., Browser], here: Services, ledger: Ledger
+) -> None:
+    add_user(here, UserRequest(name="eve", role=Role.VIEWER, password=PASSWORD, by="somebody"))
+    browser, parent = browser_for(), grid(ledger)
+    browser.log_in("eve", PASSWORD)
+    shown = browser.get(f"/generations/{parent}")
+    assert "Upscale 1 price unknown" in words(shown)
+    assert "<form" not in shown.text[shown.text.index('<div class="lightbox"') :]
+    assert "Viewers submit nothing" in words(browser.get("/submit"))
+    refused = browser.post(f"/generations/{parent}/actions", {"action": "upscale1", "csrf": browser.body_token()})
+    assert refused.status_code == 403
+    assert children(ledger, parent) == []
 
 
 def test_every_write_is_in_the_log_of_actions(client: FlaskClient, ledger: Ledger) -> None:
