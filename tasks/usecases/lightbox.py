@@ -81,4 +81,6 @@ def _prices(here: Services) -> Prices | None:
 
 
 def _text(prices: Prices | None, amount: int) -> str:
-    return as_text(amount) if prices is None else prices.text(amount)
+    if prices is None:
+        return as_text(amount) if amount else "not known"
+    return prices.text(amount)

@@ -72,6 +72,6 @@ for (const link of document.querySelectorAll("#before, #after, .strip a")) {
   });
 }
 if (copy) {
-  copy.hidden = false;
+  copy.classList.remove("with-scripts");
   copy.addEventListener("click", () => copyText(document.getElementById(copy.dataset.copy).textContent));
 }
