@@ -33,7 +33,7 @@ _parsing = Lock()
 
 
 class Busy(DarkroomError):
-    """So many bodies arrive at this moment that this one has to wait."""
+    """Too many bodies arrive at this moment: this one has to wait."""
 
 
 def reading(environ: "WSGIEnvironment") -> AbstractContextManager[None]:

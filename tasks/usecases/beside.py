@@ -1,4 +1,4 @@
-"""The pictures beside one, in the order of the gallery: newest first, and those of a generation by their number."""
+"""The images beside one, in the order of the gallery: newest first, and in a generation by number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ _FIRST, _LAST = 1 << 96, (1 << 128) - 1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A picture, or a generation that has none."""
+    """An image, or a generation that has none."""
 
     generation_id: str
     index: int | None
@@ -33,7 +33,7 @@ class Beside:
 
 
 def beside(here: LedgerServices, request: GalleryRequest, generation_id: str, index: int | None) -> Beside:
-    """Return the neighbours of a picture, which need not match itself. Raises as `gallery` does.
+    """Return the neighbours of an image, which need not match itself. Raises as `gallery` does.
 
     None also where too much would have to be looked at to find one.
     """

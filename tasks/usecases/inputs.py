@@ -189,7 +189,7 @@ class EnclosedFiles(InputFiles):
         if (file := self._files.get(name)) is None:
             there = ", ".join(shown(one) for one in list(self._files)[:_LISTED]) or "none"
             raise RequestInvalid(
-                f"option {option}: {shown(given)!r} is not among the pictures that came with the file ({there}): add "
+                f"option {option}: {shown(given)!r} is not among the images that came with the file ({there}): add "
                 "it, or give a link",
                 about=(option,),
             )

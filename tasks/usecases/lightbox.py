@@ -1,4 +1,4 @@
-"""One generation, as somebody looks at it who may go on from there."""
+"""One generation, with all that somebody who looks at it may want to know."""
 
 from dataclasses import dataclass
 

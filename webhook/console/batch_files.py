@@ -1,4 +1,4 @@
-"""The drop zone of the page Submit: a batch file and its pictures, checked in place, then submitted as they were."""
+"""The drop zone of the page Submit: a batch file and its images, checked in place, then submitted as they were."""
 
 import hashlib
 import logging

@@ -32,7 +32,7 @@ _FIELDS: Mapping[str, str] = {"prompt": "prompts", "image": "index"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One text for each field. `options`: name → its values, of which only pictures have several.
+    """One text for each field. `options`: name → its values, of which only images have several.
 
     `follows`: the id of the generation that it follows, by this `action`.
     """

@@ -1,4 +1,4 @@
-"""The lightbox: one generation, its picture, and what can be made of it."""
+"""The lightbox: one generation, its image, and what can be made of it."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -34,7 +34,7 @@ SHOWN = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/
 FILMS = frozenset({"video/mp4", "video/webm"})
 #: pixels of a side, until they are known
 _SQUARE = 1024
-#: operations whose actions have a number of a picture, which stands on their buttons alone
+#: operations whose actions have a number of an image, which stands on their buttons alone
 _NUMBERED = (Operation.UPSCALE, Operation.VARIATION, Operation.VIDEO_EXTEND)
 
 
@@ -167,7 +167,7 @@ def _shown(assets: Sequence[Asset]) -> Asset | None:
 
 
 def size_of(asset: Asset | None) -> tuple[int, int]:
-    """Return width and height, so that nothing moves when the picture arrives."""
+    """Return width and height, so that nothing moves when the image arrives."""
     if asset is None or not asset.width or not asset.height:
         return _SQUARE, _SQUARE
     return asset.width, asset.height
@@ -199,7 +199,7 @@ def _number(text: str | None) -> int | None:
     if text is None or text == "":
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 7):
-        raise RequestInvalid(f"{text[:40]!r} is no number of a picture")
+        raise RequestInvalid(f"{text[:40]!r} is no number of an image")
     return int(text)
 
 

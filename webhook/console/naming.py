@@ -34,11 +34,11 @@ _ACTIONS: Mapping[str, str] = {
 }
 _OPTIONS: Mapping[str, str] = {
     "hd": "HD",
-    "images": "Pictures",
-    "style_images": "Style pictures",
+    "images": "Images",
+    "style_images": "Style images",
     "omni_image": "Omni reference",
     "omni_weight": "Omni weight",
-    "end_image": "Last picture of the video",
+    "end_image": "Last image of the video",
     "video_size": "Size of the video",
     "split_images": "Split into images",
 }

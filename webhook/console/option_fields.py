@@ -33,7 +33,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureField:
-    """An option whose values are pictures: links, and references to stored ones. `most`: how many it takes."""
+    """An option whose values are images: links, and references to stored ones. `most`: how many it takes."""
 
     name: str
     values: Sequence[str]
@@ -61,7 +61,7 @@ def option_fields(providers: Sequence[ProviderFacts], draft: Draft, operation: O
         for name in capability.options:
             known.setdefault(name, (facts, capability))
     images = image_options()
-    # What follows a picture of ours begins with that.
+    # What follows an image of ours begins with that.
     asked = [name for name in known if name in images and not (draft.follows and name == "images")]
     fields = [_field(name, *known[name], draft) for name in known if name not in images]
     return OptionFields(

@@ -1,4 +1,4 @@
-"""The page Submit: prompts with their options, checked while they are entered; and reference pictures."""
+"""The page Submit: prompts with their options, checked while they are entered; and reference images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from webhook.console.pictures import moved
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Operation, operation_of
 
-#: bytes of a form with some pictures
+#: bytes of a form with some images
 _LARGEST_FORM = 5 * LARGEST_UPLOAD
 _FILE = "file."
 _NOTHING = Findings(mistakes={})
@@ -216,7 +216,7 @@ def _parent(desk: Desk, draft: Draft) -> _Parent | None:
 
 
 def _with_uploads(desk: Desk, draft: Draft) -> tuple[Draft, Mapping[str, list[str]]]:
-    """Store the pictures of the form; return the draft with references to them, and what is wrong with others."""
+    """Store the images of the form; return the draft with references to them, and what is wrong with others."""
     options = {name: list(values) for name, values in draft.options.items()}
     mistakes: dict[str, list[str]] = {}
     for field, files in request.files.lists():

@@ -69,7 +69,7 @@ def test_digits_pick_a_picture_of_the_four(page: Page) -> None:
     for digit in ("3", "1", "4"):
         page.keyboard.press(digit)
         page.wait_for_url(f"**index={int(digit) - 1}*")
-        expect(page.locator(".title")).to_contain_text(f"picture {digit} of 4")
+        expect(page.locator(".title")).to_contain_text(f"image {digit} of 4")
         expect(page.locator('.strip [aria-current="true"]')).to_contain_text(digit)
 
 

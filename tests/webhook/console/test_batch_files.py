@@ -217,7 +217,7 @@ def test_the_button_submits_all_of_it_as_a_batch(client: FlaskClient, ledger: Le
 
 def test_without_scripts_the_file_is_chosen_again(client: FlaskClient, ledger: Ledger) -> None:
     found = send(client, fragment=False, batch_name="summer")
-    assert "Choose the same file and pictures again to submit it" in words(found)
+    assert "Choose the same file and images again to submit it" in words(found)
     assert 'value="summer"' in found.text
     made = send(client, SHEET, "/submit/batch", fragment=False, checked=digest(found), batch_name="summer")
     batch = ledger.generations.batch_named("summer")
@@ -277,9 +277,9 @@ def test_pictures_come_with_the_file_and_are_known_by_their_names(
 @pytest.mark.parametrize(
     ("named", "told"),
     [
-        ("wolf.png", "'wolf.png' is not among the pictures that came with the file (fox.png)"),
-        ("/etc/passwd", "'/etc/passwd' is not among the pictures"),
-        ("~/fox.jpg", "'~/fox.jpg' is not among the pictures"),
+        ("wolf.png", "'wolf.png' is not among the images that came with the file (fox.png)"),
+        ("/etc/passwd", "'/etc/passwd' is not among the images"),
+        ("~/fox.jpg", "'~/fox.jpg' is not among the images"),
         ("text.png", "text.png is not a PNG, JPEG or WebP image"),
     ],
 )

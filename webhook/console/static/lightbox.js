@@ -7,7 +7,7 @@ const copy = document.querySelector("#copy");
 const keys = document.querySelector("#keys");
 const FROM_GALLERY = "lightbox: opened in the gallery";
 
-// The gallery finds its place again where somebody left it, also after a walk through pictures.
+// The gallery finds its place again where somebody left it, also after a walk through images.
 const from = document.referrer ? new URL(document.referrer) : null;
 const shown = new URLSearchParams(location.search).get("index");
 if (from?.origin === location.origin && from.pathname === "/gallery") sessionStorage.setItem(FROM_GALLERY, from.search);
@@ -17,7 +17,7 @@ if (gallery !== null) {
   sessionStorage.setItem(`gallery ${gallery}`, `t-${box.dataset.generation}${shown === null ? "" : `.${shown}`}`);
 }
 
-/** To another picture, in the place of this one: one step back is the gallery. */
+/** To another image, in the place of this one: one step back is the gallery. */
 function go(link) {
   if (link) location.replace(link.href);
 }
@@ -49,8 +49,8 @@ async function copyText(text) {
 function onKey(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select, video, [popover]:popover-open")) return;
-  const picture = /^[1-9]$/.test(event.key) && document.querySelectorAll(".strip a")[Number(event.key) - 1];
-  if (picture) go(picture);
+  const image = /^[1-9]$/.test(event.key) && document.querySelectorAll(".strip a")[Number(event.key) - 1];
+  if (image) go(image);
   else if (event.key === "ArrowLeft") go(document.querySelector("#before"));
   else if (event.key === "ArrowRight") go(document.querySelector("#after"));
   else if (event.key === "?") keys.togglePopover();

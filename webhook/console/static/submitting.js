@@ -1,4 +1,4 @@
-// The page Submit: pictures and batch files that are dropped, mistakes at their fields, and times of the reader's clock.
+// The page Submit: images and batch files that are dropped, mistakes at their fields, and times of the reader's clock.
 
 import { notice } from "./console.js";
 
@@ -26,7 +26,7 @@ function dropOnBatch(files) {
   const images = files.filter((one) => one.type.startsWith("image/"));
   const others = files.filter((one) => !one.type.startsWith("image/"));
   if (others.length > 1) notice("One batch file at a time: the first one was taken.");
-  // Choosing the file checks it together with its pictures.
+  // Choosing the file checks it together with its images.
   if (images.length) choose(pictures, images, others.length > 0);
   if (others.length) choose(file, others);
 }
@@ -59,7 +59,7 @@ function nameFile() {
   const { file, pictures } = batch.elements;
   const told = batch.querySelector("#chosen-file");
   const number = pictures.files.length;
-  const more = number ? ` and ${number} ${number === 1 ? "picture" : "pictures"}` : "";
+  const more = number ? ` and ${number} ${number === 1 ? "image" : "images"}` : "";
   told.textContent = file.files.length ? `${file.files[0].name}${more}` : told.dataset.empty;
 }
 
