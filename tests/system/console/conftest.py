@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.computer import DARKROOM, Computer
 from tests.patience import patient
@@ -29,6 +29,7 @@ _BATCH = "sku,prompt,label.client\n" + "".join(f"B-{number:03},a mug in colour {
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")
     assert path is not None, "Chromium is missing: apt-get install chromium"
+    expect.set_options(timeout=patient(15) * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path, args=[*_QUIET, "--no-sandbox", "--disable-gpu", "--disable-quic"]
