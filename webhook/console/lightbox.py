@@ -26,7 +26,7 @@ from webhook.console.forms import author, once_of
 from webhook.console.problems import Refusal
 from worker.errors import RequestInvalid
 from worker.generation import OPEN, Asset, Generation, Operation, State
-from worker.secrets import links_hidden, redact
+from worker.secrets import links_hidden
 from worker.steps import Step
 
 #: types of images that browsers show
@@ -49,8 +49,6 @@ class Group(NamedTuple):
 
 def routes(pages: Blueprint, desk: Desk) -> None:
     """Add `/generations/<id>`, and what its buttons ask for."""
-    pages.app_template_filter("hidden")(links_hidden)
-    pages.app_template_filter("redacted")(redact)
     _pages(pages, desk)
     _buttons(pages, desk)
 

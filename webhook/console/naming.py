@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from flask import Blueprint
 from markupsafe import Markup, escape
 
-from webhook.console.problems import as_sentence
 from webhook.console.wording import for_people
 from worker.generation import Operation
 
@@ -50,7 +49,6 @@ def filters(pages: Blueprint) -> None:
     """Let templates write names in these ways."""
     for function in (action, operation, option, coded, for_people):
         pages.app_template_filter(function.__name__)(function)
-    pages.app_template_filter("sentence")(as_sentence)
 
 
 def action(word: str) -> str:

@@ -7,7 +7,7 @@ from flask import Blueprint
 from markupsafe import Markup, escape
 
 from webhook.console.problems import as_sentence
-from worker.secrets import secrets_hidden
+from worker.secrets import links_hidden, secrets_hidden
 
 
 def filters(pages: Blueprint) -> None:
@@ -15,7 +15,7 @@ def filters(pages: Blueprint) -> None:
     pages.app_template_global("once_key")(lambda: secrets.token_urlsafe(18))
     for name, function in (
         *(("count", count), ("size", size), ("span", span), ("iso", iso), ("minute", minute)),
-        *(("sentence", sentence), ("hidden", secrets_hidden)),
+        *(("sentence", sentence), ("hidden", links_hidden), ("redacted", secrets_hidden)),
     ):
         pages.app_template_filter(name)(function)
 

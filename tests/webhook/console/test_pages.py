@@ -1,13 +1,18 @@
 """What holds for every page of the console."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask import Blueprint
 from flask.testing import FlaskClient
 
 import webhook.console
+from webhook.api.app import create_app
 from webhook.console.static_files import address_of
+from worker.services import Services
 
 FOLDER = Path(webhook.console.__file__).parent
 PAGES = (
@@ -57,3 +62,20 @@ def test_files_are_kept_by_browsers_as_long_as_their_address_holds(client: Flask
     assert client.get("/static/another/console.css").headers["Cache-Control"] == "no-cache"
     assert client.get("/static/another/..%2Fguard.py").status_code == 404
     assert client.get("/static/another/missing.css").status_code == 404
+
+
+def test_no_two_pages_give_a_filter_the_same_name(
+    services_for: Callable[..., Services], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last would count for all: once, one that redacts was replaced by one that does not."""
+    named: list[str] = []
+    register = Blueprint.app_template_filter
+
+    def note(pages: Blueprint, name: str) -> Any:
+        named.append(name)
+        return register(pages, name)
+
+    monkeypatch.setattr(Blueprint, "app_template_filter", note)
+    create_app(services_for())
+    assert named
+    assert len(named) == len(set(named))
