@@ -12,7 +12,7 @@ from tasks.usecases.selection import Selection, select
 from tasks.usecases.services import LedgerServices
 from worker.errors import ConfigurationError
 from worker.failures import Category, category_of
-from worker.generation import State
+from worker.generation import Generation, State
 from worker.providers import account_keys
 from worker.secrets import SANDBOX_ACCOUNT
 from worker.settings import Settings
@@ -44,6 +44,7 @@ _MAY_COME = (
 _REPLACED = "replaced by a new version"
 _SINCE = "failed again since this was asked for"
 _UNDER_WAY = "it is still under way"
+_AWAITED = "may still be delivered (--may-pay-twice submits them again)"
 #: what a retry is for
 OVER = (State.FAILED, State.EXPIRED)
 _AFTER_RETRY = (Step.DISPATCH, Step.ARCHIVE)
@@ -114,6 +115,18 @@ class Decisions:
         return all(one.is_done for one in self.generations)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryCheck:
+    """What `retry` would do. `found`: what it would submit or fetch again; `left`: how many others, by why.
+
+    `awaited`: how many of these the provider may still deliver.
+    """
+
+    found: tuple[Generation, ...]
+    awaited: int
+    left: Mapping[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """The accounts that were paused or throttled, each with the pause's end where a clock that was ahead had set it."""
@@ -151,22 +164,8 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
     Raises as `cancel` does.
     """
     ledger = here.ledger
-    selected = select(ledger, request.selection, OVER)
-    left = Counter(_named(selected.left))
-    before: dict[str, State] = {}
-    candidates = ledger.generations.get(selected.ids)
-    # Of whatever was named itself, an old version may be wanted; otherwise its row would be paid for twice.
-    replaced = set[str]() if request.selection.names else replaced_in(ledger, candidates)
-    for one in candidates:
-        category = category_of(one.state, one.reason, one.message)
-        if request.only and category not in request.only:
-            left[category or one.state] += 1
-        elif request.failed_before and one.finished_at and one.finished_at > request.failed_before:
-            left[_SINCE] += 1
-        elif one.state is State.FAILED and one.id in replaced:
-            left[_REPLACED] += 1
-        else:
-            before[one.id] = one.state
+    candidates, left = _candidates(here, request)
+    before = {one.id: one.state for one in candidates}
     chosen = list(before)
     after = ledger.generations.retry(chosen, may_pay_twice=request.may_pay_twice)
     changed = {
@@ -180,6 +179,36 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
         for one, state in after.items()
     )
     return Decisions(generations, _AFTER_RETRY if changed else (), left)
+
+
+def check_retry(here: LedgerServices, request: RetryRequest) -> RetryCheck:
+    """What a retry would do now; nothing is changed. Raises NotFound."""
+    candidates, left = _candidates(here, request)
+    awaited = () if request.may_pay_twice else here.ledger.generations.awaited([one.id for one in candidates])
+    found = tuple(one for one in candidates if one.id not in awaited)
+    return RetryCheck(found=found, awaited=len(awaited), left=left)
+
+
+def _candidates(here: LedgerServices, request: RetryRequest) -> tuple[list[Generation], Counter[str]]:
+    """What a retry is for, and how many of the selection it leaves alone, by why."""
+    ledger = here.ledger
+    selected = select(ledger, request.selection, OVER)
+    left = Counter(_named(selected.left))
+    found: list[Generation] = []
+    candidates = ledger.generations.get(selected.ids)
+    # Of whatever was named itself, an old version may be wanted; otherwise its row would be paid for twice.
+    replaced = set[str]() if request.selection.names else replaced_in(ledger, candidates)
+    for one in candidates:
+        category = category_of(one.state, one.reason, one.message)
+        if request.only and category not in request.only:
+            left[category or one.state] += 1
+        elif request.failed_before and one.finished_at and one.finished_at > request.failed_before:
+            left[_SINCE] += 1
+        elif one.state is State.FAILED and one.id in replaced:
+            left[_REPLACED] += 1
+        else:
+            found.append(one)
+    return found, left
 
 
 def retry_once(here: LedgerServices, generation_id: str, once: Once, *, may_pay_twice: bool = False) -> Retried:
@@ -210,7 +239,7 @@ def _left_alone(generation_id: str, state: State, awaited: datetime | None) -> D
     message, left = _NOT_RETRIED.get(state, _UNDER_WAY), str(state)
     if awaited is not None:
         message = _MAY_COME.format(at=awaited.astimezone())
-        left = "may still be delivered (--may-pay-twice submits them again)"
+        left = _AWAITED
     return Decided(
         generation_id=generation_id, state=state, is_done=False, message=f"{state}: {message}", left=left,
         awaited=awaited,

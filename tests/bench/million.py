@@ -211,6 +211,7 @@ class Questions:
         self.ledger = ledger
         self._claims: list[Any] = []
         self._old = ledger.generations.page(batch="batch_old")
+        self._newest = [one.id for one in ledger.generations.newest_batches(2)]
         self._watched = BatchScope(ledger, "batch_big")
         self._watched._last = ledger.generations.last_move(is_settled=True)
         self._cancelled = iter(ledger.generations.page(state=State.QUEUED, limit=200))
@@ -268,6 +269,18 @@ class Questions:
             "a beginning of a batch's id": lambda: queries.batches_called("batch_o", 9),
             "lineages of a page": lambda: queries.lineages([one.id for one in self._old]),
             "counts of all": queries.counts,
+            "board: a page, each second": lambda: (
+                queries.newest_batches(51),
+                queries.counts_of_batches(self._newest),
+                queries.money_of_batches(self._newest),
+                queries.counts(),
+            ),
+            "board: ended lately": lambda: queries.ended_lately(now - timedelta(minutes=5), 5000),
+            "board: failures of batch_old": lambda: queries.failed_of_batches(["batch_old"], now),
+            "board: edges of batch_big": lambda: queries.edges_of_batches(["batch_big"]),
+            "board: at risk": lambda: assets.count_at_risk(now),
+            "board: decisions": lambda: ledger.approvals.count_pending_of(self._newest),
+            "board: spent today": lambda: ledger.budgets.used_today(_PRICES),
             "verify, first page": lambda: next(assets.stored_pages(Extent()), None),
             "verify, count": lambda: assets.count_stored(Extent()),
             "verify --since, first page": lambda: next(assets.stored_pages(since), None),

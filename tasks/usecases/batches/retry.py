@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.usecases.control import Decisions, RetryRequest, retry
+from tasks.usecases.batches.show import prices_of
+from tasks.usecases.control import Decisions, RetryRequest, check_retry, retry
 from tasks.usecases.names import find_batch
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
 from worker.failures import Category
 from worker.generation import State
+from worker.pricing import tier_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,36 @@ class BatchRetried:
     done: Mapping[State, int]
     left: Mapping[str, int]
     decisions: Decisions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRetryCheck:
+    """What `retry_batch` would do: how many it would submit again and pay for, and for how many only ask for new links.
+
+    `awaited`: how many it would leave alone because the provider may still deliver them; `left`: how many of the batch
+    for other reasons, by why; `cost`: what the submissions may cost, None without prices.
+    """
+
+    submitted: int
+    fetched: int
+    awaited: int
+    left: Mapping[str, int]
+    cost: str | None
+
+
+def check_batch_retry(here: LedgerServices, request: BatchRetryRequest) -> BatchRetryCheck:
+    """Nothing is changed. Raises NotFound."""
+    batch_id = find_batch(here.ledger, request.batch)
+    found = check_retry(here, RetryRequest(Selection(batch=batch_id), request.may_pay_twice, request.only))
+    failed = [one for one in found.found if one.state is State.FAILED]
+    prices = prices_of(here)
+    cost = None
+    if prices is not None:
+        paid = (one for one in failed if not one.is_test)
+        cost = prices.text(sum(prices.price(one.provider, one.operation, tier_of(one.request)) for one in paid))
+    return BatchRetryCheck(
+        submitted=len(failed), fetched=len(found.found) - len(failed), awaited=found.awaited, left=found.left, cost=cost
+    )
 
 
 def retry_batch(here: LedgerServices, request: BatchRetryRequest) -> BatchRetried:

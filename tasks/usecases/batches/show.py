@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tasks.usecases.at_risk import at_risk
@@ -72,13 +72,13 @@ class BatchDetails:
 
 def list_batches(here: LedgerServices, limit: int | None = None, *, before: str | None = None) -> Iterator[ListedBatch]:
     """The newest first, read a page at a time; `before`: only those that are older than the one with this id."""
-    prices = _prices(here)
+    prices = prices_of(here)
     left = limit
     while left is None or left > 0:
         page = here.ledger.generations.newest_batches(_PAGE if left is None else min(_PAGE, left), before)
         if not page:
             return
-        yield from _listed(here, page, prices)
+        yield from listed(here, page, prices)
         before = page[-1].id
         left = None if left is None else left - len(page)
 
@@ -87,8 +87,8 @@ def show_batch(here: LedgerServices, name: str) -> BatchDetails:
     """Raises NotFound; RequestInvalid where several batches may be meant."""
     generations, now = here.ledger.generations, here.clock()
     facts = generations.batch_facts(find_batch(here.ledger, name))
-    prices = _prices(here)
-    (batch,) = _listed(here, [facts], prices)
+    prices = prices_of(here)
+    (batch,) = listed(here, [facts], prices)
     since = max(now - _LATELY, facts.created_at)
     minutes = max(1.0, (now - since).total_seconds()) / 60
     ended = generations.ended_since(facts.id, since)
@@ -109,27 +109,35 @@ def show_batch(here: LedgerServices, name: str) -> BatchDetails:
     )
 
 
-def _listed(here: LedgerServices, page: Sequence[BatchFacts], prices: Prices | None) -> Iterator[ListedBatch]:
+def listed(here: LedgerServices, page: Sequence[BatchFacts], prices: Prices | None) -> list[ListedBatch]:
+    """How each of these stands."""
     now, ids = here.clock(), [one.id for one in page]
     counts = here.ledger.generations.counts_of_batches(ids)
     money = here.ledger.generations.money_of_batches(ids)
-    for facts in page:
-        spent = money.get(facts.id, BatchMoney())
-        is_scheduled = facts.start_at is not None and facts.start_at > now
-        yield ListedBatch(
+    return [
+        ListedBatch(
             facts=facts,
-            state=BatchState.COMPLETE if facts.completed_at is not None
-            else BatchState.PAUSED if facts.paused_at is not None
-            else BatchState.SCHEDULED if is_scheduled
-            else BatchState.RUNNING,
+            state=_state_of(facts, now),
             counts=counts.get(facts.id, {}),
-            money=spent,
+            money=(spent := money.get(facts.id, BatchMoney())),
             spent=None if prices is None else prices.text(spent.known),
             age=now - facts.created_at,
-        )  # fmt: skip
+        )
+        for facts in page
+    ]
 
 
-def _prices(here: LedgerServices) -> Prices | None:
+def _state_of(facts: BatchFacts, now: datetime) -> BatchState:
+    if facts.completed_at is not None:
+        return BatchState.COMPLETE
+    if facts.paused_at is not None:
+        return BatchState.PAUSED
+    is_scheduled = facts.start_at is not None and facts.start_at > now
+    return BatchState.SCHEDULED if is_scheduled else BatchState.RUNNING
+
+
+def prices_of(here: LedgerServices) -> Prices | None:
+    """The price file's; None without one, or if it is invalid."""
     try:
         return here.settings.read_prices(PROVIDERS)
     except ConfigurationError:

@@ -206,6 +206,17 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.approvals.count_pending(batch_of(ledger)),
         {"ix_approvals_batch"},
     ),
+    "the board": (
+        lambda ledger: (
+            ledger.generations.ended_lately(NOON, 5000),
+            ledger.generations.failed_of_batches([batch_of(ledger)], NOON),
+            ledger.generations.edges_of_batches([batch_of(ledger)]),
+            ledger.assets.count_at_risk(NOON),
+            ledger.approvals.count_pending_of([batch_of(ledger)]),
+        ),
+        {"ix_generations_finished", "ix_generations_batch_state", "ix_assets_due", "ix_assets_troubled",
+         "ix_approvals_batch"},
+    ),
     "spending": (lambda ledger: [
         ledger.budgets.totals([Dimension(by, "client" * (by is By.LABEL))], NOON.date()) for by in By
     ], {"ix_charges_day"}),

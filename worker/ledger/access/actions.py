@@ -41,6 +41,10 @@ _a = actions.c
 _NEWEST = select(*columns_of(actions, Action)).order_by(_a.id.desc()).limit(LIMIT)
 _ALL = Query(Action, _NEWEST)
 _OF_ACTOR = Query(Action, _NEWEST.where(_a.actor == bindparam("named", type_=CleanText())))
+# Few were asked for since a batch of any interest was made; there is no index of all subjects.
+_latest = _NEWEST.subquery()
+_ABOUT = Query(Action, select(_latest).where(_latest.c.subject == bindparam("subject", type_=CleanText())))
+_LOOKED_AT = 5000
 _INSERT = actions.insert()
 
 
@@ -73,3 +77,8 @@ class Actions(Part):
             if actor is None:
                 return _ALL.all(connection, limit=limit)
             return _OF_ACTOR.all(connection, limit=limit, named=actor)
+
+    def actions_about(self, subject: str) -> Sequence[Action]:
+        """Return what was done to this of late, newest first."""
+        with self._database.read() as connection:
+            return _ABOUT.all(connection, limit=_LOOKED_AT, subject=subject)

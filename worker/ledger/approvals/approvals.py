@@ -40,6 +40,11 @@ class WaitingApproval(NamedTuple):
     asked_at: datetime
 
 
+class _Pending(NamedTuple):
+    batch_id: str
+    number: int
+
+
 _a = approvals.c
 _OF_GENERATION = Query(Approval, select(*COLUMNS).where(_a.generation_id == ID).order_by(_a.id))
 _PENDING = Query(
@@ -51,6 +56,10 @@ _WAITING = Query(WaitingApproval, _ALL_WAITING.order_by(_a.id).limit(LIMIT))
 _WAITING_IN_BATCH = Query(WaitingApproval, _ALL_WAITING.where(_a.batch_id == bindparam("batch", type_=CleanText())))
 _WAITING_OF = Query(WaitingApproval, _ALL_WAITING.where(_a.generation_id.in_(IDS)))
 _COUNT_OF_BATCH = select(func.count()).where(_a.batch_id == bindparam("batch", type_=CleanText()), text(ASKED))
+_COUNT_OF_BATCHES = Query(
+    _Pending,
+    select(_a.batch_id, func.count().label("number")).where(_a.batch_id.in_(IDS), text(ASKED)).group_by(_a.batch_id),
+)
 OVERDUE = select(_a.id).where(text(ASKED), _a.expires_at <= NOW)
 _OVERDUE = Query(Approval, OVERDUE.with_only_columns(*COLUMNS).order_by(_a.expires_at).limit(LIMIT))
 #: tasks that were not asked yet
@@ -108,6 +117,11 @@ class Approvals(Reopening, Reviewing, Part):
         """Return how many decisions a batch waits for."""
         with self._database.read() as connection:
             return connection.execute(_COUNT_OF_BATCH, {"batch": batch_id}).scalar_one()
+
+    def count_pending_of(self, batch_ids: Sequence[str]) -> dict[str, int]:
+        """Return how many decisions each batch waits for, of those that wait for any."""
+        with self._database.read() as connection:
+            return {row.batch_id: row.number for row in _COUNT_OF_BATCHES.each(connection, batch_ids)}
 
     def overdue(self, limit: int) -> list[Approval]:
         """Return those that nobody has decided in time."""

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, literal_column, select, text, update
+from sqlalchemy import bindparam, func, literal_column, select, text, union, update
 
 from worker.errors import RequestInvalid
 from worker.generation import FOR_A_PERSON, MENDED_BY_RESTART, Asset, AssetState, State
@@ -16,6 +16,7 @@ from worker.ledger.rows import ASSET, AssetRow, to_asset
 from worker.ledger.schema import (
     BY_STATE,
     REFUSED,
+    TROUBLED,
     UNSTORED,
     UNSTORED_OF_THESE,
     CleanText,
@@ -43,6 +44,11 @@ class _AtRisk(NamedTuple):
     number: int
     deadline: datetime
     error: str | None
+
+
+class _RiskyOf(NamedTuple):
+    batch_id: str | None
+    number: int
 
 
 class _GivenUp(NamedTuple):
@@ -119,6 +125,18 @@ _URGENT = Query(
     .order_by(_a.deadline, _a.id)
     .limit(LIMIT),
 )
+# Each goes through an index of its own, and reads no more than it returns; what is in trouble has an error.
+_dying = select(_a.id).where(text(UNSTORED), _a.deadline <= bindparam("dies_by")).order_by(_a.deadline).limit(LIMIT)
+_stuck = select(_a.id).where(text(TROUBLED), _IS_IN_TROUBLE).order_by(_a.deadline).limit(LIMIT)
+_risky = union(select(_dying.subquery().c.id), select(_stuck.subquery().c.id)).subquery()
+_RISKY_OF = Query(
+    _RiskyOf,
+    select(_g.batch_id, func.count().label("number"))
+    .select_from(_risky)
+    .join(assets, _a.id == _risky.c.id)
+    .join(generations, _g.id == _a.generation_id)
+    .group_by(_g.batch_id),
+)
 
 
 class TroubledAssets(Part):
@@ -189,6 +207,11 @@ class TroubledAssets(Part):
         """
         with self._database.read() as connection:
             return [to_asset(row) for row in _URGENT.all(connection, dies_by=dies_by, limit=limit)]
+
+    def count_at_risk(self, dies_by: datetime, limit: int = 1000) -> dict[str | None, int]:
+        """Count by batch what `at_risk` returns; up to `limit` of each kind."""
+        with self._database.read() as connection:
+            return {row.batch_id: row.number for row in _RISKY_OF.all(connection, dies_by=dies_by, limit=limit)}
 
     def dead(self, limit: int) -> list[tuple[Asset, datetime]]:
         """Return the assets that expired with their generation, newest first, and when."""

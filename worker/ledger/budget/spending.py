@@ -313,6 +313,13 @@ class Budgets(LaterPrices, Recount, Holding):
                 )
         return found
 
+    def used_today(self, prices: Prices) -> int:
+        """What was spent, reserved, or may have been spent today."""
+        with self._database.read() as connection:
+            rows = _OF_DAY.all(connection, day=prices.day_of(self._database.clock()))
+        # The key of the budget of a day has no provider.
+        return sum(row.used for row in rows if not row.provider)
+
     def full_since(self, cap: Standing) -> datetime | None:
         """When it was last reported to have no room; None if that was long ago."""
         with self._database.read() as connection:

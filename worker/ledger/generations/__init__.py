@@ -3,6 +3,7 @@
 from worker.ledger.asking import NewApproval
 from worker.ledger.batch_sums import BatchMoney
 from worker.ledger.generations.batch_facts import BatchFacts, Failure
+from worker.ledger.generations.boards import EndedLately, FailedOf
 from worker.ledger.generations.control import Retried
 from worker.ledger.generations.counting import Counting
 from worker.ledger.generations.create import Created
@@ -43,6 +44,8 @@ __all__ = [
     "Counting",
     "Created",
     "DueSteps",
+    "EndedLately",
+    "FailedOf",
     "Failure",
     "FileBatch",
     "Followed",

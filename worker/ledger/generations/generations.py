@@ -1,6 +1,7 @@
 """The façade for generations."""
 
 from worker.ledger.generations.batch_facts import BatchReports
+from worker.ledger.generations.boards import Boards
 from worker.ledger.generations.control import Control
 from worker.ledger.generations.create import Creation
 from worker.ledger.generations.deletion import Deletion
@@ -26,6 +27,7 @@ class Generations(
     Deletion,
     Finding,
     BatchReports,
+    Boards,
     Queries,
     Results,
     Recipes,
