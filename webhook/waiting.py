@@ -1,9 +1,7 @@
 """Requests that wait until a generation is final: one question to the ledger for all of them, four times a second."""
 
 import logging
-import os
 import re
-import signal
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -12,7 +10,7 @@ log = logging.getLogger(__name__)
 
 #: concurrent requests of the process, one thread each
 THREADS = 128
-#: of those, how many may wait at once
+#: of those, how many may wait at once; streams and requests for events that wait take 16 each (`tests/webhook`)
 MOST_WAITING = THREADS // 2
 #: the longest wait, in seconds
 LONGEST = 60
@@ -64,19 +62,6 @@ class Waiting:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-
-    def close_at_shutdown(self) -> None:
-        """Do so at SIGTERM or SIGINT, whatever the server makes of them. Call it in the main thread."""
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-
-        def listen() -> None:
-            while not {signal.SIGTERM, signal.SIGINT} & set(os.read(reader, 64)):
-                pass
-            self.close()
-
-        Thread(target=listen, name="shutdown", daemon=True).start()
 
     def _ask(self) -> None:
         while True:

@@ -53,7 +53,7 @@ def create_app(services: Services | None = None) -> Flask:
         settings = services.settings
         configure_logging(settings.log_level, secret_values(settings), settings.log_format)
         shared = Shared(services)
-        shared.waiting.close_at_shutdown()
+        shared.shutdown.listen()
         return _build(services, shared)
     except ConfigurationError as error:
         sys.exit(redact(f"the API cannot start: {error}"))

@@ -1,24 +1,18 @@
 """/v1/batches"""
 
 import logging
-import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from pathlib import PurePath
-from tempfile import TemporaryFile
-from typing import IO, Any
-from urllib.parse import quote
+from typing import Any
 
 from flask import Response
-from werkzeug.datastructures import Headers
-from werkzeug.wsgi import FileWrapper
 
 from tasks.usecases import views
 from tasks.usecases.batch_file import MEDIA_TYPES
 from tasks.usecases.batches import steer
 from tasks.usecases.batches.check import BatchCheck, RowsInvalid, check_batch
 from tasks.usecases.batches.request import BatchRequest
-from tasks.usecases.batches.results import Format, Output, ResultsRequest, export_results
+from tasks.usecases.batches.results import Format
 from tasks.usecases.batches.retry import BatchRetryRequest, retry_batch
 from tasks.usecases.batches.show import list_batches, show_batch
 from tasks.usecases.batches.steer import NewSteering, Steered
@@ -48,7 +42,8 @@ from webhook.api.reading import refused_at
 from webhook.api.routes import Routes
 from webhook.api.scopes import Scope
 from webhook.api.wording import for_programs
-from worker.errors import ConfigurationError, KeyInUse
+from webhook.results_file import results_file
+from worker.errors import KeyInUse
 from worker.steps import Step
 
 log = logging.getLogger(__name__)
@@ -59,8 +54,6 @@ routes = Routes("batches")
 _NAMES = "batch"
 #: lists of sentences in documents
 _SENTENCES = ("not_applied", "warnings", "waits")
-#: bytes of results that are sent at a time
-_PIECE = 256 * 1024
 
 
 @routes.post(
@@ -119,36 +112,8 @@ def get_batch(call: Call, id: str) -> Reply:  # noqa: A002  the name of the path
 )
 def get_batch_results(call: Call, id: str, query: ResultsQuery) -> Response:  # noqa: A002
     """Get every row back, in the order of the file, with its results, costs and reasons."""
-    wanted = Format(query.format)
-    # Written as a whole before it is sent: an error is still a problem, and a slow reader holds no connection.
-    out: IO[bytes] = TemporaryFile(prefix="darkroom-results-")  # noqa: SIM115 - closed with the response
-    try:
-        output = Output(wanted, out, mark=False)
-        exported = export_results(
-            call.here,
-            ResultsRequest(
-                batch=id,
-                outputs=() if query.errors else (output,),
-                errors=output if query.errors else None,
-                links=None if query.links is None else timedelta(seconds=query.links),
-            ),
-        )
-        size = out.tell()
-        out.seek(0)
-    except OSError as error:
-        out.close()
-        raise ConfigurationError(f"the results cannot be written to a temporary file: {error.strerror}") from error
-    except BaseException:
-        out.close()
-        raise
-    name = f"{PurePath(exported.batch).name or 'batch'}{'.errors' if query.errors else ''}.{wanted}"
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    names = {"filename": plain} if plain == name else {"filename": plain, "filename*": f"UTF-8''{quote(name, safe='')}"}
-    headers = Headers()
-    headers.set("Content-Disposition", "attachment", **names)
-    response = Response(FileWrapper(out, _PIECE), headers=headers, content_type=wanted.content_type)
-    response.content_length = size
-    return response
+    links = None if query.links is None else timedelta(seconds=query.links)
+    return results_file(call.here, id, Format(query.format), errors=query.errors, links=links)
 
 
 @routes.post(

@@ -213,7 +213,7 @@ def test_a_file_of_results_is_named_after_its_batch_in_any_language(api: FlaskCl
 def test_results_are_sent_in_pieces_from_a_file_that_is_closed_with_the_answer(
     api: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import webhook.api.batches as door  # noqa: PLC0415
+    import webhook.results_file as door  # noqa: PLC0415
 
     files, make = [], door.TemporaryFile
 
