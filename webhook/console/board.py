@@ -1,19 +1,133 @@
-"""The board: a row for each batch."""
+"""The board: a row for each batch, and the page of one batch; both stay right while they are open."""
 
-from itertools import islice
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, cast
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Flask, Response, g, get_template_attribute, redirect, render_template, request
+from werkzeug.wrappers import Response as ResponseBase
 
-from tasks.usecases.batches.show import list_batches
+from tasks.usecases.board import Board, Slow, about_batch, show_board
+from tasks.usecases.names import find_batch
+from webhook.console import batch_actions
 from webhook.console.desk import Desk
+from webhook.console.stream import FULL, Frame, Streams
 
-_SHOWN = 50
+#: seconds for which screen readers are not told of other totals
+_QUIET = 30.0
+#: what the ids of rows begin with
+_ROW = "row-"
+#: views whose slow part is remembered
+_KEPT = 64
+_STREAM = {"X-Accel-Buffering": "no"}
+
+
+class View(NamedTuple):
+    """A page of the board, that after the batch `before` or the first one; or the page of one batch."""
+
+    before: str | None
+    batch: str | None
+    may_operate: bool
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
-    """Add the page `/`."""
+    """Add the pages `/` and `/batches/<id>`, and what keeps them right."""
+    looks = Looks(desk)
+    pages.record_once(lambda state: looks.render_with(cast("Flask", state.app).app_context))
+    streams = Streams(looks.frame)
+    desk.shared.shutdown.add(streams.close)
+    batch_actions.routes(pages, desk, streams.hurry)
 
     @pages.get("/", provide_automatic_options=False)
     def board() -> str:
-        batches = list(islice(list_batches(desk.here, _SHOWN), _SHOWN))
-        return render_template("console/board.html", batches=batches)
+        view = View(request.args.get("before") or None, None, g.person.may_operate)
+        return render_template("console/board.html", board=looks.look(view), view=view)
+
+    @pages.get("/batches/<batch>", provide_automatic_options=False)
+    def batch(batch: str) -> ResponseBase | str:
+        batch_id = find_batch(desk.here.ledger, batch)
+        if batch_id != batch:
+            return redirect(f"/batches/{batch_id}", 303)
+        view = View(None, batch, g.person.may_operate)
+        seen = looks.look(view)
+        told = {name: request.args.get(name, type=int) for name in ("cancelled", "retried", "left")}
+        about = about_batch(desk.here, batch)
+        return render_template("console/batch.html", one=seen.rows[0], board=seen, about=about, view=view, told=told)
+
+    @pages.get("/live", provide_automatic_options=False)
+    def live() -> Response:
+        view = View(request.args.get("before") or None, request.args.get("batch") or None, g.person.may_operate)
+        if view.batch is not None:
+            looks.look(view)
+        stream = streams.open(view)
+        if stream is not None:
+            return Response(stream, mimetype="text/event-stream", headers=_STREAM)
+        if "Last-Event-ID" in request.headers:
+            return Response(FULL, mimetype="text/event-stream", headers=_STREAM)
+        return Response(looks.frame(view).whole, mimetype="text/html")
+
+
+class Looks:
+    """What is seen of each view, as HTML for those who watch it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._context: Callable[[], AbstractContextManager[object]] = nullcontext
+        self._slow: dict[View, Slow] = {}
+        self._said: tuple[float, str] = (-_QUIET, "")
+
+    def render_with(self, context: Callable[[], AbstractContextManager[object]]) -> None:
+        """Take the context of the application, whose templates are rendered outside of requests, too."""
+        self._context = context
+
+    def look(self, view: View) -> Board:
+        """Raises NotFound for an unknown batch."""
+        shared = self._desk.shared
+        known = self._slow.get(view)
+        board = show_board(self._desk.here, shared.waits, before=view.before, batch=view.batch, known=known)
+        if board.slow is not known:
+            self._slow.pop(view, None)
+            self._slow[view] = board.slow
+            while len(self._slow) > _KEPT:
+                self._slow.pop(next(iter(self._slow)), None)
+        return board
+
+    def frame(self, view: View) -> Frame:
+        """Raises as `look` does."""
+        board = self.look(view)
+        with self._context():
+            parts = self._of_page(board, view) if view.batch is None else self._of_batch(board, view)
+            whole = "".join(part for name, part in parts.items() if not name.startswith(_ROW))
+            if view.batch is None:
+                whole += partial("rows", _macro("rows")(board, view), "innerMorph")
+        return Frame(whole, parts)
+
+    def _of_page(self, board: Board, view: View) -> Mapping[str, str]:
+        if time.monotonic() - self._said[0] >= _QUIET:
+            self._said = time.monotonic(), partial("summary", _macro("summary")(board.totals))
+        row = _macro("row")
+        return {
+            "totals": partial("totals", _macro("totals")(board.totals)),
+            "summary": self._said[1],
+            "waits": partial("waits", _macro("waits")(board.waits)),
+            **{name: partial(name, row(one, view)) for one in board.rows if (name := f"{_ROW}{one.id}")},
+        }
+
+    def _of_batch(self, board: Board, view: View) -> Mapping[str, str]:
+        (one,) = board.rows
+        return {
+            "waits": partial("waits", _macro("waits")(board.waits if one.is_open else ())),
+            "standing": partial("standing", _macro("standing")(one, view)),
+            "details": partial("details", _macro("details")(one, view)),
+        }
+
+
+def _macro(name: str) -> Callable[..., str]:
+    found: Callable[..., str] = get_template_attribute("console/board_parts.html", name)
+    return found
+
+
+def partial(target: str, html: str, swap: str = "outerMorph") -> str:
+    """Put `html` in the place of the element with this id, which keeps what is the same, and the focus."""
+    return f'<hx-partial hx-target="#{target}" hx-swap="{swap}">{html}</hx-partial>\n'

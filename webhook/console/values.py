@@ -15,7 +15,7 @@ def filters(pages: Blueprint) -> None:
     pages.app_template_global("once_key")(lambda: secrets.token_urlsafe(18))
     for name, function in (
         *(("count", count), ("size", size), ("span", span), ("iso", iso), ("minute", minute)),
-        *(("sentence", sentence), ("hidden", links_hidden), ("redacted", secrets_hidden)),
+        *(("sentence", sentence), ("hidden", links_hidden), ("redacted", secrets_hidden), ("words", words)),
     ):
         pages.app_template_filter(name)(function)
 
@@ -65,3 +65,8 @@ def iso(at: datetime) -> str:
 def minute(at: datetime) -> str:
     """Return `3 May 2026, 14:05 UTC`, which the browser replaces by the reader's own time."""
     return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
+def words(reason: str) -> str:
+    """Return a reason of the ledger, such as `server_error`, as people read it."""
+    return str(secrets_hidden(reason)).replace("_", " ")

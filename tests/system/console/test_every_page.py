@@ -12,6 +12,9 @@ pytestmark = pytest.mark.browser
 
 PAGES = (
     "/",
+    "/batches/spring",
+    "/batches/spring/retry",
+    "/batches/spring/cancel",
     "/gallery",
     "/gallery?batch=spring&similar=1",
     "/gallery?q=zebra&label=client%3Dacme",

@@ -27,7 +27,7 @@ HERE, OUTSIDE = "http://127.0.0.1:80", "http://10.0.0.5:8001"
 HTML = {"Accept": "text/html"}
 PASSWORD = "four unusual words here"
 _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
-_BODY_TOKEN = re.compile(r"""<body hx-headers:inherited='\{"X-CSRF": "([0-9a-f]{64})"\}'>""")
+BODY_TOKEN = re.compile(r"""<body hx-headers:inherited='\{"X-CSRF": "([0-9a-f]{64})"\}'>""")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def at_work_with(app: Flask) -> FlaskClient:
     """A browser on this machine, whose forms and scripts carry the token of its pages."""
     browser = app.test_client()
     page = browser.get("/", headers=HTML, base_url=HERE)
-    browser.environ_base["HTTP_X_CSRF"] = _BODY_TOKEN.findall(page.text)[0]
+    browser.environ_base["HTTP_X_CSRF"] = BODY_TOKEN.findall(page.text)[0]
     return browser
 
 
@@ -79,7 +79,7 @@ class Browser:
 
     def body_token(self, path: str = "/") -> str:
         """What htmx sends from a page."""
-        return _BODY_TOKEN.findall(self.get(path).text)[0]
+        return BODY_TOKEN.findall(self.get(path).text)[0]
 
     @property
     def cookies(self) -> dict[str, str]:
