@@ -90,7 +90,7 @@ def _add_retrying(pages: Blueprint, desk: Desk) -> None:
         )
 
     @pages.post("/batches/<batch>/retry", provide_automatic_options=False)
-    def retry(batch: str) -> ResponseBase:
+    def retry_failures(batch: str) -> ResponseBase:
         asked = _retry_of(batch, request.form)
 
         def work(asked_at: datetime) -> Mapping[str, Any]:

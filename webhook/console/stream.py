@@ -69,7 +69,7 @@ class Streams(Generic[View]):
                 Thread(target=self._run, name="streams", daemon=True).start()
             elif watched.frame is None:
                 self._changed.notify_all()
-        return Stream(self, view, watched)
+        return Stream(streams=self, view=view, watched=watched)
 
     def wait(self, stream: "Stream[View]") -> Frame | None:
         """Return the next frame for it; None if there is none for a while. Raises StopIteration at its end."""
@@ -144,7 +144,7 @@ class Streams(Generic[View]):
         return not self._watched or any(not one.number for one in self._watched.values())
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Stream(Generic[View]):
     """One person's messages. No generator: one of those that never began is not told when it is closed."""
 

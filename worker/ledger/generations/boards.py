@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ScalarSelect, bindparam, case, func, select, text
+from sqlalchemy import ScalarSelect, Select, bindparam, case, func, select, text, union_all
 
 from worker.failures import Category, category_of
 from worker.generation import OPEN, Generation, State
@@ -38,6 +38,11 @@ class _Ended(NamedTuple):
     batch_id: str | None
     number: int
     oldest: datetime
+
+
+class _Edges(NamedTuple):
+    first: str | None
+    last: str | None
 
 
 class _Failed(NamedTuple):
@@ -78,15 +83,15 @@ _FAILED = Query(
 )
 
 
-def _first_and_last(state: State) -> tuple[ScalarSelect[str], ScalarSelect[str]]:
+def _first_and_last(state: State) -> Select[str, str]:
     def one(which: object) -> ScalarSelect[str]:
         # Each is a step into the index of a batch's states.
         return select(which).where(_g.batch_id == _b.id, _g.state == state).scalar_subquery()  # type: ignore[call-overload,no-any-return]
 
-    return one(func.min(_g.id)), one(func.max(_g.id))
+    return select(one(func.min(_g.id)).label("first"), one(func.max(_g.id)).label("last")).where(_b.id.in_(IDS))
 
 
-_EDGES = select(*(edge for state in sorted(OPEN) for edge in _first_and_last(state))).where(_b.id.in_(IDS))
+_EDGES = Query(_Edges, union_all(*map(_first_and_last, sorted(OPEN))))
 _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)).order_by(_g.id))
 
 
@@ -116,6 +121,6 @@ class Boards(Part):
         if not batch_ids:
             return []
         with self._database.read() as connection:
-            found = connection.execute(_EDGES, {"ids": batch_ids}).all()
+            found = _EDGES.each(connection, batch_ids)
             ids = sorted({one for row in found for one in row if one is not None})
             return [to_generation(row) for row in _THESE.each(connection, ids)]
