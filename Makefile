@@ -57,8 +57,9 @@ readme-figures: $(VENV)/.dev ## the last results of bench and chaos into README.
 api-docs: $(VENV)/.dev ## the OpenAPI document of the HTTP API, and the tables of deploy/API.md, from its routes
 	$(BIN)/python -m tests.figures.api_docs
 
-demo-picture: $(VENV)/.dev ## run the demo, and make the pictures of its result in the README anew
+demo-picture: $(VENV)/.dev ## run the demo, and make the pictures of its result and of the console in the README anew
 	$(BIN)/python -m tests.figures.demo_picture
+	$(BIN)/python -m tests.figures.console_picture
 
 lock: $(VENV)/.dev ## renew the hashed locks after a change of pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -23,7 +23,7 @@ SVG, STRIP = ROOT / "deploy" / "demo.svg", ROOT / "deploy" / "demo.jpg"
 _COLUMNS = 80
 #: of each image, in pixels
 _TILE, _GAP = 110, 4
-_ENTRY = "from tasks.cli import main; main()"
+ENTRY = "from tasks.cli import main; main()"
 #: rich names fonts of a CDN, which a picture on a web page may not fetch; any monospaced font will do
 _FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 #: rewriting the lines of a live display, and hiding the cursor meanwhile
@@ -34,7 +34,7 @@ def run_demo(folder: Path) -> str:
     """What `darkroom demo --exit` prints on standard output, with its colours."""
     env = {**os.environ, "DARKROOM_DATA": str(folder), "FORCE_COLOR": "1", "COLUMNS": str(_COLUMNS)}
     done = subprocess.run(
-        [sys.executable, "-c", _ENTRY, "demo", "--exit"], env=env, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", ENTRY, "demo", "--exit"], env=env, stdout=subprocess.PIPE, text=True, check=True
     )
     return _CURSOR.sub("", done.stdout)
 
