@@ -38,14 +38,17 @@ def running_demo(folder: Path) -> Iterator[str]:
 def main() -> None:
     browser_path = shutil.which("chromium")
     assert browser_path is not None, "Chromium is missing: apt-get install chromium"
-    with tempfile.TemporaryDirectory(prefix="darkroom-demo-") as name, running_demo(Path(name)) as address:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme="dark")
-            page.goto(f"{address}/gallery")
-            page.wait_for_function("[...document.images].every((one) => one.complete && one.naturalWidth)")
-            page.screenshot(path=PICTURE, type="jpeg", quality=82)
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="darkroom-demo-") as name,
+        running_demo(Path(name)) as address,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme="dark")
+        page.goto(f"{address}/gallery")
+        page.wait_for_function("[...document.images].every((one) => one.complete && one.naturalWidth)")
+        page.screenshot(path=PICTURE, type="jpeg", quality=82)
+        browser.close()
 
 
 if __name__ == "__main__":
