@@ -4,8 +4,9 @@ What arrived after that look is left alone. Each action is done by the use case 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
@@ -23,8 +24,8 @@ from tasks.usecases.row_versions import replaced_in
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
 from tasks.usecases.submit import Checked, submit_once
-from worker.errors import DarkroomError, NotPossible, RequestInvalid
-from worker.generation import FINAL, AssetKind, Generation, Operation, State, operation_of
+from worker.errors import DarkroomError, KeyInUse, NotPossible, RequestInvalid
+from worker.generation import FINAL, AssetKind, AssetState, Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration, Snapshot
 from worker.pricing import as_text, millionths, tier_of
 from worker.services import Services
@@ -34,6 +35,9 @@ RETRY, CANCEL, DELETE = "retry", "cancel", "delete"
 #: the action with the number of each picture that was picked
 UPSCALE_PICKED, VARY_PICKED = "upscale", "variation"
 ACTIONS_OF_PICKED = (UPSCALE_PICKED, VARY_PICKED)
+_OF_WHAT_IS_THERE = (RETRY, CANCEL, DELETE)
+#: whose key keeps two from creating at once
+_ONE_AT_A_TIME = "console"
 #: generations that one action takes, and that one creation takes
 MOST, MOST_CREATED = 50_000, 2_000
 #: snapshots that are read at once
@@ -52,12 +56,14 @@ class Pick(NamedTuple):
 class Chosen:
     """Either images that somebody picked, or all that match. `newest`: the newest of those that were seen, if known.
 
-    `most`: how many may be done at most: those that were said to be possible.
+    `seen_at`: when somebody looked at what would be done: what changed later is left alone. `most`: how many may be
+    done at most: those that were said to be possible.
     """
 
     picks: tuple[Pick, ...] = ()
     request: GalleryRequest = field(default_factory=GalleryRequest)
     newest: str | None = None
+    seen_at: datetime | None = None
     most: int | None = None
 
     def picked(self) -> Mapping[str, set[int]]:
@@ -74,14 +80,17 @@ class Foreseen:
 
     `cost`: at most, in millionths, with what follows; None where there are no prices. `amount`: the same as people
     write it, in this `currency`.
-    `newest`: of all that were looked at; None if there are none.
+    `seen_at`: when that was so; `newest`: of all that were looked at; None if there are none. `images`: those that a
+    deletion takes with it.
     """
 
     action: str
     total: int
     number: int
     left: Mapping[str, int]
+    seen_at: datetime
     newest: str | None
+    images: int = 0
     cost: int | None = None
     amount: str | None = None
     currency: str | None = None
@@ -128,6 +137,7 @@ def foresee(here: Services, chosen: Chosen, wish: Wish) -> Foreseen:
 
     Raises RequestInvalid for too many, or for an unknown action, and as `gallery`.
     """
+    seen_at = here.clock()
     found = _sorted(here, chosen, wish)
     prices = here.prices if found.cost is not None else None
     return Foreseen(
@@ -135,7 +145,9 @@ def foresee(here: Services, chosen: Chosen, wish: Wish) -> Foreseen:
         total=found.total,
         number=len(found.ids) + len(found.new),
         left=found.left,
+        seen_at=seen_at,
         newest=found.newest,
+        images=_number_of_images(here, found.ids) if wish.action == DELETE else 0,
         cost=found.cost,
         amount=None if found.cost is None else as_text(found.cost),
         currency=None if prices is None else prices.currency,
@@ -193,10 +205,23 @@ def carry_out_once(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Do
 def _carried_out(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str, Any]:
     if created := replay_of(here, _of_part(once)):
         return {"number": len(created), "left": {}, "wakes": [Step.DISPATCH, Step.ARCHIVE]}
+    if wish.action in _OF_WHAT_IS_THERE:
+        return _done(here, chosen, wish, once)
+    # Two who want the same of the same images at one moment would find that neither exists, and pay for both.
+    alone = Once(owner=_ONE_AT_A_TIME, key="created", request_sha256="")
+    try:
+        return carry_out(here, alone, lambda _: _done(here, chosen, wish, once), is_kept=False).document
+    except KeyInUse as error:
+        raise NotPossible("somebody else creates from the gallery at this moment: look again in a moment") from error
+
+
+def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str, Any]:
     found = _sorted(here, chosen, wish)
     number = len(found.ids) + len(found.new)
     if chosen.most is not None and number > chosen.most:
         raise NotPossible(f"{number - chosen.most} more are possible now than when you looked: look again")
+    if wish.max_cost is not None and found.cost is None and wish.action not in {CANCEL, DELETE}:
+        raise NotPossible("there are no prices any more, so nobody knows what it costs: nothing was done; look again")
     if wish.max_cost is not None and found.cost is not None and found.cost > wish.max_cost:
         assert here.prices is not None, "it has a cost"  # noqa: S101
         text = here.prices.text
@@ -235,20 +260,41 @@ def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
     picked = chosen.picked()
     ids = ids_of(here, chosen)
     newest = max(ids, default=None)
-    if wish.action in {RETRY, CANCEL, DELETE}:
+    if wish.action in _OF_WHAT_IS_THERE:
         sort: Callable[[Services, Sequence[str]], tuple[list[str], Counter[str]]]
         sort = {RETRY: _for_retry, CANCEL: _for_cancel, DELETE: _for_delete}[wish.action]
-        possible, left = sort(here, ids)
+        # What is queued again since can be cancelled as it was seen.
+        later = set[str]() if wish.action == CANCEL else _changed_since(here, chosen.seen_at, ids)
+        possible, left = sort(here, [one for one in ids if one not in later])
+        left += _left_later(later)
         cost = _cost_of_retry(here, possible) if wish.action == RETRY else None
         return _Sorted(ids=tuple(possible), new=(), left=left, total=len(ids), newest=newest, cost=cost)
     if wish.action not in ACTIONS_OF_PICKED and operation_of(wish.action) is None:
         raise RequestInvalid(f"unknown action {wish.action!r}: choose one that is offered")
-    new, left, total = _follow_ups(here, ids, picked, wish)
+    later = _changed_since(here, chosen.seen_at, ids)
+    new, left, total = _follow_ups(here, [one for one in ids if one not in later], picked, wish)
+    left += _left_later(later)
     if len(new) > MOST_CREATED:
         raise RequestInvalid(
             f"{len(new):,} would be created, and one request creates at most {MOST_CREATED:,}: narrow the filters"
         )
     return _Sorted(ids=(), new=tuple(new), left=left, total=total, newest=newest, cost=_cost(here, new))
+
+
+def _changed_since(here: Services, moment: datetime | None, ids: Sequence[str]) -> set[str]:
+    """What was not as it is now when somebody looked, such as what this very request has submitted again."""
+    if moment is None:
+        return set()
+    return {one.id for one in here.ledger.generations.get(ids) if one.updated_at > moment}
+
+
+def _left_later(later: Collection[str]) -> Counter[str]:
+    return Counter({"changed after you looked": len(later)} if later else {})
+
+
+def _number_of_images(here: Services, ids: Sequence[str]) -> int:
+    found = here.ledger.generations.assets_of(ids)
+    return sum(one.state is AssetState.STORED for assets in found.values() for one in assets)
 
 
 def _for_retry(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[str]]:

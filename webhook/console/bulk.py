@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from threading import BoundedSemaphore
 
 from flask import Blueprint, Response, g, redirect, render_template, request
@@ -61,7 +62,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         form = request.form
         filters, action = filters_of(form), form.get("action", "")
         chosen = _chosen(form)
-        if chosen.most is None or chosen.newest is None:
+        if chosen.most is None or chosen.newest is None or chosen.seen_at is None:
             raise RequestInvalid("the form is not complete: go back to the gallery, and choose again")
         if action == DELETE and form.get("typed", "").strip() != str(chosen.most):
             raise RequestInvalid(f"nothing was deleted: type {chosen.most} to delete that many")
@@ -114,7 +115,24 @@ def _chosen(form: MultiDict[str, str], request_of: Filters | None = None) -> Cho
         raise RequestInvalid("the form names no generation as the newest: go back to the gallery, and choose again")
     if most is not None and not (most.isdecimal() and len(most) < 9):
         raise RequestInvalid("the form does not say how many: go back to the gallery, and choose again")
-    return Chosen(picks=picks, request=filters.request, newest=newest, most=None if most is None else int(most))
+    if filters.is_similar and not picks:
+        raise RequestInvalid("only images that you selected: those that look alike are not all that match")
+    return Chosen(
+        picks=picks,
+        request=filters.request,
+        newest=newest,
+        seen_at=_moment(form.get("seen_at")),
+        most=None if most is None else int(most),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except (ValueError, OverflowError) as error:
+        raise RequestInvalid(
+            "the form does not say when you looked: go back to the gallery, and choose again"
+        ) from error
 
 
 def _pick(text: str) -> Pick:

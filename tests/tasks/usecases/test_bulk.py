@@ -1,17 +1,38 @@
 """One action on many pictures: what would be done is what is done, and nothing that arrived later."""
 
+from collections.abc import Callable
 from pathlib import Path
+from time import sleep
+from typing import Any
 
 import pytest
 
-from tasks.usecases.bulk import CANCEL, DELETE, RETRY, UPSCALE_PICKED, Chosen, Pick, Wish, carry_out_once, foresee
+from tasks.usecases import bulk
+from tasks.usecases.bulk import (
+    CANCEL,
+    DELETE,
+    RETRY,
+    UPSCALE_PICKED,
+    Chosen,
+    Foreseen,
+    Pick,
+    Wish,
+    carry_out_once,
+    foresee,
+)
+from tasks.usecases.control import RetryRequest, retry
+from tasks.usecases.delete import DeleteRequest, delete
 from tasks.usecases.gallery import GalleryRequest
 from tasks.usecases.once import Once, once_for
-from tests.factories import archived, failure, queued, submitted
+from tasks.usecases.person import Person
+from tasks.usecases.selection import Selection
+from tasks.usecases.submit import submit_once
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, archived, failure, queued, submitted
 from tests.tasks.cli import stories
-from worker.errors import KeyReused, NotPossible, RequestInvalid
+from worker.errors import KeyReused, LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.submission import Submitted
 from worker.services import Services
 from worker.settings.settings import load_settings
 
@@ -36,6 +57,18 @@ def once(key: str = "a-key") -> Once:
 
 def wish(action: str, **more: int) -> Wish:
     return Wish(action=action, by="ada", **more)
+
+
+def as_seen(seen: Foreseen, **asked: Any) -> Chosen:
+    return Chosen(newest=seen.newest, seen_at=seen.seen_at, most=seen.number, **asked)
+
+
+def dying(work: Callable[..., object]) -> Callable[..., object]:
+    def die(*given: object) -> object:
+        work(*given)
+        raise LedgerUnavailable("it is away")
+
+    return die
 
 
 def states(ledger: Ledger, ids: list[str]) -> set[State]:
@@ -72,6 +105,77 @@ def test_more_than_was_seen_is_refused_and_nothing_done(here: Services, ledger: 
     with pytest.raises(NotPossible, match="1 more"):
         carry_out_once(here, Chosen(request=FAILED, newest=newest, most=1), wish(RETRY), once())
     assert states(ledger, ids) == {State.FAILED}
+
+
+def test_what_changed_after_the_look_takes_nobodys_place(here: Services, ledger: Ledger) -> None:
+    (waiting,) = submitted(ledger)
+    first, second = failed(ledger, 2)
+    seen = foresee(here, Chosen(request=FAILED), wish(RETRY))
+    # As many as were seen are possible, but not the same.
+    retry(here, RetryRequest(Selection(ids=(second,))))
+    sleep(0.001)
+    ledger.generations.apply_outcomes([failure(waiting)])
+    done = carry_out_once(here, as_seen(seen, request=FAILED), wish(RETRY), once())
+    assert (done.number, done.left) == (1, {"changed after you looked": 1})
+    assert states(ledger, [first]) == {State.QUEUED}
+    assert states(ledger, [waiting.generation.id]) == {State.FAILED}
+
+
+def test_a_delete_leaves_what_ended_after_the_look(here: Services, ledger: Ledger) -> None:
+    first, second = archived(ledger, 2)
+    (running,) = submitted(ledger)
+    picks = tuple(Pick(one, 0) for one in (first, second, running.generation.id))
+    seen = foresee(here, Chosen(picks=picks), wish(DELETE))
+    assert (seen.number, seen.images) == (2, 2)
+    delete(here, DeleteRequest(Selection(ids=(second,)), Person("bob")), lambda _: None)
+    sleep(0.001)
+    ledger.generations.apply_outcomes([failure(running)])
+    done = carry_out_once(here, as_seen(seen, picks=picks), wish(DELETE), once())
+    assert (done.number, done.left) == (1, {"changed after you looked": 2})
+    assert states(ledger, [first]) == {State.DELETED}
+    assert states(ledger, [running.generation.id]) == {State.FAILED}
+
+
+def test_repeated_after_a_death_a_retry_leaves_what_failed_again(
+    here: Services, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = failed(ledger, 2)
+    seen = foresee(here, Chosen(request=FAILED), wish(RETRY))
+    chosen = as_seen(seen, request=FAILED)
+    with monkeypatch.context() as patch, pytest.raises(LedgerUnavailable):
+        # It died between its work and its answer.
+        patch.setattr(bulk, "retry", dying(bulk.retry))
+        carry_out_once(here, chosen, wish(RETRY), once())
+    assert states(ledger, ids) == {State.QUEUED}
+    ledger.dispatch.run(PROVIDER, PLENTY)
+    claims = ledger.submissions.claim(2, LEASE)
+    ledger.submissions.record([Submitted(one.attempt_id, accepted(one)) for one in claims], POLL_AFTER)
+    ledger.generations.apply_outcomes([failure(one) for one in claims])
+    assert states(ledger, ids) == {State.FAILED}
+    assert carry_out_once(here, chosen, wish(RETRY), once()).number == 0
+    assert states(ledger, ids) == {State.FAILED}
+
+
+def test_two_who_want_the_same_at_one_moment_pay_once(
+    here: Services, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = archived(ledger, 2)
+    chosen = Chosen(picks=tuple(Pick(one, 0) for one in ids))
+    theirs: list[str] = []
+
+    def meanwhile(*given: Any) -> Any:
+        try:
+            carry_out_once(here, chosen, wish("upscale1"), once("another-key"))
+        except NotPossible as error:
+            theirs.append(str(error))
+        return submit_once(*given)
+
+    monkeypatch.setattr(bulk, "submit_once", meanwhile)
+    assert carry_out_once(here, chosen, wish("upscale1"), once()).number == 2
+    monkeypatch.undo()
+    assert "at this moment" in theirs[0]
+    assert carry_out_once(here, chosen, wish("upscale1"), once("another-key")).number == 0
+    assert len(ledger.generations.children(ids)) == 2
 
 
 def test_a_double_click_acts_once(here: Services, ledger: Ledger) -> None:
@@ -138,6 +242,18 @@ def test_it_costs_at_most_what_was_said(
         carry_out_once(here, chosen, wish(RETRY, max_cost=99_999), once())
     assert states(ledger, ids) == {State.FAILED}
     assert carry_out_once(here, chosen, wish(RETRY, max_cost=100_000), once()).number == 2
+
+
+def test_a_limit_holds_when_the_prices_are_gone(here: Services, ledger: Ledger) -> None:
+    ids = failed(ledger, 1)
+    with pytest.raises(NotPossible, match="no prices any more"):
+        carry_out_once(here, Chosen(request=FAILED), wish(RETRY, max_cost=50_000), once())
+    assert states(ledger, ids) == {State.FAILED}
+
+
+def test_an_image_is_deleted_with_all_of_its_generation_and_the_look_says_so(here: Services, ledger: Ledger) -> None:
+    (grid,) = archived(ledger, links=4)
+    assert foresee(here, Chosen(picks=(Pick(grid, 1),)), wish(DELETE)).images == 4
 
 
 def test_delete_leaves_what_is_under_way(here: Services, ledger: Ledger) -> None:

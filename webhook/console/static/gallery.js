@@ -135,6 +135,13 @@ function none() {
   show();
 }
 
+/** Why the selection cannot be sent. Of groups that look alike, nobody means all images of the batch. */
+function refusal() {
+  if (!selected.size && "many" in wall.dataset) return "Select the images first.";
+  if (isAll || selected.size <= MOST_PICKED) return "";
+  return `Select at most ${MOST_PICKED.toLocaleString()} images by hand, or all that match.`;
+}
+
 function everything() {
   const number = wall.dataset.number;
   return number ? `All ${Number(number).toLocaleString()} that match` : "All that match";
@@ -144,7 +151,7 @@ function show() {
   const isPicking = selected.size > 0 || isAll;
   wall.classList.toggle("picking", isPicking);
   if (!bulk) return;
-  const what = isAll || !selected.size ? everything() : `${selected.size.toLocaleString()} selected`;
+  const what = !selected.size && "many" in wall.dataset ? "Select images first" : isAll || !selected.size ? everything() : `${selected.size.toLocaleString()} selected`;
   document.querySelector("#picked").textContent = what;
   document.querySelector("#pick-all").hidden = isAll || !selected.size || "many" in wall.dataset;
   document.querySelector("#pick-none").hidden = !isPicking;
@@ -297,10 +304,11 @@ if (wall) {
   document.querySelector("#pick-all")?.addEventListener("click", all);
   document.querySelector("#pick-none")?.addEventListener("click", none);
   bulk?.addEventListener("submit", (event) => {
-    if (!isAll && selected.size > MOST_PICKED) {
+    const why = refusal();
+    if (why) {
       event.preventDefault();
       delete bulk.dataset.sent;
-      notice(`Select at most ${MOST_PICKED.toLocaleString()} images by hand, or all that match.`);
+      notice(why);
       return;
     }
     form.namedItem("picks").value = isAll ? "" : [...selected].join(" ");
