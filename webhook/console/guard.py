@@ -93,13 +93,21 @@ def _require_leave(person: LetIn) -> None:
 def _to_login(request: Request) -> Response:
     """To the login page, and back from there; what is no page of its own hears that it was refused."""
     if "HX-Request" in request.headers:
-        page = urlsplit(request.headers.get("HX-Current-URL", ""))
-        raise _refusal({"HX-Redirect": _login_for(f"{page.path}?{page.query}" if page.query else page.path)})
+        raise _refusal({"HX-Redirect": _login_for(_page_of(request))})
     is_page = request.method in _READING and "text/html" in request.headers.get("Accept", "")
     if not is_page:
         raise _refusal({})
     path = request.full_path if request.query_string else request.path
     return redirect(_login_for(path), 303)  # type: ignore[return-value]
+
+
+def _page_of(request: Request) -> str:
+    """Where its browser is."""
+    try:
+        page = urlsplit(request.headers.get("HX-Current-URL", ""))
+    except ValueError:
+        return "/"
+    return f"{page.path}?{page.query}" if page.query else page.path
 
 
 def _refusal(headers: dict[str, str]) -> Refusal:

@@ -1,8 +1,5 @@
 """Log in and out."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import BoundedSemaphore
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
@@ -14,22 +11,17 @@ from webhook.console.csrf import require_token
 from webhook.console.desk import Desk
 from webhook.console.entrance import address_of
 from webhook.console.guard import takes
-from webhook.console.problems import Refusal
 from webhook.console.tries import Tries
 from webhook.loopback import is_loopback, objection
 from worker.services import Services
 
 _LARGEST_FORM = 16 * 1024
 _LONGEST_NAME = 100
-#: logins at once: each holds a thread while its form arrives, and while its password waits to be checked
-_PLACES = 8
-#: seconds until one is free; a login takes a tenth
-_PATIENCE = 2.0
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
     """Add `/login` and `/logout`."""
-    here, places, tries = desk.here, BoundedSemaphore(_PLACES), Tries()
+    here, tries = desk.here, Tries()
 
     @pages.get("/login", endpoint="login_page", provide_automatic_options=False)
     def login_page() -> Response:
@@ -42,7 +34,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         address = address_of(request, here.settings)
         if wait := tries.wait_at(address):
             return _too_many(here, wait, "/")
-        with _place(places):
+        with tries.one_more(address):
             require_token(here.settings)
             target = own_path(request.form.get("next", ""))
             return _log_in(here, tries, address, target) if g.person is None else _to(target)
@@ -110,15 +102,3 @@ def _to(target: str) -> Response:
 
 def _in_words(seconds: int) -> str:
     return f"in {seconds} seconds" if seconds < 90 else f"in {-(-seconds // 60)} minutes"
-
-
-@contextmanager
-def _place(places: BoundedSemaphore) -> Iterator[None]:
-    if not places.acquire(timeout=_PATIENCE):
-        raise Refusal(
-            "too many people are logging in at this moment: try again", status=503, headers={"Retry-After": "5"}
-        )
-    try:
-        yield
-    finally:
-        places.release()

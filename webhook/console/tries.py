@@ -1,7 +1,12 @@
-"""How often somebody may try to log in, by name and by address."""
+"""How often somebody may try to log in, by name and by address, and how many at once."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from webhook.console.problems import Refusal
 from worker.runtime import locked_cached_property
 
 if TYPE_CHECKING:
@@ -9,10 +14,17 @@ if TYPE_CHECKING:
 
 #: wrong passwords within the time; of an address more, since all behind one router have the same
 MINUTES, BY_NAME, BY_ADDRESS = 5, 10, 60
+#: at once, of the process's threads: each login holds one while its form arrives, which may never end, and while its
+#: password waits to be checked. Of an address fewer, so that nobody alone keeps all others out
+AT_ONCE, AT_ONCE_OF_ADDRESS = 32, 8
 
 
 class Tries:
     """Counts in this process alone, and only what was wrong."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._under_way: Counter[str] = Counter()
 
     @locked_cached_property
     def _names(self) -> "Guesses":
@@ -38,6 +50,22 @@ class Tries:
     def forget(self, name: str) -> None:
         """It was right: what others tried under this name is no longer held against it."""
         self._names.forget(_key(name))
+
+    @contextmanager
+    def one_more(self, address: str) -> Iterator[None]:
+        """Log in meanwhile. Raises Refusal (503) at once if too many do: who waited would hold a thread, too."""
+        network = _network(address)
+        with self._lock:
+            if self._under_way.total() >= AT_ONCE or self._under_way[network] >= AT_ONCE_OF_ADDRESS:
+                raise Refusal(
+                    "too many people are logging in at this moment: try again", status=503, headers={"Retry-After": "5"}
+                )
+            self._under_way[network] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= Counter({network: 1})
 
 
 def _guesses(number: int) -> "Guesses":

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
+from itertools import cycle
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -294,26 +296,49 @@ def test_a_thousand_wrong_logins_cost_no_more_than_a_few(
     assert elsewhere.log_in("name0", "x").status_code == 401
 
 
-def test_no_more_than_a_few_log_in_at_once(browser_for: Build, anna: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each holds a thread of the API, which others need."""
+@pytest.mark.parametrize(
+    ("addresses", "most"),
+    [(["10.0.0.77"], tries.AT_ONCE_OF_ADDRESS), ([f"10.0.{number}.1" for number in range(100)], tries.AT_ONCE)],
+    ids=["of one address", "of all"],
+)
+def test_no_more_than_a_few_log_in_at_once(
+    browser_for: Build, anna: None, monkeypatch: pytest.MonkeyPatch, addresses: list[str], most: int
+) -> None:
+    """Each holds a thread of the API, which others need, as long as its form does not arrive."""
     browser = browser_for()
     statuses: list[int] = []
-    begun = 0
+    coming = cycle(addresses)
     log_in = letting_in.log_in
 
     def nested(*facts: Any) -> Any:
-        nonlocal begun
-        begun += 1
-        if begun < 20:
-            statuses.append(browser_for(browser.app).log_in("anna", PASSWORD).status_code)
+        if len(statuses) < most and 503 not in statuses:
+            statuses.append(log_in_from(next(coming)))
         return log_in(*facts)
 
+    def log_in_from(address: str) -> int:
+        return browser_for(browser.app, address=address).log_in("anna", PASSWORD).status_code
+
     monkeypatch.setattr(letting_in, "log_in", nested)
-    monkeypatch.setattr(letting_in, "_PATIENCE", 0.01)
-    browser.log_in("anna", PASSWORD)
-    assert statuses == [503, *[303] * (letting_in._PLACES - 1)]
+    log_in_from(next(coming))
+    assert statuses == [503, *[303] * (most - 1)]
     monkeypatch.setattr(letting_in, "log_in", log_in)
-    assert browser_for(browser.app).log_in("anna", PASSWORD).status_code == 303
+    assert log_in_from(addresses[0]) == 303
+
+
+def test_forms_that_never_arrive_keep_nobody_else_out(
+    browser_for: Build, anna: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = browser_for()
+    others = browser_for(browser.app, address="198.51.100.1")
+    with ExitStack() as silent:
+        tried = letting_in.Tries.one_more
+        mine: list[letting_in.Tries] = []
+        monkeypatch.setattr(letting_in.Tries, "one_more", lambda of, at: (mine.append(of), tried(of, at))[1])
+        assert browser.log_in("anna", "x").status_code == 401
+        for _ in range(tries.AT_ONCE_OF_ADDRESS):
+            silent.enter_context(mine[0].one_more(browser.address))
+        assert browser.log_in("anna", PASSWORD).status_code == 503
+        assert others.log_in("anna", PASSWORD).status_code == 303
 
 
 # --- where it leads afterwards ---
@@ -347,6 +372,11 @@ def test_what_is_no_page_hears_that_it_was_refused_and_htmx_opens_the_login(brow
     assert (picture.status_code, "Location" in picture.headers) == (401, False)
     part = browser.get("/", headers={"HX-Request": "true", "HX-Current-URL": "http://10.0.0.5:8001/gallery?a=1"})
     assert (part.status_code, part.headers["HX-Redirect"]) == (401, "/login?next=/gallery%3Fa%3D1")
+
+
+def test_a_part_of_no_page_leads_to_the_login_too(browser_for: Build) -> None:
+    part = browser_for().get("/gallery", headers={"HX-Request": "true", "HX-Current-URL": "http://["})
+    assert (part.status_code, part.headers["HX-Redirect"]) == (401, "/login")
 
 
 # --- what each may do ---
