@@ -224,7 +224,8 @@ def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
         words=request.words,
         mark=request.mark,
         since=None if request.since is None else _first_id(request.since),
-        until=None if request.until is None else _first_id(request.until + timedelta(days=1)),
+        # Nothing is after the last day of the calendar.
+        until=None if request.until in {None, date.max} else _first_id(request.until + timedelta(days=1)),
     )
 
 

@@ -1,5 +1,6 @@
 """What somebody looks for in the gallery, as it stands in an address."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -83,11 +84,15 @@ class Filters:
 
 def filters_of(fields: MultiDict[str, str]) -> Filters:
     """Read the filters; what is empty is left out. Raises RequestInvalid."""
-    given = [
-        (name, value.strip()) for name in (*NAMES, _SIMILAR) for value in fields.getlist(name)[:_MOST] if value.strip()
-    ]
-    first = dict(reversed(given))
+    given = [(name, value.strip()) for name in (*NAMES, _SIMILAR) for value in fields.getlist(name) if value.strip()]
+    # One that is left out would show other images than its address says, and do something to them.
+    given = list(dict.fromkeys(given))
+    first = dict(given)
     labels = [value for name, value in given if name == "label"]
+    _require_once([_label(value)[0] for value in labels], "label ")
+    _require_once([name for name, _ in given if name != "label"])
+    if len(labels) > _MOST:
+        raise RequestInvalid(f"{len(labels)} labels are more than {_MOST}: remove some of them")
     request = GalleryRequest(
         batch=first.get("batch"),
         provider=first.get("provider"),
@@ -107,6 +112,14 @@ def filters_of(fields: MultiDict[str, str]) -> Filters:
 def has_empty(fields: MultiDict[str, str]) -> bool:
     """Whether a form was sent with fields that say nothing."""
     return any(not value.strip() for value in fields.values())
+
+
+def _require_once(names: Sequence[str], what: str = "") -> None:
+    for name, number in Counter(names).items():
+        if number > 1:
+            raise RequestInvalid(
+                f"{what}{name!r} stands {number} times in the address, each with another value: keep one"
+            )
 
 
 def _word(kind: type[Word], text: str | None, name: str) -> Word | None:

@@ -55,8 +55,8 @@ def once(key: str = "a-key") -> Once:
     return once_for("console:ada", key, {"action": "any"})
 
 
-def wish(action: str, **more: int) -> Wish:
-    return Wish(action=action, by="ada", **more)
+def wish(action: str, max_cost: int | None = None) -> Wish:
+    return Wish(action=action, by="ada", max_cost=max_cost)
 
 
 def as_seen(seen: Foreseen, **asked: Any) -> Chosen:
@@ -142,10 +142,11 @@ def test_repeated_after_a_death_a_retry_leaves_what_failed_again(
     ids = failed(ledger, 2)
     seen = foresee(here, Chosen(request=FAILED), wish(RETRY))
     chosen = as_seen(seen, request=FAILED)
-    with monkeypatch.context() as patch, pytest.raises(LedgerUnavailable):
-        # It died between its work and its answer.
-        patch.setattr(bulk, "retry", dying(bulk.retry))
+    # It died between its work and its answer.
+    monkeypatch.setattr(bulk, "retry", dying(retry))
+    with pytest.raises(LedgerUnavailable):
         carry_out_once(here, chosen, wish(RETRY), once())
+    monkeypatch.undo()
     assert states(ledger, ids) == {State.QUEUED}
     ledger.dispatch.run(PROVIDER, PLENTY)
     claims = ledger.submissions.claim(2, LEASE)

@@ -96,6 +96,32 @@ def test_a_filter_that_means_nothing_is_a_page_with_a_remedy(look: Callable[...,
     assert "odd" not in query or "odd" in answer.text or "first one" in answer.text
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "batch=spring&batch=autumn", "state=failed&state=archived", "label=client%3Da&label=client%3Db",
+        "&".join(f"label=l{number}%3D1" for number in range(11)),
+    ],
+)  # fmt: skip
+def test_no_filter_of_an_address_is_left_out(look: Callable[..., TestResponse], ledger: Ledger, query: str) -> None:
+    archived(ledger, batch="spring")
+    answer = look(f"/gallery?{query}")
+    assert answer.status_code == 422
+    assert "keep one" in answer.text or "more than 10" in answer.text
+
+
+def test_the_same_filter_twice_is_one(look: Callable[..., TestResponse], ledger: Ledger) -> None:
+    archived(ledger, batch="spring")
+    page = look("/gallery?batch=spring&batch=spring").text
+    assert (len(picks(page)), page.count("Remove the filter")) == (1, 1)
+
+
+@pytest.mark.parametrize("query", ["until=9999-12-31", "since=0001-01-01"])
+def test_the_calendar_has_no_edge(look: Callable[..., TestResponse], ledger: Ledger, query: str) -> None:
+    archived(ledger)
+    assert len(picks(look(f"/gallery?{query}").text)) == 1
+
+
 @pytest.mark.parametrize("path", ["/gallery", "/gallery?state=failed", "/gallery?state=queued"])
 def test_hostile_texts_stay_texts(look: Callable[..., TestResponse], ledger: Ledger, path: str) -> None:
     facts = {"batch": HOSTILE, "key": HOSTILE, "labels": {"client": HOSTILE}}
@@ -266,6 +292,18 @@ def test_a_picture_is_a_redirection_and_a_thumbnail_that_is_not_made_is_asked_fo
     wait_for(is_rung.is_set, 10)
     assert rung == ["thumbnail"]
     assert client.get("/thumbs/gen_none/0", base_url="http://127.0.0.1").status_code == 404
+
+
+def test_similar_pictures_are_never_all_that_match(
+    client: FlaskClient, look: Callable[..., TestResponse], ledger: Ledger
+) -> None:
+    """The others of the batch are not on the page."""
+    (one, *_) = archived(ledger, 3, batch="spring")
+    form = {"batch": "spring", "similar": "1", "action": "delete", "picks": ""}
+    answer = post(client, "/gallery/actions", form)
+    assert answer.status_code == 422
+    assert "selected" in answer.text
+    assert "1 of 1 generations" in post(client, "/gallery/actions", form | {"picks": f"{one}.0"}).text
 
 
 def test_similar_pictures_of_a_batch_are_groups(look: Callable[..., TestResponse], ledger: Ledger) -> None:
