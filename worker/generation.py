@@ -199,7 +199,7 @@ class ThumbnailState(StrEnum):
 THUMBNAIL_MOVES: Mapping[ThumbnailState | None, frozenset[ThumbnailState]] = {
     None: frozenset({ThumbnailState.WANTED}),
     ThumbnailState.WANTED: frozenset({ThumbnailState.MADE, ThumbnailState.UNDECODABLE, ThumbnailState.MISSING}),
-    ThumbnailState.MADE: frozenset(),
+    ThumbnailState.MADE: frozenset({ThumbnailState.WANTED}),
     ThumbnailState.UNDECODABLE: frozenset(),
     ThumbnailState.MISSING: frozenset({ThumbnailState.WANTED}),
 }

@@ -70,6 +70,19 @@ def ask_for(here: LedgerServices, assets: Sequence[Asset]) -> tuple[Step, ...]:
     return (Step.THUMBNAIL,)
 
 
+def ask_again(here: Services, link: ThumbnailLink) -> tuple[Step, ...]:
+    """Have a thumbnail made again that somebody could not load, if it is gone from the bucket.
+
+    Return the step to wake; none if it is there. Raises ArchiveError.
+    """
+    asset = link.shown.asset
+    key = here.archive.keys.thumbnail_beside(str(asset.object_key))
+    if not here.settings.darkroom_thumbnails or any(one.object_key == key for one in here.archive.list(key)):
+        return ()
+    here.ledger.assets.want_thumbnail_again(asset.id)
+    return (Step.THUMBNAIL,)
+
+
 def _may_be_wanted(asset: Asset) -> bool:
     return asset.thumbnail is None or asset.thumbnail.state is ThumbnailState.WANTED
 

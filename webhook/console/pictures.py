@@ -1,9 +1,9 @@
 """The bytes of images: addresses of ours, which stay valid, in front of presigned links, which do not."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from tasks.usecases.assets import LINK_REUSE, AssetText, get_asset
-from tasks.usecases.thumbnails import ask_for, find_thumbnail
+from tasks.usecases.thumbnails import ask_again, ask_for, find_thumbnail
 from webhook.console.desk import Desk
 
 #: seconds after which it is worth asking again for a thumbnail that is being made
@@ -23,9 +23,11 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     @pages.get("/thumbs/<generation>/<int:index>", provide_automatic_options=False)
     def thumbnail(generation: str, index: int) -> Response:
         found = find_thumbnail(desk.here, generation, index)
-        if found.url is not None:
+        if found.url is None:
+            wakes = ask_for(desk.here, [found.shown.asset])
+        elif "try" not in request.args or not (wakes := ask_again(desk.here, found)):
             return moved(found.url)
-        if wakes := ask_for(desk.here, [found.shown.asset]):
+        if wakes:
             desk.shared.ring(*wakes)
         # Nobody reads it: it is for an image, whose script asks again.
         return Response(status=404, headers={"Retry-After": str(_AGAIN)})

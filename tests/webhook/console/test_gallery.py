@@ -15,14 +15,16 @@ from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from tests import s3
-from tests.factories import archived, failure, new, submitted
+from tests.factories import LEASE, archived, failure, new, submitted
 from tests.kept import kept
 from tests.patience import wait_for
 from tests.webhook.console.conftest import at_work_with
+from tests.worker.ledger.test_thumbnails import MADE
 from webhook.api.app import create_app
 from webhook.console import bulk
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.assets import ThumbnailResult
 from worker.ledger.schema import assets
 from worker.services import Services
 from worker.settings.settings import load_settings
@@ -292,6 +294,27 @@ def test_a_picture_is_a_redirection_and_a_thumbnail_that_is_not_made_is_asked_fo
     wait_for(is_rung.is_set, 10)
     assert rung == ["thumbnail"]
     assert client.get("/thumbs/gen_none/0", base_url="http://127.0.0.1").status_code == 404
+
+
+def test_a_thumbnail_that_is_gone_from_the_bucket_is_made_again(here: Services) -> None:
+    """As after a restore of the bucket without them; a browser that could not load it asks once more."""
+    (asset,) = kept(here.ledger, here.archive, 1)
+    client = at_work_with(create_app(here))
+    key = here.archive.keys.thumbnail_beside(str(asset.object_key))
+    here.archive.overwrite(key, b"small", content_type="image/webp", metadata={})
+    here.ledger.assets.want_thumbnails([asset.id])
+    claims = here.ledger.assets.claim_thumbnails(1, LEASE)
+    here.ledger.assets.record_thumbnails([ThumbnailResult(one, MADE) for one in claims])
+
+    def status(query: str = "") -> int:
+        return client.get(f"/thumbs/{asset.generation_id}/0{query}", base_url="http://127.0.0.1").status_code
+
+    assert (status(), status("?try=1")) == (302, 302)
+    here.archive.delete(key)
+    assert (status(), status("?try=1"), status()) == (302, 404, 404)
+    (claim,) = here.ledger.assets.claim_thumbnails(9, LEASE)
+    here.ledger.assets.record_thumbnails([ThumbnailResult(claim, MADE)])
+    assert status() == 302
 
 
 def test_similar_pictures_are_never_all_that_match(

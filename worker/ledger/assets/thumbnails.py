@@ -200,6 +200,12 @@ class Thumbnails(Part):
             connection.execute(_BRING_FORWARD, these)
         return True
 
+    def want_thumbnail_again(self, asset_id: int) -> None:
+        """Have a thumbnail made once more whose object is gone, before all others."""
+        lost = {"id": asset_id, "thumbnail": ThumbnailState.MADE, "state": AssetState.STORED}
+        with self._database.write() as connection:
+            THUMBNAILS.move(connection, lost, ThumbnailState.WANTED, thumbnail_at=_FIRST, thumbnail_tries=0)
+
     def fingerprints(self, batch_id: str, limit: int) -> list[Fingerprint]:
         """Return the stored images of a batch; of its generations in one state, the oldest first."""
         with self._database.read() as connection:
