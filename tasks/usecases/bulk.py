@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tasks.usecases.batches.estimate import Estimator
 from tasks.usecases.control import OVER, RetryRequest, cancel, retry
-from tasks.usecases.delete import Deleted, DeleteRequest, delete
+from tasks.usecases.delete import Deleted, DeleteRequest, Deletions, delete
 from tasks.usecases.follow_up import FollowUpRequest, check_follow_up
 from tasks.usecases.gallery import GalleryRequest, all_ids, marks_of
 from tasks.usecases.inputs import InputFiles
@@ -24,7 +24,7 @@ from tasks.usecases.row_versions import replaced_in
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
 from tasks.usecases.submit import Checked, submit_once
-from worker.errors import DarkroomError, KeyInUse, NotPossible, RequestInvalid
+from worker.errors import ArchiveError, ConfigurationError, DarkroomError, KeyInUse, NotPossible, RequestInvalid
 from worker.generation import FINAL, AssetKind, AssetState, Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration, Snapshot
 from worker.pricing import as_text, millionths, tier_of
@@ -236,14 +236,27 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
         return {"number": len(result.generations), "left": found.left, "wakes": wakes}
     selection = Selection(ids=found.ids)
     if wish.action == DELETE:
-        deletions = delete(
-            here, DeleteRequest(selection, Person(wish.by), with_objects=wish.with_objects), lambda _: None
-        )
+        deletions = _delete(here, selection, wish)
         return {"number": number - deletions.refused, "left": found.left, "wakes": list(deletions.wakes)}
     decided = cancel(here, selection) if wish.action == CANCEL else retry(here, RetryRequest(selection))
     left = found.left + decided.all_left
     done = sum(one.is_done for one in decided.generations)
     return {"number": done, "left": left, "wakes": [*decided.wakes]}
+
+
+def _delete(here: Services, selection: Selection, wish: Wish) -> Deletions:
+    try:
+        return delete(here, DeleteRequest(selection, Person(wish.by), with_objects=wish.with_objects), lambda _: None)
+    except (ArchiveError, ConfigurationError) as error:
+        # Deleted ones match no more, so nobody finds their files by sending this again.
+        gone = [one.id for one in here.ledger.generations.get(selection.ids) if one.state is State.DELETED]
+        halves = dict.fromkeys(one.generation_id for one, _ in here.ledger.generations.objects_to_delete(gone))
+        if not halves:
+            raise
+        raise type(error)(
+            f"the bucket failed when {len(gone):,} were deleted, and files of {len(halves):,} remain in it: when it is "
+            f"there again, run `darkroom delete --objects --yes {' '.join(halves)}`, and look at the others again"
+        ) from error
 
 
 def _of_part(once: Once) -> Once:

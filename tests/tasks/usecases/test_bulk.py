@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -29,7 +30,7 @@ from tasks.usecases.selection import Selection
 from tasks.usecases.submit import submit_once
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, archived, failure, queued, submitted
 from tests.tasks.cli import stories
-from worker.errors import KeyReused, LedgerUnavailable, NotPossible, RequestInvalid
+from worker.errors import ArchiveError, KeyReused, LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.submission import Submitted
@@ -255,6 +256,20 @@ def test_a_limit_holds_when_the_prices_are_gone(here: Services, ledger: Ledger) 
 def test_an_image_is_deleted_with_all_of_its_generation_and_the_look_says_so(here: Services, ledger: Ledger) -> None:
     (grid,) = archived(ledger, links=4)
     assert foresee(here, Chosen(picks=(Pick(grid, 1),)), wish(DELETE)).images == 4
+
+
+def test_files_that_remain_are_named_with_what_deletes_them(
+    here: Services, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = archived(ledger)
+
+    away = MagicMock()
+    away.delete.side_effect = ArchiveError("the bucket is away")
+    monkeypatch.setitem(here.__dict__, "archive", away)
+    wanted = Wish(action=DELETE, by="ada", with_objects=True)
+    with pytest.raises(ArchiveError, match=f"files of 1 remain .* `darkroom delete --objects --yes {one}`"):
+        carry_out_once(here, Chosen(picks=(Pick(one, 0),)), wanted, once())
+    assert states(ledger, [one]) == {State.DELETED}
 
 
 def test_delete_leaves_what_is_under_way(here: Services, ledger: Ledger) -> None:
