@@ -4,7 +4,7 @@ What arrived after that look is left alone. Each action is done by the use case 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -40,7 +40,7 @@ _OF_WHAT_IS_THERE = (RETRY, CANCEL, DELETE)
 _ONE_AT_A_TIME = "console"
 #: generations that one action takes, and that one creation takes
 MOST, MOST_CREATED = 50_000, 2_000
-#: snapshots that are read at once
+#: generations that are read, or done something to, at once
 _AT_ONCE = 500
 _IMAGES = 4
 
@@ -238,10 +238,14 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
     if wish.action == DELETE:
         deletions = _delete(here, selection, wish)
         return {"number": number - deletions.refused, "left": found.left, "wakes": list(deletions.wakes)}
-    decided = cancel(here, selection) if wish.action == CANCEL else retry(here, RetryRequest(selection))
-    left = found.left + decided.all_left
-    done = sum(one.is_done for one in decided.generations)
-    return {"number": done, "left": left, "wakes": [*decided.wakes]}
+    left, done, wakes = found.left, 0, dict[Step, None]()
+    for some in _parts(found.ids):
+        part = Selection(ids=some)
+        decided = cancel(here, part) if wish.action == CANCEL else retry(here, RetryRequest(part))
+        left += decided.all_left
+        done += sum(one.is_done for one in decided.generations)
+        wakes |= dict.fromkeys(decided.wakes)
+    return {"number": done, "left": left, "wakes": [*wakes]}
 
 
 def _delete(here: Services, selection: Selection, wish: Wish) -> Deletions:
@@ -249,7 +253,7 @@ def _delete(here: Services, selection: Selection, wish: Wish) -> Deletions:
         return delete(here, DeleteRequest(selection, Person(wish.by), with_objects=wish.with_objects), lambda _: None)
     except (ArchiveError, ConfigurationError) as error:
         # Deleted ones match no more, so nobody finds their files by sending this again.
-        gone = [one.id for one in here.ledger.generations.get(selection.ids) if one.state is State.DELETED]
+        gone = [one.id for one in _generations(here, selection.ids) if one.state is State.DELETED]
         halves = dict.fromkeys(one.generation_id for one, _ in here.ledger.generations.objects_to_delete(gone))
         if not halves:
             raise
@@ -298,7 +302,17 @@ def _changed_since(here: Services, moment: datetime | None, ids: Sequence[str]) 
     """What was not as it is now when somebody looked, such as what this very request has submitted again."""
     if moment is None:
         return set()
-    return {one.id for one in here.ledger.generations.get(ids) if one.updated_at > moment}
+    return {one.id for one in _generations(here, ids) if one.updated_at > moment}
+
+
+def _generations(here: Services, ids: Sequence[str]) -> Iterator[Generation]:
+    """All of them at once would take more memory than the process may."""
+    for some in _parts(ids):
+        yield from here.ledger.generations.get(some)
+
+
+def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    yield from (tuple(ids[start : start + _AT_ONCE]) for start in range(0, len(ids), _AT_ONCE))
 
 
 def _left_later(later: Collection[str]) -> Counter[str]:
@@ -306,26 +320,31 @@ def _left_later(later: Collection[str]) -> Counter[str]:
 
 
 def _number_of_images(here: Services, ids: Sequence[str]) -> int:
-    found = here.ledger.generations.assets_of(ids)
-    return sum(one.state is AssetState.STORED for assets in found.values() for one in assets)
+    return sum(
+        one.state is AssetState.STORED
+        for some in _parts(ids)
+        for assets in here.ledger.generations.assets_of(some).values()
+        for one in assets
+    )
 
 
 def _for_retry(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[str]]:
-    generations = here.ledger.generations.get(ids)
-    over = [one for one in generations if one.state in OVER]
-    replaced = replaced_in(here.ledger, over)
-    awaited = here.ledger.generations.awaited([one.id for one in over])
     left: Counter[str] = Counter()
     possible = []
-    for one in generations:
-        if one.state not in OVER:
-            left[_NOT_RETRIED.get(one.state, f"still under way: {one.state}")] += 1
-        elif one.id in replaced:
-            left["replaced by a new version of its row"] += 1
-        elif one.id in awaited:
-            left["the provider may still deliver it, and charge for it"] += 1
-        else:
-            possible.append(one.id)
+    for some in _parts(ids):
+        generations = here.ledger.generations.get(some)
+        over = [one for one in generations if one.state in OVER]
+        replaced = replaced_in(here.ledger, over)
+        awaited = here.ledger.generations.awaited([one.id for one in over])
+        for one in generations:
+            if one.state not in OVER:
+                left[_NOT_RETRIED.get(one.state, f"still under way: {one.state}")] += 1
+            elif one.id in replaced:
+                left["replaced by a new version of its row"] += 1
+            elif one.id in awaited:
+                left["the provider may still deliver it, and charge for it"] += 1
+            else:
+                possible.append(one.id)
     return possible, left
 
 
@@ -341,7 +360,7 @@ _NOT_RETRIED = {
 def _for_cancel(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[str]]:
     left: Counter[str] = Counter()
     possible = []
-    for one in here.ledger.generations.get(ids):
+    for one in _generations(here, ids):
         if one.state is State.QUEUED:
             possible.append(one.id)
         else:
@@ -379,8 +398,8 @@ def _follow_ups(
     left: Counter[str] = Counter()
     found: list[NewGeneration] = []
     total = 0
-    for start in range(0, len(ids), _AT_ONCE):
-        for snapshot in here.ledger.generations.snapshots(ids[start : start + _AT_ONCE]):
+    for some in _parts(ids):
+        for snapshot in here.ledger.generations.snapshots(some):
             actions = _actions_for(snapshot, wish.action, picked.get(snapshot.generation.id))
             total += max(1, len(actions))
             if not actions:
@@ -432,5 +451,5 @@ def _cost_of_retry(here: Services, ids: Sequence[str]) -> int | None:
     prices = here.prices
     if prices is None:
         return None
-    paid = [one for one in here.ledger.generations.get(ids) if one.state is State.FAILED and not one.is_test]
+    paid = (one for one in _generations(here, ids) if one.state is State.FAILED and not one.is_test)
     return sum(prices.price(one.provider, one.operation, tier_of(one.request)) for one in paid)

@@ -15,6 +15,8 @@ from worker.steps import Step
 
 #: generations deleted per transaction
 _BITE = 50
+#: generations with their prompts that are in memory at once
+_READ_AT_ONCE = 500
 _THREADS = 8
 
 
@@ -60,7 +62,10 @@ def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], Non
     """
     ledger, selection = here.ledger, request.selection
     chosen = select(ledger, selection, tuple(State)).ids
-    states = {one.id: one.state for one in ledger.generations.get(chosen)}
+    states: dict[str, State] = {}
+    for start in range(0, len(chosen), _READ_AT_ONCE):
+        some = chosen[start : start + _READ_AT_ONCE]
+        states.update((one.id, one.state) for one in ledger.generations.get(some))
     if request.with_objects:
         here.archive.check()
     refused, deleting = 0, ledger.generations

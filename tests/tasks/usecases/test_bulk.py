@@ -253,6 +253,24 @@ def test_a_limit_holds_when_the_prices_are_gone(here: Services, ledger: Ledger) 
     assert states(ledger, ids) == {State.FAILED}
 
 
+@pytest.mark.parametrize("action", [RETRY, CANCEL, DELETE])
+def test_of_many_a_few_are_in_memory_at_once(
+    here: Services, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """50,000 with their prompts are 100 MB, which the process does not have."""
+    ids = failed(ledger, 5) if action == RETRY else []
+    ids += archived(ledger, 5) if action == DELETE else [one.id for one in queued(ledger, 5)]
+    read, get = [], type(ledger.generations).get
+    monkeypatch.setattr(type(ledger.generations), "get", lambda of, some: (read.append(len(some)), get(of, some))[1])
+    monkeypatch.setattr(bulk, "_AT_ONCE", 2)
+    monkeypatch.setattr("tasks.usecases.delete._READ_AT_ONCE", 2)
+    picks = tuple(Pick(one, None) for one in ids)
+    seen = foresee(here, Chosen(picks=picks), wish(action))
+    done = carry_out_once(here, as_seen(seen, picks=picks), wish(action), once())
+    assert (seen.number, done.number) == (5, 5)
+    assert max(read) == 2
+
+
 def test_an_image_is_deleted_with_all_of_its_generation_and_the_look_says_so(here: Services, ledger: Ledger) -> None:
     (grid,) = archived(ledger, links=4)
     assert foresee(here, Chosen(picks=(Pick(grid, 1),)), wish(DELETE)).images == 4
