@@ -165,12 +165,17 @@ def read_amount(text: str) -> int | None:
 
 
 def settled(here: LedgerServices, chosen: Chosen) -> Chosen:
-    """Return the images themselves where all with a mark are meant: others of their generations are not."""
+    """Return the images themselves where all with a mark are meant: others of their generations are not.
+
+    A generation that was marked after somebody looked is left alone.
+    """
     mark = chosen.request.mark
     if chosen.picks or mark is None:
         return chosen
     ids = ids_of(here, chosen)
-    picks = tuple(Pick(one.generation_id, one.number) for one in marks_of(here, ids, mark))
+    marks, moment = list(marks_of(here, ids, mark)), chosen.seen_at
+    later = {one.generation_id for one in marks if moment is not None and one.at > moment}
+    picks = tuple(Pick(one.generation_id, one.number) for one in marks if one.generation_id not in later)
     return replace(chosen, picks=picks)
 
 
@@ -238,14 +243,14 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
     if wish.action == DELETE:
         deletions = _delete(here, selection, wish)
         return {"number": number - deletions.refused, "left": found.left, "wakes": list(deletions.wakes)}
-    left, done, wakes = found.left, 0, dict[Step, None]()
+    left, done, woken = found.left, 0, set[Step]()
     for some in _parts(found.ids):
         part = Selection(ids=some)
         decided = cancel(here, part) if wish.action == CANCEL else retry(here, RetryRequest(part))
         left += decided.all_left
         done += sum(one.is_done for one in decided.generations)
-        wakes |= dict.fromkeys(decided.wakes)
-    return {"number": done, "left": left, "wakes": [*wakes]}
+        woken.update(decided.wakes)
+    return {"number": done, "left": left, "wakes": sorted(woken)}
 
 
 def _delete(here: Services, selection: Selection, wish: Wish) -> Deletions:
@@ -275,7 +280,9 @@ def _is_split(new: NewGeneration) -> bool:
 def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
     chosen = settled(here, chosen)
     picked = chosen.picked()
-    ids = ids_of(here, chosen)
+    # Without an image that had the mark, nothing is meant, and not all of its generation.
+    is_none = chosen.request.mark is not None and not picked
+    ids = [] if is_none else ids_of(here, chosen)
     newest = max(ids, default=None)
     if wish.action in _OF_WHAT_IS_THERE:
         sort: Callable[[Services, Sequence[str]], tuple[list[str], Counter[str]]]

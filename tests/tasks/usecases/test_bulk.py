@@ -33,6 +33,7 @@ from tests.tasks.cli import stories
 from worker.errors import ArchiveError, KeyReused, LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.marks import Mark
 from worker.ledger.submission import Submitted
 from worker.services import Services
 from worker.settings.settings import load_settings
@@ -135,6 +136,20 @@ def test_a_delete_leaves_what_ended_after_the_look(here: Services, ledger: Ledge
     assert (done.number, done.left) == (1, {"changed after you looked": 2})
     assert states(ledger, [first]) == {State.DELETED}
     assert states(ledger, [running.generation.id]) == {State.FAILED}
+
+
+@pytest.mark.parametrize("action", [DELETE, "upscale1"])
+def test_what_was_marked_after_the_look_is_left_alone(here: Services, ledger: Ledger, action: str) -> None:
+    first, second = archived(ledger, 2)
+    request = GalleryRequest(mark=Mark.REJECTED)
+    ledger.marks.set(second, 0, Mark.REJECTED, "ada")
+    seen = foresee(here, Chosen(request=request), wish(action))
+    sleep(0.001)
+    ledger.marks.set(second, 0, Mark.PICKED, "bob")
+    ledger.marks.set(first, 0, Mark.REJECTED, "bob")
+    done = carry_out_once(here, as_seen(seen, request=request), wish(action), once())
+    assert (seen.number, done.number) == (1, 0)
+    assert states(ledger, [first, second]) == {State.ARCHIVED}
 
 
 def test_repeated_after_a_death_a_retry_leaves_what_failed_again(
