@@ -44,8 +44,8 @@ _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 def up(as_json: bool) -> None:
     """Run everything on this machine with real providers.
 
-    Starts the receiver, the HTTP API, a worker and the clock, and an embedded broker and S3 server unless REDIS_URL and
-    S3_BUCKET are set. Ctrl-C or SIGTERM stops them. All data is in DARKROOM_DATA.
+    Starts the receiver, the console with the HTTP API, a worker and the clock, and an embedded broker and S3 server
+    unless REDIS_URL and S3_BUCKET are set. Ctrl-C or SIGTERM stops them. All data is in DARKROOM_DATA.
     """
     use_env_file()
     given = dict(os.environ)
@@ -118,10 +118,12 @@ def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as
     brought = [name for name in ("REDIS_URL", "S3_BUCKET") if env.get(name) and not given.get(name)]
     pictures = str(settings.darkroom_data / "s3" / BUCKET) if "S3_BUCKET" in brought else f"s3://{settings.s3_bucket}"
     receiver, api = url_of(env["HOST"], env["PORT"]), url_of(env["API_HOST"], env["API_PORT"])
+    console = settings.console_url or api
     parts = [_SERVERS[name] for name in brought]
     facts = {
         "receiver": receiver,
         "api": api,
+        "console": console,
         "public_url": settings.public_url,
         "pictures": pictures,
         "data": str(settings.darkroom_data),
@@ -132,7 +134,8 @@ def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as
     if as_json:
         print_json(facts)
     else:
+        click.echo(f"Console: {console}")
         click.echo(f"HTTP API: {api}/v1 ({api}/v1/openapi.json describes it)")
         click.echo(f"Darkroom is running. Receiver: {receiver}, images: {pictures}")
         click.echo(f"Embedded: {', '.join(parts) or 'nothing'}. Stop it with Ctrl-C")
-        click.echo(f"HTTP API: {api}/v1")
+        click.echo(f"Console: {console}")

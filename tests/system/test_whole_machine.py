@@ -163,7 +163,7 @@ def test_after_a_restart_everything_goes_on_where_it_was(computer: Computer) -> 
 
 def test_what_is_in_use_already_is_refused_and_goes_on(computer: Computer) -> None:
     with computer.up() as said:
-        assert said["api"] == computer.api
+        assert said["api"] == said["console"] == computer.api
         with urlopen(f"{computer.api}/readyz") as answer:
             assert json.load(answer)["status"] == "ok"
         compare_shape("up", "darkroom up --json", {name: said[name] for name in said if name != "pid"})

@@ -113,8 +113,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
         embedded(data, env, say=note, on_output=log.write, interrupted=signals.received) as running,
     ):
         _start(running, sandbox, delay)
-        api = f"{url_of(LOOPBACK, api_port)}/v1"
-        note(f"HTTP API: {api}")
+        console = url_of(LOOPBACK, api_port)
+        note(f"Console: {console} (HTTP API: {console}/v1)")
         limit = _PATIENCE_SECONDS + _ROUNDS * delay if leave else None
         result = _run(sandbox_url, signals, log, limit, receiver)
         if as_json:
@@ -125,8 +125,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
         if not result.all_archived:
             note(f"the last lines of {log.path}:\n{log.last_lines()}")
         if not leave:
-            note(f"Everything keeps running, with the sandbox providers ({sandbox_url}) and the HTTP API ({api});")
-            note("stop it with Ctrl-C")
+            note(f"Everything keeps running, with the sandbox providers ({sandbox_url}). Stop it with Ctrl-C")
+            note(f"Console: {console}")
             signals.wait()
             note("stopping")
     ctx.exit(0 if result.all_archived else 1)
