@@ -77,4 +77,5 @@ def _told(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, str
 
 def as_sentence(told: str) -> str:
     """Return the text of an error as a sentence of its own."""
-    return told[:1].upper() + told[1:] + ("" if told.endswith((".", "!", "?")) else ".")
+    begin = told[:1] if told.startswith(("http://", "https://")) else told[:1].upper()
+    return begin + told[1:] + ("" if told.endswith((".", "!", "?")) else ".")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 _FIELDS: Mapping[str, str] = {
     "--skip-invalid": "“Submit the others”",
     "--new-version": "“Submit changed rows as new versions”",
-    "--template": "“Template of the prompts”",
-    "--max-cost": "“It may cost at most”",
+    "--template": "“Prompt template”",
+    "--max-cost": "“Cost limit”",
     "--name": "“Name”",
     "--sheet NAME": "“Sheet”",
     "--sheet": "“Sheet”",

@@ -144,6 +144,6 @@ def test_whoever_goes_back_and_clicks_again_makes_nothing_new(page: Page, machin
 
 def test_submit_again_changed_opens_the_form_filled_in(page: Page) -> None:
     page.goto("/generations/B-001")
-    page.get_by_role("link", name="Submit again, changed").click()
+    page.get_by_role("link", name="Edit and resubmit").click()
     expect(page.locator("#f-prompts")).to_have_value("a mug in colour 1")
     expect(page.locator("#f-labels")).to_have_value("client=acme")

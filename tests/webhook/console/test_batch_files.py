@@ -101,7 +101,7 @@ def test_what_is_in_a_file_is_told_and_nothing_is_written(
     client = at_work_with(create_app(services_for(darkroom_prices=tmp_path / "prices.yaml")))
     found = send(client)
     said = words(found)
-    assert "spring.csv Rows 2 Generations 2 About 0.10 EUR" in said
+    assert "spring.csv Rows 2 Generations 2 Estimated cost 0.10 EUR" in said
     assert "0.10 EUR needed, 0.07 EUR of 0.07 EUR left; the rest waits until there is room." in said
     assert table(found, "first-rows") == [["1", "001", "a fox", "16:9"], ["2", "002", "an owl", "1:1"]]
     assert "Submit 2 generations for about 0.10 EUR" in said
@@ -119,7 +119,7 @@ def test_what_is_in_a_file_is_told_and_nothing_is_written(
     ],
 )
 def test_every_kind_of_file_is_read(client: FlaskClient, name: str, content: str | bytes) -> None:
-    assert "Rows 2 Generations 2 About price unknown" in words(send(client, content, name=name))
+    assert "Rows 2 Generations 2 Estimated cost price unknown" in words(send(client, content, name=name))
 
 
 def test_each_mistake_has_its_line_its_column_and_its_remedy(client: FlaskClient) -> None:
@@ -137,7 +137,7 @@ def test_each_mistake_has_its_line_its_column_and_its_remedy(client: FlaskClient
     ("content", "name", "told"),
     [
         ("", "spring.csv", "spring.csv is empty"),
-        ("name\nfox\n", "spring.csv", "give a template for the prompts, such as “Template of the prompts” 'a photo of"),
+        ("name\nfox\n", "spring.csv", "give a template for the prompts, such as “Prompt template” 'a photo of"),
         (b"\xff\xfe\x00", "spring.csv", "spring.csv"),
         ("a fox", "", "choose a batch file"),
         ('{"prompt": "a"}', "spring.csv", "the name ends in .csv, but this is JSON lines"),
@@ -175,7 +175,7 @@ def test_another_sheet_can_be_chosen(client: FlaskClient) -> None:
 def test_what_is_in_the_batch_already_is_not_counted_again(client: FlaskClient) -> None:
     submit(client)
     found = words(send(client, f"{SHEET}003,a bear,1:1\n"))
-    assert "There already 2" in found
+    assert "Already in the batch 2" in found
     assert "Submit 1 generation" in found
     assert "All of it is in the batch already." in words(send(client))
     assert "The same file was submitted before, as spring" in words(send(client, batch_name="again"))
@@ -187,7 +187,7 @@ def test_what_is_in_the_batch_already_is_not_counted_again(client: FlaskClient) 
         ("batch_provider", "nobody", "unknown provider 'nobody'"),
         ("batch_priority", "high", "write a whole number"),
         ("batch_max_cost", "much", "write an amount such as 2.50"),
-        ("batch_max_cost", "2", "“It may cost at most” needs prices"),
+        ("batch_max_cost", "2", "“Cost limit” needs prices"),
         ("batch_start", "soon", "write a day and a time"),
         ("batch_name", "x" * 300, "more than 255 characters"),
     ],
@@ -241,7 +241,7 @@ def test_what_is_not_what_was_checked_is_shown_and_not_submitted(
     checked = digest(send(client))
     refused = submit(client, content, checked=checked, **more)
     assert refused.status_code == 409
-    assert "This is not what was checked before, so nothing was submitted." in words(refused)
+    assert "The file changed since it was checked, so nothing was submitted." in words(refused)
     assert all_of(ledger) == []
     assert submit(client, content, checked=digest(refused), **more).status_code == 200
 
@@ -364,6 +364,6 @@ def test_a_body_that_is_too_large_is_refused(client: FlaskClient, monkeypatch: p
 
 def test_the_page_has_the_drop_zone_and_its_fields(client: FlaskClient) -> None:
     shown = get(client, "/submit")
-    assert "Have a file of many? Drop it here" in words(shown)
+    assert "Have a batch file? Drop it here" in words(shown)
     for name in ("batch_name", "batch_provider", "batch_priority", "batch_start", "batch_max_cost", "batch_template"):
         assert f'id="f-{name}"' in shown.text

@@ -178,7 +178,7 @@ def test_a_retry_says_before_what_it_does_and_costs(
     assert {one.status_code for one in done} == {303}
     assert len({one.headers["Location"] for one in done}) == 1
     assert ledger.generations.counts(spring) == {State.QUEUED: 3}
-    assert "3 are tried again" in page(client, done[0].headers["Location"])
+    assert "3 are retried" in page(client, done[0].headers["Location"])
     assert "dispatch" in rung
 
 

@@ -61,7 +61,7 @@ def working(ledger: Ledger) -> None:
 
 def test_nothing_needs_anybody(console: Console, ledger: Ledger):
     working(ledger)
-    assert "Nothing needs you" in text_of(console.get("/operate"))
+    assert "Nothing needs attention" in text_of(console.get("/operate"))
 
 
 def test_what_needs_a_person_is_told_the_most_urgent_first(console: Console, ledger: Ledger, clock: FakeClock):
@@ -268,7 +268,7 @@ def test_submissions_are_resumed_only_after_the_word_is_typed(
 
 
 def test_spend_is_told_by_day_and_by_label(console: Console, ledger: Ledger):
-    assert "Nothing was spent in these days" in text_of(console.get("/operate/spend"))
+    assert "Nothing was spent in this period" in text_of(console.get("/operate/spend"))
     page = text_of(console.get("/operate/spend?by=label:client"))
     assert "Nothing was spent" in page
     page = text_of(console.get("/operate/spend?by=colour"))
@@ -298,7 +298,7 @@ def test_lists_are_short_and_can_be_longer(console: Console, ledger: Ledger):
 def test_archived_ones_need_nobody(console: Console, ledger: Ledger):
     working(ledger)
     archived(ledger)
-    assert "Nothing needs you" in text_of(console.get("/operate"))
+    assert "Nothing needs attention" in text_of(console.get("/operate"))
 
 
 def test_what_people_do_is_in_the_action_log_and_what_only_looks_is_not(console: Console, ledger: Ledger):

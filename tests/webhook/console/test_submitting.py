@@ -74,7 +74,7 @@ def picture(content_type: str = "PNG") -> io.BytesIO:
 
 def test_the_form_has_the_options_of_the_provider_that_is_set_up(client: FlaskClient) -> None:
     shown = get(client, "/submit")
-    assert "Each line is a generation of its own." in words(shown)
+    assert "One generation per line." in words(shown)
     assert '<option value="acedata" selected>' in shown.text
     assert re.search(r'<option value="ohmygpt" disabled>[^<]*\(not set up\)', shown.text)
     for name in ("aspect_ratio", "version", "speed", "stylize", "seed", "hd"):
@@ -142,7 +142,7 @@ def test_each_mistake_of_a_check_stands_at_its_field_and_goes_when_it_is_correct
 
 def test_nothing_is_wrong_with_a_form_in_which_nothing_stands_yet(client: FlaskClient) -> None:
     found = send(client, "/submit/check", fragment=True, prompts=" ")
-    assert "What it costs is shown here while you type." in words(found)
+    assert "The cost appears here as you type." in words(found)
     assert mistake_at(found, "prompts") == ""
 
 
@@ -182,7 +182,7 @@ def test_several_prompts_are_a_batch(client: FlaskClient, ledger: Ledger) -> Non
 
 
 def test_a_test_run_is_made_by_the_sandbox_at_no_cost(priced: FlaskClient, ledger: Ledger) -> None:
-    assert "Free the sandbox makes it" in words(send(priced, "/submit/check", fragment=True, is_test="on"))
+    assert "Free test run in the sandbox" in words(send(priced, "/submit/check", fragment=True, is_test="on"))
     assert send(priced, is_test="on").status_code == 303
     (one,) = all_of(ledger)
     assert one.is_test

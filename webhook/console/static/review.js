@@ -11,7 +11,7 @@ function addUp() {
   if (!sum) return;
   const chosen = picks.filter((one) => one.checked);
   if (!chosen.length) {
-    sum.textContent = "Select what should go on.";
+    sum.textContent = "Select the images to continue with.";
     return;
   }
   const amounts = chosen.map((one) => one.dataset.amount);
