@@ -107,6 +107,14 @@ def test_the_name_of_a_batch_leads_to_its_page(client: FlaskClient, ledger: Ledg
     assert client.get("/batches/autumn", headers=HTML).headers["Location"] == f"/batches/{batch_of(ledger, 'autumn')}"
 
 
+def test_a_batch_leads_to_its_images_and_to_their_culling(client: FlaskClient, ledger: Ledger) -> None:
+    queued(ledger, batch="spring")
+    spring = batch_of(ledger, "spring")
+    found = page(client, f"/batches/{spring}")
+    assert f'href="/gallery?batch={spring}"' in found
+    assert f'href="/review/batch/{spring}"' in found
+
+
 def test_an_unknown_batch_is_not_found(client: FlaskClient) -> None:
     for path in ("/batches/batch_0", "/live?batch=batch_0", "/batches/batch_0/cancel", "/batches/batch_0/results.csv"):
         assert client.get(path, headers=HTML).status_code == 404

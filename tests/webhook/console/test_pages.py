@@ -56,6 +56,10 @@ def test_an_unknown_page_is_a_page_for_people_and_a_problem_for_programs(client:
     assert client.get("/v1/nowhere", headers=HTML).mimetype == "application/problem+json"
 
 
+def test_an_unknown_page_leads_back(client: FlaskClient) -> None:
+    assert 'href="/">Go to the board</a>' in client.get("/nowhere", headers=HTML).text
+
+
 def test_files_are_kept_by_browsers_as_long_as_their_address_holds(client: FlaskClient) -> None:
     found = client.get(address_of("console.css"))
     assert found.headers["Cache-Control"] == "public, max-age=31536000, immutable"

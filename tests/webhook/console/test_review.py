@@ -244,7 +244,7 @@ def test_a_batch_is_culled_picture_by_image_id(console: Console, ledger: Ledger)
 
 
 def test_an_empty_review_says_what_to_do(console: Console):
-    assert "Images come here when a recipe says" in text_of(console.get("/review"))
+    assert "Images appear here when a recipe says" in text_of(console.get("/review"))
     assert "Nobody has decided anything yet" in text_of(console.get("/review/decisions"))
 
 
