@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, g, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as ResponseBase
 
@@ -15,10 +15,10 @@ from tasks.usecases.batches.results import ERROR_FORMATS, Format
 from tasks.usecases.batches.retry import BatchRetryRequest, check_batch_retry, retry_batch
 from tasks.usecases.batches.show import show_batch
 from tasks.usecases.batches.steer import Steered
-from tasks.usecases.once import once_for
 from tasks.usecases.once_only import carry_out
 from tasks.usecases.services import LedgerServices
 from webhook.console.desk import Desk
+from webhook.console.forms import once_of
 from webhook.console.problems import Refusal
 from webhook.results_file import results_file
 from worker.failures import Category
@@ -98,8 +98,7 @@ def _add_retrying(pages: Blueprint, desk: Desk) -> None:
             desk.shared.ring(*done.decisions.wakes)
             return {"retried": sum(done.done.values()), "left": sum(_not_asked_for(done.left).values())}
 
-        facts = ["retry", batch, sorted(asked.only), asked.may_pay_twice]
-        once = once_for(f"console:{g.person.name}", request.form.get("once", ""), facts)
+        once = once_of([sorted(asked.only), asked.may_pay_twice])
         return _back(batch, **carry_out(desk.here, once, work).document)
 
 

@@ -203,6 +203,13 @@ def test_a_form_that_is_sent_again_retries_nothing_that_failed_since(
     assert ledger.generations.counts(spring) == {State.FAILED: 1}
 
 
+def test_a_retry_without_the_key_of_its_form_is_refused(client: FlaskClient, ledger: Ledger, clock: FakeClock) -> None:
+    spring = failed(ledger, "spring", 1, clock, reason="server_error", message="oops")
+    form = form_of(page(client, f"/batches/{spring}/retry")) | {"once": ""}
+    assert client.post(f"/batches/{spring}/retry", data=form).status_code == 400
+    assert ledger.generations.counts(spring) == {State.FAILED: 1}
+
+
 def test_only_what_was_asked_for_is_retried(client: FlaskClient, ledger: Ledger, clock: FakeClock) -> None:
     spring = failed(ledger, "spring", 2, clock, reason="server_error", message="oops")
     text = page(client, f"/batches/{spring}/retry?only=moderation")
