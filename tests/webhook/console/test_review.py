@@ -148,6 +148,19 @@ def test_of_two_reviewers_the_second_hears_who_was_first_and_goes_on(
     assert 'id="undo"' not in page, "it is not theirs to take back by a key"
 
 
+def test_whoever_lost_the_answer_hears_that_it_was_their_own_decision(console: Console, ask: Ask, ledger: Ledger):
+    (approval,) = ask()
+    form = {"once": once_of(console.get(f"/review/{approval.id}")), "decision": "approve", "pick": ["2"]}
+    parent = ledger.generations.get([approval.generation_id])[0]
+    # As if this process had died between its commit and its answer.
+    ledger.approvals.decide(approval, ApprovalState.DECIDED, parent=parent, picked=[2], by="local", why="")
+    answer = console.post(f"/review/{approval.id}", form)
+    assert answer.headers["Location"] == f"/review?done={approval.id}"
+    page = text_of(console.get(answer.headers["Location"]))
+    assert "You <strong>approved 2</strong>" in page
+    assert "changed nothing" not in page
+
+
 def test_the_same_form_again_decides_nothing_more(console: Console, ask: Ask, ledger: Ledger):
     (approval,) = ask()
     form = {"once": once_of(console.get(f"/review/{approval.id}")), "decision": "approve", "pick": ["1"]}
