@@ -55,13 +55,15 @@ class RetryRequest:
     """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver.
 
     `only`: those that failed for such reasons; empty: all. `failed_before`: what failed later is left alone, such as
-    what a request that is repeated has submitted again already.
+    what a request that is repeated has submitted again already. `may_submit`: otherwise nothing is paid for, and results
+    that are paid for are fetched.
     """
 
     selection: Selection
     may_pay_twice: bool = False
     only: frozenset[Category] = frozenset()
     failed_before: datetime | None = None
+    may_submit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
     candidates, left = _candidates(here, request)
     before = {one.id: one.state for one in candidates}
     chosen = list(before)
-    after = ledger.generations.retry(chosen, may_pay_twice=request.may_pay_twice)
+    after = ledger.generations.retry(chosen, may_pay_twice=request.may_pay_twice, may_submit=request.may_submit)
     changed = {
         one
         for one, state in after.items()

@@ -16,7 +16,7 @@ from tasks.usecases.selection import Selection
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
 from webhook.console.once import once, whoever_asks
-from worker.errors import RequestInvalid
+from worker.errors import NotPossible, RequestInvalid
 from worker.secrets import title_of
 
 #: rows of a list, and those that "more" adds
@@ -75,19 +75,20 @@ class _Views:
     def resolve(self, generation: str) -> Response:
         form, who = request.form, whoever_asks(request.form.get("why", ""))
         decision, task_id = form.get("decision", ""), form.get("task_id", "").strip()
+        attempt = form.get("attempt", "")
 
         def work() -> tuple[str, str]:
             if decision == "task":
                 if not task_id:
                     raise RequestInvalid("give the id of the task at the provider")
-                done = resolve.resolve_to_task(self._here, TaskRequest(generation, task_id, who))
+                done = resolve.resolve_to_task(self._here, TaskRequest(generation, task_id, who, attempt))
             elif decision not in _DECISIONS:
                 raise RequestInvalid("say what became of it")
             else:
                 if decision != "charged":
                     require_typed("not submitted" if decision == "not_charged" else "submit again")
                 selection = Selection(names=(generation,))
-                done = resolve.resolve(self._here, ResolveRequest(selection, _DECISIONS[decision], who))
+                done = resolve.resolve(self._here, ResolveRequest(selection, _DECISIONS[decision], who, attempt))
             self._desk.shared.ring(*done.wakes)
             return "/operate/unconfirmed", f"Recorded of {generation}: {done.message}."
 
@@ -150,9 +151,13 @@ class _Views:
 
     def try_again(self, generation: str) -> Response:
         def work() -> tuple[str, str]:
-            done = control.retry(self._here, RetryRequest(Selection(names=(generation,))))
+            # The page may be old: what failed since would be paid for again.
+            done = control.retry(self._here, RetryRequest(Selection(names=(generation,)), may_submit=False))
+            (decided,) = done.generations
+            if not decided.is_done:
+                raise NotPossible(f"{generation} is {decided.state}, and has no result that could be fetched now")
             self._desk.shared.ring(*done.wakes)
-            return "/operate/at-risk", f"Asked of {generation}: {done.generations[0].message}."
+            return "/operate/at-risk", f"Asked of {generation}: {decided.message}."
 
         return once(self._desk, work)
 

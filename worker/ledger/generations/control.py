@@ -54,14 +54,17 @@ class Control(Part):
         with self._database.read() as connection:
             return awaited(connection, generation_ids)
 
-    def retry(self, generation_ids: Sequence[str], *, may_pay_twice: bool = False) -> dict[str, State]:
+    def retry(
+        self, generation_ids: Sequence[str], *, may_pay_twice: bool = False, may_submit: bool = True
+    ) -> dict[str, State]:
         """Retry failed generations, or fetch expired ones again; return each one's state.
 
         Assets that wait after a failed try are retried now.
         UNCONFIRMED generations may have been paid for: use `Unconfirmed.resolve`. So may those that the provider may
-        still deliver (`awaited`), which are skipped unless the caller takes that risk. Raises as `cancel` does.
+        still deliver (`awaited`), which are skipped unless the caller takes that risk. Without `may_submit`, failed ones
+        are left alone. Raises as `cancel` does.
         """
-        return self._in_bites(generation_ids, partial(_start_again, may_pay_twice=may_pay_twice))
+        return self._in_bites(generation_ids, partial(_start_again, may_pay_twice=may_pay_twice, may_submit=may_submit))
 
     def retry_once(self, generation_id: str, once: Once, *, may_pay_twice: bool = False) -> Retried:
         """As `retry`, with what was asked under an idempotency key in the same transaction.
@@ -121,10 +124,11 @@ def _retried_once(
     return Retried(before, after, is_replayed=False)
 
 
-def _start_again(changes: Changes, ids: Sequence[str], *, may_pay_twice: bool) -> None:
+def _start_again(changes: Changes, ids: Sequence[str], *, may_pay_twice: bool, may_submit: bool = True) -> None:
     left = () if may_pay_twice else awaited(changes.connection, ids)
     failed = [one for one in ids if changes.state(one) is State.FAILED and one not in left]
-    submit_again(changes, failed, "submitted again by a person")
+    if may_submit:
+        submit_again(changes, failed, "submitted again by a person")
     waiting = [one for one in ids if changes.state(one) is State.SUCCEEDED]
     changes.connection.execute(TRY_NOW, {"ids": waiting})
     _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
