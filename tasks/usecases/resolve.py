@@ -31,18 +31,22 @@ _DONE = {
 
 @dataclass(frozen=True, slots=True)
 class ResolveRequest:
+    """`attempt_id`: of one generation, the submission that the person has looked at; None: whichever is unconfirmed."""
+
     selection: Selection
     decision: Decision
     person: Person
+    attempt_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """The provider accepted and charged it as this task."""
+    """The provider accepted and charged it as this task. `attempt_id`: as in `ResolveRequest`."""
 
     name: str
     task_id: str
     person: Person
+    attempt_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +119,10 @@ def price_at_stake(here: Services, one: Unconfirmed) -> str | None:
 def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:
     """Apply the decision to all of them, or to none.
 
-    Raises NotFound, or RequestInvalid for one that is not unconfirmed, and changes nothing.
+    Raises NotFound, or RequestInvalid for one that is not unconfirmed or was submitted again since, and changes nothing.
     """
     chosen = tuple(select(here.ledger, request.selection, [State.UNCONFIRMED]).ids)
-    here.ledger.submissions.resolve(chosen, request.decision, request.person)
+    here.ledger.submissions.resolve(chosen, request.decision, request.person, attempt_id=request.attempt_id)
     return Resolved(chosen, request.decision, _DONE[request.decision], (Step.DISPATCH,))
 
 
@@ -129,7 +133,9 @@ def resolve_to_task(here: Services, request: TaskRequest) -> Resolved:
     """
     chosen = (find_generation(here.ledger, request.name),)
     _check_task(here, chosen[0], request.task_id)
-    here.ledger.submissions.resolve(chosen, Decision.CHARGED, request.person, request.task_id)
+    here.ledger.submissions.resolve(
+        chosen, Decision.CHARGED, request.person, request.task_id, attempt_id=request.attempt_id
+    )
     message = f"submitted: it is task {request.task_id}; its result is requested now"
     return Resolved(chosen, Decision.CHARGED, message, (Step.POLL, Step.DISPATCH))
 

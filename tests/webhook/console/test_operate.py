@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.clock import FakeClock
-from tests.factories import LEASE, PLENTY, PROVIDER, archived, claimed, delivery, queued, state_of, submitted, succeeded
+from tests.factories import (
+    LEASE,
+    PLENTY,
+    PROVIDER,
+    archived,
+    claimed,
+    delivery,
+    failure,
+    queued,
+    state_of,
+    submitted,
+    succeeded,
+)
 from tests.webhook.console.forms import Console, once_of, text_of
 from webhook.api.app import create_app
 from worker.errors import AccountBlocked, CallbackUnreadable, Uncertain
@@ -107,12 +119,40 @@ def test_a_person_says_what_became_of_it(
     console: Console, ledger: Ledger, rung: list[str], form: dict[str, str], state: State
 ):
     generation_id = unconfirmed(ledger)
+    form = {**form, "attempt": attempt_on(console)}
     answer = console.send("/operate/unconfirmed", f"/operate/unconfirmed/{generation_id}", **form)
     assert generation_id in console.told(answer)
     assert state_of(ledger, generation_id) is state
     assert "dispatch" in rung
     (*_, last) = ledger.generations.transitions_of([generation_id])[generation_id]
     assert "resolved by local" in last.cause
+
+
+def attempt_on(console: Console) -> str:
+    """The submission that the forms of the page are about."""
+    found = re.search(r'name="attempt" value="([^"]+)"', console.get("/operate/unconfirmed").text)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("decision", ["resubmit", "not_charged", "charged"])
+def test_a_page_from_before_decides_nothing_about_the_submission_that_followed(
+    console: Console, ledger: Ledger, decision: str
+):
+    generation_id = unconfirmed(ledger)
+    old = {"once": once_of(console.get("/operate/unconfirmed")), "attempt": attempt_on(console)}
+    words = {"resubmit": "submit again", "not_charged": "not submitted"}.get(decision, "")
+    again = {"attempt": old["attempt"], "decision": "resubmit", "typed": "submit again"}
+    console.send("/operate/unconfirmed", f"/operate/unconfirmed/{generation_id}", **again)
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
+    (claim,) = ledger.submissions.claim(1, LEASE)
+    ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("no answer", code="read_timeout"))], POLL_AFTER)
+    for form in (old, {"once": old["once"]}):
+        form = {**form, "decision": decision, "typed": words}
+        answer = console.post(f"/operate/unconfirmed/{generation_id}", form)
+        assert answer.status_code == 422
+        assert "it was submitted again since" in text_of(answer)
+        assert state_of(ledger, generation_id) is State.UNCONFIRMED
 
 
 @pytest.mark.parametrize(
@@ -186,6 +226,18 @@ def test_what_is_at_risk_shows_its_time_and_is_tried_now(
     answer = console.send("/operate/at-risk", f"/operate/at-risk/{claim.generation.id}")
     assert "is tried now" in console.told(answer)
     assert "archive" in rung
+
+
+def test_what_has_failed_since_the_page_was_opened_is_not_paid_for_again(
+    console: Console, ledger: Ledger, rung: list[str]
+):
+    (claim,) = submitted(ledger)
+    ledger.generations.apply_outcomes([failure(claim, reason="server_error", message="oops")])
+    answer = console.send("/operate/at-risk", f"/operate/at-risk/{claim.generation.id}")
+    assert answer.status_code == 409
+    assert "has no result that could be fetched" in text_of(answer)
+    assert state_of(ledger, claim.generation.id) is State.FAILED
+    assert "dispatch" not in rung
 
 
 def test_an_account_is_paused_for_an_hour_and_resumed(console: Console, ledger: Ledger, rung: list[str]):
