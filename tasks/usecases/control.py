@@ -55,8 +55,8 @@ class RetryRequest:
     """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver.
 
     `only`: those that failed for such reasons; empty: all. `failed_before`: what failed later is left alone, such as
-    what a request that is repeated has submitted again already. `may_submit`: otherwise nothing is paid for, and results
-    that are paid for are fetched.
+    what a request that is repeated has submitted again already. Without `may_submit`, nothing is paid for:
+    only results that are paid for are fetched.
     """
 
     selection: Selection

@@ -119,7 +119,8 @@ def price_at_stake(here: Services, one: Unconfirmed) -> str | None:
 def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:
     """Apply the decision to all of them, or to none.
 
-    Raises NotFound, or RequestInvalid for one that is not unconfirmed or was submitted again since, and changes nothing.
+    Raises NotFound, or RequestInvalid for one that is not unconfirmed or was submitted again since: nothing is changed
+    then.
     """
     chosen = tuple(select(here.ledger, request.selection, [State.UNCONFIRMED]).ids)
     here.ledger.submissions.resolve(chosen, request.decision, request.person, attempt_id=request.attempt_id)

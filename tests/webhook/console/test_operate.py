@@ -148,8 +148,8 @@ def test_a_page_from_before_decides_nothing_about_the_submission_that_followed(
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("no answer", code="read_timeout"))], POLL_AFTER)
     for form in (old, {"once": old["once"]}):
-        form = {**form, "decision": decision, "typed": words}
-        answer = console.post(f"/operate/unconfirmed/{generation_id}", form)
+        sent = {**form, "decision": decision, "typed": words}
+        answer = console.post(f"/operate/unconfirmed/{generation_id}", sent)
         assert answer.status_code == 422
         assert "it was submitted again since" in text_of(answer)
         assert state_of(ledger, generation_id) is State.UNCONFIRMED

@@ -61,8 +61,8 @@ class Control(Part):
 
         Assets that wait after a failed try are retried now.
         UNCONFIRMED generations may have been paid for: use `Unconfirmed.resolve`. So may those that the provider may
-        still deliver (`awaited`), which are skipped unless the caller takes that risk. Without `may_submit`, failed ones
-        are left alone. Raises as `cancel` does.
+        still deliver (`awaited`), which are skipped unless the caller takes that risk. Without `may_submit`, failed
+        ones are left alone. Raises as `cancel` does.
         """
         return self._in_bites(generation_ids, partial(_start_again, may_pay_twice=may_pay_twice, may_submit=may_submit))
 

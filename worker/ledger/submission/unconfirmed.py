@@ -105,8 +105,8 @@ class Unconfirmed(Part):
         """Apply a person's decision to unconfirmed generations: all of them, or none.
 
         CHARGED with a `task_id` (for one generation) links that task; without one there is no result to wait for.
-        `attempt_id`: only this submission is meant, and not one that followed it. Raises NotFound, or RequestInvalid for
-        one that is not unconfirmed, another submission, or a task_id that belongs to another attempt.
+        `attempt_id`: only this submission is meant, and not one that followed it. Raises NotFound, or RequestInvalid
+        for one that is not unconfirmed, another submission, or a task_id that belongs to another attempt.
         """
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
@@ -117,8 +117,8 @@ class Unconfirmed(Part):
                 attempt = tries[live[generation_id]] if generation_id in live else None
                 if attempt is not None and attempt_id not in {None, attempt.id}:
                     raise RequestInvalid(
-                        f"{generation_id} is not as it was when this was decided: it was submitted again since; look at "
-                        "it once more; nothing was changed"
+                        f"{generation_id} is not as it was when this was decided: it was submitted again since; look "
+                        "at it once more; nothing was changed"
                     )
                 _resolve(tries, generation_id, attempt, (decision, task_id and storable(task_id)), person)
             changes.flush()
