@@ -69,7 +69,7 @@ def retry(
         selection = Selection(
             names=names, batch=batch, provider=provider, key=key, labels=labels, everything=everything
         )
-        decisions = control.retry(here, RetryRequest(selection, may_pay_twice, only))
+        decisions = control.retry(here, RetryRequest(selection=selection, may_pay_twice=may_pay_twice, only=only))
     _print(decisions, "queued again", "not retried", few=0 < len(names) <= FEW, lines=verbose, as_json=as_json)
     if decisions.wakes:
         ring(*decisions.wakes)

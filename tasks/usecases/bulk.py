@@ -246,7 +246,7 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
     left, done, woken = found.left, 0, set[Step]()
     for some in _parts(found.ids):
         part = Selection(ids=some)
-        decided = cancel(here, part) if wish.action == CANCEL else retry(here, RetryRequest(part))
+        decided = cancel(here, part) if wish.action == CANCEL else retry(here, RetryRequest(selection=part))
         left += decided.all_left
         done += sum(one.is_done for one in decided.generations)
         woken.update(decided.wakes)

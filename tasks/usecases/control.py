@@ -50,7 +50,7 @@ OVER = (State.FAILED, State.EXPIRED)
 _AFTER_RETRY = (Step.DISPATCH, Step.ARCHIVE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRequest:
     """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver.
 

@@ -152,7 +152,7 @@ class _Views:
     def try_again(self, generation: str) -> Response:
         def work() -> tuple[str, str]:
             # The page may be old: what failed since would be paid for again.
-            done = control.retry(self._here, RetryRequest(Selection(names=(generation,)), may_submit=False))
+            done = control.retry(self._here, RetryRequest(selection=Selection(names=(generation,)), may_submit=False))
             (decided,) = done.generations
             if not decided.is_done:
                 raise NotPossible(f"{generation} is {decided.state}, and has no result that could be fetched now")

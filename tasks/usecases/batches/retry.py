@@ -53,7 +53,10 @@ class BatchRetryCheck:
 def check_batch_retry(here: LedgerServices, request: BatchRetryRequest) -> BatchRetryCheck:
     """Nothing is changed. Raises NotFound."""
     batch_id = find_batch(here.ledger, request.batch)
-    found = check_retry(here, RetryRequest(Selection(batch=batch_id), request.may_pay_twice, request.only))
+    found = check_retry(
+        here,
+        RetryRequest(selection=Selection(batch=batch_id), may_pay_twice=request.may_pay_twice, only=request.only),
+    )
     failed = [one for one in found.found if one.state is State.FAILED]
     prices = prices_of(here)
     cost = None
@@ -70,7 +73,12 @@ def retry_batch(here: LedgerServices, request: BatchRetryRequest) -> BatchRetrie
     batch_id = find_batch(here.ledger, request.batch)
     decisions = retry(
         here,
-        RetryRequest(Selection(batch=batch_id), request.may_pay_twice, request.only, request.failed_before),
+        RetryRequest(
+            selection=Selection(batch=batch_id),
+            may_pay_twice=request.may_pay_twice,
+            only=request.only,
+            failed_before=request.failed_before,
+        ),
     )
     done = Counter(one.state for one in decisions.generations if one.is_done)
     left = decisions.all_left

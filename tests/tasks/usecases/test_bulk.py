@@ -114,7 +114,7 @@ def test_what_changed_after_the_look_takes_nobodys_place(here: Services, ledger:
     first, second = failed(ledger, 2)
     seen = foresee(here, Chosen(request=FAILED), wish(RETRY))
     # As many as were seen are possible, but not the same.
-    retry(here, RetryRequest(Selection(ids=(second,))))
+    retry(here, RetryRequest(selection=Selection(ids=(second,))))
     sleep(0.001)
     ledger.generations.apply_outcomes([failure(waiting)])
     done = carry_out_once(here, as_seen(seen, request=FAILED), wish(RETRY), once())

@@ -30,17 +30,17 @@ def test_what_is_named_and_cannot_be_cancelled_says_why(here: Services, ledger: 
 
 def test_a_retry_wakes_the_steps_that_go_on(here: Services, ledger: Ledger) -> None:
     failed, running = stories.failed(ledger), stories.submitted(ledger)
-    decisions = retry(here, RetryRequest(Selection(names=(failed, running))))
+    decisions = retry(here, RetryRequest(selection=Selection(names=(failed, running))))
     assert [(one.generation_id, one.is_done) for one in decisions.generations] == [(failed, True), (running, False)]
     assert (decisions.is_all_done, decisions.wakes) == (False, ("dispatch", "archive"))
-    assert retry(here, RetryRequest(Selection(names=(running,)))).wakes == ()
+    assert retry(here, RetryRequest(selection=Selection(names=(running,)))).wakes == ()
 
 
 def test_what_may_still_be_delivered_is_retried_only_if_that_is_asked_for(here: Services, ledger: Ledger) -> None:
     selection = Selection(names=(stories.timed_out(ledger),))
-    (left,) = retry(here, RetryRequest(selection)).generations
+    (left,) = retry(here, RetryRequest(selection=selection)).generations
     assert not left.is_done
-    (queued,) = retry(here, RetryRequest(selection, may_pay_twice=True)).generations
+    (queued,) = retry(here, RetryRequest(selection=selection, may_pay_twice=True)).generations
     assert (queued.state, queued.is_done) == (State.QUEUED, True)
 
 

@@ -216,6 +216,9 @@ class Process:
             self.try_once("assets.renew_thumbnails", claims, LEASE)
             made = ThumbnailMade(colour=0, dhash=0, bytes=1, width=1, height=1)
             self.repeat("assets.record_thumbnails", [ThumbnailResult(claim, made) for claim in claims])
+        self.repeat("assets.want_thumbnail_again", ids[0])
+        again = self.come_again("assets.claim_thumbnails", 9, LEASE)
+        self.repeat("assets.record_thumbnails", [ThumbnailResult(claim, made) for claim in again])
 
     def notify(self, error: str | None = None) -> None:
         """Hand over what is due; with an `error`, the subscriber refuses the first one for good."""

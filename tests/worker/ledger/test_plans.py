@@ -208,7 +208,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     ),
     "the board": (
         lambda ledger: (
-            ledger.generations.ended_lately(NOON, 5000),
+            ledger.generations.ended_lately(NOON, 5),
             ledger.generations.failed_of_batches([batch_of(ledger)], NOON),
             ledger.generations.edges_of_batches([batch_of(ledger)]),
             ledger.assets.count_at_risk(NOON),

@@ -29,6 +29,7 @@ from tests.factories import (
 )
 from worker.errors import NotTaken, Uncertain
 from worker.ledger import Ledger
+from worker.ledger.database import REVISION
 from worker.ledger.maintenance import Heartbeat
 from worker.ledger.schema import attempts
 from worker.ledger.submission import Silent, Submitted
@@ -228,8 +229,8 @@ def test_a_heartbeat_is_the_latest_of_its_worker(ledger: Ledger, clock: FakeCloc
     ledger.maintenance.beat("w1", 8)
     ledger.maintenance.beat("w1", 9)
     assert ledger.maintenance.heartbeats() == [
-        Heartbeat(worker="w1", pid=9, seen_at=clock.now),
-        Heartbeat(worker="w2", pid=7, seen_at=began),
+        Heartbeat(worker="w1", pid=9, seen_at=clock.now, revision=REVISION),
+        Heartbeat(worker="w2", pid=7, seen_at=began, revision=REVISION),
     ]
 
 
