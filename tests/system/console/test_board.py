@@ -114,7 +114,7 @@ def test_failures_are_retried_by_the_keyboard_after_a_look(page: Page, machine: 
     expect(page.get_by_role("heading", level=1)).to_contain_text("Retry 1")
     shoot(page, "retry")
     press(page, page.get_by_role("button", name="Retry 1"))
-    expect(page.locator("#done")).to_contain_text("1 is tried again")
+    expect(page.locator("#done")).to_contain_text("1 is retried")
 
 
 def test_beyond_the_cap_the_page_polls_and_a_change_is_seen_all_the_same(page: Page, machine: Computer) -> None:

@@ -12,7 +12,7 @@ def test_an_account_is_paused_and_resumed_by_keyboard(page: Page):
     pause = card.locator("summary", has_text="Pause")
     pause.focus()
     page.keyboard.press("Enter")
-    expect(card.get_by_text("Nothing more is submitted to it for an hour")).to_be_visible()
+    expect(card.get_by_text("Nothing is submitted to it for an hour")).to_be_visible()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="acedata is paused until")).to_be_visible()

@@ -55,7 +55,7 @@ def test_twenty_are_decided_by_keyboard_alone(page: Page, ask: Ask, machine: Com
         page.keyboard.press("1")
         page.keyboard.press("1")
         page.keyboard.press("Enter" if number % 2 else "p")
-    expect(page.get_by_role("heading", name="Nothing waits here any more")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing left to decide here")).to_be_visible()
     decided = [machine.json("show", key)[0]["approvals"][0] for key in list(asked.values())[:4]]
     assert [one["picked"] for one in decided] == [[1], [2], [3], []]
     assert [one["state"] for one in decided] == ["decided", "decided", "decided", "rejected"]

@@ -164,7 +164,7 @@ def test_a_field_that_changes_what_is_submitted_is_checked_again(page: Page) -> 
     page.goto("/submit")
     page.locator("#f-file").set_input_files(csv("templates.csv", "sku,name\nT-1,cup\nT-2,bowl\n"))
     expect(page.locator("#m-file")).to_contain_text("Prompt template")
-    page.get_by_text("Name, provider, start, limits").click()
+    page.get_by_text("Name, provider, start and limits").click()
     page.get_by_label("Prompt template").fill("a {name} in {red, blue}")
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Submit 4 generations")).to_be_visible()
