@@ -34,8 +34,8 @@ def test_the_lengths_of_the_queues_are_told(darkroom: Darkroom) -> None:
         {
             "check": "queues",
             "verdict": "ok",
-            "message": "pending wake-ups: quick 0, submit 2, archive 1, control 0",
-            "numbers": {"quick": 0, "submit": 2, "archive": 1, "control": 0},
+            "message": "pending wake-ups: quick 0, submit 2, archive 1, thumbnails 0, control 0",
+            "numbers": {"quick": 0, "submit": 2, "archive": 1, "thumbnails": 0, "control": 0},
         }
     ]
 
