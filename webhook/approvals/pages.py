@@ -13,8 +13,8 @@ from tasks.usecases import action_log
 from tasks.usecases import approvals as usecase
 from tasks.usecases.action_log import NewAction
 from tasks.usecases.approval_page import image_of, page_of
-from tasks.usecases.approvals import ApprovalState, Approved
 from tasks.usecases.person import Person, person
+from webhook.deciding import decide, state_now
 from webhook.same_site import is_foreign
 from worker.errors import (
     AlreadyDecided,
@@ -119,7 +119,7 @@ class _Views:
 
     def _decided(self, approval_id: str, who: Person) -> Response:
         try:
-            done = self._carry_out(approval_id, who)
+            done = decide(self._here, approval_id, request.form, who)
         except AlreadyDecided:
             return self._page(approval_id, 409, "Your decision came too late and changed nothing.")
         except RequestInvalid as error:
@@ -129,23 +129,9 @@ class _Views:
             log.info("%s was %s", approval_id, usecase.in_words(done.approval))
         return self._page(approval_id, told="" if done.is_new else "This was decided before; nothing was changed.")
 
-    def _carry_out(self, approval_id: str, who: Person) -> Approved:
-        match request.form.get("decision"):
-            case "reject":
-                return usecase.reject(self._here, approval_id, who)
-            case "approve":
-                picked = request.form.getlist("pick")
-                if not all(one.isascii() and one.isdigit() and len(one) < 5 for one in picked):
-                    raise RequestInvalid("the images are numbers, from 1")
-                if not picked:
-                    raise RequestInvalid("select at least one image, or reject all of them")
-                return usecase.approve(self._here, approval_id, [int(one) for one in picked], who)
-        raise RequestInvalid("say whether to approve or to reject")
-
     def _page(self, approval_id: str, status: int = 200, told: str = "") -> Response:
         page = page_of(self._here, approval_id)
         approval = page.approval
-        is_over = approval.state is ApprovalState.ASKED and approval.expires_at <= self._here.clock()
         text = render_template(
             "approval.html",
             page=page,
@@ -153,7 +139,7 @@ class _Views:
             token=request.view_args["token"],  # type: ignore[index]  # every route here that shows a page has one
             told=told,
             chosen=request.form.getlist("pick") if request.method == "POST" else [],
-            state="expired" if is_over else str(approval.state),
+            state=str(state_now(approval, self._here.clock())),
         )
         return Response(text, status=status, content_type="text/html; charset=utf-8")
 

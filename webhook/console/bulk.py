@@ -1,7 +1,6 @@
 """Actions on many images: a look at what would be done, the action on what was seen, and downloads."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from threading import BoundedSemaphore
 
@@ -10,11 +9,12 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as ResponseBase
 
 from tasks.usecases.bulk import CANCEL, DELETE, RETRY, Chosen, Pick, Wish, carry_out_once, foresee, read_amount
-from tasks.usecases.gallery_zip import ZipPlan, plan_zip, stream_zip
+from tasks.usecases.gallery_zip import plan_zip, stream_zip
 from tasks.usecases.once import once_for
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
 from webhook.console.filters import Filters, filters_of
+from webhook.console.forms import fields_asked, form_key, owner
 from webhook.console.problems import Refusal
 from worker.errors import RequestInvalid
 
@@ -22,7 +22,6 @@ DOWNLOAD = "download"
 #: downloads at once: each keeps a thread
 MOST_DOWNLOADS = 4
 _PICK = re.compile(r"(gen_[0-9a-f]{32})(?:\.([0-9]{1,6}))?")
-_ONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _GENERATION = re.compile(r"gen_[0-9a-f]{32}")
 _BUSY = "Other downloads are under way. Try again when one of them is done."
 #: action → what would be done, and what its button says
@@ -32,6 +31,8 @@ WORDS = {
     DELETE: ("deleted", "Delete"),
     DOWNLOAD: ("downloaded", "Download"),
 }
+#: of all other actions
+CREATED = ("created", "Create")
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
@@ -41,11 +42,12 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/gallery/actions", provide_automatic_options=False)
     @changes_nothing
     def look() -> str:
-        filters, chosen = filters_of(request.form), _chosen(request.form)
+        filters = filters_of(request.form)
+        chosen = _chosen(request.form, filters)
         action = request.form.get("action", "")
         plan = plan_zip(desk.here, chosen) if action == DOWNLOAD else None
         seen = None if plan else foresee(desk.here, chosen, Wish(action=action, by=g.person.name))
-        done, button = WORDS.get(action, ("created", "Create"))
+        done, button = WORDS.get(action, CREATED)
         return render_template(
             "console/gallery_action.html",
             filters=filters,
@@ -61,7 +63,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     def act() -> ResponseBase:
         form = request.form
         filters, action = filters_of(form), form.get("action", "")
-        chosen = _chosen(form)
+        chosen = _chosen(form, filters)
         if chosen.most is None or chosen.newest is None or chosen.seen_at is None:
             raise RequestInvalid("the form is not complete: go back to the gallery, and choose again")
         if action == DELETE and form.get("typed", "").strip() != str(chosen.most):
@@ -72,9 +74,9 @@ def routes(pages: Blueprint, desk: Desk) -> None:
             max_cost=read_amount(form.get("max_cost", "")),
             with_objects="objects" in form,
         )
-        # All of the form but what tells it from others: it is another request if any of it is another.
-        asked = sorted((name, value) for name, value in form.items(multi=True) if name not in {"csrf", "once"})
-        once = once_for(f"console:{g.person.name}", _once(form), asked)
+        if (key := form_key()) is None:
+            raise RequestInvalid("the form has no key of its own: go back to the gallery, and choose again")
+        once = once_for(owner(), key, fields_asked())
         done = carry_out_once(desk.here, chosen, wish, once)
         desk.shared.ring(*done.wakes)
         left = sum(done.left.values())
@@ -84,21 +86,17 @@ def routes(pages: Blueprint, desk: Desk) -> None:
     @changes_nothing
     def download() -> Response:
         form = request.form if request.method == "POST" else request.args
-        chosen = _chosen(form, request_of=filters_of(form))
-        plan = plan_zip(desk.here, chosen)
+        filters = filters_of(form)
+        plan = plan_zip(desk.here, _chosen(form, filters))
         if not plan.files:
             raise RequestInvalid("nothing of it is stored, so there is nothing to download")
         if not places.acquire(blocking=False):
             raise Refusal(_BUSY, status=503, headers={"Retry-After": "30"})
-        response = Response(_sent(desk, plan), content_type="application/zip")
+        response = Response(stream_zip(desk.here, plan), content_type="application/zip")
         response.call_on_close(places.release)
         response.content_length = plan.length
-        response.headers["Content-Disposition"] = f'attachment; filename="{_name(filters_of(form))}.zip"'
+        response.headers["Content-Disposition"] = f'attachment; filename="{_name(filters)}.zip"'
         return response
-
-
-def _sent(desk: Desk, plan: ZipPlan) -> Iterator[bytes]:
-    yield from stream_zip(desk.here, plan)
 
 
 def _name(filters: Filters) -> str:
@@ -107,8 +105,7 @@ def _name(filters: Filters) -> str:
     return name[:80] or "pictures"
 
 
-def _chosen(form: MultiDict[str, str], request_of: Filters | None = None) -> Chosen:
-    filters = request_of or filters_of(form)
+def _chosen(form: MultiDict[str, str], filters: Filters) -> Chosen:
     picks = tuple(_pick(one) for one in form.get("picks", "").split())
     newest, most = form.get("newest") or None, form.get("most") or None
     if newest is not None and not _GENERATION.fullmatch(newest):
@@ -140,10 +137,3 @@ def _pick(text: str) -> Pick:
     if found is None:
         raise RequestInvalid(f"{text[:60]!r} is no image of the gallery: go back, and choose again")
     return Pick(found[1], None if found[2] is None else int(found[2]))
-
-
-def _once(form: MultiDict[str, str]) -> str:
-    key = form.get("once", "")
-    if not _ONCE.fullmatch(key):
-        raise RequestInvalid("the form has no key of its own: go back to the gallery, and choose again")
-    return key

@@ -54,13 +54,11 @@ class Filters:
 
     def address(self, path: str = "/gallery", **more: str) -> str:
         """Return an address with these filters; it begins with the newest image."""
-        query = urlencode([*self.given, *more.items()])
-        return f"{path}?{query}" if query else path
+        return _address([*self.given, *more.items()], path)
 
     def address_without(self, name: str) -> str:
         """Return the address of the gallery without this filter."""
-        query = urlencode([one for one in self.given if one[0] != name])
-        return f"/gallery?{query}" if query else "/gallery"
+        return _address([one for one in self.given if one[0] != name])
 
     @property
     def has_others(self) -> bool:
@@ -79,7 +77,11 @@ class Filters:
                 others = [*self.given[:place], *self.given[place + 1 :]]
                 if name == "batch":
                     others = [one for one in others if one[0] != _SIMILAR]
-                yield Chip(NAMES[name], value, f"/gallery?{urlencode(others)}" if others else "/gallery")
+                yield Chip(NAMES[name], value, _address(others))
+
+
+def _address(fields: Sequence[tuple[str, str]], path: str = "/gallery") -> str:
+    return f"{path}?{urlencode(fields)}" if fields else path
 
 
 def filters_of(fields: MultiDict[str, str]) -> Filters:

@@ -7,6 +7,7 @@ import re
 from flask import g, request
 
 from tasks.usecases.once import Once, once_for
+from tasks.usecases.person import Person, person
 from webhook.bodies import reading
 from webhook.console.problems import Refusal
 
@@ -15,6 +16,25 @@ _ONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _LARGEST_FIELDS = 4 * 1024 * 1024
 #: files and fields
 _MOST_PARTS = 2000
+_LONGEST_NOTE = 2000
+#: in every form, and no part of what is asked
+_ENVELOPE = frozenset({"once", "csrf"})
+
+
+def form_key() -> str | None:
+    """Return the key by which this form is carried out once; None for a form that has none."""
+    key = request.form.get("once", "")
+    return key if _ONCE.fullmatch(key) else None
+
+
+def fields_asked() -> list[tuple[str, str]]:
+    """Return all of the form but what tells it from others: it is another request if any of it is another."""
+    return sorted(one for one in request.form.items(multi=True) if one[0] not in _ENVELOPE)
+
+
+def owner() -> str:
+    """Return whose key it is."""
+    return f"console:{g.person.name}"
 
 
 def once_of(asked: object) -> Once:
@@ -23,17 +43,22 @@ def once_of(asked: object) -> Once:
     Sent again as it was, it is carried out once; whoever goes back and changes it asks for something else. Raises
     Refusal for a form without a key.
     """
-    key = request.form.get("once", "")
-    if not _ONCE.fullmatch(key):
+    key = form_key()
+    if key is None:
         raise Refusal("the form is not complete: reload the page, and send it again", status=400)
     what = [request.path, asked]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-    return once_for(f"console:{g.person.name}", f"{key}.{digest[:32]}", what)
+    return once_for(owner(), f"{key}.{digest[:32]}", what)
 
 
 def author() -> str:
     """Return who creates something, for its history."""
     return f"{g.person.name} (console)"
+
+
+def decider(why: str = "") -> Person:
+    """Return who decides something, with the reason that they give."""
+    return person(g.person.name, why[:_LONGEST_NOTE])
 
 
 def read_form() -> None:

@@ -7,8 +7,9 @@ from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response as ResponseBase
 
 from tasks.usecases.batches.show import list_batches
-from tasks.usecases.bulk import ACTIONS_OF_PICKED, CANCEL, DELETE, RETRY
+from tasks.usecases.bulk import ACTIONS_OF_PICKED
 from tasks.usecases.gallery import PROVIDER_NAMES, Picture, count, gallery, similar
+from webhook.console.bulk import CREATED, WORDS
 from webhook.console.desk import Desk
 from webhook.console.filters import NAMES, Filters, filters_of, has_empty
 from worker.generation import Operation, State
@@ -17,8 +18,6 @@ from worker.generation import Operation, State
 _SUGGESTED = 50
 #: in steps of a tenth, which `gallery.css` has a class for each of
 _NARROWEST, _WIDEST = 5, 25
-#: what was done, by what the address says
-DONE = {RETRY: "submitted again", CANCEL: "cancelled", DELETE: "deleted"}
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
@@ -76,7 +75,7 @@ def _told() -> str | None:
     number, left = (request.args.get(name, "") for name in ("number", "left"))
     if not (number.isdecimal() and left.isdecimal() and len(number) < 9 and len(left) < 9):
         return None
-    what = DONE.get(done, "created")
+    what, _ = WORDS.get(done, CREATED)
     others = f"; {int(left):,} left alone" if int(left) else ""
     return f"{int(number):,} {what}{others}"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from flask import Blueprint, Response, g, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as ResponseBase
 
@@ -15,14 +15,13 @@ from tasks.usecases.beside import beside
 from tasks.usecases.lightbox import Looked, look
 from tasks.usecases.offers import Offer
 from tasks.usecases.once import replay_of
-from tasks.usecases.person import person
 from tasks.usecases.providers import provider_title
 from tasks.usecases.queries import get_generations
 from tasks.usecases.selection import Selection
 from tasks.usecases.submit import FollowUpRequest, SubmitResult, check, submit_once
 from webhook.console.desk import Desk
 from webhook.console.filters import filters_of
-from webhook.console.forms import author, once_of
+from webhook.console.forms import author, decider, once_of
 from webhook.console.problems import Refusal
 from worker.errors import RequestInvalid
 from worker.generation import OPEN, Asset, Generation, Operation, State
@@ -106,7 +105,7 @@ def _buttons(pages: Blueprint, desk: Desk) -> None:
         index = _number(request.form.get("index"))
         if index is None:
             raise Refusal("the form does not say which file: reload the page, and send it again", status=400)
-        who = person(g.person.name, request.form.get("why", "")[:2000])
+        who = decider(request.form.get("why", ""))
         accept(desk.here, AcceptRequest((AssetChoice(generation, index),), who), lambda *_: None)
         desk.shared.ring(Step.ARCHIVE)
         return redirect(_address(generation, index), 303)

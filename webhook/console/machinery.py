@@ -15,7 +15,8 @@ from tasks.usecases.spend import SpendRequest, Spent, read_dimensions
 from tasks.usecases.views import of_shown_subscriber
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
-from webhook.console.once import once, whoever_asks
+from webhook.console.forms import decider
+from webhook.console.once import once
 from webhook.console.operate import require_typed
 from worker.errors import RequestInvalid
 from worker.secrets import title_of
@@ -61,7 +62,7 @@ class _Views:
         return render_template("console/operate_accounts.html", part="accounts", accounts=found, credit=credit)
 
     def change_account(self, provider: str, account: str) -> Response:
-        action, who, title = request.form.get("action"), whoever_asks(), title_of(provider, account)
+        action, who, title = request.form.get("action"), decider(), title_of(provider, account)
 
         def work() -> tuple[str, str]:
             if action == "pause":
@@ -91,7 +92,7 @@ class _Views:
         return render_template("console/operate_restore.html", part="restore", gate=report.gate, report=report)
 
     def resume(self) -> Response:
-        who = whoever_asks()
+        who = decider()
 
         def work() -> tuple[str, str]:
             require_typed("resume")
@@ -118,7 +119,7 @@ class _Views:
         )  # fmt: skip
 
     def change_subscriber(self, name: str) -> Response:
-        form, who = request.form, whoever_asks(request.form.get("why", ""))
+        form, who = request.form, decider(request.form.get("why", ""))
 
         def work() -> tuple[str, str]:
             found, _ = subscribers.show_subscriber(self._here, name, 1)

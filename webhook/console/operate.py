@@ -15,7 +15,8 @@ from tasks.usecases.resolve import Decision, ResolveRequest, TaskRequest
 from tasks.usecases.selection import Selection
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
-from webhook.console.once import once, whoever_asks
+from webhook.console.forms import decider
+from webhook.console.once import once
 from worker.errors import NotPossible, RequestInvalid
 from worker.secrets import title_of
 
@@ -73,7 +74,7 @@ class _Views:
         return once(self._desk, work)
 
     def resolve(self, generation: str) -> Response:
-        form, who = request.form, whoever_asks(request.form.get("why", ""))
+        form, who = request.form, decider(request.form.get("why", ""))
         decision, task_id = form.get("decision", ""), form.get("task_id", "").strip()
         attempt = form.get("attempt", "")
 
@@ -108,7 +109,7 @@ class _Views:
         )  # fmt: skip
 
     def change_dead(self) -> Response:
-        ids, action, who = tuple(request.form.getlist("letter")), request.form.get("action"), whoever_asks(
+        ids, action, who = tuple(request.form.getlist("letter")), request.form.get("action"), decider(
             request.form.get("why", "")
         )  # fmt: skip
 
@@ -166,7 +167,7 @@ class _Views:
         return render_template("console/operate_refused.html", part="at-risk", kept=kept, generation=generation)
 
     def accept(self, generation: str, index: int) -> Response:
-        who = whoever_asks(request.form.get("why", ""))
+        who = decider(request.form.get("why", ""))
 
         def work() -> tuple[str, str]:
             done: list[int] = []

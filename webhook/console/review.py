@@ -1,7 +1,6 @@
 """Review: decide about images one after another, by keyboard alone; and cull a batch's images."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, redirect, render_template, request
@@ -9,14 +8,15 @@ from werkzeug.wrappers import Response as Redirect
 
 from tasks.usecases import approvals as usecase
 from tasks.usecases import marks, review
-from tasks.usecases.approval_page import ApprovalPage, page_of
+from tasks.usecases.approval_page import page_of
 from tasks.usecases.approvals import Approval, ApprovalState
 from tasks.usecases.batches.show import show_batch
 from tasks.usecases.marks import CullingRequest, ImageId, Mark
-from tasks.usecases.person import Person
 from tasks.usecases.review import ReviewFilter
 from webhook.console.desk import Desk
-from webhook.console.once import once, whoever_asks
+from webhook.console.forms import decider
+from webhook.console.once import once
+from webhook.deciding import decide, state_now
 from worker.errors import AlreadyDecided, NotPossible, RequestInvalid
 
 #: of the latest decisions: beside an image, and on their own page
@@ -60,13 +60,13 @@ class _Views:
         return self._page(approval_id)
 
     def decide(self, approval_id: str) -> Response:
-        chosen, who = _chosen(), whoever_asks(request.form.get("why", ""))
+        chosen, who = _chosen(), decider(request.form.get("why", ""))
 
         def work() -> tuple[str, str]:
             place = review.queue_of(self._here, chosen, approval_id).place
             late = {}
             try:
-                done = self._carry_out(approval_id, who)
+                done = decide(self._here, approval_id, request.form, who, held_for=review.HELD_FOR)
                 self._desk.shared.ring(*done.wakes)
                 # Their own, made before: in another tab, or by this form, whose answer was lost.
                 is_own = done.approval.decided_by == who.name
@@ -79,22 +79,8 @@ class _Views:
 
         return once(self._desk, work)
 
-    def _carry_out(self, approval_id: str, who: Person) -> usecase.Approved:
-        match request.form.get("decision"):
-            case "reject":
-                return usecase.reject(self._here, approval_id, who)
-            case "approve":
-                picked = request.form.getlist("pick")
-                if not all(one.isascii() and one.isdigit() and len(one) < 5 for one in picked):
-                    raise RequestInvalid("the images are numbers, from 1")
-                if not picked:
-                    raise RequestInvalid("select at least one image, or reject all of them")
-                numbers = [int(one) for one in picked]
-                return usecase.approve(self._here, approval_id, numbers, who, held_for=review.HELD_FOR)
-        raise RequestInvalid("say whether to approve or to reject")
-
     def undo(self, approval_id: str) -> Response:
-        chosen, who = _chosen(), whoever_asks()
+        chosen, who = _chosen(), decider()
 
         def work() -> tuple[str, str]:
             undone = usecase.undo(self._here, approval_id, who)
@@ -129,7 +115,7 @@ class _Views:
         return render_template("console/cull.html", batch=facts, place_of=place, wanted=wanted)
 
     def mark(self, batch: str) -> Response:
-        at, verdict, who = _image_id(request.form.get("at", "")), request.form.get("verdict", ""), whoever_asks()
+        at, verdict, who = _image_id(request.form.get("at", "")), request.form.get("verdict", ""), decider()
         wanted = request.form.get("mark", "")
         following = _image_id(request.form.get("following", "")) or at
 
@@ -164,7 +150,7 @@ class _Views:
             page=shown.page,
             approval=shown.page.approval,
             following=shown.next,
-            state=_state(shown.page, self._here.clock()),
+            state=str(state_now(shown.page.approval, self._here.clock())),
             queue=queue,
             chosen=chosen,
             of=max(int(_of() or 0), queue.place.waiting),
@@ -213,12 +199,6 @@ def _of() -> str:
     """How many there were at the beginning."""
     given = (request.form if request.method == "POST" else request.args).get("of", "")
     return given if given.isascii() and given.isdigit() and len(given) < 8 else ""
-
-
-def _state(page: ApprovalPage, now: datetime) -> str:
-    approval = page.approval
-    is_over = approval.state is ApprovalState.ASKED and approval.expires_at <= now
-    return "expired" if is_over else str(approval.state)
 
 
 def _image_id(text: str) -> ImageId | None:

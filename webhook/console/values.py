@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from flask import Blueprint
 from markupsafe import Markup, escape
 
+from webhook.console.naming import coded
 from webhook.console.problems import as_sentence
 from worker.secrets import links_hidden, secrets_hidden
 
@@ -49,12 +50,11 @@ def span(length: timedelta) -> str:
 def sentence(text: str | None) -> Markup:
     """Return the words of a use case or of a provider as a sentence without secrets, with `commands` set as such."""
     told = str(secrets_hidden(text or "")).strip()
-    parts = str(escape(as_sentence(told))).split("`") if told else []
+    if not told:
+        return Markup("")
     # An unpaired mark is one of somebody's text.
-    is_paired = len(parts) % 2 == 1
-    if not is_paired:
-        return escape(as_sentence(told))
-    return Markup("").join(Markup(f"<code>{part}</code>" if at % 2 else part) for at, part in enumerate(parts))  # noqa: S704  escaped above
+    is_paired = told.count("`") % 2 == 0
+    return (coded if is_paired else escape)(as_sentence(told))
 
 
 def iso(at: datetime) -> str:

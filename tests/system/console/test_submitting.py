@@ -96,15 +96,15 @@ def test_a_double_click_a_reload_and_the_way_back_create_once(page: Page, machin
     assert prompts(machine).count("a kettle that is clicked twice") == 2
 
 
-def test_another_operation_has_other_fields_and_keeps_the_focus(page: Page) -> None:
+def test_another_operation_has_other_fields_and_keeps_the_focus_and_what_is_open(page: Page) -> None:
     page.goto("/submit")
     form(page).get_by_label("Prompts").fill("a kettle that boils")
+    page.get_by_text("More options").click()
     operation = form(page).get_by_label("Operation")
     operation.focus()
     operation.select_option("video")
-    expect(form(page).get_by_label("Operation")).to_be_focused()
-    page.get_by_text("More options").click()
     expect(form(page).get_by_label("Size of the video")).to_be_visible()
+    expect(form(page).get_by_label("Operation")).to_be_focused()
     expect(page.locator("#m-option-images")).to_contain_text("needs the option images")
 
 

@@ -4,6 +4,8 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import combinations
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -38,9 +40,7 @@ def made(decoder: Decoder, content: bytes, kind: str = "png") -> Thumbnail:
 
 def picture(seed: int, size: tuple[int, int] = (480, 360)) -> Image.Image:
     """Areas and edges that look different for each seed."""
-    small = Image.frombytes(
-        "RGB", (7, 5), b"".join(struct.pack("!I", zlib.crc32(b"%d %d" % (seed, at)))[:3] for at in range(35))
-    )
+    small = Image.frombytes("RGB", (7, 5), Random(seed).randbytes(7 * 5 * 3))
     return small.resize(size, Image.Resampling.BICUBIC)
 
 
@@ -66,11 +66,10 @@ def test_an_image_that_was_encoded_again_and_made_larger_or_smaller_has_nearly_t
         assert abs((first.colour >> place & 255) - (second.colour >> place & 255)) <= 6
 
 
-@settings(max_examples=examples(60))
-@given(seeds=st.lists(st.integers(0, 10**6), min_size=2, max_size=2, unique=True))
-def test_different_images_have_hashes_far_apart(decoder: Decoder, seeds: list[int]):
-    one, other = (made(decoder, saved(picture(seed))) for seed in seeds)
-    assert distance(one, other) > 10
+def test_different_images_have_hashes_far_apart(decoder: Decoder):
+    # Always the same ones: among enough images, two are alike by chance.
+    different = [made(decoder, saved(picture(seed))) for seed in range(40)]
+    assert min(distance(one, other) for one, other in combinations(different, 2)) > 10
 
 
 def test_each_bit_says_whether_an_area_is_darker_than_the_one_to_its_right(decoder: Decoder):

@@ -80,7 +80,13 @@ if (batch) {
   noteOffset();
 }
 
+// What somebody has opened stays open when another operation's options take its place.
+let opened = [];
+document.addEventListener("htmx:before:swap", () => {
+  opened = [...document.querySelectorAll("#options details[open]")].map((one) => one.dataset.part);
+});
 document.addEventListener("htmx:after:swap", () => {
+  for (const one of document.querySelectorAll("#options details")) one.open ||= opened.includes(one.dataset.part);
   markFields();
   // What is stored already is not sent once more with the form.
   for (const input of document.querySelectorAll("input[type=file][name^='file.']")) input.value = "";
