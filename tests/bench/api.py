@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.bench.pulse import pulse
 from tests.bench.receiver import durable_postgres, show
 from tests.bench.siege import arrivals
 from tests.factories import queued
@@ -41,15 +42,14 @@ _SETTLING = 1.0
 
 @dataclass
 class Asked:
-    """`latencies` of those that ask, in seconds; `refused`: answers that are no 200; `waited`: answers to waiters."""
+    """`latencies` of those that ask, in seconds, by when each was due.
 
-    latencies: list[float] = field(default_factory=list)
+    `refused`: answers that are no 200; `waited`: answers to waiters.
+    """
+
+    latencies: list[tuple[float, float]] = field(default_factory=list)
     refused: int = 0
     waited: int = 0
-
-    @property
-    def p99_ms(self) -> float:
-        return statistics.quantiles(self.latencies, n=100)[98] * 1000
 
 
 class _Connection:
@@ -113,9 +113,13 @@ def _take(one: _Connection, asked: Asked, *, is_waiter: bool) -> None:
         asked.waited += 1
         one.send()
         return
-    asked.latencies.append(time.perf_counter() - one.due_at)
+    asked.latencies.append((one.due_at, time.perf_counter() - one.due_at))
     asked.refused += status != 200
     one.due_at = max(one.due_at + _INTERVAL, time.perf_counter())
+
+
+def _p99(latencies: list[float]) -> float:
+    return statistics.quantiles(latencies, n=100)[98]
 
 
 def run(database: str, seconds: float) -> dict[str, object]:
@@ -139,16 +143,22 @@ def run(database: str, seconds: float) -> dict[str, object]:
         # A moment of load first: connections and caches are made once. Without waiters: each keeps its place until its
         # time is over, also when its client has gone, and there are no more than `WAITERS`.
         ask(port, asked_for, [], 2.0)
-        sending = sender.submit(arrivals, receiver.port, seconds)
-        asked = ask(port, asked_for, waited_for, seconds)
-        callbacks = sending.result()
+        with pulse() as machine:
+            sending = sender.submit(arrivals, receiver.port, seconds)
+            asked = ask(port, asked_for, waited_for, seconds)
+            callbacks = sending.result()
         memory = psutil.Process(process.pid).memory_full_info().pss / 1e6
+    latencies = [latency * 1000 for _, latency in asked.latencies]
+    steady = [latency * 1000 for at, latency in asked.latencies if machine.is_steady(at)]
     return {
         "database": database,
-        "requests": len(asked.latencies),
-        "p50_ms": round(statistics.median(asked.latencies) * 1000, 1),
-        "p99_ms": round(asked.p99_ms, 1),
-        "max_ms": round(max(asked.latencies) * 1000, 1),
+        "requests": len(latencies),
+        "p50_ms": round(statistics.median(latencies), 1),
+        "p99_ms": round(_p99(latencies), 1),
+        "max_ms": round(max(latencies), 1),
+        "steady_p99_ms": round(_p99(steady), 1),
+        "steady_requests": len(steady),
+        "machine_slow_percent": round(machine.slow_share * 100),
         "refused": asked.refused,
         "answered_waiters": asked.waited,
         "callback_p99_ms": round(callbacks.p99_ms, 1),
