@@ -23,6 +23,7 @@ from worker.ledger.events.addresses import addresses_of
 from worker.ledger.generations import Orphan, Wanted, batch_pages
 from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, assets, budgets, generations
 from worker.pricing.prices import Caps, Prices, Rule
+from worker.steps import Step
 
 pytestmark = pytest.mark.matrix
 
@@ -425,6 +426,22 @@ def test_a_hundred_times_more_that_no_budget_has_room_for_do_not_make_dispatch_s
         empty = dict.fromkeys(COUNTED, 0)
         connection.execute(budgets.insert(), [{**key._asdict(), **empty} for key in long_ago])
     assert steps(ledger, dispatch) < 1.3 * few + 20
+    ledger.close()
+
+
+def test_a_hundred_times_more_that_wait_do_not_make_counting_what_is_due_slower(sqlite_url: str, clock: FakeClock):
+    """Each flow is found by itself, not among all that wait."""
+    ledger = Ledger(sqlite_url, clock)
+    for batch in ("a", "b", None):
+        queued(ledger, 3, batch=batch)
+
+    def count(ledger: Ledger) -> None:
+        assert ledger.maintenance.due_counts(100)[Step.DISPATCH] == 3
+
+    count(ledger)
+    few = steps(ledger, count)
+    copied_generations(ledger)
+    assert steps(ledger, count) < 1.3 * few + 20
     ledger.close()
 
 

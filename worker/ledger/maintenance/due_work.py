@@ -46,7 +46,8 @@ _IN_LINE = (
             _g.provider == _f.provider,
             _g.pinned == _f.pinned,
             _g.priority == _f.priority,
-            text(f"{FLOW} = flows.flow"),
+            # SQLite would not use its index for a bare column.
+            text(f"{FLOW} = flows.flow || ''"),
             text(WAITING),
             _g.not_before.is_(None) | (_g.not_before <= NOW),
         )
