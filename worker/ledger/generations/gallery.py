@@ -187,7 +187,8 @@ def _page(
     found: set[str] = set()
     floors: list[str] = []
     lanes = list(_lanes(wanted, shape.kind))
-    left = MOST_LOOKED_AT
+    # A label is a row of its own, beside its generation's.
+    left = MOST_LOOKED_AT // 2 if shape.kind is _Kind.LABEL else MOST_LOOKED_AT
     for number, lane in enumerate(lanes):
         mine = {**parameters, **lane, "floor": lowest}
         if shape.is_filtered and shape.kind is not _Kind.KEY:
@@ -292,9 +293,10 @@ def _lane(
     states: ColumnElement[str] = _g.state if kind is _Kind.BATCH else _by_state
     if is_sqlite:
         return its, [*of_batch, states == state, its < upper, its >= floor], [its.desc()]
-    # Told in which state all are, or which ids, PostgreSQL would look for them among all of these ids.
+    # Told in which state all are, or which ids, PostgreSQL would look for them among all of these ids; told the first and
+    # the last state, it would begin each page at the newest of that state.
     between = and_(tuple_(states, its) < tuple_(state, upper), tuple_(states, its) >= tuple_(state, floor))
-    return its, [*of_batch, states >= state, states <= state, between], [states.desc(), its.desc()]
+    return its, [*of_batch, between], [states.desc(), its.desc()]
 
 
 def _filters(shape: _Shape, first_label: int) -> list[ColumnElement[bool]]:
