@@ -465,3 +465,38 @@ def test_assets_that_wait_for_another_try_stand_in_nobodys_way(sqlite_url: str, 
         )
     assert steps(ledger, *verbs) < 1.3 * few + 20
     ledger.close()
+
+
+def test_a_page_far_down_the_gallery_reads_no_more_than_the_first(postgresql_url: str, clock: FakeClock):
+    ledger = Ledger(postgresql_url, clock)
+    archived(ledger, 20)
+    copied = ", ".join(column.name for column in generations.columns if column.name != "id")
+    with ledger.database.write() as connection:
+        for _ in range(10):
+            connection.execute(
+                text(
+                    f"INSERT INTO generations (id, {copied}) SELECT 'gen_' || md5(random()::text), {copied} "
+                    "FROM generations"
+                )
+            )
+        connection.execute(text("ANALYZE generations"))
+        oldest = connection.execute(text("SELECT id FROM generations ORDER BY id LIMIT 1 OFFSET 100")).scalar_one()
+
+    def pages_read(before: str | None) -> int:
+        """By the database, of 8 kB."""
+        count = 0
+
+        def explain(_connection, cursor, statement: str, parameters: Any, *_) -> None:
+            nonlocal count
+            if statement.startswith("SELECT generations.id"):
+                cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
+                plan = cursor.fetchone()[0][0]["Plan"]
+                count += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+        event.listen(ledger.database.engine, "before_cursor_execute", explain)
+        ledger.generations.look(Wanted(states=(State.ARCHIVED,)), before=before, limit=10)
+        event.remove(ledger.database.engine, "before_cursor_execute", explain)
+        return count
+
+    assert 0 < pages_read(oldest) < 2 * pages_read(None) + 10
+    ledger.close()
