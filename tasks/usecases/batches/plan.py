@@ -34,11 +34,13 @@ class Changed:
 class Plan:
     """`existing`: position among all wanted → id of its generation. `versions`: how many of the new are new versions.
 
-    `unapplied`: options of the command that differ from what the existing rows have.
+    `new`: empty if they are only counted; `unapplied`: options of the command that differ from what the existing rows
+    have.
     """
 
     batch: BatchFacts | None
     new: tuple[NewGeneration, ...]
+    number_of_new: int
     existing: Mapping[int, str]
     versions: int
     unapplied: tuple[str, ...]
@@ -50,7 +52,9 @@ def row_dedupe(name: str, row: str, version: int = 1) -> str:
     return start if version == 1 else f"{start}:v{version}"
 
 
-def plan(ledger: Ledger, name: str, wanted: Sequence[NewGeneration], request: BatchRequest) -> Plan:
+def plan(
+    ledger: Ledger, name: str, wanted: Sequence[NewGeneration], request: BatchRequest, *, counts_only: bool = False
+) -> Plan:
     """Compare all rows of a file with the batch of this name.
 
     Raises RequestInvalid if some were changed, unless the request makes new versions of them.
@@ -60,7 +64,7 @@ def plan(ledger: Ledger, name: str, wanted: Sequence[NewGeneration], request: Ba
     new: list[NewGeneration] = []
     existing: dict[int, str] = {}
     changed: list[tuple[NewGeneration, KnownRow]] = []
-    versions = 0
+    number_of_new = versions = 0
     for position, one in enumerate(known.named(wanted)):
         found, version = known.look(one)
         if found is not None and version is None:
@@ -69,7 +73,9 @@ def plan(ledger: Ledger, name: str, wanted: Sequence[NewGeneration], request: Ba
             changed.append((one, found))
         else:
             versions += found is not None
-            new.append(_in_version(name, one, version or 1))
+            number_of_new += 1
+            if not counts_only:
+                new.append(_in_version(name, one, version or 1))
     if changed:
         raise RequestInvalid(_refusal(ledger, name, changed))
     if batch is None and known.old:
@@ -78,6 +84,7 @@ def plan(ledger: Ledger, name: str, wanted: Sequence[NewGeneration], request: Ba
     return Plan(
         batch=batch,
         new=tuple(new),
+        number_of_new=number_of_new,
         existing=existing,
         versions=versions,
         unapplied=unapplied(ledger, batch, existing, wanted, request),

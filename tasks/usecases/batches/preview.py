@@ -1,15 +1,16 @@
 """A file as it would become a batch: all that `check_batch` finds, what of it is new, and its first rows."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
 from tasks.usecases.batch_file import BatchFile
 from tasks.usecases.batches.check import BatchCheck, check_batch
 from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.batches.row_spool import RowSpool
 from tasks.usecases.batches.submit import BatchSubmitted, submit_batch
 from worker.errors import ConfigurationError, RequestInvalid
-from worker.ledger.generations import NewGeneration
 from worker.secrets import links_hidden
 from worker.services import Services
 
@@ -34,15 +35,18 @@ class Preview:
 
 def preview(here: Services, request: BatchRequest) -> Preview:
     """Write nothing. Raises as `check_batch` does."""
-    wanted: list[NewGeneration] = []
-    found = check_batch(here, request, take=wanted.append)
-    invalid = {fault.row for fault in found.errors}
-    valid = [one for one in wanted if one.row_number not in invalid]
     planned, refusal = None, None
-    try:
-        planned = submit_batch(here, request, valid, rows=found.rows, invalid=found.invalid, dry_run=True)
-    except (RequestInvalid, ConfigurationError) as error:
-        refusal = str(error)
+    with closing(RowSpool()) as wanted, closing(RowSpool()) as valid:
+        found = check_batch(here, request, take=wanted.append)
+        invalid = {fault.row for fault in found.errors}
+        for one in wanted if invalid else ():
+            if one.row_number not in invalid:
+                valid.append(one)
+        rows = valid if invalid else wanted
+        try:
+            planned = submit_batch(here, request, rows, rows=found.rows, invalid=found.invalid, dry_run=True)
+        except (RequestInvalid, ConfigurationError) as error:
+            refusal = str(error)
     columns = request.file.columns
     return Preview(
         found=found,

@@ -141,8 +141,8 @@ def submit_batch(
         is_test=request.is_test,
     )  # fmt: skip
     if dry_run:
-        found = plan(services.ledger, name, wanted, request)
-        return replace(_counted(submitted, found), created=len(found.new), is_dry_run=True)
+        found = plan(services.ledger, name, wanted, request, counts_only=True)
+        return replace(_counted(submitted, found), created=found.number_of_new, is_dry_run=True)
     is_begun = False
 
     def once() -> BatchSubmitted:
