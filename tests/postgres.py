@@ -101,6 +101,13 @@ class OwnServer(Postgres):
         self._end(signal.SIGQUIT)
         self._start()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """It is stopped, and back at the end of the block."""
+        self._end(signal.SIGINT)
+        yield
+        self._start()
+
     def stop(self) -> None:
         # "fast shutdown": clients are cut, nothing is waited for
         self._end(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The private process, which dies once between the commit of a creation and its answer."""
+"""The private process, which dies once: after the commit of a creation, or at the step that DIES names."""
 
 import os
 import signal
@@ -18,5 +18,6 @@ def create_app() -> Flask:
             died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Step("after", "worker.ledger.generations.create", "Creation.create_once").replace(die)
+    step = os.environ.get("DIES", "after worker.ledger.generations.create Creation.create_once")
+    Step(*step.split()).replace(die)
     return app.create_app()

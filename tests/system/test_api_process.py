@@ -21,7 +21,7 @@ from worker.ledger import Ledger
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 
 _ROOT = Path(__file__).parents[2]
-_DYING = (
+DYING = (
     "granian", "--interface", "wsgi", "--factory", "--workers", "1", "--blocking-threads", "4",
     "--respawn-failed-workers", "tests.system.dying_api:create_app",
 )  # fmt: skip
@@ -70,7 +70,7 @@ def test_killed_between_commit_and_answer_and_asked_again_it_has_created_everyth
 ) -> None:
     body = {"generations": [{"prompt": f"fox {one}"} for one in range(number)], "batch": "foxes"}
     key = {"Idempotency-Key": "order-7"}
-    with served(database_url, tmp_path, *_DYING, DIED=str(tmp_path / "died")) as (port, _):
+    with served(database_url, tmp_path, *DYING, DIED=str(tmp_path / "died")) as (port, _):
         with pytest.raises((http.client.HTTPException, OSError)):
             ask(port, "POST", "/v1/generations", body, key)
         assert (tmp_path / "died").exists()

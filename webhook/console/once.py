@@ -11,6 +11,7 @@ from tasks.usecases.once_only import carry_out
 from webhook.console.desk import Desk
 from webhook.console.forms import fields_asked, form_key, owner
 from webhook.console.problems import Refusal
+from worker.errors import NotPossible, RequestInvalid
 from worker.secrets import secrets_hidden
 
 #: what was done, told on the next page; seconds for which it waits for that
@@ -39,8 +40,16 @@ def once(desk: Desk, work: Callable[[], tuple[str, str]]) -> Response:
     if key is None:
         raise Refusal("this form is not complete: go back, reload the page, and try again", status=400)
 
-    def document(_: datetime) -> Mapping[str, str]:
-        address, told = work()
+    sent_at = desk.here.clock()
+
+    def document(begun_at: datetime) -> Mapping[str, str]:
+        try:
+            address, told = work()
+        except RequestInvalid as error:
+            if begun_at < sent_at:
+                # Whoever carried it out died before the answer, perhaps after what makes it impossible now.
+                raise NotPossible(f"this form was sent before, and may have been carried out then: {error}") from error
+            raise
         return {"address": address, "told": told}
 
     mine = once_for(owner(), key, [request.path, fields_asked()])

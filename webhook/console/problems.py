@@ -1,6 +1,7 @@
 """Every error as a page: what is wrong, and what to do."""
 
 import logging
+import re
 from collections.abc import Mapping
 
 from flask import Response, g, make_response, render_template, request
@@ -8,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from webhook.statuses import RETRY_AFTER, STATUS
-from worker.errors import CommitUnknown, DarkroomError
+from worker.errors import CommitUnknown, DarkroomError, KeyInUse
 from worker.secrets import redact
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ _SAID: Mapping[int, str] = {
     413: "What was sent is too large.",
 }
 _INTERNAL = "Something failed here. The log of this process has the reason, under the number below."
+#: ids and addresses stay as they are
+_IS_NO_WORD = re.compile(r"[a-z]+_[0-9a-f]|https?://")
+_BEING_DONE = "This form is being carried out. Wait half a minute, then send it again: nothing is done twice."
 _SAFE = "Send the form again: nothing is created or paid for twice"
 
 
@@ -65,6 +69,8 @@ def _told(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, str
     if isinstance(error, HTTPException) and error.code is not None:
         kept = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
         return error.code, _SAID.get(error.code) or error.description or HTTP_STATUS_CODES[error.code], kept
+    if isinstance(error, KeyInUse):
+        return 409, _BEING_DONE, {}
     for kind, status, _ in STATUS:
         if isinstance(error, kind):
             if status == 503:
@@ -77,5 +83,5 @@ def _told(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, str
 
 def as_sentence(told: str) -> str:
     """Return the text of an error as a sentence of its own."""
-    begin = told[:1] if told.startswith(("http://", "https://")) else told[:1].upper()
+    begin = told[:1] if _IS_NO_WORD.match(told) else told[:1].upper()
     return begin + told[1:] + ("" if told.endswith((".", "!", "?")) else ".")

@@ -293,8 +293,8 @@ def _lane(
     states: ColumnElement[str] = _g.state if kind is _Kind.BATCH else _by_state
     if is_sqlite:
         return its, [*of_batch, states == state, its < upper, its >= floor], [its.desc()]
-    # Told in which state all are, or which ids, PostgreSQL would look for them among all of these ids; told the first and
-    # the last state, it would begin each page at the newest of that state.
+    # Told in which state all are, or which ids, PostgreSQL would look for them among all of these ids; told the first
+    # and the last state, it would begin each page at the newest of that state.
     between = and_(tuple_(states, its) < tuple_(state, upper), tuple_(states, its) >= tuple_(state, floor))
     return its, [*of_batch, between], [states.desc(), its.desc()]
 
