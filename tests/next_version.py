@@ -1,6 +1,8 @@
 """The ledger as the next version of Darkroom leaves it, whose migration this code does not have."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from worker.ledger.migrations import runner
 
 NEXT = "9999"
 ADD_COLUMN = 'op.add_column("generations", sa.Column("mood", sa.Text(), nullable=True))'
-_MIGRATION = f"""
+_MIGRATION = f"""\\
+\"\"\"What comes next\"\"\"
 import sqlalchemy as sa
 from alembic import op
 from worker.ledger.migrations.building import create_index
@@ -28,6 +31,13 @@ def upgrade():
 
 def upgrade_by_next_version(ledger: Ledger, folder: Path, oldest_code: str, statement: str = ADD_COLUMN) -> None:
     """Run one migration more than this version has; `oldest_code` is what that one states."""
+    with next_version(folder, oldest_code, statement):
+        assert runner.upgrade(ledger.database)[1] == NEXT
+
+
+@contextmanager
+def next_version(folder: Path, oldest_code: str, statement: str = ADD_COLUMN) -> Iterator[None]:
+    """This version has one migration more meanwhile."""
     migrations = folder / "migrations"
     own = Path(runner.__file__).parent
     shutil.copytree(own, migrations, ignore=shutil.ignore_patterns("__pycache__"))
@@ -37,7 +47,7 @@ def upgrade_by_next_version(ledger: Ledger, folder: Path, oldest_code: str, stat
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "__file__", str(migrations / "runner.py"))
-        assert runner.upgrade(ledger.database)[1] == NEXT
+        yield
 
 
 def need(ledger: Ledger, oldest_code: str) -> None:

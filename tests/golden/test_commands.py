@@ -79,6 +79,7 @@ def test_every_document_of_the_story_is_as_it_was(
 ) -> None:
     the_providers_answer(story)
     story.run("db-upgrade", "db", "upgrade")
+    story.run("db-rehearse", "db", "rehearse")
     a_batch_goes_its_ways(story, tmp_path)
     a_batch_is_given_back(story, tmp_path)
     singles_go_astray(story)

@@ -31,13 +31,14 @@ from tasks.usecases.services import require_ledger
 from tasks.waiting import CLOCK, OF_BATCHES, SILENCE, Cause, waits_of
 from worker.archive import StoreLimit
 from worker.embedded import OLDEST_BROKER, is_embedded_bucket, running_since
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, DarkroomError
 from worker.generation import State
 from worker.ledger import migrations
 from worker.ledger.budget import By
 from worker.ledger.maintenance import Heartbeat
 from worker.net import TimedConnection, TimedTlsConnection, is_public, read_address
 from worker.providers import PROVIDERS
+from worker.secrets import described
 from worker.services import Services
 from worker.settings import Settings, env_file_warnings, misspelt_settings, redis_client
 from worker.subscribers import NOTIFY_PREFIX
@@ -115,9 +116,21 @@ def _checks(here: Services) -> Iterator[Check]:
     yield Check("result hosts", partial(examine_hosts, here))
     yield Check("", partial(examine_sandbox, here))
     yield Check("budgets", partial(_budgets, here))
-    for check in (_clocks, _workers, _waits, examine_others, _states, _overdue, _subscribers, _dead_letters):
+    for check in (_clocks, *_OF_THE_LEDGER):
         # The ledger's own finding says already why these cannot be asked.
         yield Check("", partial(check, here))
+
+
+def unanswered(here: Services) -> Iterator[str]:
+    """Ask the ledger all that `diagnose` asks it; yield why, where it cannot be answered."""
+    for ask in (_ledger, _budgets, *_OF_THE_LEDGER):
+        try:
+            for _ in ask(here):
+                pass
+        except DarkroomError as error:
+            yield str(error)
+        except Exception as error:  # noqa: BLE001  whatever it is, doctor would fail by it
+            yield described(error)
 
 
 def _settings() -> Iterator[Finding]:
@@ -358,3 +371,6 @@ def _dead_letters(here: Services) -> Iterator[Finding]:
             count = f"{number} or more" if number == _MANY else str(number)
             advice = "`darkroom dead` shows why; `dead replay` tries again, `dead dismiss` clears the list"
             yield Finding(kind, Verdict.WARN, f"{count} abandoned: {advice}")
+
+
+_OF_THE_LEDGER = (_workers, _waits, examine_others, _states, _overdue, _subscribers, _dead_letters)

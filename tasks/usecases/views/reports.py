@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tasks.usecases.ledger_tables import Upgraded
     from tasks.usecases.providers import AccountFacts, ProviderFacts
     from tasks.usecases.prune import Pruned
+    from tasks.usecases.rehearsal import Rehearsal
     from tasks.usecases.resolve import Unconfirmed
     from tasks.usecases.restore import Report
     from tasks.usecases.spend import Dimension, Priced, SpendReport, Spent, Standing
@@ -238,6 +239,23 @@ def of_pruned(pruned: "Pruned", *, dry_run: bool) -> dict[str, Any]:
 
 def of_upgraded(upgraded: "Upgraded") -> dict[str, Any]:
     return {"before": upgraded.before, "after": upgraded.after}
+
+
+def of_rehearsal(rehearsal: "Rehearsal") -> dict[str, Any]:
+    migrations = [
+        {"revision": one.migration.revision, "title": one.migration.title, "seconds": round(one.seconds, 3)}
+        for one in rehearsal.migrations
+    ]
+    return {
+        "ok": rehearsal.is_ok,
+        "before": rehearsal.before,
+        "after": rehearsal.after,
+        "bytes": rehearsal.bytes,
+        "bytes_after": rehearsal.bytes_after,
+        "copy_seconds": None if rehearsal.copy_seconds is None else round(rehearsal.copy_seconds, 3),
+        "migrations": migrations,
+        "problems": [redact(one) for one in rehearsal.problems],
+    }
 
 
 def of_ledger_size(size: "LedgerSize") -> dict[str, Any]:

@@ -42,6 +42,7 @@ ARGUMENTS = {
     "delete": ("gen_1",),
     "prune": (),
     "db size": (),
+    "db rehearse": (),
     "subscriber add": ("https://shop.example.com/hooks",),
     "subscriber list": (),
     **{f"subscriber {name}": ("shop",) for name in ("show", "test", "enable", "rotate", "remove")},

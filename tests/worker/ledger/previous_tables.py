@@ -70,6 +70,7 @@ def back_to_0035(connection: Connection) -> None:
     connection.execute(text("DROP INDEX ix_assets_unmade"))
     for column in _COLUMNS["assets"]:
         connection.execute(text(f"ALTER TABLE assets DROP COLUMN {column}"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0035', oldest_code = '0031'"))
 
 
 def back_to_0023(connection: Connection) -> None:

@@ -47,14 +47,24 @@ def ledger_size(database: Database) -> LedgerSize:
                       sizes.get(table.name))
             for table in metadata.sorted_tables
         )  # fmt: skip
-        if database.is_sqlite:
-            page, pages, free = (
-                connection.execute(text(f"PRAGMA {name}")).scalar_one()
-                for name in ("page_size", "page_count", "freelist_count")
-            )
-            return LedgerSize(tables, page * pages, page * free)
-        whole = connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
-    return LedgerSize(tables, whole, 0)
+        return LedgerSize(tables, *_whole(connection, is_sqlite=database.is_sqlite))
+
+
+def ledger_bytes(database: Database) -> int:
+    """Return the size of the whole database."""
+    with database.read() as connection:
+        return _whole(connection, is_sqlite=database.is_sqlite)[0]
+
+
+def _whole(connection: Connection, *, is_sqlite: bool) -> tuple[int, int]:
+    """The size of the database, and how much of it is free for new rows."""
+    if is_sqlite:
+        page, pages, free = (
+            connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        return page * pages, page * free
+    return connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one(), 0
 
 
 def _bytes(connection: Connection, *, is_sqlite: bool) -> dict[str, int]:

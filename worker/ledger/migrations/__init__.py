@@ -1,5 +1,5 @@
 """The migrations of the ledger's tables, and their runner. Requires Alembic."""
 
-from worker.ledger.migrations.runner import check, upgrade
+from worker.ledger.migrations.runner import Migration, check, create, missing, upgrade
 
-__all__ = ["check", "upgrade"]
+__all__ = ["Migration", "check", "create", "missing", "upgrade"]

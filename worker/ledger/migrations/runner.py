@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -39,20 +40,33 @@ PATIENCE_SECONDS = 600
 Step = TypeVar("Step")
 
 
-def upgrade(database: Database, say: Callable[[str], None] = log.info) -> tuple[str | None, str]:
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """`title`: what it is about."""
+
+    revision: str
+    title: str
+
+
+def upgrade(
+    database: Database, say: Callable[[str], None] = log.info, reached: Callable[[str], None] = lambda _: None
+) -> tuple[str | None, str]:
     """Run the missing migrations, each in its own transaction; return the revision before and after.
 
-    Safe to run concurrently. On PostgreSQL it waits for tables in use without blocking others, and calls `say`. A newer
-    ledger that is compatible with this version is not changed. Raises
-    ConfigurationError if the ledger cannot be opened or is in use for too long, VersionTooOld if it is too new.
+    Safe to run concurrently. On PostgreSQL it waits for tables in use without blocking others, and calls `say`;
+    `reached` gets the revision after each transaction. A newer ledger that is compatible with this version is not
+    changed. Raises ConfigurationError if the ledger cannot be opened or is in use for too long, VersionTooOld if it is
+    too new.
     """
     engine = _engine(database)
     step = partial(_patiently, partial(_step, database, engine), say)
     try:
         database.make_file()
         before, after, head = step()
+        reached(str(after))
         while after != head:
             _, after, head = step()
+            reached(str(after))
     except LedgerUnavailable as error:
         raise ConfigurationError(f"{error}; check DATABASE_URL and DARKROOM_DATA") from error
     else:
@@ -73,11 +87,30 @@ def _step(database: Database, engine: Engine) -> tuple[str | None, str | None, s
         before, head = _revisions(connection)
         if before == head or (before is not None and _is_newer(connection, before)):
             return before, before, before
-        config = _config()
-        config.attributes["connection"] = connection
         # In a new ledger nobody is waiting.
-        command.upgrade(config, "head" if before is None else "+1")
+        command.upgrade(_config(connection), "head" if before is None else "+1")
         return before, MigrationContext.configure(connection).get_current_revision(), head
+
+
+def create(database: Database, revision: str) -> None:
+    """Create the tables as they were at an earlier revision, in an empty PostgreSQL database."""
+    engine = _engine(database)
+    try:
+        with translated_errors(), engine.begin() as connection:
+            command.upgrade(_config(connection), revision)
+    finally:
+        engine.dispose()
+
+
+def missing(revision: str) -> tuple[Migration, ...]:
+    """Return the migrations that a ledger at this revision still needs; none for a newer one.
+
+    Raises ConfigurationError for a revision of no version.
+    """
+    scripts = ScriptDirectory.from_config(_config())
+    _require_known(revision, scripts)
+    later = [Migration(one.revision, one.doc) for one in scripts.walk_revisions() if one.revision > revision]
+    return tuple(later[::-1])
 
 
 def _patiently(step: Callable[[], Step], say: Callable[[str], None]) -> Step:
@@ -113,10 +146,11 @@ def check(database: Database) -> str | None:
     raise ConfigurationError(f"the ledger is at revision {before or 'none'}, not {head}: run `darkroom db upgrade`")
 
 
-def _config() -> Config:
+def _config(connection: Connection | None = None) -> Config:
     config = Config()
     # Alembic reads the value as a template, in which a single % is an error.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
     return config
 
 
@@ -124,12 +158,16 @@ def _revisions(connection: Connection) -> tuple[str | None, str]:
     """The revision that the ledger is at, and that of this version; raises ConfigurationError for one of no version."""
     scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in scripts.walk_revisions()}
-    if current is not None and current <= REVISION and current not in known:
-        raise ConfigurationError(
-            f"the ledger is at revision {current}, which no version of Darkroom has: check DATABASE_URL"
-        )
+    if current is not None:
+        _require_known(current, scripts)
     return current, str(scripts.get_current_head())
+
+
+def _require_known(revision: str, scripts: ScriptDirectory) -> None:
+    if revision <= REVISION and revision not in {script.revision for script in scripts.walk_revisions()}:
+        raise ConfigurationError(
+            f"the ledger is at revision {revision}, which no version of Darkroom has: check DATABASE_URL"
+        )
 
 
 def _is_newer(connection: Connection, current: str) -> bool:

@@ -1,0 +1,61 @@
+"""What is wrong with the tables of a ledger, whatever they hold."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, select, text
+
+from worker.errors import DarkroomError
+from worker.ledger.database import Database
+from worker.ledger.schema import metadata
+from worker.secrets import described, redact
+
+#: sentences about one damaged file are many, and say no more than the first
+_MOST = 5
+_INVALID_INDEXES = text(
+    "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indrelid "
+    "WHERE NOT indisvalid AND relnamespace = 'public'::regnamespace ORDER BY 1"
+)
+_UNCHECKED = text(
+    "SELECT conname || ' of ' || conrelid::regclass FROM pg_constraint "
+    "WHERE NOT convalidated AND connamespace = 'public'::regnamespace ORDER BY 1"
+)
+
+
+def damage(database: Database) -> tuple[str, ...]:
+    """Return what is damaged, broken or missing, a sentence for each; takes as long as reading everything."""
+    with database.read() as connection:
+        return tuple(_in_sqlite(connection) if database.is_sqlite else _in_postgresql(connection))
+
+
+def missing_parts(database: Database) -> tuple[str, ...]:
+    """Return the tables with columns that this version needs and does not find, a sentence for each."""
+    return tuple(_unreadable(database))
+
+
+def _in_sqlite(connection: Connection) -> Iterator[str]:
+    found = connection.execute(text(f"PRAGMA integrity_check({_MOST})")).scalars().all()
+    yield from (f"damaged: {line}" for line in found if line != "ok")
+    for broken in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(_MOST):
+        yield f"row {broken[1]} of {broken[0]} refers to a row of {broken[2]} that is not there"
+
+
+def _in_postgresql(connection: Connection) -> Iterator[str]:
+    yield from (f"index {name} is not valid" for name in connection.execute(_INVALID_INDEXES).scalars())
+    yield from (f"constraint {name} was not checked" for name in connection.execute(_UNCHECKED).scalars())
+
+
+def _unreadable(database: Database) -> Iterator[str]:
+    for table in metadata.sorted_tables:
+        try:
+            with database.read() as connection:
+                connection.execute(select(table).limit(0))
+        except DarkroomError as error:
+            yield f"table {table.name} cannot be read: {reason_of(error)}"
+
+
+def reason_of(error: Exception) -> str:
+    """Return what the database said, in its own words; of any other error what it says itself."""
+    said = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
+    if said is None:
+        return str(error) if isinstance(error, DarkroomError) else described(error)
+    return redact(str(said).strip().partition("\n")[0])
