@@ -86,12 +86,13 @@ def bundled_binaries() -> Path | None:
 class OwnServer(Postgres):
     """One that this process has started in `folder`, and may restart; it does not outlive the process."""
 
-    def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
+    def __init__(self, binaries: Path, folder: Path, data: Path, user: str | None, more: tuple[str, ...]) -> None:
         super().__init__(f"postgresql://postgres@/postgres?host={folder}")
         options = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200", "autovacuum=off",
                    "jit=off", "io_method=sync", "wal_level=minimal", "max_wal_senders=0"]  # fmt: skip
-        settings = [f"-c{option}" for option in options]
-        self._command = [str(binaries / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings]
+        # The last one of a name counts.
+        settings = [f"-c{option}" for option in (*options, *more)]
+        self._command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *settings]
         self._folder, self._user = folder, user
         self._guardian = Guardian()
         self._start()
@@ -133,16 +134,19 @@ class OwnServer(Postgres):
 
 
 @contextmanager
-def running_server(binaries: Path) -> Iterator[OwnServer]:
+def running_server(binaries: Path, *more: str, data: Path | None = None) -> Iterator[OwnServer]:
+    """`more`: settings besides ours. `data`: a cluster that is there already, its user's own; None: a new one."""
     folder = Path(tempfile.mkdtemp(prefix="darkroom-pg-"))
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None
     if user:
         shutil.chown(folder, user)
     try:
-        _run(binaries / "initdb", "-D", folder / "data", "-U", "postgres", "--auth=trust", "--no-sync",
-             "--encoding=UTF8", "--locale=C", user=user, folder=folder)  # fmt: skip
-        server = OwnServer(binaries, folder, user)
+        if data is None:
+            data = folder / "data"
+            _run(binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync",
+                 "--encoding=UTF8", "--locale=C", user=user, folder=folder)  # fmt: skip
+        server = OwnServer(binaries, folder, data, user, more)
         try:
             yield server
         finally:
