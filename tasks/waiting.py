@@ -18,7 +18,7 @@ from worker.providers import PROVIDERS, account_keys, provider_class
 from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT, redact, title_of
 from worker.settings import Settings
 
-#: several times the longest pause between an idle worker's heartbeats (`ping` reaches one worker every 10 seconds)
+#: several times the longest pause between the heartbeats of an idle worker
 SILENCE = timedelta(seconds=75)
 #: what the Procfile calls the process that finds forgotten work
 CLOCK = "clock"

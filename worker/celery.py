@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", message="You're running the worker with superuser", category=SecurityWarning)
 
 HEARTBEAT_SECONDS = 10
+#: seconds between the heartbeats of a worker that may have nothing to do
+IDLE_SECONDS = 30
 #: seconds after which a pool's parent kills a task's process
 _TASK_SECONDS = 90
 #: seconds after which a process ends itself: nothing else does if it has no pool, or if its parent is busy with an
@@ -218,7 +220,32 @@ class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
         self._watch.close()
 
 
+class IdleHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Writes the heartbeat of a worker without tasks, as long as its event loop turns.
+
+    A ping reaches one worker that serves its queue: never one of another queue, and of many idle ones each only seldom.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._thread: threading.Thread | None = None
+
+    def start(self, consumer: Any) -> None:
+        if not is_clock(consumer):
+            # Celery forgets it when the connection is lost.
+            consumer.timer.call_repeatedly(IDLE_SECONDS, self._beat, (consumer.hostname,))
+
+    def _beat(self, worker: str) -> None:
+        # The event loop must not wait for the ledger, and one that waits for it is enough.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=_say_that_it_lives, args=(worker,), name="heartbeat", daemon=True)
+            self._thread.start()
+
+
 app.steps["consumer"].add(WatchedLoop)
+app.steps["consumer"].add(IdleHeartbeat)
 
 
 @setup_logging.connect
@@ -282,8 +309,18 @@ def _stop(sender: str, **_: Any) -> None:
     threading.Thread(target=_say_that_it_ends, args=(sender,), daemon=True).start()
 
 
+#: or a heartbeat that is being written could come after the last one
+_heartbeat = threading.Lock()
+
+
+def _say_that_it_lives(worker: str) -> None:
+    with left_for_later("a heartbeat"), closing(Services(load_settings())) as here, _heartbeat:
+        if not shutdown.is_asked():
+            here.ledger.maintenance.beat(worker, os.getpid(), here.limit_settings)
+
+
 def _say_that_it_ends(worker: str) -> None:
-    with left_for_later("the last heartbeat"), closing(Services(load_settings())) as here:
+    with left_for_later("the last heartbeat"), closing(Services(load_settings())) as here, _heartbeat:
         here.ledger.maintenance.beat(worker, STOPPED, here.limit_settings)
 
 

@@ -45,6 +45,7 @@ COMMANDS: Commands = {
     "sandbox": ("webhook.sandbox.command:sandbox", "Serve sandbox providers, to test any webhook receiver"),
     "mcp": ("tasks.cli.mcp:mcp", "Serve tools for AI agents (Model Context Protocol)"),
     "doctor": ("tasks.cli.doctor:doctor", "Check everything Darkroom needs, and say how to fix it"),
+    "healthcheck": ("tasks.cli.healthcheck:healthcheck", "Ask whether a process of this machine works"),
 }
 
 

@@ -255,6 +255,7 @@ def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.run("spend-by-label-and-provider", "spend", "--by", "label:client,provider")
     story.run("providers", "providers")
     story.run("db-size", "db", "size", without=("bytes", "free"))
+    story.run("healthcheck", "healthcheck", "worker", exit_code=1)
     (owl,) = story.ledger.generations.assets_of([story.id_of("an owl")]).popitem()[1]
     for key in (str(owl.object_key), f"{story.here.archive.keys.prefix}/stray.png"):
         story.here.archive.overwrite(key, PNG[::-1], content_type="image/png", metadata={})

@@ -10,7 +10,7 @@ import pytest
 from tests.broker import running_broker
 from tests.computer import DARKROOM
 from tests.patience import wait_for
-from tests.procfile import running
+from tests.procfile import prepared, running
 from worker.ledger import Ledger
 from worker.ledger.maintenance import Heartbeat
 
@@ -49,4 +49,25 @@ def test_workers_of_one_host_are_told_apart_from_their_start_to_their_end(
             with running("worker", env, folders[2]) as three:
                 assert wait_for(lambda: beats().keys() == {three.pid}, seconds=60)
                 assert is_at_work(three)
+    ledger.close()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("queues", ["thumbnails", "quick", "generations"])
+def test_a_worker_whom_no_ping_reaches_reports_all_the_same(
+    sqlite_url: str, migrated_file: Path, tmp_path: Path, queues: str
+) -> None:
+    ledger = Ledger(sqlite_url)
+    env = {"PATH": f"{DARKROOM.parent}:/usr/bin:/bin", "DATABASE_URL": sqlite_url, "WORKER_CONCURRENCY": "1"}
+    soon = prepared("worker", "import worker.celery; worker.celery.IDLE_SECONDS = 0.5")
+    command = soon.replace("quick,submit,archive,generations,thumbnails", queues)
+    assert f"-Q {queues} " in command
+    with running_broker(tmp_path) as url, running("worker", env | {"REDIS_URL": url}, tmp_path, command) as process:
+        assert wait_for(ledger.maintenance.heartbeats, seconds=60)
+        (first,) = ledger.maintenance.heartbeats()
+        assert wait_for(lambda: ledger.maintenance.heartbeats()[0].seen_at > first.seen_at, seconds=30)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    (last,) = ledger.maintenance.heartbeats()
+    assert last.is_stopped
     ledger.close()

@@ -39,6 +39,7 @@ from tasks.usecases.views.inputs import of_uploaded
 from tasks.usecases.views.recipes import of_drawing, of_recipe, of_recipe_file
 from tasks.usecases.views.reports import (
     of_diagnosis,
+    of_health,
     of_ledger_size,
     of_priced,
     of_provider,
@@ -81,6 +82,7 @@ __all__ = [
     "of_fault",
     "of_found_task",
     "of_generation",
+    "of_health",
     "of_ledger_size",
     "of_letter",
     "of_listed",

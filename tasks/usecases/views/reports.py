@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tasks.usecases.at_risk import CallbackNote, RiskyAsset
     from tasks.usecases.comparing import Compared
     from tasks.usecases.doctor import Diagnosis, Finding
+    from tasks.usecases.healthcheck import Health
     from tasks.usecases.ledger_tables import Upgraded
     from tasks.usecases.providers import AccountFacts, ProviderFacts
     from tasks.usecases.prune import Pruned
@@ -179,6 +180,10 @@ def _compared(one: "Compared") -> dict[str, Any]:
             {"task_id": task.task_id, "sent_by_darkroom": task.is_ours, "perhaps": task.perhaps} for task in one.unknown
         ],
     }
+
+
+def of_health(health: "Health") -> dict[str, Any]:
+    return {"process": str(health.process), "ok": health.is_well, "detail": redact(health.detail)}
 
 
 def of_diagnosis(diagnosis: "Diagnosis") -> dict[str, Any]:
