@@ -33,6 +33,8 @@ _KEPT_HEADERS = {
     "Content-Type": "CONTENT_TYPE",
     "Content-Encoding": "HTTP_CONTENT_ENCODING",
     "User-Agent": "HTTP_USER_AGENT",
+    # The sender, as a proxy says it. Whoever comes without one can say anything here: nothing is decided by it.
+    "X-Forwarded-For": "HTTP_X_FORWARDED_FOR",
     "X-Webhook-Timestamp": "HTTP_X_WEBHOOK_TIMESTAMP",
     "X-Webhook-Signature": "HTTP_X_WEBHOOK_SIGNATURE",
 }
