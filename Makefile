@@ -11,7 +11,7 @@ BENCH_FLAGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-system test-python lint chaos bench readme-figures api-docs demo-picture lock clean
+.PHONY: help demo up test test-system test-python compose-check lint chaos bench readme-figures api-docs demo-picture lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -25,8 +25,8 @@ up: $(VENV)/.runtime ## one machine against real providers (deploy/env.example)
 test: $(VENV)/.dev ## the tests, offline; TEST_FLAGS="-k archive"
 	$(BIN)/pytest -n 3 --dist worksteal $(TEST_FLAGS)
 
-test-system: $(VENV)/.dev ## what takes long: whole machines, two versions, all examples, a browser, pgbouncer; installs the last two as root
-	@missing=; for one in chromium pgbouncer; do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing="$$missing $$one"; done; \
+test-system: $(VENV)/.dev ## what takes long: whole machines, two versions, all examples, a browser, pgbouncer; installs what is missing as root
+	@missing=; for one in chromium pgbouncer systemd; do PATH="$$PATH:/usr/sbin" command -v $$one >/dev/null || missing="$$missing $$one"; done; \
 		if [ -z "$$missing" ]; then :; \
 		elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $$missing; \
 		else echo "missing:$$missing: install it (apt-get install$$missing), then run this again" >&2; exit 1; fi >&2
@@ -35,6 +35,9 @@ test-system: $(VENV)/.dev ## what takes long: whole machines, two versions, all 
 test-python: ## both kinds of tests on every other Python from 3.11 on that is found; PYTHONS="python3.13 /path/to/python3.12"
 	@found=$$($(PYTHON) .ci/pythons.py $(PYTHONS)) && for one in $$found; do \
 		$(MAKE) test test-system VENV=.venv-$${one%%=*} PYTHON=$${one#*=} || exit 1; done
+
+compose-check: $(VENV)/.dev ## deploy/compose.yaml without a daemon: the schema of compose, and our own rules
+	@$(BIN)/pytest -q tests/test_compose.py
 
 lint: $(VENV)/.dev ## style, types, and who may import whom
 	$(BIN)/ruff check .

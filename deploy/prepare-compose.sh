@@ -28,5 +28,5 @@ if [ ! -e secrets/acedatacloud_api_token ]; then
     : "${token:?"no token came from standard input: run this again"}"
     write acedatacloud_api_token "$token"
 fi
-if [ ! -e .env ]; then printf 'DARKROOM_DOMAIN=%s\n' "$domain" > .env; fi
+if [ ! -e .env ]; then printf 'PUBLIC_HOST=%s\n' "$domain" > .env; fi
 echo "ready: docker compose up -d" >&2

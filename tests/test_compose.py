@@ -160,11 +160,11 @@ def test_prepared_secrets_are_all_that_the_settings_need(
     assert {f"./secrets/{file.name}" for file in secrets.iterdir()} == {
         secret["file"] for secret in COMPOSE["secrets"].values()
     }
-    assert (tmp_path / ".env").read_text() == "DARKROOM_DOMAIN=darkroom.example.com\n"
+    assert (tmp_path / ".env").read_text() == "PUBLIC_HOST=darkroom.example.com\n"
     assert secrets.stat().st_mode & 0o777 == 0o700
     for variable, value in SERVICES[name]["environment"].items():
         text = str(value).replace("/run/secrets", str(secrets)).replace("${LOG_LEVEL:-INFO}", "INFO")
-        text = re.sub(r"\$\{DARKROOM_DOMAIN:\?[^}]*\}", "darkroom.example.com", text)
+        text = re.sub(r"\$\{PUBLIC_HOST:\?[^}]*\}", "darkroom.example.com", text)
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", text))
     settings = load_settings()
     assert isinstance(settings, Settings)

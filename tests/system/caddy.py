@@ -38,8 +38,8 @@ def caddy_before(receiver_port: int, folder: Path) -> Iterator[Caddy]:
         "HOME": str(folder),
         "XDG_DATA_HOME": str(folder),
         "XDG_CONFIG_HOME": str(folder),
-        "DARKROOM_DOMAIN": "localhost",
-        "DARKROOM_RECEIVER": f"{LOOPBACK}:{receiver_port}",
+        "PUBLIC_HOST": "localhost",
+        "RECEIVER": f"{LOOPBACK}:{receiver_port}",
         "CADDY_HTTP_PORT": str(plain_port),
         "CADDY_HTTPS_PORT": str(port),
     }
