@@ -13,8 +13,8 @@ import yaml
 
 from tests.deployed import NAMES, is_of_procfile, reads_secrets_from_files, unknown_settings
 from worker.runtime.shutdown import LAST_SECONDS
-from worker.services import secret_values
-from worker.settings.settings import Settings, load_settings
+from worker.services import Services, secret_values
+from worker.settings.settings import load_settings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 FILE = DEPLOY / "compose.yaml"
@@ -167,7 +167,7 @@ def test_prepared_secrets_are_all_that_the_settings_need(
         text = re.sub(r"\$\{PUBLIC_HOST:\?[^}]*\}", "darkroom.example.com", text)
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", text))
     settings = load_settings()
-    assert isinstance(settings, Settings)
+    assert Services(settings).signer
     assert settings.public_url == "https://darkroom.example.com"
     assert settings.ledger_url.endswith(f":{(secrets / 'postgres_password').read_text().strip()}@postgres/darkroom")
     assert (secrets / "valkey_conf").read_text().split()[1] in secret_values(settings)

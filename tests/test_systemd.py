@@ -36,7 +36,8 @@ def test_command_lines_are_the_procfiles(name: str) -> None:
     (line,) = values(name, "ExecStart")
     shell, option, command = shlex.split(line)
     assert (shell, option) == ("/bin/sh", "-c")
-    # systemd takes two for one of each.
+    # systemd takes two for one of each, and one % for the beginning of a specifier.
+    assert not re.search(r"(?<!%)(%%)*%(?!%)", command)
     assert is_of_procfile(SERVICES[name], command.replace("$$", "$").replace("%%", "%")), command
 
 

@@ -109,7 +109,8 @@ def chunked(caddy: Caddy, attempt: str, pieces: list[bytes]) -> int:
 
 
 def test_headers_have_a_limit(caddy: Caddy) -> None:
-    assert ask(caddy, "GET", "/livez", X_Large="x" * 64 * 1024)[0] == 431
+    # The receiver itself would take it.
+    assert ask(caddy, "GET", "/livez", X_Large="x" * 32 * 1024)[0] == 431
     assert ask(caddy, "GET", "/livez", X_Small="x" * 8 * 1024)[0] == 200
 
 

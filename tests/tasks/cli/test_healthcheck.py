@@ -58,11 +58,12 @@ def test_a_ledger_that_is_away_is_unknown_and_tells_no_password(
     darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:hunter2@127.0.0.1:1/name")
-    result = darkroom("healthcheck", "clock", "--json")
-    assert result.exit_code == 1
-    document = json.loads(result.stdout)
-    assert document["detail"].startswith("unknown: ")
-    assert "hunter2" not in result.output
+    as_json = darkroom("healthcheck", "clock", "--json")
+    as_text = darkroom("healthcheck", "clock")
+    assert as_json.exit_code == as_text.exit_code == 1
+    assert json.loads(as_json.stdout)["detail"].startswith("unknown: ")
+    assert as_text.stdout.startswith("unknown: ")
+    assert "hunter2" not in as_json.output + as_text.output
 
 
 def test_a_port_of_the_env_file_is_the_one_that_is_asked(
