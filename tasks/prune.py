@@ -31,12 +31,15 @@ def prune() -> None:
     began = time.monotonic()
     closing = began + SLICE
     archive = here.archive if here.settings.s3_bucket else None
-    for bite in bites(here.ledger, here.clock() - here.settings.keep, archive):
+    before = here.clock() - here.settings.keep
+    for bite in bites(here.ledger, before, archive):
         gone.update(bite)
         if shutdown.is_asked():
             break
         if time.monotonic() > closing:
             ring(Step.PRUNE)
             break
+    else:
+        here.ledger.maintenance.note_pruned(before)
     if any(gone.values()):
         telemetry.step(Step.PRUNE, gone.total(), began, **gone)

@@ -17,7 +17,6 @@ from worker.celery import (
     HEARTBEAT_SECONDS,
     DrainingTask,
     app,
-    forget_predecessors,
     is_clock,
     left_for_later,
     tell_rarely,
@@ -91,6 +90,7 @@ def remove_abandoned_batches(here: Services) -> None:
 
 def fold_counts(here: Services) -> None:
     here.ledger.maintenance.fold_counts()
+    here.ledger.maintenance.fold_tallies()
 
 
 def register_subscribers(here: Services) -> None:
@@ -193,7 +193,7 @@ def keep_time(worker: str) -> None:
                 if not has_looked:
                     # A setting that blocked downloads may have been changed before this restart.
                     services().ledger.assets.retry_mended()
-                    forget_predecessors(services().ledger, worker)
+                    services().ledger.maintenance.forget_predecessors(worker)
                     has_looked = True
             with left_for_later(Step.SWEEP):
                 is_well = sweep.run()

@@ -11,6 +11,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from tasks.usecases.clocks import broker_error
 from webhook import health
+from webhook.answers import Answers, Heartbeat
 from webhook.callbacks import Callbacks
 from webhook.errors import answer
 from webhook.group_commit import GroupCommit
@@ -36,17 +37,20 @@ def create_app(services: Services | None = None) -> Flask:
     invalid.
     """
     if services is not None:
-        return _build(services)
+        return _build(services, Answers())
     try:
         services = services_of_process()
         settings = services.settings
         configure_logging(settings.log_level, secret_values(settings), settings.log_format)
-        return _build(services)
+        answers = Answers()
+        app = _build(services, answers)
+        Heartbeat(services.ledger, answers).start()
     except ConfigurationError as error:
         sys.exit(redact(f"the receiver cannot start: {error}"))
+    return app
 
 
-def _build(services: Services) -> Flask:
+def _build(services: Services, answers: Answers) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
     waker = Waker(partial(ring, Step.INGEST))
@@ -54,7 +58,7 @@ def _build(services: Services) -> Flask:
     group = GroupCommit(services.ledger.callbacks.store, services.ledger.close)
     asked = health.dependencies(services.ledger, services.clock, broker_error, group)
     app.register_blueprint(health.blueprint(asked))
-    callbacks = Callbacks(services.signer, services.clock, group.keep, waker.request)
+    callbacks = Callbacks(services.signer, services.clock, group.keep, waker.request, answers.note)
     mounted = DispatcherMiddleware(app.wsgi_app, {"/callbacks": callbacks})
     app.wsgi_app = _ShortPaths(mounted)  # type: ignore[method-assign]
     return app

@@ -5,6 +5,7 @@ A WSGI application mounted beside Flask: Flask's overhead per request costs more
 
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -43,27 +44,43 @@ _HEADER_LENGTH = 500
 
 
 class Callbacks:
-    """The application mounted at `/callbacks`. `keep` returns once a delivery is durable; `announce` must not block."""
+    """The application mounted at `/callbacks`.
+
+    `keep` returns once a delivery is durable; `announce` must not block. `note` gets the status of each answer and the
+    seconds that it took, and must not block either.
+    """
 
     def __init__(
-        self, signer: Signer, clock: Clock, keep: Callable[[Delivery], None], announce: Callable[[], None]
+        self,
+        signer: Signer,
+        clock: Clock,
+        keep: Callable[[Delivery], None],
+        announce: Callable[[], None],
+        note: Callable[[int, float], None] = lambda _status, _seconds: None,
     ) -> None:
         self._signer = signer
         self._clock = clock
         self._keep = keep
         self._announce = announce
+        self._note = note
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        began = time.perf_counter()
         try:
             delivery = self._authentic(environ)
             if delivery is None:
-                return Response(status=404)(environ, start_response)
+                return self._refuse(Response(status=404), began)(environ, start_response)
             self._keep(delivery)
         except Exception as error:  # noqa: BLE001  the server would write the traceback to its log, secrets and all
-            return answer(error)(environ, start_response)
+            return self._refuse(answer(error), began)(environ, start_response)
+        self._note(200, time.perf_counter() - began)
         self._announce()
         start_response("200 OK", [("Content-Length", "0")])
         return [b""]
+
+    def _refuse(self, response: Response, began: float) -> Response:
+        self._note(response.status_code, time.perf_counter() - began)
+        return response
 
     def _authentic(self, environ: "WSGIEnvironment") -> Delivery | None:
         """Return the delivery, or None, without reading the body, if the token in the path is not valid."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from flask import Blueprint, Response, jsonify
 
@@ -44,24 +44,33 @@ class Finding:
 
 
 OK = Finding("ok")
+F = TypeVar("F")
 
 
-class Dependency:
+class Dependency(Generic[F]):
     """A dependency, checked in its own thread, because no library's time-out covers every way a server can hang."""
 
     def __init__(
-        self, check: Callable[[], Finding], otherwise: Finding, reconnect: Callable[[], None] | None = None
+        self,
+        check: Callable[[], F],
+        otherwise: F,
+        reconnect: Callable[[], None] | None = None,
+        *,
+        who: str = "/readyz",
+        patience: float = PATIENCE,
     ) -> None:
-        """`otherwise` is the finding if `check` raises or does not finish in time.
+        """`otherwise` is the finding if `check` raises or does not finish in time, which is `patience` seconds.
 
-        `reconnect` is called before the next check after a hung one.
+        `reconnect` is called before the next check after a hung one; `who` asks.
         """
         self._check = check
         self._otherwise = otherwise
         self._reconnect = reconnect
-        self._hanging: list[Future[Finding]] = []
+        self._who = who
+        self._patience = patience
+        self._hanging: list[Future[F]] = []
         self._lock = threading.Lock()
-        self._asked: Future[Finding] = Future()
+        self._asked: Future[F] = Future()
         self._asked.set_result(otherwise)
         self._asked_at = -KEPT
 
@@ -76,34 +85,36 @@ class Dependency:
                 self._asked = Future()
                 self._asked_at = time.monotonic()
                 prepare = self._reconnect if hangs else None
-                threading.Thread(target=self._answer, args=(self._asked, prepare), name="readyz", daemon=True).start()
+                threading.Thread(
+                    target=self._answer, args=(self._asked, prepare), name=self._who.strip("/"), daemon=True
+                ).start()
 
     def _leave(self) -> None:
         self._hanging = [*(one for one in self._hanging if not one.done()), self._asked]
         if len(self._hanging) > MOST_HANGING:
-            watchdog.end_process(f"{len(self._hanging)} checks of /readyz hang")
+            watchdog.end_process(f"{len(self._hanging)} checks of {self._who} hang")
 
-    def finding(self) -> Finding:
-        """Return the result of the latest check, waiting until PATIENCE seconds after its start."""
+    def finding(self) -> F:
+        """Return the result of the latest check; waits for it until it has taken too long."""
         try:
-            return self._asked.result(timeout=max(0.0, self._asked_at + PATIENCE - time.monotonic()))
+            return self._asked.result(timeout=max(0.0, self._asked_at + self._patience - time.monotonic()))
         except TimeoutError:
             return self._otherwise
 
-    def _answer(self, asked: Future[Finding], prepare: Callable[[], None] | None) -> None:
+    def _answer(self, asked: Future[F], prepare: Callable[[], None] | None) -> None:
         finding = self._otherwise
         try:
             if prepare is not None:
                 prepare()
             finding = self._check()
         except Exception as error:  # noqa: BLE001  whatever it is, the dependency is not well
-            log.warning("not ready: %s", error)
+            log.warning("not ready for %s: %s", self._who, error)
         asked.set_result(finding)
 
 
 def dependencies(
     ledger: Ledger, clock: Clock, broker_error: Callable[[], timedelta | None], group: GroupCommit
-) -> Mapping[str, Dependency]:
+) -> Mapping[str, Dependency[Finding]]:
     """Return the dependencies by name, for `blueprint`.
 
     `broker_error` returns how far this machine's clock is ahead of the broker's, and raises if the broker does not
@@ -132,7 +143,7 @@ def dependencies(
     }
 
 
-def api_dependencies(here: Services, broker_error: Callable[[], timedelta | None]) -> Mapping[str, Dependency]:
+def api_dependencies(here: Services, broker_error: Callable[[], timedelta | None]) -> Mapping[str, Dependency[Finding]]:
     """Return the dependencies of the HTTP API by name, for `blueprint`."""
     ledger = here.ledger
     return {
@@ -145,7 +156,7 @@ def api_dependencies(here: Services, broker_error: Callable[[], timedelta | None
     }
 
 
-def _broker(broker_error: Callable[[], timedelta | None], meanwhile: str) -> Dependency:
+def _broker(broker_error: Callable[[], timedelta | None], meanwhile: str) -> Dependency[Finding]:
     def check() -> Finding:
         wrong = complaint("broker", broker_error())
         return Finding("degraded", wrong) if wrong else OK
@@ -202,7 +213,7 @@ def _check_restore_guard(ledger: Ledger) -> Finding:
     return Finding("degraded", guard.complaint) if guard and guard.complaint else OK
 
 
-def blueprint(asked: Mapping[str, Dependency]) -> Blueprint:
+def blueprint(asked: Mapping[str, Dependency[Finding]]) -> Blueprint:
     health = Blueprint("health", __name__)
 
     @health.get("/livez")

@@ -7,7 +7,6 @@ import gc
 import logging
 import math
 import os
-import re
 import threading
 import time
 import warnings
@@ -30,7 +29,6 @@ from celery.signals import (
 from kombu.entity import Queue
 
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
-from worker.ledger import Ledger
 from worker.ledger.maintenance import STOPPED
 from worker.providers import PROVIDERS
 from worker.runtime import give_back_late, shutdown, watchdog
@@ -270,36 +268,12 @@ def _show_life(sender: Any, **_: Any) -> None:
         log.warning("%s", sentence)
     # Services of its own: those of the process would stay open here, for the pool has its own.
     with left_for_later("the first heartbeat"), closing(Services(load_settings())) as here:
-        forget_predecessors(here.ledger, sender.hostname)
+        here.ledger.maintenance.forget_predecessors(sender.hostname)
         here.ledger.maintenance.beat(sender.hostname, os.getpid(), here.limit_settings)
 
 
 def is_clock(consumer: Any) -> bool:
     return any(queue.name == "control" for queue in consumer.task_consumer.queues)
-
-
-def forget_predecessors(ledger: Ledger, worker: str) -> None:
-    """Delete the heartbeats of those that this worker has replaced on its host."""
-    if gone := [beat.worker for beat in ledger.maintenance.heartbeats() if is_gone(beat.worker, worker)]:
-        ledger.maintenance.forget(gone)
-
-
-#: as the Procfile names them
-_NODE = re.compile(r"(?P<role>\w+)\.(?P<pid>[1-9][0-9]*)@(?P<host>.+)")
-
-
-def is_gone(worker: str, successor: str) -> bool:
-    """Whether it had the successor's role on the same host, and its process is no more: it was killed, or replaced."""
-    old, new = _NODE.fullmatch(worker), _NODE.fullmatch(successor)
-    if old is None or new is None or worker == successor or (old["role"], old["host"]) != (new["role"], new["host"]):
-        return False
-    try:
-        os.kill(int(old["pid"]), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 @worker_shutting_down.connect

@@ -29,4 +29,5 @@ def prune(here: LedgerServices, *, dry_run: bool) -> Pruned:
     else:
         for bite in bites(here.ledger, before, archive=None):
             rows.update(bite)
+        here.ledger.maintenance.note_pruned(before)
     return Pruned(before, {name: count for name, count in rows.items() if count})

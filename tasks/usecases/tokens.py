@@ -32,6 +32,7 @@ class Scope(StrEnum):
     APPROVALS_READ = "approvals:read"
     APPROVALS_WRITE = "approvals:write"
     SPEND_READ = "spend:read"
+    METRICS_READ = "metrics:read"
 
 
 #: stands for every scope, also for scopes that later versions add

@@ -14,7 +14,7 @@ from worker.wakeup import waiting
 #: rows that are counted of each kind of work; more are "1,000 or more"
 MOST_COUNTED = 1000
 #: one that was silent for longer is history
-_FORGOTTEN = timedelta(days=1)
+FORGOTTEN = timedelta(days=1)
 
 
 class WorkerState(StrEnum):
@@ -68,7 +68,7 @@ def list_workers(here: LedgerServices) -> Sequence[ListedWorker]:
     found = []
     for beat in here.ledger.maintenance.heartbeats():
         silence = beat.silence(now)
-        if silence > _FORGOTTEN:
+        if silence > FORGOTTEN:
             continue
         state = WorkerState.TOO_OLD if beat.is_too_old else WorkerState.WORKING
         if beat.is_stopped:

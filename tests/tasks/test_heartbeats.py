@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from worker.celery import is_gone
+from worker.ledger.maintenance.heartbeats import is_gone
 
 
 def test_only_a_predecessor_on_the_same_host_can_be_known_to_be_gone() -> None:

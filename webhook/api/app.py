@@ -15,9 +15,9 @@ from werkzeug.wrappers import Response as ResponseBase
 from tasks.usecases.approvals import find_approval
 from tasks.usecases.clocks import broker_error
 from tasks.usecases.sandbox import require_test_batch, require_test_generation
-from tasks.usecases.tokens import allows
+from tasks.usecases.tokens import Scope, allows
 from webhook import health
-from webhook.api import approvals, assets, batches, events, generations, providers, spend, uploads
+from webhook.api import approvals, assets, batches, events, generations, metrics, providers, spend, uploads
 from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
 from webhook.api.problems import problem_of
@@ -34,7 +34,7 @@ from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
-RESOURCES = (generations, batches, assets, events, providers, spend, uploads, approvals)
+RESOURCES = (generations, batches, assets, events, providers, spend, uploads, approvals, metrics)
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
@@ -100,7 +100,8 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
     def view(**parts: str) -> Response:
         if any(map(unusable, parts.values())):
             raise NotFound
-        caller, g.rate_headers = access.identify(request)
+        is_scrape = operation.scope is Scope.METRICS_READ
+        caller, g.rate_headers = access.identify(request, despite_outage=is_scrape)
         if operation.scope is not None and not allows(caller.scopes, operation.scope):
             raise Refused(
                 f"this token lacks the scope {operation.scope}: create one with `darkroom token create NAME --scope "

@@ -43,10 +43,11 @@ class Operation:
 
 
 class Routes:
-    """The operations of one resource; `tag`: its name."""
+    """The operations of one resource; `tag`: its name. `prefix`: of all their paths."""
 
-    def __init__(self, tag: str) -> None:
+    def __init__(self, tag: str, prefix: str = "/v1") -> None:
         self.tag = tag
+        self._prefix = prefix
         self.operations: list[Operation] = []
 
     def get(
@@ -85,7 +86,7 @@ class Routes:
             self.operations.append(
                 Operation(
                     method=method,
-                    path=f"/v1{path}",
+                    path=f"{self._prefix}{path}",
                     name=handle.__name__,
                     tag=self.tag,
                     summary=summary,

@@ -37,6 +37,7 @@ from worker.ledger.dispatch import ProviderMove
 from worker.ledger.events import DeliveryFilter, Handed, NewSubscriber, NotifyClaim
 from worker.ledger.generations import FileBatch, NewApproval, NewGeneration, Orphan, dedupe_of_step
 from worker.ledger.inputs import InputFile
+from worker.ledger.maintenance import Tally, TallyKey
 from worker.ledger.marks import Mark
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import ASLEEP, Marker
@@ -404,7 +405,11 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.command("events.remove_subscriber", shop.subscriber)
     for kind in ("callbacks", "links", "events", "notify_addresses", "heartbeats", "actions"):
         process.repeat(f"maintenance.prune_{kind}", before)
+    process.repeat("maintenance.note_pruned", before)
+    process.try_once("maintenance.report", "receiver.4711@host", 4711, {TallyKey(Tally.ANSWERS, "", "200"): 1})
+    process.try_once("maintenance.forget_predecessors", "receiver.4712@host")
     process.repeat("maintenance.fold_counts")
+    process.repeat("maintenance.fold_tallies")
 
 
 def files_are_handed_in(process: Process) -> None:

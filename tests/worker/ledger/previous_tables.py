@@ -54,7 +54,20 @@ _COLUMNS = {
 }
 
 
+def back_to_0039(connection: Connection) -> None:
+    """Nothing is counted for `/metrics`."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    for name in ("added", "moved", "removed"):
+        connection.execute(text(f"DROP TRIGGER tally_{name}{'' if is_sqlite else ' ON generations'}"))
+    if not is_sqlite:
+        connection.execute(text("DROP FUNCTION tally_generations"))
+    for table in ("tallies", "tally_deltas"):
+        connection.execute(text(f"DROP TABLE {table}"))
+    connection.execute(text("ALTER TABLE prunes DROP COLUMN ended_at"))
+
+
 def back_to_0024(connection: Connection) -> None:
+    back_to_0039(connection)
     for kind, names in _ADDED.items():
         for name in names:
             connection.execute(text(f"DROP {kind} {name}"))
@@ -64,6 +77,7 @@ def back_to_0024(connection: Connection) -> None:
 
 
 def back_to_0035(connection: Connection) -> None:
+    back_to_0039(connection)
     for table in ("marks", "sessions", "users"):
         connection.execute(text(f"DROP TABLE {table}"))
     connection.execute(text("DROP INDEX ix_approvals_decided"))

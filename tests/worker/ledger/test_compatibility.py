@@ -44,6 +44,7 @@ UNDER_WAY = {
     "callbacks.store",
     "callbacks.try_store",
     "maintenance.fold_counts",
+    "maintenance.fold_tallies",
     "generations.record_objects_deleted",
     "dispatch.record_answered",
     "assets.note_repair",
@@ -60,6 +61,7 @@ UNDER_WAY = {
     "submissions.renew_polls",
     "submissions.requeue_unsent",
     "maintenance.beat",
+    "maintenance.report",
 }
 
 

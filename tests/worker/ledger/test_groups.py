@@ -28,7 +28,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
 from worker.ledger.changes import Person
 from worker.ledger.outcome import News
-from worker.ledger.schema import generation_deltas, metadata
+from worker.ledger.schema import generation_deltas, metadata, tally_deltas
 from worker.ledger.submission import Claim, Decision, Submitted
 
 Step = tuple[str, Any]
@@ -223,11 +223,11 @@ def rows_of(ledger: Ledger) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with ledger.database.read() as connection:
         for table in metadata.sorted_tables:
-            if table is generation_deltas:
+            if table in (generation_deltas, tally_deltas):
                 # One for each statement; what counts is their sum.
-                c = table.c
-                total = func.sum(c.number)
-                query = select(c.batch_id, c.state, total).group_by(c.batch_id, c.state).having(total != 0)
+                keys = [one for one in table.columns if one.name not in {"id", "number"}]
+                total = func.sum(table.c.number)
+                query = select(*keys, total).group_by(*keys).having(total != 0)
                 found[table.name] = sorted(map(repr, connection.execute(query)))
                 continue
             rows = [dict(row._mapping) for row in connection.execute(select(table).order_by(*table.primary_key))]

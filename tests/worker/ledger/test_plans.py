@@ -202,6 +202,24 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_generations_batch_state"},
     ),
     "marks of a person": (lambda ledger: ledger.marks.undo("ada"), {"ix_marks_by"}),
+    "metrics: what is counted": (
+        lambda ledger: (ledger.maintenance.tallies(), ledger.maintenance.fold_tallies()),
+        set(),
+    ),
+    "metrics: since when work is due": (
+        lambda ledger: ledger.maintenance.due_since(),
+        {"ix_callbacks_due", "ix_generations_dispatched", "ix_assets_free", "ix_attempts_poll", "ix_assets_unmade"},
+    ),
+    "metrics: ages of the unconfirmed": (
+        lambda ledger: ledger.submissions.unconfirmed_ages(NOON, 1000),
+        {"ix_generations_by_state", "uq_attempts_live"},
+    ),
+    "metrics: budgets": (
+        lambda ledger: ledger.budgets.used_of_caps(
+            Prices(rules=(Rule(price=1),), caps=Caps(day=5, labels={"client": {"acme": 5, "*": 1}}))
+        ),
+        set(),
+    ),
     "in flight": (lambda ledger: ledger.dispatch.in_flight(), {"ix_generations_in_flight"}),
     "approvals of a batch": (
         lambda ledger: ledger.approvals.count_pending(batch_of(ledger)),
@@ -313,10 +331,12 @@ def look_for_indexes(ledger: Ledger, clock: FakeClock, verb: Callable[[Ledger], 
     queued(ledger)
     clock.advance(hours=1)
     seen = plans(ledger, verb)
-    assert indexes <= set(re.findall(r"\bix_\w+", seen)), seen
+    assert indexes <= set(re.findall(r"\b(?:ix|uq)_\w+", seen)), seen
     # What is folded each second is read from end to end.
     assert not re.search(
-        r"Seq Scan on (?!generation_deltas)|SCAN (?!generation_deltas|anon_|up$|down$)\w+$", seen, re.MULTILINE
+        r"Seq Scan on (?!generation_deltas|tall)|SCAN (?!generation_deltas|tall|anon_|up$|down$)\w+$",
+        seen,
+        re.MULTILINE,
     ), seen
 
 

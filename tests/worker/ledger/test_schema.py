@@ -22,7 +22,7 @@ from worker.ledger.schema import attempts, metadata
 
 pytestmark = pytest.mark.matrix
 
-HEAD = "0039"
+HEAD = "0040"
 
 
 @pytest.fixture
@@ -61,7 +61,9 @@ def test_the_migrations_make_the_tables_that_the_program_expects(blank: Ledger):
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
         migrated = indexes(connection)
-        assert triggers(connection) == {"count_added", "count_moved", "count_removed"}
+        assert triggers(connection) == {
+            f"{what}_{when}" for what in ("count", "tally") for when in ("added", "moved", "removed")
+        }
     with blank.database.write() as connection:
         metadata.drop_all(connection)
         metadata.create_all(connection)

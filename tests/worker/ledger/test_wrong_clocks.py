@@ -310,7 +310,7 @@ NOT_WAITED_FOR = {
     "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at", "gate.closed_at",
     "gate.compared_at", "gate.idle_since", "gate.opened_at", "gate.tried_at",
     "notify_addresses.created_at",
-    "prunes.before", "sessions.created_at", "sessions.ended_at", "sessions.expires_at", "sessions.seen_at",
+    "prunes.before", "prunes.ended_at", "sessions.created_at", "sessions.ended_at", "sessions.expires_at", "sessions.seen_at",
     "subscribers.created_at", "subscribers.disabled_at", "subscribers.failing_since",
     "subscribers.left_at", "transitions.at", "users.created_at", "users.logged_in_at", "users.removed_at",
 }  # fmt: skip

@@ -12,8 +12,9 @@ from worker.generation import Asset, Generation, Lineage
 from worker.ledger.database import Part
 from worker.ledger.lineage import lineages_of_known
 from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, names_of_batches, to_asset, to_generation
-from worker.ledger.schema import NEVER, UNSTORED, UNSTORED_OF_THESE, assets, generations
+from worker.ledger.schema import NEVER, UNSTORED, UNSTORED_OF_THESE, Tally, assets, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, Query
+from worker.ledger.tallies import TallyKey, tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ class Archiving(Part):
             died = deaths.get(chosen[0], 0)
             lent = {"now": now, "ids": chosen, "token": token, "died": died, "until": now + lease}
             held = set(connection.execute(_LEND, lent).scalars())
+            tally(connection, {TallyKey(Tally.RECOVERIES, "", "archive"): len(held) if died else 0})
             belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
             for row in _ASSETS_OF.all(connection, ids=list(held)):
                 belongings[row.generation_id].append(to_asset(row))

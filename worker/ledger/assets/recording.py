@@ -1,7 +1,8 @@
 """What became of assets that a worker had claimed: stored, tried again later, or lost."""
 
 import functools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -13,8 +14,9 @@ from worker.ledger.assets.archiving import ArchiveClaim
 from worker.ledger.assets.states import may_settle
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.schema import assets
+from worker.ledger.schema import Tally, assets
 from worker.ledger.statements import IDS, Query, columns_of, together
+from worker.ledger.tallies import LINK_LIFE_BOUNDS, TallyKey, bound_of, tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ class Recording(Part):
                 if held[archived.claim.generation.id]:
                     _finish(theirs, archived)
             changes.flush()
+            tally(connection, theirs.link_lives)
         return [generation_id for generation_id, is_held in held.items() if is_held]
 
 
@@ -124,6 +127,8 @@ class _Assets:
 
     def __init__(self, changes: Changes, generation_ids: Sequence[str]) -> None:
         self.changes = changes
+        #: of what is stored
+        self.link_lives = Counter[TallyKey]()
         ids = sorted(changes.lock(generation_ids))
         self._of: dict[str, dict[int, _Asset]] = {generation_id: {} for generation_id in ids}
         for row in _THEIRS.each(changes.connection, ids):
@@ -157,6 +162,9 @@ def _results(theirs: _Assets, archived: Archived, *, thumbnails: bool) -> bool:
     """Write down what happened to each asset; False when the lease was lost."""
     claim = archived.claim
     held = [_record(theirs, claim, result, thumbnails=thumbnails) for result in archived.results]
+    for result, is_held in zip(archived.results, held, strict=True):
+        if is_held and isinstance(result, Stored) and not result.accepted:
+            theirs.link_lives.update(_link_life(claim, result.index, theirs.changes.at))
     if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
         # Let others take at once what this worker had no time for.
         for asset in theirs.of(claim.generation.id):
@@ -239,6 +247,21 @@ def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | L
     if event is not None:
         changes.event(event, generation_id=generation.id, batch_id=generation.batch_id, **payload)
     return True
+
+
+def _link_life(claim: ArchiveClaim, index: int, at: datetime) -> Mapping[TallyKey, int]:
+    """The share of its link's life that was left, from the success to the link's end; of what has a link."""
+    generation = claim.generation
+    asset = next(asset for asset in claim.assets if asset.index == index)
+    if not asset.url:
+        return {}
+    life = asset.deadline - (generation.finished_at or generation.created_at)
+    left = (asset.deadline - at) / life if life > timedelta() else 0.0
+    left = min(1.0, max(0.0, left))
+    return {
+        TallyKey(Tally.LINK_LIFE, generation.provider, bound_of(LINK_LIFE_BOUNDS, left)): 1,
+        TallyKey(Tally.LINK_LIFE_MILLIONTHS, generation.provider, ""): round(left * 1_000_000),
+    }
 
 
 def _wanted(result: Stored, at: datetime) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from worker.ledger.budget.booking import book, book_sent, is_counted
 from worker.ledger.budget.holding import Asked
 from worker.ledger.budget.purse import Purse
-from worker.ledger.budget.spending import MOST_DIMENSIONS, Assumed, Budgets, By, Dimension, Spent, Standing
+from worker.ledger.budget.spending import MOST_DIMENSIONS, Assumed, Budgets, By, Dimension, Spent, Standing, UsedOfCaps
 from worker.ledger.budget.tiers import TIER, tier_of_row
 from worker.ledger.budget.unpriced import Unpriced
 from worker.ledger.schema import AnyBudgetKey, BudgetKind, LabelKey
@@ -23,6 +23,7 @@ __all__ = [
     "Spent",
     "Standing",
     "Unpriced",
+    "UsedOfCaps",
     "book",
     "book_sent",
     "is_counted",

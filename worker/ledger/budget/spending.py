@@ -148,6 +148,12 @@ _USED_OF_LABEL = sum((_l[state] for state in COUNTED[1:]), start=_l[COUNTED[0]])
 _OF_LABELS = Query(
     _OfLabel, select(_l.name, _l.value, _USED_OF_LABEL).where(_l.name.in_(IDS)).order_by(_l.name, _l.value)
 )
+_OF_NAMED_LABELS = Query(
+    _OfLabel,
+    select(_l.name, _l.value, _USED_OF_LABEL).where(
+        _l.name.in_(IDS), _l.value.in_(bindparam("values", type_=CleanText(), expanding=True))
+    ),
+)
 _TOLD_LATELY = Query(
     _Full,
     select(_e.at, _e.batch_id, _e.payload)
@@ -221,6 +227,15 @@ class Standing:
     @property
     def left(self) -> int:
         return max(0, self.cap - self.used)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedOfCaps:
+    """What was spent, reserved, or may have been spent: today, of it at each provider, and with each label."""
+
+    today: int
+    providers: Mapping[str, int]
+    labels: Mapping[LabelKey, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +327,21 @@ class Budgets(LaterPrices, Recount, Holding):
                     Standing(budget=By.LABEL, key=key.text, name=key.text, cap=limit, used=spent, waiting=waits)
                 )
         return found
+
+    def used_of_caps(self, prices: Prices) -> UsedOfCaps:
+        """Return what was used today, and of each cap that the price file names, except those of batches."""
+        named = {LabelKey(name, value) for name, of in prices.caps.labels.items() for value in of.keys() - {ANY_VALUE}}
+        with self._database.read() as connection:
+            rows = _OF_DAY.all(connection, day=prices.day_of(self._database.clock()))
+            labelled = _OF_NAMED_LABELS.all(
+                connection, ids=sorted({key.name for key in named}), values=sorted({key.value for key in named})
+            )
+        # The key of the budget of a day has no provider.
+        used = {row.provider: row.used for row in rows}
+        of_label = {LabelKey(row.name, row.value): row.used for row in labelled}
+        return UsedOfCaps(
+            today=used.pop("", 0), providers=used, labels={key: of_label.get(key, 0) for key in sorted(named)}
+        )
 
     def used_today(self, prices: Prices) -> int:
         """What was spent, reserved, or may have been spent today."""

@@ -121,25 +121,16 @@ class AccountStatus(Part):
     def throttled_accounts(self) -> list[Slowed]:
         """Return accounts that are paused, throttled, or have an open breaker; times in the past are None."""
         now = self._database.clock()
+        return [_status(row, now) for row in self._all() if is_slowed(row, now)]
+
+    def accounts(self) -> list[Slowed]:
+        """Return all accounts that were ever used, as `throttled_accounts` does some."""
+        now = self._database.clock()
+        return [_status(row, now) for row in self._all()]
+
+    def _all(self) -> list[Account]:
         with self._database.read() as connection:
-            rows = Query(Account, _ACCOUNTS.order_by(_a.provider, _a.account)).all(connection)
-        return [
-            Slowed(
-                provider=row.provider,
-                account=row.account,
-                factor=factor_of(row, now),
-                failures=row.failures,
-                paused_until=_ahead(row.paused_until, now),
-                reason=row.pause_reason if _ahead(row.paused_until, now) else None,
-                is_open=row.open_until is not None,
-                open_until=_ahead(row.open_until, now),
-                paused_at=row.paused_at if _ahead(row.paused_until, now) else None,
-                paused_key=row.paused_key if _ahead(row.paused_until, now) else None,
-                opened_at=row.opened_at,
-            )
-            for row in rows
-            if is_slowed(row, now)
-        ]
+            return Query(Account, _ACCOUNTS.order_by(_a.provider, _a.account)).all(connection)
 
     def in_flight(self) -> dict[tuple[str, str], int]:
         """Return how many generations are at each account, or dispatched to it."""
@@ -239,6 +230,23 @@ def _kinds(connection: Connection, where: str) -> Iterator[tuple[str, str]]:
         found = (query.first(connection, **place._asdict()) for query in _NEXT_KIND[where])
         if (place := next(filter(None, found), None)) is not None:
             yield place
+
+
+def _status(row: Account, now: datetime) -> Slowed:
+    is_paused = _ahead(row.paused_until, now) is not None
+    return Slowed(
+        provider=row.provider,
+        account=row.account,
+        factor=factor_of(row, now),
+        failures=row.failures,
+        paused_until=_ahead(row.paused_until, now),
+        reason=row.pause_reason if is_paused else None,
+        is_open=row.open_until is not None,
+        open_until=_ahead(row.open_until, now),
+        paused_at=row.paused_at if is_paused else None,
+        paused_key=row.paused_key if is_paused else None,
+        opened_at=row.opened_at,
+    )
 
 
 def _ahead(moment: datetime | None, now: datetime) -> datetime | None:

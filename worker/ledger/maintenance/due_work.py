@@ -1,6 +1,8 @@
 """Finds due work: forgotten, or waiting for its time."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Integer, Select, bindparam, func, select, text
 
@@ -29,7 +31,7 @@ from worker.ledger.schema import (
     flows,
     generations,
 )
-from worker.ledger.statements import NOW
+from worker.ledger.statements import NOW, Query
 from worker.steps import Step
 
 #: how often what a wrong clock has written is looked for
@@ -87,6 +89,35 @@ _DUE: dict[Step, list[Select[*tuple[object, ...]]]] = {
 }
 #: what may be lost or paid for twice if it waits; thumbnails are not due as long as one of these is
 _BEFORE_THUMBNAILS = (Step.INGEST, Step.ARCHIVE, Step.SUBMIT)
+
+
+class _Since(NamedTuple):
+    at: datetime | None
+
+
+# Of what was never tried, the most urgent: it waits since its provider was done.
+_MOST_URGENT = select(_a.generation_id).where(text(UNSTORED), _a.not_before.is_(None))
+_MOST_URGENT = _MOST_URGENT.order_by(_a.not_before, _a.deadline).limit(1)
+#: step → since when its oldest row is due, if that is the first of an index
+_DUE_SINCE = {
+    step: [Query(_Since, query.limit(1)) for query in queries]
+    for step, queries in {
+        Step.INGEST: [
+            select(_c.received_at.label("at"))
+            .where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))
+            .order_by(_c.id)
+        ],
+        Step.SUBMIT: [select(_g.dispatched_at.label("at")).where(text(DISPATCHED)).order_by(_g.dispatched_at)],
+        Step.ARCHIVE: [
+            select(_g.finished_at.label("at")).where(_g.id == _MOST_URGENT.scalar_subquery()),
+            select(_a.not_before.label("at")).where(text(UNSTORED), _a.not_before <= NOW).order_by(_a.not_before),
+        ],
+        Step.POLL: [select(_t.poll_at.label("at")).where(text(POLLED), _t.poll_at <= NOW).order_by(_t.poll_at)],
+        Step.THUMBNAIL: [
+            select(_a.thumbnail_at.label("at")).where(text(UNMADE), _a.thumbnail_at <= NOW).order_by(_a.thumbnail_at)
+        ],
+    }.items()
+}
 _NUMBER_DUE = {
     step: [
         select(func.count()).select_from(query.limit(bindparam("most", type_=Integer)).subquery()) for query in queries
@@ -123,6 +154,12 @@ class DueWork(Part):
                 for step, queries in _NUMBER_DUE.items()
             }
 
+    def due_since(self) -> dict[Step, datetime | None]:
+        """Return since when the oldest row of a step is due, of the steps of which an index tells it; None: none is."""
+        now = self._database.clock()
+        with self._database.read() as connection:
+            return {step: _oldest(connection, queries, now) for step, queries in _DUE_SINCE.items()}
+
     def is_due(self, step: Step) -> bool:
         """Return whether this step is worth a wake-up."""
         at = self._database.clock()
@@ -134,3 +171,8 @@ class DueWork(Part):
 
 def _is_due(connection: Connection, step: Step, at: datetime) -> bool:
     return any(connection.execute(query, {"now": at}).first() for query in _DUE[step])
+
+
+def _oldest(connection: Connection, queries: Sequence[Query[_Since]], now: datetime) -> datetime | None:
+    found = [query.first(connection, now=now) for query in queries]
+    return min((row.at for row in found if row is not None and row.at is not None), default=None)

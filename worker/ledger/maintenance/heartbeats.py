@@ -1,11 +1,13 @@
-"""Heartbeats of workers, and a ping of the ledger."""
+"""Heartbeats of workers and receivers, and a ping of the ledger."""
 
+import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.database import REVISION, Part, oldest_code
@@ -14,11 +16,15 @@ from worker.ledger.statements import Query, columns_of, insert_ignoring
 
 #: instead of the number of its process: this worker has ended, as it was asked to
 STOPPED = 0
+#: the role of a receiver, which does no work of the ledger
+RECEIVER = "receiver"
+#: as the Procfile names workers, and receivers name themselves
+_NODE = re.compile(r"(?P<role>\w+)\.(?P<pid>[1-9][0-9]*)@(?P<host>.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """`worker`: its role, such as worker or clock, its process and its host, as in worker.4711@host."""
+    """`worker`: its role, such as worker, clock or receiver, its process and its host, as in worker.4711@host."""
 
     worker: str
     pid: int
@@ -60,19 +66,31 @@ class Heartbeats(Part):
 
         `limits`: its settings that must be the same for all workers.
         """
-        now = self._database.clock()
         with self._database.write(under_way=True) as connection:
-            news = {"pid": pid, "seen_at": now, "revision": REVISION, "limits": dict(limits or {})}
-            mine = update(heartbeats).where(heartbeats.c.worker == worker).values(news)
-            if connection.execute(mine).rowcount == 0:
-                connection.execute(insert_ignoring(connection, heartbeats), [{"worker": worker, **news}])
+            self._beat(connection, worker, pid, limits or {})
+
+    def _beat(self, connection: Connection, process: str, pid: int, limits: Mapping[str, float]) -> None:
+        news = {"pid": pid, "seen_at": self._database.clock(), "revision": REVISION, "limits": dict(limits)}
+        mine = update(heartbeats).where(heartbeats.c.worker == process).values(news)
+        if connection.execute(mine).rowcount == 0:
+            connection.execute(insert_ignoring(connection, heartbeats), [{"worker": process, **news}])
 
     def forget(self, workers: Collection[str]) -> None:
         """Delete the heartbeats of workers whose processes are gone."""
         with self._database.write() as connection:
             connection.execute(delete(heartbeats).where(heartbeats.c.worker.in_(workers)))
 
+    def forget_predecessors(self, process: str) -> None:
+        """Delete the heartbeats of those that this one has replaced on its host."""
+        if gone := [one.worker for one in self.processes() if is_gone(one.worker, process)]:
+            self.forget(gone)
+
     def heartbeats(self) -> Sequence[Heartbeat]:
+        """Return those of workers and clocks."""
+        return [one for one in self.processes() if one.role != RECEIVER]
+
+    def processes(self) -> Sequence[Heartbeat]:
+        """Return those of all processes, receivers included."""
         with self._database.read() as connection:
             oldest = oldest_code(connection)
             rows = _BEATS.all(connection)
@@ -96,3 +114,17 @@ class Heartbeats(Part):
         with self._database.read() as connection:
             connection.execute(select(generations.c.id).limit(1)).first()
             return self._database.objection(connection)
+
+
+def is_gone(worker: str, successor: str) -> bool:
+    """Whether it had the successor's role on the same host, and its process is no more: it was killed, or replaced."""
+    old, new = _NODE.fullmatch(worker), _NODE.fullmatch(successor)
+    if old is None or new is None or worker == successor or (old["role"], old["host"]) != (new["role"], new["host"]):
+        return False
+    try:
+        os.kill(int(old["pid"]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -49,7 +49,7 @@ from worker.ledger.schema import (
     sessions,
     subscribers,
 )
-from worker.ledger.statements import IDS, LIMIT, Query, insert_ignoring
+from worker.ledger.statements import IDS, LIMIT, NOW, Query, insert_ignoring
 
 #: rows that one transaction deletes at the most (of events: with their deliveries)
 BITE = 500
@@ -76,6 +76,10 @@ class _OldKey(NamedTuple):
 
 class _OldAddress(NamedTuple):
     subject: str
+
+
+class _Pass(NamedTuple):
+    ended_at: datetime | None
 
 
 class _Owed(NamedTuple):
@@ -188,6 +192,10 @@ _DROP_EVENTS = delete(events).where(_e.id.in_(IDS))
 _DROP_ACTIONS = delete(actions).where(actions.c.id.in_(IDS))
 _DROP_SESSIONS = delete(sessions).where(sessions.c.sha256.in_(IDS))
 _KIND = bindparam("of", type_=CleanText())
+#: the row of all kinds
+_ALL = "all"
+_NOTE_ALL = update(prunes).where(_p.kind == _ALL).values(before=_BEFORE, ended_at=NOW)
+_PASS = Query(_Pass, select(_p.ended_at).where(_p.kind == _ALL))
 _NOTE = update(prunes).where(_p.kind == _KIND, _p.before < _BEFORE).values(before=_BEFORE)
 
 
@@ -288,6 +296,20 @@ class Pruning(Part):
             old = _OLD_KEYS.all(connection, before=before, limit=BITE)
             gone = connection.execute(_DROP_KEYS, {"keys": old}).rowcount if old else 0
         return Bite({"idempotency_keys": gone}, 0 if gone == BITE else None)
+
+    def note_pruned(self, before: datetime) -> None:
+        """Note that now nothing of any kind is left that could be deleted."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            if connection.execute(_NOTE_ALL, {"before": before, "now": now}).rowcount == 0:
+                row = {"kind": _ALL, "before": before, "ended_at": now}
+                connection.execute(insert_ignoring(connection, prunes), [row])
+
+    def last_pruned(self) -> datetime | None:
+        """Return when nothing was left to delete; None if that never was."""
+        with self._database.read() as connection:
+            found = _PASS.first(connection)
+        return found.ended_at if found else None
 
     def count_prunable(self, before: datetime) -> dict[str, int]:
         """Count the rows per table that would be deleted (`assets`: their links)."""

@@ -19,6 +19,7 @@ from worker.ledger.schema import (
     SET_ASIDE,
     UNAPPLIED,
     CleanText,
+    Tally,
     UtcDateTime,
     attempts,
     callbacks,
@@ -26,6 +27,7 @@ from worker.ledger.schema import (
     in_states,
 )
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
+from worker.ledger.tallies import TallyKey, tally
 
 #: after so many tries a callback that breaks its reader is set aside for a person
 MAX_TRIES = 5
@@ -93,7 +95,7 @@ class CallbackNote:
     generation_id: str | None
 
 
-class _Due(NamedTuple):
+class _Came(NamedTuple):
     id: int
     attempt_id: str
     provider: str
@@ -101,6 +103,17 @@ class _Due(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     tries: int
+
+
+class _Waiting(NamedTuple):
+    id: int
+    attempt_id: str
+    provider: str
+    received_at: datetime
+    headers: Mapping[str, str]
+    body: bytes
+    tries: int
+    error: str | None
 
 
 class _Note(NamedTuple):
@@ -139,10 +152,10 @@ _ONE_NOTE = Query(
     .join_from(callbacks, attempts, attempts.c.id == _c.attempt_id, isouter=True)
     .where(_c.id == bindparam("of", type_=Integer)),
 )
-_CAME = Query(_Due, select(*columns_of(callbacks, _Due)).where(_c.id == bindparam("of", type_=Integer)))
+_CAME = Query(_Came, select(*columns_of(callbacks, _Came)).where(_c.id == bindparam("of", type_=Integer)))
 _OLDEST = Query(
-    _Due,
-    select(*columns_of(callbacks, _Due))
+    _Waiting,
+    select(*columns_of(callbacks, _Waiting))
     .where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))
     .order_by(_c.id)
     .limit(LIMIT)
@@ -236,15 +249,19 @@ class Callbacks(Part):
         now = self._database.clock()
         with self._database.write() as connection:
             rows = _OLDEST.all(connection, now=now, limit=limit)
-            poison = [row.id for row in rows if row.tries >= MAX_TRIES]
+            poison = [row for row in rows if row.tries >= MAX_TRIES]
             if poison:
-                given_up = VERDICTS.update_to(Verdict.POISON).where(_c.id.in_(poison))
+                given_up = VERDICTS.update_to(Verdict.POISON).where(_c.id.in_([row.id for row in poison]))
                 connection.execute(given_up.values(applied_at=now, error=_GIVEN_UP))
             taken = [row for row in rows if row.tries < MAX_TRIES]
             # One that was tried before goes alone: if it breaks its reader, no other suffers with it.
             taken = taken[:1] if taken and taken[0].tries else [row for row in taken if row.tries == 0]
             if taken:
                 connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
+            tally(connection, Counter(TallyKey(Tally.CALLBACKS, row.provider, Verdict.POISON) for row in poison))
+            # One whose reader broke says so.
+            left = sum(1 for row in taken if row.tries and row.error is None)
+            tally(connection, {TallyKey(Tally.RECOVERIES, "", "callback"): left})
         return [
             StoredCallback(
                 id=row.id,

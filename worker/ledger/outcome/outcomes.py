@@ -1,5 +1,6 @@
 """What a callback or a poll said, applied to its generation: once, monotone, whatever the order of arrival."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,13 +24,15 @@ from worker.generation import (
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.outcome.verdicts import VERDICTS
-from worker.ledger.schema import NEVER, assets, callbacks, storable
+from worker.ledger.schema import NEVER, Tally, assets, callbacks, storable
 from worker.ledger.statements import IDS, Query, Values, columns_of, insert_rows, together
 from worker.ledger.submission import LOOKS, Attempt, Attempts, is_time_out, learn
+from worker.ledger.tallies import TallyKey, tally
 
 
 class _Callback(NamedTuple):
     id: int
+    provider: str
     verdict: str | None
 
 
@@ -76,7 +79,7 @@ class Outcomes(Part):
             tries = Attempts(changes, [item.attempt_id for item in news])
             tries.look_up(_new_task_ids(tries, news))
             decisions = [_decision(tries, item) for item in news]
-            _note_verdicts(changes, news, decisions)
+            judged = _note_verdicts(changes, news, decisions)
             verdicts = [verdict for verdict, _ in decisions]
             succeeded = [
                 (item, outcome) for item, outcome in _applied(news, verdicts) if outcome.status is Status.SUCCEEDED
@@ -84,6 +87,7 @@ class Outcomes(Part):
             rows = [row for item, outcome in succeeded for row in _assets(tries[item.attempt_id], item, outcome)]
             insert_rows(connection, assets, rows, ignoring=True)
             changes.flush()
+            tally(connection, judged)
             learn(connection, {item.attempt_id: item.ended_at for item, _ in succeeded if item.ended_at is not None})
         return verdicts
 
@@ -104,8 +108,9 @@ def _decision(tries: Attempts, item: News) -> _Decision:
     return _apply(tries, item, item.outcome)
 
 
-def _note_verdicts(changes: Changes, news: Sequence[News], decisions: Sequence[_Decision]) -> None:
-    """Of one that somebody else has applied meanwhile the verdict stays."""
+def _note_verdicts(changes: Changes, news: Sequence[News], decisions: Sequence[_Decision]) -> Counter[TallyKey]:
+    """How many got which; of one that somebody else has applied meanwhile the verdict stays."""
+    judged = Counter[TallyKey]()
     decided = {item.callback_id: it for item, it in zip(news, decisions, strict=True) if item.callback_id is not None}
     for row in _CALLBACKS.each(changes.connection, sorted(decided)):
         verdict, note = decided[row.id]
@@ -113,6 +118,8 @@ def _note_verdicts(changes: Changes, news: Sequence[News], decisions: Sequence[_
         if VERDICTS.allows(standing, verdict):
             facts = {"verdict": verdict, "applied_at": changes.at, "error": note}
             changes.updates.set(callbacks, row.id, {"verdict": standing}, facts)
+            judged[TallyKey(Tally.CALLBACKS, row.provider, verdict)] += 1
+    return judged
 
 
 def _applied(news: Sequence[News], verdicts: Sequence[Verdict]) -> Iterator[tuple[News, Outcome]]:

@@ -2,7 +2,14 @@
 
 from worker.ledger.schema.access_tables import PRESENT, VALID, actions, api_tokens, idempotency_keys, sessions, users
 from worker.ledger.schema.batch_tables import input_uses, inputs, label_budgets, labels
-from worker.ledger.schema.count_tables import ALL, generation_counts, generation_deltas
+from worker.ledger.schema.count_tables import (
+    ALL,
+    Tally,
+    generation_counts,
+    generation_deltas,
+    tallies,
+    tally_deltas,
+)
 from worker.ledger.schema.mark_tables import UNDOABLE, Mark, marks
 from worker.ledger.schema.money_tables import (
     COUNTED,
@@ -149,6 +156,7 @@ __all__ = [
     "LabelKey",
     "Labels",
     "Mark",
+    "Tally",
     "UtcDateTime",
     "accounts",
     "actions",
@@ -185,6 +193,8 @@ __all__ = [
     "sessions",
     "storable",
     "subscribers",
+    "tallies",
+    "tally_deltas",
     "transitions",
     "users",
 ]

@@ -385,6 +385,8 @@ prunes = Table(
     metadata,
     Column("kind", CleanText, primary_key=True),
     Column("before", UtcDateTime, nullable=False),
+    # Of the row of all kinds: when they had last been gone through.
+    Column("ended_at", UtcDateTime),
 )
 
 # How long generations usually take (`submission/durations.py`).

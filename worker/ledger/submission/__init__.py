@@ -5,7 +5,7 @@ from worker.ledger.submission.durations import LONGEST, learn
 from worker.ledger.submission.polling import Silent
 from worker.ledger.submission.rechecks import LOOKS, awaited, is_time_out
 from worker.ledger.submission.submissions import Claim, Submissions, Submitted
-from worker.ledger.submission.unconfirmed import Decision, Unclear
+from worker.ledger.submission.unconfirmed import Decision, Unclear, UnconfirmedAges
 
 __all__ = [
     "LONGEST",
@@ -18,6 +18,7 @@ __all__ = [
     "Submissions",
     "Submitted",
     "Unclear",
+    "UnconfirmedAges",
     "awaited",
     "is_time_out",
     "learn",

@@ -15,13 +15,14 @@ from worker.ledger.database import Database
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
 from worker.ledger.restore_guard import IS_OPEN
 from worker.ledger.rows import GENERATION, GenerationRow, Id, to_generation
-from worker.ledger.schema import DISPATCHED, SENDING, attempts, generations, storable
+from worker.ledger.schema import DISPATCHED, SENDING, Tally, attempts, generations, storable
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, Values, insert_rows, together
 from worker.ledger.submission.attempts import Attempt, Attempts
 from worker.ledger.submission.durations import Patience, kind_of_attempt, patience_with
 from worker.ledger.submission.polling import Polling
 from worker.ledger.submission.unconfirmed import Unconfirmed
 from worker.ledger.submission.unsent import Unsent
+from worker.ledger.tallies import TallyKey, tally
 from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT
 
 _g = generations.c
@@ -224,6 +225,7 @@ class Submissions(Polling, Unconfirmed):
                     changes.bind(attempt.generation_id, attempt=attempt.id)
                     changes.move(attempt.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
             changes.flush()
+            tally(connection, {TallyKey(Tally.RECOVERIES, "", "submission"): expired})
         return expired
 
 

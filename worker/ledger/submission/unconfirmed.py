@@ -7,15 +7,25 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import literal_column, select, text
+from sqlalchemy import bindparam, case, func, literal_column, select, text
 
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import AttemptState, Generation, State
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
-from worker.ledger.schema import BY_STATE, LIVE, UNAPPLIED, CleanText, attempts, callbacks, generations, storable
-from worker.ledger.statements import IDS, Query, columns_of
+from worker.ledger.schema import (
+    BY_STATE,
+    LIVE,
+    UNAPPLIED,
+    CleanText,
+    UtcDateTime,
+    attempts,
+    callbacks,
+    generations,
+    storable,
+)
+from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 from worker.ledger.submission.attempts import Attempt, Attempts, submit_again
 
 
@@ -40,6 +50,27 @@ class _Callback(NamedTuple):
 _a, _c, _g = attempts.c, callbacks.c, generations.c
 _UNCONFIRMED = select(*GENERATION).where(literal_column(BY_STATE, CleanText) == State.UNCONFIRMED).order_by(_g.id)
 _ATTEMPTS = Query(_Attempt, select(*columns_of(attempts, _Attempt)).where(text(LIVE), _a.generation_id.in_(IDS)))
+
+
+class _Ages(NamedTuple):
+    older: int | None
+    oldest: datetime | None
+
+
+_FIRST = (
+    select(_g.id)
+    .where(literal_column(BY_STATE, CleanText) == State.UNCONFIRMED)
+    .order_by(_g.id)
+    .limit(LIMIT)
+    .subquery()
+)
+_is_older = case((_a.sent_at < bindparam("before", type_=UtcDateTime()), 1), else_=0)
+_AGES = Query(
+    _Ages,
+    select(func.sum(_is_older).label("older"), func.min(_a.sent_at).label("oldest"))
+    .select_from(_FIRST)
+    .join(attempts, (_a.generation_id == _FIRST.c.id) & text(f"attempts.{LIVE}")),
+)
 _CALLBACKS = Query(_Callback, select(_c.attempt_id, _c.verdict).where(_c.attempt_id.in_(IDS)).order_by(_c.id))
 
 
@@ -66,7 +97,20 @@ class Unclear:
     candidates: tuple[str, ...]
 
 
+class UnconfirmedAges(NamedTuple):
+    """`older`: how many were sent before some time; `oldest`: when the first of all was, None if there is none."""
+
+    older: int
+    oldest: datetime | None
+
+
 class Unconfirmed(Part):
+    def unconfirmed_ages(self, before: datetime, most: int) -> UnconfirmedAges:
+        """Return how old the unconfirmed are; looks at the `most` that were created first."""
+        with self._database.read() as connection:
+            found = _AGES.first(connection, before=before, limit=most)
+        return UnconfirmedAges(int(found.older or 0), found.oldest) if found else UnconfirmedAges(0, None)
+
     def unconfirmed(self, provider: str | None = None, limit: int | None = None) -> list[Unclear]:
         """Return the unconfirmed, oldest first; a few index look-ups, however large the ledger is."""
         query = _UNCONFIRMED if provider is None else _UNCONFIRMED.where(_g.provider == provider)
