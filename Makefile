@@ -57,7 +57,7 @@ bench: $(VENV)/.dev ## measured ratios beside their goals
 readme-figures: $(VENV)/.dev ## the last results of bench and chaos into README.md and deploy/PERFORMANCE.md
 	$(BIN)/python -m tests.figures
 
-api-docs: $(VENV)/.dev ## the OpenAPI document of the HTTP API, and the tables of deploy/API.md, from its routes
+api-docs: $(VENV)/.dev ## the OpenAPI document of the HTTP API, and the tables of deploy/API.md and METRICS.md, from the code
 	$(BIN)/python -m tests.figures.api_docs
 
 demo-picture: $(VENV)/.dev ## run the demo, and make the pictures of its result and of the console in the README anew

@@ -38,6 +38,7 @@ from worker.ledger.dispatch import Limits
 from worker.ledger.events import EventFilter
 from worker.ledger.events.addresses import addresses_of
 from worker.ledger.generations import Wanted
+from worker.ledger.maintenance import estimated_size
 from worker.ledger.migrations import upgrade
 from worker.ledger.submission import Submitted
 from worker.pricing.prices import Caps, Prices, Rule
@@ -198,7 +199,7 @@ def fill(url: str, count: int) -> float:
                 last = min(first + _BITE - 1, rows)
                 connection.execute(statement.replace("{first}", str(first)).replace("{last}", str(last)))
         if kind == "postgresql":
-            while ledger.maintenance.fold_counts():
+            while ledger.maintenance.fold_counts() or ledger.maintenance.fold_tallies():
                 pass
             connection.execute("VACUUM ANALYZE")
     return time.monotonic() - began

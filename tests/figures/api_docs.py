@@ -1,10 +1,11 @@
-"""`make api-docs`: `deploy/openapi.json`, and the tables of `deploy/API.md`, from the routes of the HTTP API."""
+"""`make api-docs`: `deploy/openapi.json`, the tables of `deploy/API.md`, and that of `deploy/METRICS.md`, from the code."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.usecases.metrics import FAMILIES, PARTS, Family
 from tests.figures import tables
 from tests.figures.tables import ROOT, table
 from webhook.api.app import OPERATIONS
@@ -12,6 +13,7 @@ from webhook.api.codes import CODES
 from webhook.api.openapi import document_of
 
 OPENAPI, PAGE = ROOT / "deploy" / "openapi.json", ROOT / "deploy" / "API.md"
+METRICS = ROOT / "deploy" / "METRICS.md"
 
 
 def filled(document: Mapping[str, Any]) -> Mapping[Path, str]:
@@ -25,7 +27,18 @@ def filled(document: Mapping[str, Any]) -> Mapping[Path, str]:
     return {
         OPENAPI: json.dumps(document, indent=1, ensure_ascii=False) + "\n",
         PAGE: tables.filled(PAGE.read_text(encoding="utf-8"), contents, "make api-docs"),
+        METRICS: tables.filled(METRICS.read_text(encoding="utf-8"), {"families": _families()}, "make api-docs"),
     }
+
+
+def _families() -> str:
+    parts = {family: part.name for part in PARTS for family in part.families}
+    return table(("name", "type", "labels", "meaning", "source", "part"), [_row(one, parts) for one in FAMILIES])
+
+
+def _row(family: Family, parts: Mapping[Family, str]) -> Sequence[str]:
+    labels = ", ".join(f"`{name}`" for name in family.labels)
+    return f"`{family.name}`", family.kind, labels, family.meaning, family.source, parts.get(family, "")
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -34,7 +34,16 @@ from worker.ledger import Ledger
 from worker.ledger.changes import Person, new_id
 from worker.ledger.database import bites
 from worker.ledger.generations import counting
-from worker.ledger.schema import UNFINISHED, batches, generation_counts, generation_deltas, generations, metadata
+from worker.ledger.maintenance import Tally
+from worker.ledger.schema import (
+    UNFINISHED,
+    batches,
+    generation_counts,
+    generation_deltas,
+    generations,
+    metadata,
+    tally_deltas,
+)
 from worker.ledger.submission import Claim, Submitted
 
 #: taken, refused, and lost
@@ -106,6 +115,7 @@ class History:
 
     def fold(self, _: int) -> None:
         self.ledger.maintenance.fold_counts()
+        self.ledger.maintenance.fold_tallies()
 
     def all_at_once(self, number: int) -> None:
         flat(
@@ -113,8 +123,10 @@ class History:
                 [it]
                 for it in at_once(
                     self.ledger.maintenance.fold_counts,
+                    self.ledger.maintenance.fold_tallies,
                     lambda: self.create(number),
                     self.ledger.maintenance.fold_counts,
+                    self.ledger.maintenance.fold_tallies,
                 )
             ]
         )
@@ -135,6 +147,21 @@ def check(ledger: Ledger, batch_ids: Sequence[str | None]) -> None:
         for row in rows:
             there[row.state] += row.number if batch_id in {None, row.batch_id} else 0
         assert ledger.generations.counts(batch_id) == +there
+    check_tallies(ledger)
+
+
+def check_tallies(ledger: Ledger) -> None:
+    """Also of batches that are still written down: by provider and state."""
+    g = generations.c
+    with ledger.database.read() as connection:
+        rows = connection.execute(select(g.provider, g.state, func.count()).group_by(g.provider, g.state)).all()
+    there = {(provider, state): number for provider, state, number in rows}
+    tallied = {
+        (key.provider, key.value): number
+        for key, number in ledger.maintenance.tallies().items()
+        if key.kind is Tally.GENERATIONS and number
+    }
+    assert tallied == there
 
 
 # Each takes many steps, of which each does a lot: few of them come by everything.
@@ -231,5 +258,17 @@ def test_the_sweep_folds(ledger: Ledger):
     (fold,) = [part for part in sweep.PARTS if part is sweep.fold_counts]
     fold(SimpleNamespace(ledger=ledger))
     with ledger.database.read() as connection:
-        assert _rows(connection, generation_deltas) == 0
+        assert _rows(connection, generation_deltas) == _rows(connection, tally_deltas) == 0
     assert ledger.generations.counts() == {State.QUEUED: 2}
+    check_tallies(ledger)
+
+
+def test_what_moves_to_another_provider_is_counted_there(ledger: Ledger):
+    queued(ledger, 3)
+    with ledger.database.write() as connection:
+        # As code that knows nothing of tallies writes it.
+        connection.execute(text("UPDATE generations SET provider = 'kie' WHERE prompt = 'fox 1'"))
+        connection.execute(text("UPDATE generations SET state = 'failed' WHERE prompt = 'fox 2'"))
+    check_tallies(ledger)
+    ledger.maintenance.fold_tallies()
+    check_tallies(ledger)

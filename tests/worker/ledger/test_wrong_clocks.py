@@ -309,8 +309,8 @@ NOT_WAITED_FOR = {
     "idempotency_keys.created_at", "idempotency_keys.lease_until", "inputs.created_at", "inputs.used_at", "marks.at",
     "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at", "gate.closed_at",
     "gate.compared_at", "gate.idle_since", "gate.opened_at", "gate.tried_at",
-    "notify_addresses.created_at",
-    "prunes.before", "prunes.ended_at", "sessions.created_at", "sessions.ended_at", "sessions.expires_at", "sessions.seen_at",
+    "notify_addresses.created_at", "prunes.ended_at",
+    "prunes.before", "sessions.created_at", "sessions.ended_at", "sessions.expires_at", "sessions.seen_at",
     "subscribers.created_at", "subscribers.disabled_at", "subscribers.failing_since",
     "subscribers.left_at", "transitions.at", "users.created_at", "users.logged_in_at", "users.removed_at",
 }  # fmt: skip
