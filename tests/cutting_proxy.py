@@ -41,6 +41,8 @@ class CuttingProxy:
         #: whether what was armed has happened
         self.has_cut = threading.Event()
         self._silences = 0
+        #: new connections get no answer either
+        self.is_deaf = False
         self._over = threading.Event()
 
     @property
@@ -87,6 +89,10 @@ class CuttingProxy:
 
     def _serve(self, client: socket.socket) -> None:
         silences = self._silences
+        if self.is_deaf:
+            with client:
+                self._over.wait()
+            return
         with suppress(OSError), client, _connected(self._target) as server:
             requests, answers = _Messages(starts=True), _Messages()
             while True:

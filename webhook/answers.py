@@ -63,13 +63,13 @@ class Heartbeat(threading.Thread):
 
     def start(self) -> None:
         # Not by atexit, which processes of `multiprocessing` leave out.
-        Finalize(None, self._tell, args=(STOPPED,), exitpriority=1)
+        Finalize(None, self.tell, args=(STOPPED,), exitpriority=1)
         super().start()
 
     def run(self) -> None:
         self._forget_predecessors()
         while True:
-            self._tell(os.getpid())
+            self.tell(os.getpid())
             end = time.monotonic() + PAUSE
             while (left := end - time.monotonic()) > 0:
                 if self._answers.many.wait(left):
@@ -83,7 +83,8 @@ class Heartbeat(threading.Thread):
         except DarkroomError as error:
             log.warning("the heartbeats of receivers before this one are kept: %s", error)
 
-    def _tell(self, pid: int) -> None:
+    def tell(self, pid: int) -> None:
+        """Report it once; what cannot be told now is told with the next report."""
         with self._telling:
             numbers = self._answers.add_up()
             try:

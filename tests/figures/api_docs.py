@@ -1,4 +1,4 @@
-"""`make api-docs`: `deploy/openapi.json`, the tables of `deploy/API.md`, and that of `deploy/METRICS.md`, from the code."""
+"""`make api-docs`: `deploy/openapi.json`, and the tables of `deploy/API.md` and `METRICS.md`, from the code."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

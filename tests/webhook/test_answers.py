@@ -1,20 +1,22 @@
 """What receivers note of their answers reaches the ledger once, whatever happens to either."""
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
-from flask import Flask
 
 from tests.clock import FakeClock
 from tests.factories import at_once, flat
 from tests.webhook.conftest import receiver
-from tests.webhook.receiving import deliver, new_attempt, path_of, until
+from tests.webhook.receiving import deliver, new_attempt, path_of
 from webhook import answers as module
 from webhook.answers import Answers, Heartbeat
 from worker.errors import CommitUnknown, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.maintenance import Tally, TallyKey
+from worker.ledger.outcome import Delivery
 
 
 def numbers(ledger: Ledger, kind: Tally) -> dict[str, int]:
@@ -83,12 +85,20 @@ def test_each_answer_of_the_receiver_is_noted(
     assert noted == statuses == [200, 404, 413, 405, 503]
 
 
-def test_the_time_of_an_acknowledgement_includes_the_commit(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_an_acknowledgement_includes_the_commit(
+    ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken: list[float] = []
+    store = ledger.callbacks.store
+
+    def slow(deliveries: Sequence[Delivery]) -> int:
+        time.sleep(0.2)
+        return store(deliveries)
+
+    monkeypatch.setattr(ledger.callbacks, "store", slow)
     monkeypatch.setattr(Answers, "note", lambda _self, _status, seconds: taken.append(seconds))
-    deliver(app, path_of(new_attempt()))
-    assert len(taken) == 1
-    assert 0 < taken[0] < 60
+    deliver(receiver(ledger, clock), path_of(new_attempt()))
+    assert [seconds > 0.2 for seconds in taken] == [True]
 
 
 class Unwell:
@@ -98,31 +108,23 @@ class Unwell:
         self.maintenance = self
         self._ledger = ledger
         self._errors = iter(errors)
-        self.reports = 0
-
-    def forget_predecessors(self, process: str) -> None:
-        self._ledger.maintenance.forget_predecessors(process)
 
     def report(self, process: str, pid: int, counted: Counter[TallyKey]) -> None:
         error = next(self._errors, None)
         if error is None or isinstance(error, CommitUnknown):
             self._ledger.maintenance.report(process, pid, counted)
-        self.reports += 1
         if error is not None:
             raise error
 
 
 @pytest.mark.parametrize("error", [LedgerUnavailable("away"), KeyError("?"), CommitUnknown("perhaps")])
-def test_a_report_that_fails_neither_loses_nor_doubles_what_was_counted(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    monkeypatch.setattr(module, "PAUSE", 0.02)
+def test_a_report_that_fails_neither_loses_nor_doubles_what_was_counted(ledger: Ledger, error: Exception) -> None:
     answers = Answers()
     for _ in range(3):
         answers.note(404, 0.1)
-    unwell = Unwell(ledger, error)
-    Heartbeat(unwell, answers).start()  # type: ignore[arg-type]
-    until(lambda: unwell.reports >= 3)
-    assert numbers(ledger, Tally.ANSWERS) == {"404": 3}
+    heartbeat = Heartbeat(Unwell(ledger, error), answers)  # type: ignore[arg-type]
+    heartbeat.tell(1)
     answers.note(404, 0.1)
-    until(lambda: numbers(ledger, Tally.ANSWERS) == {"404": 4})
+    for _ in range(2):
+        heartbeat.tell(1)
+        assert numbers(ledger, Tally.ANSWERS) == {"404": 4}

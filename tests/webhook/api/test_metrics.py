@@ -181,15 +181,20 @@ def test_a_ledger_that_hangs_holds_up_no_scrape(
     client = create_app(here).test_client()
     made = create_token(here, TokenRequest(name="prom", scopes=["metrics:read"], by="somebody"))
     assert scrape(client, made.secret).status_code == 200
-    monkeypatch.setattr(here.ledger.database, "read", lambda: release.wait() and None)
+
+    def hang() -> None:
+        release.wait()
+        raise LedgerUnavailable("too late")
+
+    monkeypatch.setattr(here.ledger.database, "read", hang)
     assert wait_for(lambda: not ups(scrape(client)).get("counts"), 10)
     assert ups(scrape(client)) == dict.fromkeys((part.name for part in PARTS), 0.0)
 
 
 def test_labels_hold_nothing_of_what_users_write(client: FlaskClient, ledger: Ledger) -> None:
     facts = {"key": "key-7f3a", "labels": {"client": "acme-7f3a"}}
-    queued(ledger, batch="batch-7f3a", options={"seed": 7}, **facts)
     archived(ledger)
+    queued(ledger, batch="batch-7f3a", options={"seed": 7}, **facts)
     assert "7f3a" not in scrape(client).text
     assert "fox" not in scrape(client).text
     assert "cdn.example" not in scrape(client).text
