@@ -84,7 +84,7 @@ class Heartbeat(threading.Thread):
             log.warning("the heartbeats of receivers before this one are kept: %s", error)
 
     def tell(self, pid: int) -> None:
-        """Report it once; what cannot be told now is told with the next report."""
+        """Report it once; what the ledger does not take now is in the next report."""
         with self._telling:
             numbers = self._answers.add_up()
             try:

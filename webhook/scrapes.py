@@ -12,7 +12,7 @@ PATIENCE = 4.0
 
 
 class Scrapes:
-    """Those of one process: what is asked for several times at once, or within two seconds, is read once."""
+    """The scrapes of one process: of several at once, or within two seconds, one reads for all."""
 
     def __init__(self, here: Services) -> None:
         self._here = here

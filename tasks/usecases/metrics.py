@@ -39,7 +39,7 @@ class Kind(StrEnum):
     HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """`name`: as it is exposed, a counter's with `_total`; `source`: where the values come from."""
 
@@ -79,106 +79,115 @@ class Part:
 #: by part; one that is missing could not be read
 Readings = Mapping[str, Sequence[Sample] | None]
 
+
+def _gauge(name: str, labels: tuple[str, ...], meaning: str, source: str) -> Family:
+    return Family(name=f"darkroom_{name}", kind=Kind.GAUGE, labels=labels, meaning=meaning, source=source)
+
+
+def _counter(name: str, labels: tuple[str, ...], meaning: str, source: str) -> Family:
+    return Family(name=f"darkroom_{name}", kind=Kind.COUNTER, labels=labels, meaning=meaning, source=source)
+
+
+def _histogram(name: str, labels: tuple[str, ...], meaning: str, source: str) -> Family:
+    return Family(name=f"darkroom_{name}", kind=Kind.HISTOGRAM, labels=labels, meaning=meaning, source=source)
+
+
 _COUNTED = "tallies, added up in the transaction that they are about"
-_GENERATIONS = Family(
-    "darkroom_generations", Kind.GAUGE, ("state", "provider"), "Generations in each state now.",
+_GENERATIONS = _gauge(
+    "generations", ("state", "provider"), "Generations in each state now.",
     "tallies, counted by triggers",
 )  # fmt: skip
-_CALLBACKS = Family(
-    "darkroom_callbacks_total", Kind.COUNTER, ("provider", "verdict"),
+_CALLBACKS = _counter(
+    "callbacks_total", ("provider", "verdict"),
     "Callbacks that were processed, by the verdict on each; one that is replayed counts again.", _COUNTED,
 )  # fmt: skip
-_ANSWERS = Family(
-    "darkroom_callback_answers_total", Kind.COUNTER, ("status",),
+_ANSWERS = _counter(
+    "callback_answers_total", ("status",),
     "Answers of all receivers to requests at /callbacks, by HTTP status.", "tallies, from receivers every 10 s",
 )  # fmt: skip
-_ACKNOWLEDGED = Family(
-    "darkroom_callback_acknowledgement_seconds", Kind.HISTOGRAM, (),
+_ACKNOWLEDGED = _histogram(
+    "callback_acknowledgement_seconds", (),
     "Seconds from a callback's arrival at a receiver until it was stored and answered 200, of all receivers together.",
     "tallies, from receivers every 10 s",
 )  # fmt: skip
-_LINK_LIFE = Family(
-    "darkroom_archive_link_life_left_ratio", Kind.HISTOGRAM, ("provider",),
+_LINK_LIFE = _histogram(
+    "archive_link_life_left_ratio", ("provider",),
     "Share of its link's life that each asset had left when it was stored: 1 at once, 0 at the last second or later.",
     _COUNTED,
 )  # fmt: skip
-_RECOVERIES = Family(
-    "darkroom_sweep_recoveries_total", Kind.COUNTER, ("kind",),
+_RECOVERIES = _counter(
+    "sweep_recoveries_total", ("kind",),
     "What a dead process had left behind and another one took over: a `submission`, which is unconfirmed then, a "
     "`callback`, or a generation in `archive`.", _COUNTED,
 )  # fmt: skip
-_DUE = Family(
-    "darkroom_work_due", Kind.GAUGE, ("step",),
+_DUE = _gauge(
+    "work_due", ("step",),
     f"Rows that each step could work on now; of each kind of row, {MOST_COUNTED:,} at most. Of `dispatch`: batches "
     "with generations that wait.", "the queries of the sweep",
 )  # fmt: skip
-_DUE_AGE = Family(
-    "darkroom_work_due_oldest_age_seconds", Kind.GAUGE, ("step",),
+_DUE_AGE = _gauge(
+    "work_due_oldest_age_seconds", ("step",),
     "How long the oldest of them is due, 0 if none is; of the steps of which an index tells it.",
     "the first row of an index",
 )  # fmt: skip
-_AT_RISK = Family(
-    "darkroom_assets_at_risk", Kind.GAUGE, (),
+_AT_RISK = _gauge(
+    "assets_at_risk", (),
     "Assets that are not stored and whose link ends within DARKROOM_AT_RISK_HOURS, or that are in trouble; 1,000 of "
     "each at most.", "assets that wait",
 )  # fmt: skip
-_UNCONFIRMED = Family(
-    "darkroom_unconfirmed", Kind.GAUGE, ("older_than_horizon",),
+_UNCONFIRMED = _gauge(
+    "unconfirmed", ("older_than_horizon",),
     "Submissions of unknown outcome that may be paid for; older than DARKROOM_HORIZON_MINUTES, a person has to decide.",
     f"attempts of unconfirmed generations, of the first {MOST_COUNTED:,}",
 )  # fmt: skip
-_UNCONFIRMED_AGE = Family(
-    "darkroom_unconfirmed_oldest_age_seconds", Kind.GAUGE, (), "Since when the oldest of them was sent; 0 if none is.",
+_UNCONFIRMED_AGE = _gauge(
+    "unconfirmed_oldest_age_seconds", (), "Since when the oldest of them was sent; 0 if none is.",
     "the same",
 )  # fmt: skip
-_PAUSED = Family(
-    "darkroom_account_paused", Kind.GAUGE, ("provider", "account", "reason"),
+_PAUSED = _gauge(
+    "account_paused", ("provider", "account", "reason"),
     "1 while nothing is submitted to the account: its `key` or balance was refused, a `person` paused it, the "
     "`provider` asked for a pause, or the circuit breaker is open (`circuit_open`).", "accounts",
 )  # fmt: skip
-_HEARTBEAT = Family(
-    "darkroom_heartbeat_age_seconds", Kind.GAUGE, ("process", "kind"),
+_HEARTBEAT = _gauge(
+    "heartbeat_age_seconds", ("process", "kind"),
     "Time since the last heartbeat of each worker, clock and receiver of the last day that was not stopped.",
     "heartbeats",
 )  # fmt: skip
-_ROWS = Family(
-    "darkroom_table_rows", Kind.GAUGE, ("table",), "Rows of each table, estimated.",
+_ROWS = _gauge(
+    "table_rows", ("table",), "Rows of each table, estimated.",
     "PostgreSQL's statistics; on SQLite the numbers of the first and the last row",
 )  # fmt: skip
-_BYTES = Family(
-    "darkroom_table_bytes", Kind.GAUGE, ("table",),
+_BYTES = _gauge(
+    "table_bytes", ("table",),
     "Bytes of each table with its indexes. Not on SQLite, which would have to read the whole file.",
     "PostgreSQL's catalogue",
 )  # fmt: skip
-_LEDGER_BYTES = Family(
-    "darkroom_ledger_bytes", Kind.GAUGE, (), "Bytes of the whole database.", "the catalogue, or the file's pages"
-)
-_PRUNED = Family(
-    "darkroom_prune_last_run_timestamp_seconds", Kind.GAUGE, (),
+_LEDGER_BYTES = _gauge("ledger_bytes", (), "Bytes of the whole database.", "the catalogue, or the file's pages")
+_PRUNED = _gauge(
+    "prune_last_run_timestamp_seconds", (),
     "When old rows were last deleted until none was left; absent if never, as with DARKROOM_KEEP_DAYS=0.", "prunes",
 )  # fmt: skip
-_SPENT = Family(
-    "darkroom_spend_today", Kind.GAUGE, ("provider",),
+_SPENT = _gauge(
+    "spend_today", ("provider",),
     "What was spent, is reserved, or may have been spent today, in the currency of the price file.", "budgets",
 )  # fmt: skip
-_CAP = Family(
-    "darkroom_spend_cap", Kind.GAUGE, ("budget",),
+_CAP = _gauge(
+    "spend_cap", ("budget",),
     "The caps of the price file: `day`, `day/PROVIDER`, or a label such as `client=acme`; none of batches.",
     "the price file",
 )  # fmt: skip
-_USED = Family(
-    "darkroom_spend_budget_used", Kind.GAUGE, ("budget",), "What counts against each of these caps.", "budgets"
-)
-_QUEUE = Family(
-    "darkroom_broker_queue_length", Kind.GAUGE, ("queue",),
+_USED = _gauge("spend_budget_used", ("budget",), "What counts against each of these caps.", "budgets")
+_QUEUE = _gauge(
+    "broker_queue_length", ("queue",),
     "Messages in each queue of the broker: wake-ups, of which one stands for any number of rows; and in `generations` "
     "requests of other applications.", "the broker",
 )  # fmt: skip
-PART_UP = Family(
-    "darkroom_part_up", Kind.GAUGE, ("part",),
+PART_UP = _gauge(
+    "part_up", ("part",),
     "0 if this part of the scrape could not be read; its families are absent then.", "the scrape",
 )  # fmt: skip
-DURATION = Family("darkroom_scrape_duration_seconds", Kind.GAUGE, (), "How long it took to read all.", "the scrape")
+DURATION = _gauge("scrape_duration_seconds", (), "How long it took to read all.", "the scrape")
 
 #: kinds of `darkroom_sweep_recoveries_total`
 RECOVERIES = ("submission", "callback", "archive")
@@ -222,13 +231,13 @@ def _counts(here: LedgerServices) -> list[Sample]:
         Sample(
             _ACKNOWLEDGED,
             (),
-            _histogram(tallies, (Tally.ACKNOWLEDGED, Tally.ACKNOWLEDGED_MICROSECONDS), "", ACKNOWLEDGED_BOUNDS),
+            _buckets(tallies, (Tally.ACKNOWLEDGED, Tally.ACKNOWLEDGED_MICROSECONDS), "", ACKNOWLEDGED_BOUNDS),
         ),
         *(
             Sample(
                 _LINK_LIFE,
                 (name,),
-                _histogram(tallies, (Tally.LINK_LIFE, Tally.LINK_LIFE_MILLIONTHS), name, LINK_LIFE_BOUNDS),
+                _buckets(tallies, (Tally.LINK_LIFE, Tally.LINK_LIFE_MILLIONTHS), name, LINK_LIFE_BOUNDS),
             )
             for name in providers
         ),
@@ -239,7 +248,7 @@ def _counts(here: LedgerServices) -> list[Sample]:
     ]  # fmt: skip
 
 
-def _histogram(
+def _buckets(
     tallies: Mapping[TallyKey, int], kinds: tuple[Tally, Tally], provider: str, bounds: Sequence[float]
 ) -> Histogram:
     """`kinds`: of the buckets, and of the sum in millionths. A bound that another version used is in the next one."""

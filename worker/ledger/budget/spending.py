@@ -329,7 +329,7 @@ class Budgets(LaterPrices, Recount, Holding):
         return found
 
     def used_of_caps(self, prices: Prices) -> UsedOfCaps:
-        """Return what was used today, and of each cap that the price file names, except those of batches."""
+        """Return what was used today, and of each cap that the price file names, but not of batches."""
         named = {LabelKey(name, value) for name, of in prices.caps.labels.items() for value in of.keys() - {ANY_VALUE}}
         with self._database.read() as connection:
             rows = _OF_DAY.all(connection, day=prices.day_of(self._database.clock()))

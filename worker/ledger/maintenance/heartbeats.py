@@ -86,11 +86,11 @@ class Heartbeats(Part):
             self.forget(gone)
 
     def heartbeats(self) -> Sequence[Heartbeat]:
-        """Return those of workers and clocks."""
+        """Return the heartbeats of workers and clocks."""
         return [one for one in self.processes() if one.role != RECEIVER]
 
     def processes(self) -> Sequence[Heartbeat]:
-        """Return those of all processes, receivers included."""
+        """Return the heartbeats of all processes, receivers included."""
         with self._database.read() as connection:
             oldest = oldest_code(connection)
             rows = _BEATS.all(connection)
