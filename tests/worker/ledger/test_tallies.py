@@ -111,14 +111,14 @@ def test_one_that_breaks_its_readers_is_poison_once_and_those_that_died_are_reco
 
 
 def test_what_dead_workers_leave_behind_is_counted_when_it_is_taken_over(ledger: Ledger, clock: FakeClock):
-    claimed(ledger, 2)
+    claimed(ledger, 3)
     succeeded(ledger)
     assert ledger.assets.claim(1, LEASE)
     clock.advance(seconds=200)
-    assert ledger.submissions.mark_lost_unconfirmed() == 2
+    assert ledger.submissions.mark_lost_unconfirmed() == 3
     assert ledger.submissions.mark_lost_unconfirmed() == 0
     assert ledger.assets.claim(1, LEASE)[0].deaths == 1
-    assert tallied(ledger, Tally.RECOVERIES) == {("", "submission"): 2, ("", "archive"): 1}
+    assert tallied(ledger, Tally.RECOVERIES) == {("", "submission"): 3, ("", "archive"): 1}
 
 
 def test_the_share_of_a_links_life_that_was_left_is_counted_with_the_storing(ledger: Ledger, clock: FakeClock):
