@@ -18,7 +18,7 @@ from tasks.usecases.metrics import DURATION, FAMILIES, PART_UP, PARTS
 from tasks.usecases.tokens import TokenRequest, create_token, revoke_token
 from tests.clock import FakeClock
 from tests.factories import archived, at_once, queued
-from tests.patience import wait_for
+from tests.patience import patient, wait_for
 from webhook import scrapes
 from webhook.api.app import create_app
 from worker.errors import LedgerUnavailable
@@ -184,13 +184,18 @@ def test_a_ledger_that_hangs_holds_up_no_scrape(
     made = create_token(here, TokenRequest(name="prom", scopes=["metrics:read"], by="somebody"))
     assert scrape(client, made.secret).status_code == 200
 
+    ended = threading.Event()
+
     def hang() -> None:
-        release.wait()
+        if not release.wait(patient(20)):
+            ended.set()
         raise LedgerUnavailable("too late")
 
     monkeypatch.setattr(here.ledger.database, "read", hang)
     assert wait_for(lambda: not ups(scrape(client)).get("counts"), 10)
     assert ups(scrape(client)) == dict.fromkeys((part.name for part in PARTS), 0.0)
+    # It still hangs.
+    assert not ended.is_set()
 
 
 def test_labels_hold_nothing_of_what_users_write(client: FlaskClient, ledger: Ledger) -> None:
