@@ -16,7 +16,7 @@ METRICS = ROOT / "deploy" / "METRICS.md"
 
 _NAME = re.compile(r"\bdarkroom_\w+")
 _SELECTOR = re.compile(r"\b(darkroom_\w+)\{([^}]*)\}")
-_ROW = re.compile(r"^\| `(darkroom_\w+)(?:\{([\w, ]*)\})?`", re.MULTILINE)
+_ROW = re.compile(r"^\| `(darkroom_\w+)` \| (\w+) \| ([^|]*) \|", re.MULTILINE)
 #: of a histogram's series
 _SUFFIX = re.compile(r"_(bucket|count|sum)$")
 
@@ -55,22 +55,29 @@ def board_expressions() -> list[str]:
 
 @cache
 def known() -> dict[str, frozenset[str]]:
-    """Every metric of Darkroom with its labels."""
+    """Every metric of Darkroom with its labels; a histogram as the series that Prometheus makes of it."""
     rows = _ROW.findall(METRICS.read_text(encoding="utf-8"))
-    return {name: frozenset(re.findall(r"\w+", labels)) for name, labels in rows}
+    return {
+        f"{name}{series}": frozenset(re.findall(r"\w+", labels)) | ({"le"} if series == "_bucket" else set())
+        for name, kind, labels in rows
+        for series in (("_bucket", "_count", "_sum") if kind == "histogram" else ("",))
+    }
 
 
-def metrics_in(expression: str) -> set[str]:
-    """The metrics that an expression asks for; of a histogram its name, and none that a rule records."""
-    found = set(_NAME.findall(re.sub(r"darkroom:[\w:]+", "", expression)))
-    return {name if name in known() else _SUFFIX.sub("", name) for name in found}
+def series_in(expression: str) -> set[str]:
+    """What an expression asks for, and none that a rule records."""
+    return set(_NAME.findall(re.sub(r"darkroom:[\w:]+", "", expression)))
 
 
 def labels_in(expression: str) -> set[tuple[str, str]]:
-    """Each metric with a label by which the expression selects, except a histogram's own."""
+    """Each series with a label by which the expression selects."""
     return {
-        (_SUFFIX.sub("", name) if name not in known() else name, label)
+        (name, label)
         for name, selected in _SELECTOR.findall(expression)
         for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selected)
-        if label != "le"
     }
+
+
+def family(series: str) -> str:
+    """The metric that a series belongs to."""
+    return _SUFFIX.sub("", series)

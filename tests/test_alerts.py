@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.monitoring import alerts, board, board_expressions, known, labels_in, metrics_in, panels, rules
+from tests.monitoring import alerts, board, board_expressions, family, known, labels_in, panels, rules, series_in
 from tests.test_documents import ROOT, anchors, text_of
 
 RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
@@ -41,18 +41,18 @@ def test_the_runbook_has_no_entry_for_an_alert_that_is_gone():
 
 @pytest.mark.parametrize("expression", [*expressions, *board_expressions()])
 def test_only_metrics_and_labels_are_asked_for_that_there_are(expression: str):
-    assert metrics_in(expression) <= known().keys()
+    assert series_in(expression) <= known().keys()
     assert {(name, label) for name, label in labels_in(expression) if label not in known()[name]} == set()
 
 
-@pytest.mark.parametrize("metric", sorted({name for one in expressions for name in metrics_in(one)}))
-def test_a_metric_that_vanishes_silences_no_alert(metric: str):
+@pytest.mark.parametrize("series", sorted({name for one in expressions for name in series_in(one)}))
+def test_a_metric_that_vanishes_silences_no_alert(series: str):
     twins = {name for one in alerts() if one["alert"] == MISSING for name in absent_in(one["expr"])}
-    assert metric in twins
+    assert series in twins
 
 
 def absent_in(expression: str) -> set[str]:
-    return {name for one in re.findall(r"absent\(([^)]*)\)", expression) for name in metrics_in(one)}
+    return {name for one in re.findall(r"absent\(([^)]*)\)", expression) for name in series_in(one)}
 
 
 def test_whatever_a_rule_records_is_used():
@@ -61,7 +61,7 @@ def test_whatever_a_rule_records_is_used():
 
 
 def test_every_metric_is_on_the_board():
-    assert {name for one in board_expressions() for name in metrics_in(one)} == known().keys()
+    assert {family(name) for one in board_expressions() for name in series_in(one)} == set(map(family, known()))
 
 
 def test_the_board_belongs_to_no_installation():

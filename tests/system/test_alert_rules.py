@@ -96,7 +96,7 @@ def queued(*, waiting: str, others: str, dispatch: str = "1x60") -> Series:
 
 
 HOUR, SIX_HOURS = {"window": "1h"}, {"window": "6h"}
-PAUSED = 'darkroom_account_paused{provider="kie",account="default",reason="credit"}'
+PAUSED = 'darkroom_account_paused{provider="kie",account="default",reason="key"}'
 SIZE = "darkroom_ledger_bytes"
 QUEUE = 'darkroom_broker_queue_length{queue="generations"}'
 
@@ -385,12 +385,18 @@ CASES = [
     ),
     Case(
         alert="DarkroomAccountPaused",
-        when="it is out of credit",
+        when="its key or its balance is refused",
         series={PAUSED: "1x30"},
         at=20,
-        fires=({"provider": "kie", "account": "default", "reason": "credit"},),
+        fires=({"provider": "kie", "account": "default", "reason": "key"},),
     ),
     Case(alert="DarkroomAccountPaused", when="it only took a break", series={PAUSED: "0x5 1x5 0x20"}, at=20),
+    Case(
+        alert="DarkroomAccountPaused",
+        when="somebody paused it",
+        series={PAUSED.replace('"key"', '"person"'): "1x30"},
+        at=20,
+    ),
     Case(
         alert="DarkroomQueueNotRead",
         when="requests of others pile up",
