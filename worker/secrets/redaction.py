@@ -44,6 +44,9 @@ _PATTERNS = (
     (re.compile(r"(://[^:/\s@]*:)[^/\s]+(@)"), rf"\1{_HIDDEN}\2"),
 )  # fmt: skip
 
+#: what moves a terminal's cursor, colours it, or hides what stands before
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 _LINK = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 _WORD_OF_A_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 _USER = re.compile(r"(://)[^/?#]*@")
@@ -128,7 +131,9 @@ class RedactingFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  so it is called by logging
         """Called for the part before a traceback."""
         fields = (f" {name}={_as_word(value)}" for name, value in _bound(record).items())
-        return super().formatMessage(record) + "".join(fields)
+        line = super().formatMessage(record) + "".join(fields)
+        # Others choose parts of it: none of them begins a line that looks like one of ours.
+        return _CONTROL.sub("?", line).replace("\n", "\n    ")
 
     def _hidden(self, text: str) -> str:
         text = redact(text)

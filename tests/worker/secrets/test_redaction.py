@@ -163,6 +163,14 @@ def test_a_short_setting_is_not_hunted_in_every_line():
     assert out.getvalue().endswith("a cat\n")
 
 
+def test_what_others_write_begins_no_line_and_moves_no_cursor():
+    logger, out = log_of(())
+    logger.warning("the message of %s", "shop\r\n2026-01-01 00:00:00,000 INFO worker: all is well\x1b[2K\x9b2K")
+    (first, *more) = out.getvalue().splitlines()
+    assert first.endswith("the message of shop?")
+    assert more == ["    2026-01-01 00:00:00,000 INFO worker: all is well?[2K?2K"]
+
+
 def test_logs_of_libraries_go_the_same_way(capsys: pytest.CaptureFixture[str]):
     configure_logging("INFO", ("a-very-secret-token",))
     configure_logging("INFO", ("a-very-secret-token",))
