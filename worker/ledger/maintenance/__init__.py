@@ -3,7 +3,14 @@
 from worker.ledger.maintenance.heartbeats import RECEIVER, STOPPED, Heartbeat
 from worker.ledger.maintenance.maintenance import Maintenance
 from worker.ledger.maintenance.pruning import Bite
-from worker.ledger.maintenance.sizes import EstimatedSize, LedgerSize, TableSize, estimated_size, ledger_bytes, ledger_size
+from worker.ledger.maintenance.sizes import (
+    EstimatedSize,
+    LedgerSize,
+    TableSize,
+    estimated_size,
+    ledger_bytes,
+    ledger_size,
+)
 from worker.ledger.schema import Tally
 from worker.ledger.tallies import ACKNOWLEDGED_BOUNDS, BEYOND, LINK_LIFE_BOUNDS, TallyKey, bound_of
 
