@@ -165,6 +165,8 @@ def test_prepared_secrets_are_all_that_the_settings_need(
     for variable, value in SERVICES[name]["environment"].items():
         text = str(value).replace("/run/secrets", str(secrets)).replace("${LOG_LEVEL:-INFO}", "INFO")
         text = re.sub(r"\$\{PUBLIC_HOST:\?[^}]*\}", "darkroom.example.com", text)
+        # Other tests may have left theirs.
+        monkeypatch.delenv(variable.removesuffix("_FILE"), raising=False)
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", text))
     settings = load_settings()
     assert Services(settings).signer

@@ -45,7 +45,7 @@ def application(monkeypatch: pytest.MonkeyPatch, here: Services) -> Flask:
 
 
 def answers(app: Flask, monkeypatch: pytest.MonkeyPatch, caller: Caller, *paths: str) -> list[int]:
-    monkeypatch.setattr(Access, "identify", lambda *_: Identified(caller, {}))
+    monkeypatch.setattr(Access, "identify", lambda *_, **__: Identified(caller, {}))
     return [app.test_client().post(f"/v1/{path}/touch").status_code for path in paths]
 
 

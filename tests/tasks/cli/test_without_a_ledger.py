@@ -68,6 +68,8 @@ ARGUMENTS = {
 WORK_WITHOUT: dict[str, tuple[tuple[str, ...], int]] = {
     "providers": ((), 0),
     "doctor": ((), 1),
+    # No process of this machine is asked for.
+    "healthcheck": (("api",), 1),
     "recipe list": ((), 0),
     "recipe check": (("recipes/shop.yaml",), 0),
     "recipe show": (("shop",), 0),

@@ -30,7 +30,7 @@ from worker.ledger.assets import Archived, Lost, Postponed
 from worker.ledger.submission import Claim, Submitted
 
 #: with all kinds of results at once, each of which sets columns of its own; in five batches, with events and prices
-MOST = {"submissions": 25, "outcomes": 22, "archives": 16}
+MOST = {"submissions": 25, "outcomes": 23, "archives": 16}
 GROUP = 50
 REPLIES = (accepted, lambda _: NotTaken("no", code="no"), lambda _: Rejected("no", code="no"),
            lambda _: Uncertain("?", code="?"))  # fmt: skip

@@ -8,7 +8,7 @@ from tests.test_layering import ROOT, files, imports, name_of
 from worker.ledger import Ledger
 
 LEDGER = ROOT / "worker" / "ledger"
-GROUND_FLOOR = 10
+GROUND_FLOOR = 11
 
 
 def room_of(path: Path) -> str | None:
