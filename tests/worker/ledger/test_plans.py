@@ -212,7 +212,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     ),
     "metrics: ages of the unconfirmed": (
         lambda ledger: ledger.submissions.unconfirmed_ages(NOON, 1000),
-        {"ix_generations_by_state", "uq_attempts_live"},
+        {"ix_generations_by_state"},
     ),
     "metrics: budgets": (
         lambda ledger: ledger.budgets.used_of_caps(
