@@ -34,13 +34,12 @@ class Changed:
 class Plan:
     """`existing`: position among all wanted → id of its generation. `versions`: how many of the new are new versions.
 
-    `new`: empty if they are only counted; `unapplied`: options of the command that differ from what the existing rows
-    have.
+    `new`: all others; empty if they are only counted. `unapplied`: options of the command that differ from what the
+    existing rows have.
     """
 
     batch: BatchFacts | None
     new: tuple[NewGeneration, ...]
-    number_of_new: int
     existing: Mapping[int, str]
     versions: int
     unapplied: tuple[str, ...]
@@ -64,7 +63,7 @@ def plan(
     new: list[NewGeneration] = []
     existing: dict[int, str] = {}
     changed: list[tuple[NewGeneration, KnownRow]] = []
-    number_of_new = versions = 0
+    versions = 0
     for position, one in enumerate(known.named(wanted)):
         found, version = known.look(one)
         if found is not None and version is None:
@@ -73,7 +72,6 @@ def plan(
             changed.append((one, found))
         else:
             versions += found is not None
-            number_of_new += 1
             if not counts_only:
                 new.append(_in_version(name, one, version or 1))
     if changed:
@@ -84,7 +82,6 @@ def plan(
     return Plan(
         batch=batch,
         new=tuple(new),
-        number_of_new=number_of_new,
         existing=existing,
         versions=versions,
         unapplied=unapplied(ledger, batch, existing, wanted, request),

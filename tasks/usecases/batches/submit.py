@@ -142,7 +142,7 @@ def submit_batch(
     )  # fmt: skip
     if dry_run:
         found = plan(services.ledger, name, wanted, request, counts_only=True)
-        return replace(_counted(submitted, found), created=found.number_of_new, is_dry_run=True)
+        return replace(_counted(submitted, found), created=len(wanted) - len(found.existing), is_dry_run=True)
     is_begun = False
 
     def once() -> BatchSubmitted:

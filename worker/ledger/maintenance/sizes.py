@@ -65,13 +65,8 @@ def estimated_size(database: Database) -> EstimatedSize:
     with database.read() as connection:
         found = connection.execute(_SQLITE_ROWS if database.is_sqlite else _POSTGRESQL_ROWS)
         rows = {name: int(number) for name, number in found}
-        if database.is_sqlite:
-            page, pages = (
-                connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("page_size", "page_count")
-            )
-            return EstimatedSize(rows, {}, page * pages)
-        sizes = _bytes(connection, is_sqlite=False)
-        whole = connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
+        sizes = {} if database.is_sqlite else _bytes(connection, is_sqlite=False)
+        whole, _ = _whole(connection, is_sqlite=database.is_sqlite)
     return EstimatedSize(rows, sizes, whole)
 
 
