@@ -47,6 +47,8 @@ from worker.recipes import After, Chooser, Pick, Recipe, Step
 from worker.subscribers import NotifyAddress
 
 SHOP = "shop"
+#: no process of this machine has it
+NO_PID = 2**22 + 1
 SOMEBODY = Person("somebody")
 
 
@@ -406,7 +408,7 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     for kind in ("callbacks", "links", "events", "notify_addresses", "heartbeats", "actions"):
         process.repeat(f"maintenance.prune_{kind}", before)
     process.repeat("maintenance.note_pruned", before)
-    process.try_once("maintenance.report", "receiver.4711@host", 4711, {TallyKey(Tally.ANSWERS, "", "200"): 1})
+    process.try_once("maintenance.report", f"receiver.{NO_PID}@host", NO_PID, {TallyKey(Tally.ANSWERS, "", "200"): 1})
     process.try_once("maintenance.forget_predecessors", "receiver.4712@host")
     process.repeat("maintenance.fold_counts")
     process.repeat("maintenance.fold_tallies")

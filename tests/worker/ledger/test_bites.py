@@ -161,8 +161,14 @@ def test_callbacks_are_stored_between_two_transactions(ledger: Ledger, database_
     def transaction(_connection: object) -> None:
         happened.append(verb)
 
+    def next_transaction(_connection: object) -> None:
+        # On a busy machine the receiver may not get a turn by itself. On SQLite, the verb itself has to leave it one.
+        if not ledger.database.is_sqlite and happened and happened[-1] == verb:
+            eventually(lambda: happened[-1] == "callback", 10)
+
     with closing(Ledger(database_url)) as receiver:
         thread = threading.Thread(target=receive, args=(receiver,))
+        event.listen(ledger.database.engine, "begin", next_transaction)
         event.listen(ledger.database.engine, "commit", transaction)
         thread.start()
         try:
@@ -174,6 +180,7 @@ def test_callbacks_are_stored_between_two_transactions(ledger: Ledger, database_
             is_over.set()
             thread.join()
             event.remove(ledger.database.engine, "commit", transaction)
+            event.remove(ledger.database.engine, "begin", next_transaction)
     first, last = happened.index(verb), len(happened) - 1 - happened[::-1].index(verb)
     assert happened.count(verb) >= count / BITE
     assert "callback" in happened[first:last]

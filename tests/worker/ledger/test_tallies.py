@@ -1,5 +1,6 @@
 """What is counted for `/metrics`: in the transaction that it is about, once, and for longer than what it counts."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -234,7 +235,7 @@ def test_since_when_work_is_due(ledger: Ledger, clock: FakeClock):
     ledger.dispatch.run(PROVIDER, PLENTY)
     clock.advance(minutes=5)
     ledger.callbacks.store([delivery("b" * 32, received_at=clock())])
-    ledger.generations.apply_outcomes([success(owl)])
+    ledger.generations.apply_outcomes([replace(success(owl), deadlines=(NOON + timedelta(hours=25),))])
     found = ledger.maintenance.due_since()
     assert {step: found[step] for step in (Step.INGEST, Step.ARCHIVE, Step.SUBMIT)} == {
         Step.INGEST: NOON,
