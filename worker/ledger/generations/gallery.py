@@ -37,7 +37,7 @@ from worker.ledger.generations.label_pages import (
     rarest_first,
     through_first,
 )
-from worker.ledger.generations.likeness import Words, has_words, is_like, pattern_of_key, words_of
+from worker.ledger.generations.likeness import Words, has_words, is_like, parameters_of, pattern_of_key, words_of
 from worker.ledger.rows import Id
 from worker.ledger.schema import BY_STATE, STORED, CleanText, Mark, assets, generations, marks
 from worker.ledger.statements import IDS, LIMIT, Query
@@ -244,7 +244,7 @@ def _parameters(wanted: Wanted, shape: _Shape, labels: Mapping[str, str]) -> dic
     if wanted.key is not None:
         found["key"] = pattern_of_key(_quoted(wanted.key) if wanted.is_exact else wanted.key, is_sqlite=shape.is_sqlite)
     if shape.words is not None:
-        found |= {"words_like": shape.words.like, "words_exactly": shape.words.exactly}
+        found |= parameters_of(shape.words, "words")
     return found
 
 
@@ -254,7 +254,7 @@ def _quoted(key: str) -> str:
 
 def _without_texts(shape: _Shape) -> _Shape:
     """The same for all words, so that there is one statement for all."""
-    return shape if shape.words is None else shape._replace(words=Words("", shape.words.exactly and ""))
+    return shape if shape.words is None else shape._replace(words=shape.words.without_texts)
 
 
 @cache

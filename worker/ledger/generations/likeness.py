@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, collate
+from sqlalchemy import ColumnElement, bindparam, collate, or_
 
 from worker.ledger.schema import CleanText
 
 _ANY, _MANY = "?", "*"
+#: patterns for one text: enough for two letters beyond ASCII, such as most words of Latin letters have
+_MOST_LIKES = 4
 
 
 class _Class(NamedTuple):
@@ -30,10 +32,19 @@ _Part = _Class | _Literal | str
 
 
 class Words(NamedTuple):
-    """Words in a text, whatever their case. `like`: every letter beyond ASCII may be any; `exactly`: None without."""
+    """Words in a text, whatever their case.
 
-    like: str
+    `likes`: one of them must be; the first letters beyond ASCII are written in both cases, and those after them may be
+    any. `exactly`: None if there are none after them.
+    """
+
+    likes: tuple[str, ...]
     exactly: str | None
+
+    @property
+    def without_texts(self) -> "Words":
+        """The same for all that need the same conditions."""
+        return Words(("",) * len(self.likes), self.exactly and "")
 
 
 def pattern_of_key(pattern: str, *, is_sqlite: bool) -> str:
@@ -50,26 +61,43 @@ def is_like(column: ColumnElement[str], name: str, *, is_sqlite: bool) -> Column
 
 def words_of(text: str, *, is_sqlite: bool) -> Words:
     """Return words as `has_words` has to be given them."""
-    cases = [_cases(character) for character in text]
-    like = "".join("_" if len(them) > 1 else _escaped(one) for one, them in zip(text, cases, strict=True))
-    if all(len(them) == 1 for them in cases):
-        return Words(f"%{like}%", None)
+    likes, is_exact = [""], True
+    for character in text:
+        cases = _cases(character)
+        if len(likes) * len(cases) > _MOST_LIKES:
+            cases, is_exact = ("_",), False
+        elif len(cases) == 1:
+            cases = (_escaped(character),)
+        likes = [f"{before}{one}" for before in likes for one in cases]
+    found = tuple(f"%{like}%" for like in likes)
+    if is_exact:
+        return Words(found, None)
     parts: list[_Part] = [_class_of(them) for them in map(_cases_with_ascii, text)]
     if is_sqlite:
-        return Words(f"%{like}%", f"*{''.join(map(_glob, parts))}*")
-    return Words(f"%{like}%", "".join(map(_regex, parts)))
+        return Words(found, f"*{''.join(map(_glob, parts))}*")
+    return Words(found, "".join(map(_regex, parts)))
 
 
 def has_words(column: ColumnElement[str], words: Words, name: str, *, is_sqlite: bool) -> list[ColumnElement[bool]]:
-    """Return the conditions that a text has these words, whose parameters are `{name}_like` and `{name}_exactly`."""
+    """Return the conditions that a text has these words, with the parameters of `parameters_of`."""
     # The cheap question first: it leaves few for the other one.
-    like = _text(f"{name}_like")
+    likes = [_text(_like_name(name, number)) for number in range(len(words.likes))]
     # Only ASCII has cases in the collation C, whatever the server's locale.
-    cheap = column.like(like, escape="\\") if is_sqlite else collate(column, "C").ilike(like, escape="\\")
-    conditions: list[ColumnElement[bool]] = [cheap]
+    folded = column if is_sqlite else collate(column, "C")
+    cheap = [folded.like(like, escape="\\") if is_sqlite else folded.ilike(like, escape="\\") for like in likes]
+    conditions: list[ColumnElement[bool]] = [or_(*cheap)]
     if words.exactly is not None:
         conditions.append(is_like(column, f"{name}_exactly", is_sqlite=is_sqlite))
     return conditions
+
+
+def parameters_of(words: Words, name: str) -> dict[str, str | None]:
+    likes = {_like_name(name, number): like for number, like in enumerate(words.likes)}
+    return {**likes, f"{name}_exactly": words.exactly}
+
+
+def _like_name(name: str, number: int) -> str:
+    return f"{name}_like_{number}"
 
 
 def _text(name: str) -> ColumnElement[str]:
