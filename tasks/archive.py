@@ -12,6 +12,7 @@ from tasks.asking import fresh_link, hosts_of
 from tasks.long_downloads import LongDownloads, Turn
 from tasks.refused import forget_refused, keep_accepted, set_aside
 from tasks.splitting import keep_quadrants
+from tasks.stored_before import NotOurs, stored_before
 from tasks.storing import keep_file, keep_text
 from worker import telemetry
 from worker.archive import sidecar
@@ -52,8 +53,8 @@ PATIENCE = 20.0
 MAX_TRIES = 6
 #: the most fresh links to request for one asset, if each is dead too
 MAX_RENEWALS = 8
-#: tries after which to request a fresh link although the current one may still work: at once, and then, given the
-#: pauses between tries, after about a minute, five minutes, an hour, and some days
+#: tries after which to look in the bucket, and to request a fresh link although the current one may still work: at
+#: once, and then, given the pauses between tries, after about a minute, five minutes, an hour, and some days
 ASKED_AT = frozenset({1, 6, 13, 20, 40})
 #: even if the link expires much later
 MOST_PATIENT = timedelta(days=365)
@@ -126,12 +127,13 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     if claim.deaths:
         # One at a time, to identify the one that kills.
         waiting = waiting[:1]
+    results: list[Stored | Postponed | Lost] = []
     if claim.deaths >= MAX_TRIES or (claim.deaths and waiting and waiting[0].reason == Trouble.WORKER_DIED):
         given_back = [_put_off(here, claim, asset, _DIED, Trouble.WORKER_DIED) for asset in waiting]
-        return Archived(claim, tuple(given_back), described=False)
-    results: list[Stored | Postponed | Lost] = []
-    if claim.generation.operation is Operation.SPLIT:
-        results += _split(here, claim, waiting)
+        results += map(functools.partial(_or_found, here, claim), waiting, given_back)
+        waiting = []
+    elif claim.generation.operation is Operation.SPLIT:
+        results += map(functools.partial(_or_found, here, claim), waiting, _split(here, claim, waiting))
         waiting = []
     for asset in waiting:
         if time.monotonic() - started >= PATIENCE or shutdown.is_asked():
@@ -139,7 +141,7 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
         turn.begin()
         result = _store(here, claim, asset, turn)
         if result is not None:
-            results.append(result)
+            results.append(_or_found(here, claim, asset, result))
     is_described = False
     try:
         is_described = _describe(here, claim, results)
@@ -166,6 +168,42 @@ def _store(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Sto
         return _put_off(here, claim, asset, f"could not archive it: {described(error)}", Trouble.UNEXPECTED)
 
 
+def _or_found(
+    here: Services, claim: ArchiveClaim, asset: Asset, result: Stored | Postponed | Lost
+) -> Stored | Postponed | Lost:
+    """Look in the bucket for what its link does not give: at first, now and then, and before it is lost.
+
+    A worker may have died after storing it, or the ledger may be restored from a backup.
+    """
+    if isinstance(result, Stored) or (isinstance(result, Postponed) and not _is_looked_for(asset, result)):
+        return result
+    try:
+        return stored_before(here, claim, asset) or result
+    except NotOurs as error:
+        return replace(result, error=f"{result.error}; {error}")
+    except (ArchiveError, ConfigurationError, DownloadError) as error:
+        why, reason = str(error), _reason_of(error)
+    except Exception as error:
+        log.exception("could not look for asset %d of %s in the bucket", asset.index, claim.generation.id)
+        why, reason = described(error), Trouble.UNEXPECTED
+    if isinstance(result, Postponed):
+        return result
+    unknown = f"{result.error}; it may be in the bucket, where it could not be looked for: {why}"
+    return Postponed(index=asset.index, error=unknown, reason=reason)
+
+
+def _is_looked_for(asset: Asset, result: Postponed) -> bool:
+    """Whether its link is the trouble."""
+    other = (Trouble.STORE, Trouble.SETTING, Trouble.WORKER_DIED)
+    return asset.tries in ASKED_AT and not result.goes_on and result.reason not in other
+
+
+def _reason_of(error: ArchiveError | ConfigurationError | DownloadError) -> Trouble:
+    if isinstance(error, DownloadError):
+        return error.trouble
+    return Trouble.STORE if isinstance(error, ArchiveError) else Trouble.SETTING
+
+
 def _split(here: Services, claim: ArchiveClaim, waiting: Sequence[Asset]) -> Sequence[Stored | Postponed | Lost]:
     """All of them at once: decoding the grid costs the most."""
     try:
@@ -175,8 +213,7 @@ def _split(here: Services, claim: ArchiveClaim, waiting: Sequence[Asset]) -> Seq
     except DownloadError as error:
         return [_put_off(here, claim, asset, str(error), error.trouble) for asset in waiting]
     except (ArchiveError, ConfigurationError) as error:
-        reason = Trouble.STORE if isinstance(error, ArchiveError) else Trouble.SETTING
-        return [Postponed(index=asset.index, error=str(error), reason=reason) for asset in waiting]
+        return [Postponed(index=asset.index, error=str(error), reason=_reason_of(error)) for asset in waiting]
     except Exception as error:
         log.exception("could not split the grid of %s", claim.generation.parent_id)
         why = f"could not split the grid: {described(error)}"
@@ -197,8 +234,7 @@ def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> St
         return _put_off(here, claim, asset, str(error), error.trouble)
     except (ArchiveError, ConfigurationError) as error:
         # The link works: no reason to give up.
-        reason = Trouble.STORE if isinstance(error, ArchiveError) else Trouble.SETTING
-        return Postponed(index=asset.index, error=str(error), reason=reason)
+        return Postponed(index=asset.index, error=str(error), reason=_reason_of(error))
 
 
 def _set_down(here: Services, claim: ArchiveClaim, asset: Asset, error: SetDown) -> Postponed | Lost:

@@ -2,6 +2,7 @@
 
 import logging
 from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from tasks.storing import keep_file, measured
 from worker.downloads import MEMORY_PART, Download
@@ -79,11 +80,16 @@ def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
         if measured(file)[0] != refused.sha256:
             # Not the bytes that the person saw.
             return None
-        kind = kind_of(file.read(64), refused.type)
-        file.seek(0)
-        facts = FileFacts(content_type=kind, extension=_EXTENSIONS.get(kind, "bin"), width=0, height=0)
+        facts = facts_of_refused(file, refused)
         download = Download(file=file, sha256=refused.sha256, bytes=refused.bytes, declared_type=refused.type)
         return keep_file(here, claim, asset.index, download, facts, accepted=True)
+
+
+def facts_of_refused(file: IO[bytes], refused: Refused) -> FileFacts:
+    """Return what is known of a refused file without a check, and rewind it."""
+    kind = kind_of(file.read(64), refused.type)
+    file.seek(0)
+    return FileFacts(content_type=kind, extension=_EXTENSIONS.get(kind, "bin"), width=0, height=0)
 
 
 def forget_refused(here: Services, asset: Asset) -> None:

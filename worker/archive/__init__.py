@@ -90,6 +90,12 @@ class Archive(Protocol):
     def read(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
         """Yield the bytes of an object in small pieces, in a `with` block. Raises NotFound if there is no object."""
 
+    def metadata(self, key: str) -> Mapping[str, str]:
+        """Return the metadata of an object, names in lower case; empty if the store kept none.
+
+        Raises NotFound if there is no object.
+        """
+
     def close(self) -> None:
         """Close idle connections."""
 

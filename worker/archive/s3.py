@@ -34,6 +34,8 @@ _WANTS_VIRTUAL = (
     "accepts no addresses with its name in the path: set S3_ADDRESSING=virtual; until then each process learns it from"
     " one refusal, and links that it makes before that do not work"
 )
+#: how headers with an object's metadata begin
+_METADATA = "x-amz-meta-"
 
 
 class S3Archive:
@@ -140,8 +142,15 @@ class S3Archive:
     def read(self, key: str) -> Iterator[Iterator[bytes]]:
         with self._errors(key), reading(self._requests, key) as pieces:
             if pieces is None:
-                raise NotFound(f'there is no "{key}" in bucket "{self.bucket}"')
+                raise self._not_found(key)
             yield pieces
+
+    def metadata(self, key: str) -> Mapping[str, str]:
+        with self._errors(key):
+            found = self._metadata(key)
+        if found is None:
+            raise self._not_found(key)
+        return found
 
     def check(self) -> None:
         try:
@@ -181,12 +190,20 @@ class S3Archive:
 
     def _recorded_hash(self, key: str) -> str | None:
         """Return the hash in the object's metadata, else the hash of its bytes; None if there is no object."""
+        found = self._metadata(key)
+        return None if found is None else found.get("sha256") or hash_of(self._requests, key)
+
+    def _metadata(self, key: str) -> Mapping[str, str] | None:
         head = self._requests.send("HEAD", key)
         if head.status == 404:
             return None
         if head.status != 200:
             raise refusal(head, "HeadObject")
-        return head.headers.get("x-amz-meta-sha256") or hash_of(self._requests, key)
+        named = ((name.lower(), value) for name, value in head.headers.items())
+        return {name.removeprefix(_METADATA): value for name, value in named if name.startswith(_METADATA)}
+
+    def _not_found(self, key: str) -> NotFound:
+        return NotFound(f'there is no "{key}" in bucket "{self.bucket}"')
 
     def _parsed(self, response: BaseHTTPResponse) -> Any:
         shape: Any = self._client.meta.service_model.operation_model("ListObjectsV2").output_shape

@@ -1,0 +1,113 @@
+"""Finds a result that is in the bucket, but not in the ledger: its worker died too early, or a backup was restored."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from tasks.refused import facts_of_refused
+from tasks.storing import measured
+from worker.archive import Verified
+from worker.downloads import MEMORY_PART
+from worker.errors import ContentInvalid, NotFound
+from worker.generation import Asset
+from worker.ledger.assets import ArchiveClaim, Stored
+from worker.media import inspect
+from worker.services import Services
+
+
+class NotOurs(Exception):
+    """The object in a result's place is not shown to be that result; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What was noted when an object was stored: for which generation, and the hash of its bytes."""
+
+    generation_id: str | None = None
+    sha256: str | None = None
+    #: of the bytes that came
+    source_sha256: str | None = None
+
+
+def stored_before(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | None:
+    """Return the result as it was stored under its own key; None if there is no object.
+
+    Raises NotOurs if there is another one; ArchiveError or ConfigurationError if the bucket does not tell;
+    DownloadError if the decoder was not available.
+    """
+    stem = here.archive.keys.asset(claim.generation, claim.lineage, asset.index, "")
+    why = []
+    for found in here.archive.list(stem):
+        # Not its thumbnail.
+        if found.object_key.removeprefix(stem).isalnum():
+            try:
+                return _checked(here, claim, asset, found.object_key)
+            except NotFound:
+                continue
+            except NotOurs as error:
+                why.append(f'"{found.object_key}" is in the bucket, but {error}')
+    if why:
+        raise NotOurs("; ".join(why))
+    return None
+
+
+def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str) -> Stored:
+    note = _note(here, claim, key)
+    if note.generation_id is None:
+        raise NotOurs("nothing shows that it belongs to this generation")
+    if note.generation_id != claim.generation.id:
+        raise NotOurs(f"it belongs to {note.generation_id}")
+    with SpooledTemporaryFile(MEMORY_PART) as file:
+        with here.archive.read(key) as pieces:
+            for piece in pieces:
+                file.write(piece)
+        file.seek(0)
+        sha256, size = measured(file)
+        if note.sha256 not in (None, sha256):
+            raise NotOurs("it has other bytes than were stored")
+        accepted = asset.refused if asset.accepted and asset.refused and asset.refused.sha256 == sha256 else None
+        try:
+            facts = inspect(file, asset.kind) if accepted is None else facts_of_refused(file, accepted)
+        except ContentInvalid as error:
+            raise NotOurs(str(error)) from error
+    if not key.endswith(f".{facts.extension}"):
+        raise NotOurs(f"it is {facts.content_type}")
+    return Stored(
+        index=asset.index,
+        object_key=key,
+        sha256=sha256,
+        bytes=size,
+        content_type=facts.content_type,
+        width=facts.width or None,
+        height=facts.height or None,
+        seconds=facts.seconds,
+        source_sha256=note.source_sha256 if note.source_sha256 != sha256 else None,
+        verified=Verified.BYTES,
+        remark=facts.remark,
+        accepted=accepted is not None,
+    )
+
+
+def _note(here: Services, claim: ArchiveClaim, key: str) -> _Note:
+    """By the object itself, else by its sidecar: a store may forget metadata, as the embedded one does at its end."""
+    metadata, listed = here.archive.metadata(key), _in_sidecar(here, claim, key)
+    if (owner := metadata.get("generation-id")) is not None:
+        is_same = listed.generation_id == owner and listed.sha256 == metadata.get("sha256")
+        return _Note(owner, metadata.get("sha256"), listed.source_sha256 if is_same else None)
+    if listed.generation_id is None and claim.generation.id in key.split("/"):
+        # A folder that no other generation uses.
+        return _Note(claim.generation.id)
+    return listed
+
+
+def _in_sidecar(here: Services, claim: ArchiveClaim, key: str) -> _Note:
+    try:
+        with here.archive.read(here.archive.keys.sidecar(claim.generation, claim.lineage)) as pieces:
+            document: Mapping[str, Any] = json.loads(b"".join(pieces))
+        listed = next(one for one in document["assets"] if one["object_key"] == key)
+        return _Note(str(document["id"]), listed["sha256"], listed.get("source_sha256"))
+    except (NotFound, StopIteration, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        # There is none, it does not list the object, or somebody has changed it.
+        return _Note()
