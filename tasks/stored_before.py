@@ -37,7 +37,7 @@ def stored_before(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
     Raises NotOurs if there is another one; ArchiveError or ConfigurationError if the bucket does not tell;
     DownloadError if the decoder was not available.
     """
-    stem = here.archive.keys.asset(claim.generation, claim.lineage, asset.index, "")
+    stem = here.archive.keys.stem(claim.generation, claim.lineage, asset.index)
     why = []
     for found in here.archive.list(stem):
         # Not its thumbnail.

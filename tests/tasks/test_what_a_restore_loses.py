@@ -97,7 +97,7 @@ def test_a_thumbnail_that_a_restored_bucket_lacks_is_made_when_somebody_looks(st
 
 
 @pytest.mark.parametrize("is_forgotten", [False, True], ids=["the provider knows it", "the provider forgot it"])
-def test_what_was_archived_after_the_backup_is_fetched_again_as_long_as_there_is_a_link(
+def test_what_was_archived_after_the_backup_is_fetched_again_or_found_where_it_is(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_forgotten: bool
 ) -> None:
     pipeline = start(link_life=LINK_LIFE)
@@ -115,12 +115,9 @@ def test_what_was_archived_after_the_backup_is_fetched_again_as_long_as_there_is
     time.sleep(LINK_LIFE + 0.5)
     restored(pipeline, copy, tmp_path)
     pipeline.until_settled()
-    if is_forgotten:
-        assert pipeline.get(one).state is State.EXPIRED
-        assert asset.object_key in orphans(pipeline)
-    else:
-        assert pipeline.get(one).state is State.ARCHIVED
-        assert orphans(pipeline) == set()
+    assert pipeline.get(one).state is State.ARCHIVED
+    assert stored(pipeline)[0].object_key == asset.object_key
+    assert orphans(pipeline) == set()
     assert pipeline.charges() == 1
 
 

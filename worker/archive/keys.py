@@ -65,6 +65,10 @@ class Keys:
         file = self._template.file(generation, lineage, index, extension)
         return f"{self.folder(generation, lineage)}/{file}"
 
+    def stem(self, generation: Generation, lineage: Lineage, index: int) -> str:
+        """Return an asset's key up to its extension, with the dot: what is the same whatever format came."""
+        return self.asset(generation, lineage, index, "png").removesuffix("png")
+
     def sidecar(self, generation: Generation, lineage: Lineage) -> str:
         """Return the key of a generation's sidecar, which is beside its assets."""
         return f"{self.folder(generation, lineage)}/{_SIDECAR_NAME}"

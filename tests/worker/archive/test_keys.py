@@ -44,6 +44,13 @@ def test_a_key_says_when_which_batch_which_generation_and_which_asset():
     assert Keys("darkroom").asset(cat, of(cat, "cats"), 3, "webp") == "darkroom/2026/11/21/cats/cat/3.webp"
 
 
+def test_only_the_extension_differs_between_formats():
+    cat = generation("cat")
+    keys = Keys("darkroom", "{prefix}/{batch}/{root}/{action}/{index}.{root}-{action}.{ext}")
+    assert keys.stem(cat, of(cat, "cats"), 1) == "darkroom/cats/cat/1.cat-imagine."
+    assert keys.asset(cat, of(cat, "cats"), 1, "webp") == "darkroom/cats/cat/1.cat-imagine.webp"
+
+
 def test_a_generation_without_a_batch_lies_under_single_and_one_without_a_key_under_its_id():
     assert key() == f"darkroom/2026/11/21/single/{ID}/0.png"
 

@@ -44,6 +44,13 @@ def test_a_bucket_that_is_not_there_cannot_be_listed(server: Server, open_at: Ca
         list(open_at(server.endpoint, bucket="nowhere").list(""))
 
 
+def test_an_object_tells_what_was_noted_when_it_was_stored(archive: S3Archive, folder: str):
+    store(archive, f"{folder}0.png")
+    assert archive.metadata(f"{folder}0.png") == {"generation-id": "gen_1", "sha256": digest(PIXELS)}
+    with pytest.raises(NotFound, match=f'there is no "{folder}1.png" in bucket'):
+        archive.metadata(f"{folder}1.png")
+
+
 def test_an_object_is_read_in_pieces(rclone: Server, open_at: Callable[..., S3Archive], folder: str):
     archive = open_at(rclone.endpoint)
     content = PIXELS * 20_000
