@@ -302,14 +302,17 @@ def test_it_is_looked_for_a_last_time_before_it_is_abandoned(pipeline: Pipeline)
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_what_an_earlier_version_took_for_lost_comes_back_with_one_retry(pipeline: Pipeline, ends: bool) -> None:
+@pytest.mark.parametrize("command", [["retry"], ["dead", "replay", "--all", "--kind", "assets"]])
+def test_what_an_earlier_version_took_for_lost_comes_back_with_one_command(
+    pipeline: Pipeline, command: list[str], ends: bool
+) -> None:
     with dying_link() as (server, answers):
         answers["now"] = GONE
         one = succeeded(pipeline, server, ends=ends)
         go_on(pipeline, days=16)
         assert pipeline.get(one).state is State.EXPIRED
         put(pipeline, key_of(pipeline, one), generation_id=one)
-        assert darkroom("retry", one).exit_code == 0
+        assert darkroom(*command, *([one] if command == ["retry"] else [])).exit_code == 0
         go_on(pipeline)
     assert pipeline.get(one).state is State.ARCHIVED
     assert the_asset(pipeline, one).error is None
