@@ -1,5 +1,6 @@
 """A result whose link is dead and whose object is in the bucket is not lost: whoever stored it, and could not say so."""
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tasks.archive import ASKED_AT, MAX_TRIES
 from tests.commands import darkroom
@@ -196,12 +198,14 @@ def test_the_eleventh_image_is_not_taken_for_the_second(pipeline: Pipeline) -> N
     assert pipeline.get(one).state is State.EXPIRED
 
 
-@pytest.mark.parametrize("beside", ["0.thumb.webp", "0.psd", "0.jpg"])
-def test_what_else_lies_beside_it_is_not_taken_for_it(pipeline: Pipeline, beside: str) -> None:
+@pytest.mark.parametrize(("beside", "form"), [("0.thumb.webp", "WEBP"), ("0.psd", "PNG"), ("0.jpg", "PNG")])
+def test_what_else_lies_beside_it_is_not_taken_for_it(pipeline: Pipeline, beside: str, form: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(file, form)
     with dying_link() as (server, answers):
         answers["now"] = GONE
         one = succeeded(pipeline, server)
-        put(pipeline, f"{key_of(pipeline, one).rpartition('/')[0]}/{beside}")
+        put(pipeline, f"{key_of(pipeline, one).rpartition('/')[0]}/{beside}", file.getvalue())
         go_on(pipeline, hours=2)
     assert pipeline.get(one).state is State.EXPIRED
 
