@@ -92,22 +92,25 @@ def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str) -> Sto
 
 def _note(here: Services, claim: ArchiveClaim, key: str) -> _Note:
     """By the object itself, else by its sidecar: a store may forget metadata, as the embedded one does at its end."""
-    metadata, listed = here.archive.metadata(key), _in_sidecar(here, claim, key)
-    if (owner := metadata.get("generation-id")) is not None:
-        is_same = listed.generation_id == owner and listed.sha256 == metadata.get("sha256")
-        return _Note(owner, metadata.get("sha256"), listed.source_sha256 if is_same else None)
-    if listed.generation_id is None and claim.generation.id in key.split("/"):
-        # A folder that no other generation uses.
-        return _Note(claim.generation.id)
-    return listed
+    metadata, listed = here.archive.metadata(key), _sidecar(here, claim)
+    owner, sha256 = metadata.get("generation-id"), metadata.get("sha256")
+    if owner is not None:
+        beside = (listed or {}).get(key, _Note())
+        return beside if (beside.generation_id, beside.sha256) == (owner, sha256) else _Note(owner, sha256)
+    if listed is not None:
+        return listed.get(key, _Note())
+    # A folder with its id is no other generation's.
+    return _Note(claim.generation.id) if claim.generation.id in key.split("/") else _Note()
 
 
-def _in_sidecar(here: Services, claim: ArchiveClaim, key: str) -> _Note:
+def _sidecar(here: Services, claim: ArchiveClaim) -> Mapping[str, _Note] | None:
+    """What it lists, by key; None if there is none, or if somebody has changed it."""
     try:
         with here.archive.read(here.archive.keys.sidecar(claim.generation, claim.lineage)) as pieces:
             document: Mapping[str, Any] = json.loads(b"".join(pieces))
-        listed = next(one for one in document["assets"] if one["object_key"] == key)
-        return _Note(str(document["id"]), listed["sha256"], listed.get("source_sha256"))
-    except (NotFound, StopIteration, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        # There is none, it does not list the object, or somebody has changed it.
-        return _Note()
+        owner = str(document["id"])
+        return {
+            str(one["object_key"]): _Note(owner, one["sha256"], one.get("source_sha256")) for one in document["assets"]
+        }
+    except (NotFound, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None

@@ -1,4 +1,4 @@
-"""A result whose link is dead and whose object is in the bucket is not lost: whoever stored it, and could not say so."""
+"""A result whose link is dead is not lost if it is in the bucket, whoever put it there and could not say so."""
 
 import io
 import json
@@ -217,6 +217,20 @@ def test_another_format_of_a_user_does_not_hide_the_image(pipeline: Pipeline) ->
         put(pipeline, key_of(pipeline, one, extension="gif"), b"GIF89a of somebody")
         put(pipeline, key_of(pipeline, one), generation_id=one)
         go_on(pipeline, hours=2)
+    assert is_archived(pipeline, one)
+
+
+def test_a_copy_that_a_user_made_beside_the_image_is_not_taken_for_it(pipeline: Pipeline) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(file, "JPEG")
+    with dying_link() as (server, answers):
+        answers["now"] = GONE
+        one = succeeded(pipeline, server)
+        put(pipeline, key_of(pipeline, one, extension="jpg"), file.getvalue())
+        put(pipeline, key_of(pipeline, one))
+        put_sidecar(pipeline, one, one, sha256=sha256(PNG))
+        go_on(pipeline, hours=2)
+    assert the_asset(pipeline, one).object_key == key_of(pipeline, one)
     assert is_archived(pipeline, one)
 
 
