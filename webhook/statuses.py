@@ -16,6 +16,7 @@ from worker.errors import (
     NotPossible,
     NotYet,
     RequestInvalid,
+    SentBefore,
     TooLate,
 )
 
@@ -26,6 +27,7 @@ RETRY_AFTER = 5
 STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (KeyReused, 422, "key_reused"),
     (KeyInUse, 409, "key_in_use"),
+    (SentBefore, 409, "sent_before"),
     (NotPossible, 409, "not_possible"),
     (RequestInvalid, 422, "invalid"),
     (TooLate, 409, "expired"),

@@ -40,6 +40,10 @@ class NotPossible(RequestInvalid):
     """What is asked for is possible, but not in the state in which its object is now."""
 
 
+class SentBefore(NotPossible):
+    """The same request was sent before, and may have been carried out then; now it is refused."""
+
+
 class KeyTaken(RequestInvalid):
     """The user's `key` belongs to another generation."""
 

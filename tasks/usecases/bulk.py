@@ -24,7 +24,16 @@ from tasks.usecases.row_versions import replaced_in
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
 from tasks.usecases.submit import Checked, submit_once
-from worker.errors import ArchiveError, ConfigurationError, DarkroomError, KeyInUse, NotPossible, RequestInvalid
+from worker.errors import (
+    ArchiveError,
+    CommitUnknown,
+    ConfigurationError,
+    DarkroomError,
+    KeyInUse,
+    LedgerUnavailable,
+    NotPossible,
+    RequestInvalid,
+)
 from worker.generation import FINAL, AssetKind, AssetState, Generation, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration, Snapshot
 from worker.pricing import as_text, millionths, tier_of
@@ -98,13 +107,17 @@ class Foreseen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """`wakes`: the steps that have work now. `is_replayed`: the same request was carried out before."""
+    """`wakes`: the steps that have work now. `is_replayed`: the same request was carried out before.
+
+    `may_be_more`: the same request was broken off before, and may have done more than `number`.
+    """
 
     action: str
     number: int
     left: Mapping[str, int]
     wakes: tuple[Step, ...]
     is_replayed: bool = False
+    may_be_more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +217,8 @@ def carry_out_once(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Do
         left=dict(done["left"]),
         wakes=() if answer.is_replayed else tuple(step for step in Step if step in done["wakes"]),
         is_replayed=answer.is_replayed,
+        # What was created in an earlier try is found by its own key, and counted.
+        may_be_more=answer.may_be_more and wish.action in _OF_WHAT_IS_THERE,
     )
 
 
@@ -246,7 +261,12 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
     left, done, woken = found.left, 0, set[Step]()
     for some in _parts(found.ids):
         part = Selection(ids=some)
-        decided = cancel(here, part) if wish.action == CANCEL else retry(here, RetryRequest(selection=part))
+        try:
+            decided = cancel(here, part) if wish.action == CANCEL else retry(here, RetryRequest(selection=part))
+        except LedgerUnavailable as error:
+            if not done:
+                raise
+            raise CommitUnknown(f"{done:,} of {number:,} were done before this, and of the next: {error}") from error
         left += decided.all_left
         done += sum(one.is_done for one in decided.generations)
         woken.update(decided.wakes)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.usecases.once import Once
 from tasks.usecases.services import LedgerServices
-from worker.errors import CommitUnknown, DarkroomError, LedgerUnavailable
+from worker.errors import CommitUnknown, DarkroomError, LedgerUnavailable, SentBefore
 
 log = logging.getLogger(__name__)
 
@@ -19,15 +19,21 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
 #: seconds between two renewals; a ledger that is busy may miss one
 RENEWED_EVERY = 10.0
-_ANSWER = "answer"
+#: told wherever an earlier try was broken off, since nobody knows what it had done
+SENT_BEFORE = "this request was sent before, and may have been carried out then"
+_ANSWER, _MAY_BE_MORE = "answer", "may_be_more"
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A JSON document; `is_replayed`: it was made by the same request before."""
+    """A JSON document; `is_replayed`: it was made by the same request before.
+
+    `may_be_more`: an earlier try was broken off, and the document does not tell what that may have done.
+    """
 
     document: Mapping[str, Any]
     is_replayed: bool
+    may_be_more: bool
 
 
 def carry_out(
@@ -42,38 +48,40 @@ def carry_out(
 
     `work` may be called again after it died or failed: it must write nothing twice. `is_kept`: the answer is kept for
     the key; otherwise only one at a time carries it out, and the next request with this key is a new one, which finds
-    what is there already. `passing`: lists of the answer that are not kept: they quote what may be deleted, or say
-    what holds only now. Raises KeyInUse while another process carries it out, KeyReused for another request with this
-    key, CommitUnknown if it is done but the ledger cannot keep that, and what `work` raises.
+    what is there already: the key stands for no request, so nothing is said of who had it before. `passing`: lists of
+    the answer that are not kept: they quote what may be deleted, or say what holds only now. Raises KeyInUse while
+    another process carries it out, KeyReused for another request with this key, CommitUnknown if it is done but the
+    ledger cannot keep that, and what `work` raises: after an earlier try that was broken off, as SentBefore or
+    CommitUnknown.
     """
     access = here.ledger.access
-    now = here.clock()
-    if (result := access.claim_request(once, LEASE)) is not None:
-        return Answered(json.loads(result[_ANSWER][0]), is_replayed=True)
-    is_new = False
+    claimed = access.claim_request(once, LEASE)
+    if (result := claimed.result) is not None:
+        return Answered(json.loads(result[_ANSWER][0]), is_replayed=True, may_be_more=bool(result.get(_MAY_BE_MORE)))
+    may_be_more = is_kept and not claimed.is_new
     try:
         with _renewed(here, once):
-            begun_at = access.begun_at(once)
-            is_new = begun_at >= now
-            document = work(begun_at)
+            document = work(claimed.begun_at)
     except BaseException as error:
-        # Refused, nothing was written, so the caller may correct the request and keep the key.
         is_refused = isinstance(error, DarkroomError) and not isinstance(error, LedgerUnavailable)
         with suppress(LedgerUnavailable):
-            if not is_kept or (is_refused and is_new):
+            # Refused, nothing was written, so the caller may correct the request and keep the key.
+            if not is_kept or (is_refused and claimed.is_new):
                 access.forget_request(once)
             else:
                 access.give_up_request(once)
+        if may_be_more and isinstance(error, DarkroomError):
+            raise (SentBefore if is_refused else CommitUnknown)(f"{SENT_BEFORE}; this time: {error}") from error
         raise
     try:
         if is_kept:
             kept = {name: [] if name in passing else value for name, value in document.items()}
-            access.keep_request(once, {_ANSWER: [json.dumps(kept)]})
+            access.keep_request(once, {_ANSWER: [json.dumps(kept)], _MAY_BE_MORE: ["yes"] if may_be_more else []})
         else:
             access.forget_request(once)
     except LedgerUnavailable as error:
         raise CommitUnknown(f"it is carried out, but its key could not be completed: {error}") from error
-    return Answered(document, is_replayed=False)
+    return Answered(document, is_replayed=False, may_be_more=may_be_more)
 
 
 @contextmanager

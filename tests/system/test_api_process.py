@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.factories import failure, submitted
 from tests.patience import patient, wait_for
 from tests.webhook.serving import KEYS, REFUSED_BROKER
 from worker.embedded.servers import LOOPBACK, free_port, http_answers
+from worker.generation import State
 from worker.ledger import Ledger
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
@@ -82,6 +84,33 @@ def test_killed_between_commit_and_answer_and_asked_again_it_has_created_everyth
         written = ledger.generations.page(limit=number + 1)
     assert sorted(one.id for one in written) == sorted(one["id"] for one in document["data"])
     assert len(written) == number
+
+
+def test_a_retry_that_was_killed_before_its_answer_is_told_as_perhaps_done_before(
+    database_url: str, tmp_path: Path
+) -> None:
+    with closing(Ledger(database_url)) as ledger:
+        claims = submitted(ledger, 2, batch="foxes")
+        ledger.generations.apply_outcomes([failure(claim) for claim in claims])
+    path, key = "/v1/batches/foxes/retry", {"Idempotency-Key": "again-7"}
+    dies = "before worker.ledger.access.long_requests LongRequests.keep_request"
+    with served(database_url, tmp_path, *DYING, DIED=str(tmp_path / "died"), DIES=dies) as (port, _):
+        with pytest.raises((http.client.HTTPException, OSError)):
+            ask(port, "POST", path, {}, key)
+        assert (tmp_path / "died").exists()
+        assert wait_for(lambda: http_answers(LOOPBACK, port, "/v1/openapi.json"), seconds=30)
+        answers = []
+
+        def is_answered() -> bool:
+            answers.append(ask(port, "POST", path, {}, key))
+            return bool(answers[-1][0] != 409)
+
+        assert wait_for(is_answered, seconds=60, pause=0.5), answers[-1]
+    assert answers[0][2]["code"] == "key_in_use"
+    status, _, document = answers[-1]
+    assert (status, document["retried"], document["sent_before"]) == (200, 0, True)
+    with closing(Ledger(database_url)) as ledger:
+        assert ledger.generations.counts() == {State.QUEUED: 2}
 
 
 def test_requests_that_wait_are_answered_when_the_process_is_stopped(sqlite_url: str, tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.asking import a_recipe, asked
-from tests.factories import POLL_AFTER, claimed
+from tests.factories import POLL_AFTER, claimed, queued
 from tests.patience import patient, wait_for
 from tests.postgres import bundled_binaries, running_server
 from tests.system.test_api_process import DYING, served
@@ -106,12 +107,25 @@ def test_a_new_submission_of_what_was_unconfirmed_is_sent_once(database_url: str
     path = f"/operate/unconfirmed/{generation}"
     answer = killed_with(database_url, tmp_path, "/operate/unconfirmed", path, form, _BEFORE_IT_IS_NOTED)
     assert answer.status == 409
-    assert "This form was sent before, and may have been carried out then: gen_" in answer.text
+    assert "This form was sent before, and may have been carried out then; this time: gen_" in answer.text
     with closing(Ledger(database_url)) as ledger:
         (now,) = ledger.generations.get([generation])
         assert now.state is State.QUEUED
         moves = [str(one) for one in ledger.generations.transitions_of([generation])[generation]]
     assert sum("resubmit" in one for one in moves) == 1, moves
+
+
+def test_an_action_on_many_is_told_as_perhaps_done_before(database_url: str, tmp_path: Path) -> None:
+    with closing(Ledger(database_url)) as ledger:
+        ids = [one.id for one in queued(ledger, 3)]
+    seen = {"newest": max(ids), "most": "3", "seen_at": datetime.now(UTC).isoformat()}
+    form = {"action": "cancel", "picks": " ".join(ids), **seen}
+    # What the look at it gives is as on any page.
+    answer = killed_with(database_url, tmp_path, "/submit", "/gallery/actions/confirmed", form, _BEFORE_IT_IS_NOTED)
+    with closing(Ledger(database_url)) as ledger:
+        assert ledger.generations.counts() == {State.CANCELLED: 3}
+    assert answer.status == 303
+    assert "number=0&left=3&sent=before" in answer.location
 
 
 def test_a_decision_creates_what_follows_once(database_url: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -146,7 +147,8 @@ def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A0
         )  # fmt: skip
         return _for_programs(views.of_batch_retried(retried))
 
-    return _reply(_once(call, once, id, retry), 200)
+    answered = _once(call, once, id, retry)
+    return _reply(replace(answered, document={**answered.document, "sent_before": answered.may_be_more}), 200)
 
 
 @routes.post(

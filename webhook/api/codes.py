@@ -17,6 +17,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The path takes other methods: see the header `Allow`."),
     "key_in_use": (409, "The first request with this key is still running: repeat it after `Retry-After` seconds."),
     "not_possible": (409, "Its state does not allow this; `detail` says what it is."),
+    "sent_before": (
+        409,
+        "It was broken off before, and may have been carried out then; `detail` says why it is refused now.",
+    ),
     "already_decided": (409, "Somebody decided otherwise; `detail` says who, when, and what."),
     "expired": (409, "Nobody decided in time; `detail` says until when."),
     "not_yet": (409, "It is not stored yet; `detail` says why."),

@@ -99,7 +99,8 @@ def _add_retrying(pages: Blueprint, desk: Desk) -> None:
             return {"retried": sum(done.done.values()), "left": sum(_not_asked_for(done.left).values())}
 
         once = once_of([sorted(asked.only), asked.may_pay_twice])
-        return _back(batch, **carry_out(desk.here, once, work).document)
+        done = carry_out(desk.here, once, work)
+        return _back(batch, **done.document, **({"sent": "before"} if done.may_be_more else {}))
 
 
 def _add_results(pages: Blueprint, desk: Desk) -> None:
@@ -110,7 +111,7 @@ def _add_results(pages: Blueprint, desk: Desk) -> None:
         return results_file(desk.here, batch, Format(wanted), errors=what == "errors", mark=True)
 
 
-def _back(batch: str, **told: int) -> ResponseBase:
+def _back(batch: str, **told: int | str) -> ResponseBase:
     return redirect(f"/batches/{batch}?{urlencode(told)}", 303)
 
 

@@ -13,6 +13,7 @@ from tasks.usecases.names import find_batch
 from webhook.console import batch_actions
 from webhook.console.desk import Desk
 from webhook.console.stream import FULL, Frame, Streams
+from webhook.console.wording import SENT_BEFORE
 
 #: seconds for which screen readers are not told of other totals
 _QUIET = 30.0
@@ -51,7 +52,8 @@ def routes(pages: Blueprint, desk: Desk) -> None:
             return redirect(f"/batches/{batch_id}", 303)
         view = View(None, batch, g.person.may_operate)
         seen = looks.look(view)
-        told = {name: request.args.get(name, type=int) for name in ("cancelled", "retried", "left")}
+        told: dict[str, object] = {name: request.args.get(name, type=int) for name in ("cancelled", "retried", "left")}
+        told["before"] = SENT_BEFORE if request.args.get("sent") == "before" else ""
         about = about_batch(desk.here, batch)
         return render_template("console/batch.html", one=seen.rows[0], board=seen, about=about, view=view, told=told)
 

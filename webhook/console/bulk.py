@@ -80,7 +80,8 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         done = carry_out_once(desk.here, chosen, wish, once)
         desk.shared.ring(*done.wakes)
         left = sum(done.left.values())
-        return redirect(filters.address(done=action, number=str(done.number), left=str(left)), 303)
+        told = {"done": action, "number": str(done.number), "left": str(left)}
+        return redirect(filters.address(**told, **({"sent": "before"} if done.may_be_more else {})), 303)
 
     @pages.route("/gallery/download", methods=["GET", "POST"], provide_automatic_options=False)
     @changes_nothing

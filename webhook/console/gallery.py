@@ -12,6 +12,7 @@ from tasks.usecases.gallery import PROVIDER_NAMES, Picture, count, gallery, simi
 from webhook.console.bulk import CREATED, WORDS
 from webhook.console.desk import Desk
 from webhook.console.filters import NAMES, Filters, filters_of, has_empty
+from webhook.console.wording import SENT_BEFORE
 from worker.generation import Operation, State
 
 #: names of batches that the form suggests
@@ -77,7 +78,8 @@ def _told() -> str | None:
         return None
     what, _ = WORDS.get(done, CREATED)
     others = f"; {int(left):,} left alone" if int(left) else ""
-    return f"{int(number):,} {what}{others}"
+    before = f" {SENT_BEFORE}" if request.args.get("sent") == "before" else ""
+    return f"{int(number):,} {what}{others}.{before}"
 
 
 def ratio(picture: Picture) -> int:

@@ -11,7 +11,7 @@ from tasks.usecases.once_only import carry_out
 from webhook.console.desk import Desk
 from webhook.console.forms import fields_asked, form_key, owner
 from webhook.console.problems import Refusal
-from worker.errors import NotPossible, RequestInvalid
+from webhook.console.wording import SENT_BEFORE
 from worker.secrets import secrets_hidden
 
 #: what was done, told on the next page; seconds for which it waits for that
@@ -40,23 +40,18 @@ def once(desk: Desk, work: Callable[[], tuple[str, str]]) -> Response:
     if key is None:
         raise Refusal("this form is not complete: go back, reload the page, and try again", status=400)
 
-    sent_at = desk.here.clock()
+    mine = once_for(owner(), key, [request.path, fields_asked()])
 
-    def document(begun_at: datetime) -> Mapping[str, str]:
-        try:
-            address, told = work()
-        except RequestInvalid as error:
-            if begun_at < sent_at:
-                # Whoever carried it out died before the answer, perhaps after what makes it impossible now.
-                raise NotPossible(f"this form was sent before, and may have been carried out then: {error}") from error
-            raise
+    def document(_: datetime) -> Mapping[str, str]:
+        address, told = work()
         return {"address": address, "told": told}
 
-    mine = once_for(owner(), key, [request.path, fields_asked()])
-    done = carry_out(desk.here, mine, document).document
+    answered = carry_out(desk.here, mine, document)
+    done = answered.document
     response = Response(status=303, headers={"Location": done["address"]})
     if done["told"]:
-        told = quote(str(secrets_hidden(done["told"]))[:_LONGEST_TOLD])
+        told = f"{done['told']} {SENT_BEFORE}" if answered.may_be_more else done["told"]
+        told = quote(str(secrets_hidden(told))[:_LONGEST_TOLD])
         response.set_cookie(_TOLD, told, max_age=_WAITS, httponly=True, samesite="Strict", secure=request.is_secure)
     return response
 

@@ -8,6 +8,7 @@ from flask import Response, g, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
+from webhook.console.wording import for_people
 from webhook.statuses import RETRY_AFTER, STATUS
 from worker.errors import CommitUnknown, DarkroomError, KeyInUse
 from worker.secrets import redact
@@ -76,7 +77,7 @@ def _told(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, str
             if status == 503:
                 log.warning("answered 503 to request %s: %s", request_id, error)
             told = f"{error}. {_SAFE}" if isinstance(error, CommitUnknown) else str(error)
-            return status, as_sentence(told), {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
+            return status, as_sentence(for_people(told)), {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
     log.error("answered 500 to request %s", request_id, exc_info=error)
     return 500, _INTERNAL, {}
 

@@ -16,6 +16,7 @@ from tasks.usecases.review import ReviewFilter
 from webhook.console.desk import Desk
 from webhook.console.forms import decider
 from webhook.console.once import once
+from webhook.console.wording import for_people
 from webhook.deciding import decide, state_now
 from worker.errors import AlreadyDecided, NotPossible, RequestInvalid
 
@@ -93,7 +94,8 @@ class _Views:
         try:
             return once(self._desk, work)
         except NotPossible as error:
-            return Response(self._page(approval_id, str(error)), 409, content_type="text/html; charset=utf-8")
+            page = self._page(approval_id, for_people(str(error)))
+            return Response(page, 409, content_type="text/html; charset=utf-8")
 
     def decisions(self) -> str:
         latest = review.latest_decisions(self._here, _MOST)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from tasks.usecases import once_only
+
 #: option → what the form calls it
 _FIELDS: Mapping[str, str] = {
     "--skip-invalid": "“Submit the others”",
@@ -15,6 +17,7 @@ _FIELDS: Mapping[str, str] = {
     "--max-submissions": "the limit of the command line",
     "--provider": "“Provider”",
     "--recipe": "“Recipe”",
+    once_only.SENT_BEFORE: once_only.SENT_BEFORE.replace("request", "form"),
 }
 _ANY = re.compile("|".join(rf"{re.escape(one)}(?![\w-])" for one in sorted(_FIELDS, key=len, reverse=True)))
 
@@ -22,3 +25,7 @@ _ANY = re.compile("|".join(rf"{re.escape(one)}(?![\w-])" for one in sorted(_FIEL
 def for_people(sentence: str) -> str:
     """Return it with the names that somebody at the form knows."""
     return _ANY.sub(lambda found: _FIELDS[found[0]], sentence)
+
+
+#: after what a form has done, if an earlier try may have done more
+SENT_BEFORE = f"{for_people(once_only.SENT_BEFORE).capitalize()}."

@@ -28,9 +28,10 @@ from tasks.usecases.once import Once, once_for
 from tasks.usecases.person import Person
 from tasks.usecases.selection import Selection
 from tasks.usecases.submit import submit_once
+from tests.broken_off import broken_off
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, archived, failure, queued, submitted
 from tests.tasks.cli import stories
-from worker.errors import ArchiveError, KeyReused, LedgerUnavailable, NotPossible, RequestInvalid
+from worker.errors import ArchiveError, CommitUnknown, KeyReused, LedgerUnavailable, NotPossible, RequestInvalid
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.marks import Mark
@@ -204,6 +205,42 @@ def test_a_double_click_acts_once(here: Services, ledger: Ledger) -> None:
     assert (first.wakes != (), again.wakes, again.is_replayed) == (True, (), True)
     with pytest.raises(KeyReused):
         carry_out_once(here, chosen, wish(CANCEL), once_for("console:ada", "a-key", {"action": "other"}))
+
+
+@pytest.mark.parametrize(
+    ("action", "may_be_more"), [(RETRY, True), (CANCEL, True), (DELETE, True), ("upscale1", False)]
+)
+def test_one_that_was_broken_off_says_that_it_may_have_done_more_unless_it_counts_that(
+    here: Services, ledger: Ledger, action: str, may_be_more: bool
+) -> None:
+    ids = [one.id for one in queued(ledger, 2)] if action == CANCEL else failed(ledger, 2)
+    if action == "upscale1":
+        ids = archived(ledger, 2)
+    picks = tuple(Pick(one, None if action == CANCEL else 0) for one in ids)
+    chosen = as_seen(foresee(here, Chosen(picks=picks), wish(action)), picks=picks)
+    with broken_off():
+        carry_out_once(here, chosen, wish(action), once())
+    for _ in range(2):
+        done = carry_out_once(here, chosen, wish(action), once())
+        assert (done.number, done.may_be_more) == (0 if may_be_more else 2, may_be_more)
+
+
+def test_a_ledger_that_goes_away_in_the_middle_has_not_done_nothing(
+    here: Services, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed(ledger, 3)
+    chosen = as_seen(foresee(here, Chosen(request=FAILED), wish(RETRY)), request=FAILED)
+    monkeypatch.setattr(bulk, "_AT_ONCE", 2)
+    left = [retry]
+
+    def goes_away(*given: Any) -> Any:
+        if not left:
+            raise LedgerUnavailable("it is away")
+        return left.pop()(*given)
+
+    monkeypatch.setattr(bulk, "retry", goes_away)
+    with pytest.raises(CommitUnknown, match=r"^2 of 3 were done before this, and of the next: it is away$"):
+        carry_out_once(here, chosen, wish(RETRY), once())
 
 
 def test_cancel_takes_what_is_queued(here: Services, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from tasks.usecases.once import Once
 from tasks.usecases.once_only import LEASE, carry_out
 from tests.clock import NOON, FakeClock
 from tests.patience import patient
-from worker.errors import KeyInUse, KeyReused, LedgerUnavailable, RequestInvalid
+from worker.errors import CommitUnknown, KeyInUse, KeyReused, LedgerUnavailable, RequestInvalid, SentBefore
 from worker.services import Services
 from worker.settings import load_settings
 
@@ -91,12 +91,46 @@ def test_a_broken_off_one_is_completed_by_the_same_request_which_learns_when_it_
         carry_out(here, OTHER, work)
     clock.advance(1)
     # Refused this time: but the first may have written something.
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(SentBefore, match=r"^this request was sent before, and may .* then; this time: no longer$"):
         carry_out(here, ASKED, work)
     with pytest.raises(KeyReused):
         carry_out(here, OTHER, work)
     assert not carry_out(here, ASKED, work).is_replayed
     assert work.called == [NOON] * 3
+
+
+def test_what_an_earlier_try_may_have_done_is_told_also_when_the_answer_is_given_again(here: Services) -> None:
+    work = Work(LedgerUnavailable("away"))
+    with pytest.raises(LedgerUnavailable):
+        carry_out(here, ASKED, work)
+    completed, again = carry_out(here, ASKED, work), carry_out(here, ASKED, work)
+    assert (completed.is_replayed, again.is_replayed) == (False, True)
+    assert completed.may_be_more
+    assert again.may_be_more
+    first = carry_out(here, BY_NAME, work)
+    assert not first.may_be_more
+    assert not carry_out(here, BY_NAME, work).may_be_more
+
+
+def test_a_ledger_that_is_away_at_the_second_try_does_not_unsay_the_first(here: Services) -> None:
+    work = Work(KeyboardInterrupt(), LedgerUnavailable("it is away; nothing was written"))
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(here, ASKED, work)
+    with pytest.raises(CommitUnknown, match="may have been carried out then; this time: it is away"):
+        carry_out(here, ASKED, work)
+
+
+def test_a_key_that_stands_for_no_request_says_nothing_of_who_had_it_before(
+    here: Services, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(here.ledger.access, "forget_request", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(here, BY_NAME, Work(KeyboardInterrupt()), is_kept=False)
+    clock.advance(LEASE.total_seconds() + 1)
+    with pytest.raises(RequestInvalid, match=r"^no$") as refused:
+        carry_out(here, BY_NAME, Work(RequestInvalid("no")), is_kept=False)
+    assert not isinstance(refused.value, SentBefore)
 
 
 def test_a_long_one_is_renewed_until_it_ends(here: Services, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,12 @@ from werkzeug.test import TestResponse
 
 from tasks.usecases.once_only import LEASE
 from tests import s3
+from tests.broken_off import broken_off
 from tests.clock import FakeClock
 from tests.webhook.console.asking import get, mistake_at, post, words
 from tests.webhook.console.conftest import at_work_with
 from webhook.api.app import create_app
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerUnavailable, RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
 from worker.services import Services
@@ -349,6 +350,23 @@ def test_after_a_death_between_commit_and_answer_the_same_form_creates_nothing_n
     again = submit(client, rows, name="a.txt", checked=checked)
     assert again.headers["HX-Redirect"] == f"/batches/{made[0].batch_id}"
     assert all_of(ledger) == made
+
+
+def test_a_batch_that_is_refused_after_it_was_broken_off_is_not_told_as_if_nothing_was_written(
+    client: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "a fox\nan owl\n"
+    checked = digest(send(client, rows, name="a.txt"))
+    with broken_off():
+        submit(client, rows, name="a.txt", checked=checked)
+    assert len(all_of(ledger)) == 2
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RequestInvalid("its provider takes no such rows")
+
+    monkeypatch.setattr("webhook.console.batch_files.submit_file", refuse)
+    told = words(submit(client, rows, name="a.txt", checked=checked))
+    assert "this form was sent before, and may have been carried out then; this time: its provider" in told
 
 
 def test_a_form_without_a_key_is_refused(client: FlaskClient, ledger: Ledger) -> None:

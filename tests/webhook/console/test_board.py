@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tasks.usecases.users import Role, UserRequest, add_user
+from tests.broken_off import broken_off
 from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, PROVIDER, archived, failure, new, queued, submitted
 from tests.patience import patient
@@ -201,6 +202,18 @@ def test_a_form_that_is_sent_again_retries_nothing_that_failed_since(
     ledger.generations.apply_outcomes([failure(claim, reason="server_error", message="oops")])
     assert client.post(f"/batches/{spring}/retry", data=form).status_code == 303
     assert ledger.generations.counts(spring) == {State.FAILED: 1}
+
+
+def test_a_retry_that_was_broken_off_is_not_told_as_if_it_had_retried_nothing(
+    client: FlaskClient, ledger: Ledger, clock: FakeClock
+) -> None:
+    spring = failed(ledger, "spring", 1, clock, reason="server_error", message="oops")
+    form = form_of(page(client, f"/batches/{spring}/retry"))
+    with broken_off():
+        client.post(f"/batches/{spring}/retry", data=form)
+    assert ledger.generations.counts(spring) == {State.QUEUED: 1}
+    told = page(client, client.post(f"/batches/{spring}/retry", data=form).headers["Location"])
+    assert "0 are retried. This form was sent before, and may have been carried out then." in told
 
 
 def test_a_retry_without_the_key_of_its_form_is_refused(client: FlaskClient, ledger: Ledger, clock: FakeClock) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from tests import s3
+from tests.broken_off import broken_off
 from tests.factories import LEASE, archived, failure, new, submitted
 from tests.kept import kept
 from tests.patience import wait_for
@@ -206,6 +207,19 @@ def test_an_action_on_all_that_match_shows_first_what_it_would_do(
     assert ledger.generations.counts()[State.QUEUED] == 3
     assert "dispatch" in rung
     assert "3 submitted again." in look(address).text
+
+
+def test_an_action_that_was_broken_off_is_not_told_as_if_it_had_done_nothing(
+    look: Callable[..., TestResponse], client: FlaskClient, ledger: Ledger
+) -> None:
+    ids = failed(ledger, 2)
+    form = {"action": "retry", "picks": " ".join(ids)}
+    confirmed = fields(post(client, "/gallery/actions", form).text, "/gallery/actions/confirmed")
+    with broken_off():
+        post(client, "/gallery/actions/confirmed", confirmed)
+    assert {one.state for one in ledger.generations.get(ids)} == {State.QUEUED}
+    told = look(post(client, "/gallery/actions/confirmed", confirmed).headers["Location"]).text
+    assert "0 submitted again; 2 left alone. This form was sent before, and may have been carried out then." in told
 
 
 def test_an_action_on_a_selection_says_why_not(client: FlaskClient, ledger: Ledger) -> None:

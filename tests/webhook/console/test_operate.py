@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.broken_off import broken_off
 from tests.clock import FakeClock
 from tests.factories import (
     LEASE,
@@ -211,6 +212,23 @@ def test_a_dead_letter_is_replayed_or_discarded_with_a_name(console: Console, le
     rung.clear()
     console.post("/operate/dead", form)
     assert rung == []
+
+
+def test_a_form_that_was_broken_off_is_not_told_as_if_it_had_done_nothing(console: Console, ledger: Ledger):
+    letter = f"callback:{unreadable(ledger)}"
+    form = {"once": once_of(console.get("/operate/dead")), "action": "dismiss", "letter": letter}
+    with broken_off():
+        console.post("/operate/dead", form)
+    assert ledger.callbacks.dead() == []
+    again = console.post("/operate/dead", form)
+    assert again.status_code == 409
+    assert "This form was sent before, and may have been carried out then; this time: " in text_of(again)
+    console.send("/operate/accounts", "/operate/accounts/acedata/default", action="pause")
+    resumed = {"once": once_of(console.get("/operate/accounts")), "action": "resume"}
+    with broken_off():
+        console.post("/operate/accounts/acedata/default", resumed)
+    told = console.told(console.post("/operate/accounts/acedata/default", resumed))
+    assert "was not paused. This form was sent before, and may have been carried out then." in told
 
 
 def test_what_is_at_risk_shows_its_time_and_is_tried_now(

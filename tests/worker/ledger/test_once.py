@@ -15,6 +15,7 @@ from worker.errors import KeyInUse, KeyReused, NotFound
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.access import Once
+from worker.ledger.access.long_requests import Claimed
 from worker.ledger.generations import Created
 from worker.ledger.schema import idempotency_keys, metadata
 
@@ -80,7 +81,7 @@ def test_a_key_is_kept_for_a_week_however_short_the_retention(ledger: Ledger, cl
 
 
 def test_a_key_under_a_lease_is_not_pruned(ledger: Ledger, clock: FakeClock):
-    assert ledger.access.claim_request(FOX, LEASE) is None
+    assert ledger.access.claim_request(FOX, LEASE).result is None
     clock.advance(days=8)
     ledger.access.renew_request(FOX, LEASE)
     ledger.maintenance.prune_idempotency_keys(clock())
@@ -99,7 +100,7 @@ def test_of_many_at_once_one_carries_it_out_and_the_others_get_what_it_made(ledg
 def test_of_many_who_claim_at_once_all_but_one_hear_that_it_is_being_carried_out(ledger: Ledger):
     found = at_once(*[lambda: ledger.access.claim_request(FOX, LEASE)] * 6)
     assert sum(isinstance(one, KeyInUse) for one in found) == 5
-    assert found.count(None) == 1
+    assert sum(isinstance(one, Claimed) and one.is_new for one in found) == 1
     with pytest.raises(KeyInUse, match="'order-7' is being carried out: repeat it later"):
         ledger.access.result_of(FOX)
 
@@ -114,23 +115,23 @@ def test_when_the_lease_has_expired_the_next_one_completes_the_request(ledger: L
     with pytest.raises(KeyInUse):
         ledger.access.claim_request(FOX, LEASE)
     clock.advance(1)
-    assert ledger.access.claim_request(FOX, LEASE) is None
+    assert ledger.access.claim_request(FOX, LEASE).result is None
     ledger.access.keep_request(FOX, {"batches": ["batch_1"]})
-    assert ledger.access.claim_request(FOX, LEASE) == ledger.access.result_of(FOX) == {"batches": ["batch_1"]}
+    assert ledger.access.claim_request(FOX, LEASE).result == ledger.access.result_of(FOX) == {"batches": ["batch_1"]}
 
 
 def test_a_lease_of_a_wrong_clock_holds_nobody(ledger: Ledger, clock: FakeClock):
     clock.advance(days=400)
     ledger.access.claim_request(FOX, LEASE)
     clock.advance(days=-400)
-    assert ledger.access.claim_request(FOX, LEASE) is None
+    assert ledger.access.claim_request(FOX, LEASE).result is None
 
 
 def test_a_request_that_was_given_up_is_carried_out_by_whoever_repeats_it(ledger: Ledger):
     ledger.access.claim_request(FOX, LEASE)
     ledger.access.give_up_request(FOX)
     assert ledger.access.result_of(FOX) is None
-    assert ledger.access.claim_request(FOX, LEASE) is None
+    assert ledger.access.claim_request(FOX, LEASE).result is None
 
 
 def test_a_refused_creation_keeps_no_key(ledger: Ledger):

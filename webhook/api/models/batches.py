@@ -310,6 +310,10 @@ class BatchRetriedDocument(Document):
     retried: int
     done: dict[State, int]
     left: dict[str, int]
+    sent_before: Annotated[
+        bool,
+        Field(description="The same request was broken off before, and may have retried more than is counted here."),
+    ]
 
 
 class NewPriority(RequestModel):

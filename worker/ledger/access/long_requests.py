@@ -6,41 +6,35 @@ A lease only keeps others from doing the same work meanwhile: whoever carries a 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, update
 
-from worker.errors import NotFound
-from worker.ledger.access.once import Once, Result, claim, keep
+from worker.ledger.access.once import Once, Result, claim_or_find, keep
 from worker.ledger.database import Part
 from worker.ledger.schema import CleanText, UtcDateTime, idempotency_keys
-from worker.ledger.statements import Query, columns_of
 
 
-class _Begun(NamedTuple):
-    created_at: datetime
+class Claimed(NamedTuple):
+    """`begun_at`: when it was claimed for the first time. Neither new nor with a result, it was broken off."""
+
+    result: Result | None
+    begun_at: datetime
+    is_new: bool
 
 
 _k = idempotency_keys.c
 _THIS = (_k.owner == bindparam("of", type_=CleanText()), _k.key == bindparam("named", type_=CleanText()))
-_BEGUN = Query(_Begun, select(*columns_of(idempotency_keys, _Begun)).where(*_THIS))
 _OPEN = (*_THIS, _k.result.is_(None))
 _SET_LEASE = update(idempotency_keys).where(*_OPEN).values(lease_until=bindparam("until", type_=UtcDateTime()))
 _FORGET = delete(idempotency_keys).where(*_OPEN)
 
 
 class LongRequests(Part):
-    def claim_request(self, once: Once, lease: timedelta) -> Result | None:
+    def claim_request(self, once: Once, lease: timedelta) -> Claimed:
         """As `claim`, in a transaction of its own."""
         now = self._database.clock()
         with self._database.write() as connection:
-            return claim(connection, once, now, now + lease)
-
-    def begun_at(self, once: Once) -> datetime:
-        """When it was claimed for the first time. Raises NotFound."""
-        with self._database.read() as connection:
-            found = _BEGUN.first(connection, **_named(once))
-        if found is None:
-            raise NotFound(f"no request has the idempotency key {once.key!r}")
-        return found.created_at
+            kept = claim_or_find(connection, once, now, now + lease)
+        return Claimed(None, now, is_new=True) if kept is None else Claimed(kept.result, kept.created_at, is_new=False)
 
     def renew_request(self, once: Once, lease: timedelta) -> None:
         self._set_lease(once, self._database.clock() + lease)

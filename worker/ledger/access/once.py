@@ -34,6 +34,7 @@ class Kept(NamedTuple):
     request_sha256: str
     result: Mapping[str, Sequence[str]] | None
     lease_until: datetime | None
+    created_at: datetime
 
 
 _k = idempotency_keys.c
@@ -50,6 +51,12 @@ def claim(connection: Connection, once: Once, now: datetime, lease_until: dateti
     transactions, which is claimed in one of its own. Raises KeyReused for another request, and KeyInUse while one is
     being carried out under such a lease.
     """
+    kept = claim_or_find(connection, once, now, lease_until)
+    return None if kept is None else kept.result
+
+
+def claim_or_find(connection: Connection, once: Once, now: datetime, lease_until: datetime | None) -> Kept | None:
+    """As `claim`, but None only if it is new: without a result, whoever carried it out has died or failed."""
     row = {
         "owner": once.owner,
         "key": once.key,
@@ -63,10 +70,10 @@ def claim(connection: Connection, once: Once, now: datetime, lease_until: dateti
         return None
     kept = KEPT_LOCKED.first(connection, of=once.owner, named=once.key)
     assert kept is not None, "it is there, and locked"  # noqa: S101
-    if (result := result_of(kept, once, now)) is None:
-        # Whoever carried it out has died: the caller completes it.
+    if result_of(kept, once, now) is None:
+        # The caller completes it.
         update_row(connection, idempotency_keys, {"owner": once.owner, "key": once.key}, lease_until=lease_until)
-    return result
+    return kept
 
 
 def result_of(kept: Kept | None, once: Once, now: datetime) -> Result | None:

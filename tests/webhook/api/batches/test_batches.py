@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,14 +11,20 @@ from flask.testing import FlaskClient
 from python_calamine import CalamineWorkbook
 from werkzeug.http import parse_options_header
 
+from tests.broken_off import broken_off
 from tests.clock import FakeClock
+from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import failure
 from tests.tasks.usecases.batches.shop import a_shop, go, row, submit
+from webhook.api.app import create_app
 from webhook.api.models.batches import BatchDetailsDocument, BatchPage, BatchRetriedDocument, SteeredDocument
 from webhook.api.models.problem import Problem
 from worker.failures import Category, category_of
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.changes import Changes
+from worker.services import Services
+from worker.settings import load_settings
 
 
 def refused(answer: Any, status: int, code: str) -> Problem:
@@ -128,18 +135,12 @@ def test_what_failed_is_retried_once_however_often_it_is_asked_for(
 
 
 def test_a_retry_that_died_is_completed_without_paying_for_anything_again(
-    api: FlaskClient, ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    api: FlaskClient, ledger: Ledger, clock: FakeClock
 ) -> None:
     a_shop(ledger, None)
     clock.advance(1)
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger.access, "keep_request", die)
-        with pytest.raises(KeyboardInterrupt):
-            retry(api)
+    with broken_off():
+        retry(api)
     clock.advance(1)
     (claim,) = go(ledger).values()
     ledger.generations.apply_outcomes([failure(claim)])
@@ -147,6 +148,33 @@ def test_a_retry_that_died_is_completed_without_paying_for_anything_again(
     answer = retried(retry(api))
     assert answer.retried == 0
     assert answer.left == {"failed again since this was asked for": 1}
+    assert answer.sent_before, "it has retried one that is not counted"
+    assert retried(retry(api)) == answer
+    assert not retried(retry(api, "again-2")).sent_before
+
+
+@pytest.mark.parametrize("cut", [Cut.COMMITTED, Cut.LOST])
+def test_a_retry_whose_commit_was_cut_is_never_told_as_one_that_retried_nothing(
+    postgresql_url: str, here: Services, wakes: list[str], monkeypatch: pytest.MonkeyPatch, cut: Cut
+) -> None:
+    assert wakes == []
+    with CuttingProxy(postgresql_url) as proxy:
+        monkeypatch.setenv("DATABASE_URL", proxy.url)
+        with closing(Services(load_settings(), here.clock)) as through:
+            api = create_app(through).test_client()
+            a_shop(through.ledger, None)
+            with monkeypatch.context() as patch:
+                move = Changes.move
+
+                def cut_after(*arguments: Any, **options: Any) -> None:
+                    proxy.arm(cut)
+                    move(*arguments, **options)
+
+                patch.setattr(Changes, "move", cut_after)
+                told = refused(retry(api), 503, "outcome_unknown").detail
+            assert "may have been saved" in told
+            answer = retried(retry(api))
+    assert (answer.retried, answer.sent_before) == (0 if cut is Cut.COMMITTED else 1, True)
 
 
 def test_a_retry_names_reasons_and_never_those_that_may_be_paid_for(api: FlaskClient, ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 from werkzeug.wrappers import Request
 
 from tasks.usecases.once_only import LEASE
+from tests.broken_off import broken_off
 from tests.clock import FakeClock
 from webhook.api.app import create_app
 from webhook.api.models.batches import BatchCheckDocument, BatchSubmittedDocument
 from webhook.api.models.problem import Problem
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerUnavailable, RequestInvalid
 from worker.ledger import Ledger
 from worker.services import Services
 
@@ -451,6 +452,30 @@ def test_what_died_in_the_middle_is_completed_by_the_same_request_when_its_lease
     made = submitted(send(api, SHEET, **headers), 200)
     assert (made.created, made.existing) == (0, 2)
     assert len(prompts(ledger)) == 2
+
+
+def test_one_that_is_refused_after_it_was_broken_off_is_not_told_as_if_nothing_was_written(
+    api: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with broken_off():
+        send(api, WITHOUT_KEYS, "text/plain", Idempotency_Key="order-1")
+    assert len(prompts(ledger)) == 2
+    # By now, its provider takes no such rows any more, say.
+    monkeypatch.setattr("webhook.api.batches.submit_file", refusing("2 of 2 rows are invalid: nothing was written"))
+    problem = refused(send(api, WITHOUT_KEYS, "text/plain", Idempotency_Key="order-1"), 409, "sent_before")
+    assert problem.detail == (
+        "this request was sent before, and may have been carried out then; this time: 2 of 2 rows are invalid: nothing "
+        "was written"
+    )
+    other = refused(send(api, WITHOUT_KEYS, "text/plain", Idempotency_Key="order-2"), 422, "invalid")
+    assert other.detail == "2 of 2 rows are invalid: nothing was written"
+
+
+def refusing(why: str) -> Callable[..., None]:
+    def refuse(*_: object, **__: object) -> None:
+        raise RequestInvalid(why)
+
+    return refuse
 
 
 def test_an_answer_says_why_its_rows_wait_and_what_looks_misspelt(
