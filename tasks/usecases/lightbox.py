@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from tasks.usecases.accept import AssetChoice, RefusedBytes, look_at_refused
 from tasks.usecases.control import OVER
 from tasks.usecases.family import Family, family
-from tasks.usecases.offers import Offers, offers_of
+from tasks.usecases.offers import Offers, known_prices, offers_of
 from tasks.usecases.queries import Details, Story, show
-from worker.errors import ConfigurationError
 from worker.failures import REMEDIES, category_of
 from worker.generation import State
 from worker.pricing import Prices, as_text
@@ -52,7 +51,7 @@ def look(here: Services, name: str) -> Looked:
     story = details.story
     generation = story.generation
     category = category_of(generation.state, generation.reason, generation.message)
-    prices = _prices(here)
+    prices = known_prices(here)
     return Looked(
         details=details,
         family=family(here, story.lineage.root_id, generation.id),
@@ -70,14 +69,6 @@ def _refused(here: Services, story: Story) -> tuple[RefusedBytes, ...]:
         return ()
     (found,) = look_at_refused(here, (AssetChoice(story.generation.id),))
     return found
-
-
-def _prices(here: Services) -> Prices | None:
-    try:
-        return here.prices
-    except ConfigurationError:
-        # The workers and the doctor say so.
-        return None
 
 
 def _text(prices: Prices | None, amount: int) -> str:

@@ -43,7 +43,7 @@ class Offers:
 
 def offers_of(here: Services, story: Story) -> Offers:
     """Return what can follow this generation, in the order of the operations."""
-    generation, prices = story.generation, _prices(here)
+    generation, prices = story.generation, known_prices(here)
     provider = provider_class(generation.provider)
     why_not = _why_not(here, generation)
     made = Counter(child.action for child in story.children)
@@ -110,7 +110,8 @@ def _why_not(here: Services, generation: Generation) -> str | None:
     return None
 
 
-def _prices(here: Services) -> Prices | None:
+def known_prices(here: Services) -> Prices | None:
+    """The price file's; None without one, or if it is invalid."""
     try:
         return here.prices
     except ConfigurationError:
