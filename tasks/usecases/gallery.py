@@ -204,6 +204,11 @@ def marks_of(here: LedgerServices, ids: Sequence[str], mark: Mark) -> Iterator[I
     return (one for one in here.ledger.marks.of(ids) if one.verdict is mark)
 
 
+def batch_names(here: LedgerServices, most: int) -> list[str]:
+    """Return the names of the newest batches."""
+    return [one.name for one in here.ledger.generations.newest_batches(most)]
+
+
 def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
     """Return what the ledger has to look for. Raises as `gallery` does."""
     if request.provider is not None and request.provider not in PROVIDERS:

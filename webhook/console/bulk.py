@@ -14,7 +14,7 @@ from tasks.usecases.once import once_for
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
 from webhook.console.filters import Filters, filters_of
-from webhook.console.forms import fields_asked, form_key, owner
+from webhook.console.forms import fields_asked, form_key, owner, whole
 from webhook.console.problems import Refusal
 from worker.errors import RequestInvalid
 
@@ -108,10 +108,10 @@ def _name(filters: Filters) -> str:
 
 def _chosen(form: MultiDict[str, str], filters: Filters) -> Chosen:
     picks = tuple(_pick(one) for one in form.get("picks", "").split())
-    newest, most = form.get("newest") or None, form.get("most") or None
+    newest, most = form.get("newest") or None, whole(form.get("most", ""), 8)
     if newest is not None and not _GENERATION.fullmatch(newest):
         raise RequestInvalid("the form names no generation as the newest: go back to the gallery, and choose again")
-    if most is not None and not (most.isdecimal() and len(most) < 9):
+    if most is None and form.get("most"):
         raise RequestInvalid("the form does not say how many: go back to the gallery, and choose again")
     if filters.is_similar and not picks:
         raise RequestInvalid("only images that you selected: those that look alike are not all that match")
@@ -120,7 +120,7 @@ def _chosen(form: MultiDict[str, str], filters: Filters) -> Chosen:
         request=filters.request,
         newest=newest,
         seen_at=_moment(form.get("seen_at")),
-        most=None if most is None else int(most),
+        most=most,
     )
 
 

@@ -51,6 +51,11 @@ def once_of(asked: object) -> Once:
     return once_for(owner(), f"{key}.{digest[:32]}", what)
 
 
+def whole(text: str, digits: int) -> int | None:
+    """Return the number that this is; None for anything else, and for one of more digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= digits else None
+
+
 def author() -> str:
     """Return who creates something, for its history."""
     return f"{g.person.name} (console)"

@@ -1,17 +1,16 @@
 """The gallery: a wall of images, newest first, by whatever somebody is looking for."""
 
 from collections.abc import Sequence
-from itertools import islice
 
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response as ResponseBase
 
-from tasks.usecases.batches.show import list_batches
 from tasks.usecases.bulk import ACTIONS_OF_PICKED
-from tasks.usecases.gallery import PROVIDER_NAMES, Picture, count, gallery, similar
+from tasks.usecases.gallery import PROVIDER_NAMES, Picture, batch_names, count, gallery, similar
 from webhook.console.bulk import CREATED, WORDS
 from webhook.console.desk import Desk
 from webhook.console.filters import NAMES, Filters, filters_of, has_empty
+from webhook.console.forms import whole
 from webhook.console.wording import SENT_BEFORE
 from worker.generation import Operation, State
 
@@ -55,7 +54,7 @@ def _of_page(desk: Desk, filters: Filters) -> dict[str, object]:
     return {
         "filters": filters,
         "names": NAMES,
-        "batches": [one.facts.name for one in islice(list_batches(desk.here, _SUGGESTED), _SUGGESTED)],
+        "batches": batch_names(desk.here, _SUGGESTED),
         "states": list(State),
         "operations": list(Operation),
         "providers": PROVIDER_NAMES,
@@ -73,13 +72,13 @@ def _offered(pictures: Sequence[Picture]) -> list[str]:
 def _told() -> str | None:
     """What an action has done, of which only numbers stand in the address."""
     done = request.args.get("done", "")
-    number, left = (request.args.get(name, "") for name in ("number", "left"))
-    if not (number.isdecimal() and left.isdecimal() and len(number) < 9 and len(left) < 9):
+    number, left = (whole(request.args.get(name, ""), 8) for name in ("number", "left"))
+    if number is None or left is None:
         return None
     what, _ = WORDS.get(done, CREATED)
-    others = f"; {int(left):,} left alone" if int(left) else ""
+    others = f"; {left:,} left alone" if left else ""
     before = f" {SENT_BEFORE}" if request.args.get("sent") == "before" else ""
-    return f"{int(number):,} {what}{others}.{before}"
+    return f"{number:,} {what}{others}.{before}"
 
 
 def ratio(picture: Picture) -> int:

@@ -21,7 +21,7 @@ from tasks.usecases.selection import Selection
 from tasks.usecases.submit import FollowUpRequest, SubmitResult, check, submit_once
 from webhook.console.desk import Desk
 from webhook.console.filters import filters_of
-from webhook.console.forms import author, decider, once_of
+from webhook.console.forms import author, decider, once_of, whole
 from webhook.console.problems import Refusal
 from worker.errors import RequestInvalid
 from worker.generation import OPEN, Asset, Generation, Operation, State
@@ -195,9 +195,9 @@ def _left_alone(decided: control.Decided) -> str:
 def _number(text: str | None) -> int | None:
     if text is None or text == "":
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 7):
+    if (number := whole(text, 6)) is None:
         raise RequestInvalid(f"{text[:40]!r} is no number of an image")
-    return int(text)
+    return number
 
 
 def _address(generation_id: str, index: int | None = None) -> str:

@@ -15,7 +15,7 @@ from tasks.usecases.resolve import Decision, ResolveRequest, TaskRequest
 from tasks.usecases.selection import Selection
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
-from webhook.console.forms import decider
+from webhook.console.forms import decider, whole
 from webhook.console.once import once
 from worker.errors import NotPossible, RequestInvalid
 from worker.secrets import title_of
@@ -207,9 +207,7 @@ class _Views:
 
 def how_many() -> int:
     """How many rows of a list to show."""
-    asked = request.args.get("most", "")
-    is_usable = asked.isascii() and asked.isdigit() and len(asked) < 7
-    return max(_FEW, min(int(asked), _MOST_SHOWN)) if is_usable else _FEW
+    return max(_FEW, min(whole(request.args.get("most", ""), 6) or 0, _MOST_SHOWN))
 
 
 def require_typed(words: str) -> None:

@@ -14,7 +14,7 @@ from tasks.usecases.batches.show import show_batch
 from tasks.usecases.marks import CullingRequest, ImageId, Mark
 from tasks.usecases.review import ReviewFilter
 from webhook.console.desk import Desk
-from webhook.console.forms import decider
+from webhook.console.forms import decider, whole
 from webhook.console.once import once
 from webhook.console.wording import for_people
 from webhook.deciding import decide, state_now
@@ -205,6 +205,5 @@ def _of() -> str:
 
 def _image_id(text: str) -> ImageId | None:
     generation_id, slash, index = text.rpartition("/")
-    if not slash or not (index.isascii() and index.isdigit() and len(index) < 5):
-        return None
-    return ImageId(generation_id, int(index))
+    number = whole(index, 4)
+    return ImageId(generation_id, number) if slash and number is not None else None
