@@ -37,7 +37,7 @@ def require_token(settings: Settings) -> None:
     if key is None or not hmac.compare_digest(given.encode(), _token(key).encode()):
         raise Refusal(
             "nothing was changed: this page was opened before you logged in or out, or your browser keeps no cookies "
-            "of this address; reload the page and send it again",
+            "of this address; go back and send it again: what you entered is still there",
             status=403,
         )
 

@@ -22,6 +22,9 @@ _View = TypeVar("_View", bound=Callable[..., object])
 _READING = {"GET", "HEAD"}
 #: for everybody: the login page needs its style, and who is no longer let in must be able to leave
 _FILES, _LOGIN, _LOGOUT = "console.static_file", {"console.login_page", "console.log_in"}, "console.log_out"
+#: below this, people enter much
+_ENTERED = "/submit"
+_LOGGED_OUT = "you are logged out, so nothing was changed. Log in, then {}: what you entered is still there"
 #: bytes of a form, unless its view `takes` more
 _LARGEST_FORM = 1024 * 1024
 _HEADERS = {
@@ -92,9 +95,15 @@ def _require_leave(person: LetIn) -> None:
 
 def _to_login(request: Request) -> Response:
     """To the login page, and back from there; what is no page of its own hears that it was refused."""
-    if "HX-Request" in request.headers:
+    is_part, is_write = "HX-Request" in request.headers, request.method not in _READING
+    is_page = "text/html" in request.headers.get("Accept", "")
+    # Whoever is led away from a form would lose what they have entered.
+    if is_part and is_write and request.path.startswith(_ENTERED):
+        raise Refusal(_LOGGED_OUT.format("go on here"), status=401)
+    if is_part:
         raise _refusal({"HX-Redirect": _login_for(_page_of(request))})
-    is_page = request.method in _READING and "text/html" in request.headers.get("Accept", "")
+    if is_page and is_write:
+        raise Refusal(_LOGGED_OUT.format("go back and send it again"), status=401)
     if not is_page:
         raise _refusal({})
     path = request.full_path if request.query_string else request.path

@@ -57,7 +57,7 @@ def _log_in(here: Services, tries: Tries, address: str, target: str) -> Response
         # Of no user, since some type their password there.
         actor = name if role_of(here, name) else "nobody"
         acting.note(here, actor, "POST /login", 401, address)
-        return _page(here, target, 401, "This name and password do not belong together.", name)
+        return _page(here, target, 401, "Wrong name or password.", name)
     tries.forget(name)
     acting.note(here, logged_in.name, "POST /login", 303, address)
     response = _to(target)
@@ -66,7 +66,7 @@ def _log_in(here: Services, tries: Tries, address: str, target: str) -> Response
 
 
 def _too_many(here: Services, wait: int, target: str, name: str = "") -> Response:
-    response = _page(here, target, 429, f"Too many wrong tries. Try again {_in_words(wait)}.", name)
+    response = _page(here, target, 429, f"Too many wrong passwords. Try again {_in_words(wait)}.", name)
     response.headers["Retry-After"] = str(wait)
     return response
 

@@ -16,10 +16,10 @@ from tasks.usecases.views import of_shown_subscriber
 from webhook.console.acting import changes_nothing
 from webhook.console.desk import Desk
 from webhook.console.forms import decider
+from webhook.console.naming import account_title
 from webhook.console.once import once
 from webhook.console.operate import require_typed
 from worker.errors import RequestInvalid
-from worker.secrets import title_of
 from worker.steps import Step
 
 _DELIVERIES = 20
@@ -57,12 +57,12 @@ class _Views:
         asked = request.args.get("credit", "")
         credit = {}
         for one in found:
-            if title_of(one.provider, one.facts.account) == asked:
+            if f"{one.provider}/{one.facts.account}" == asked:
                 credit[asked] = accounts.credit_of(self._here, one.provider, one.facts.account)
         return render_template("console/operate_accounts.html", part="accounts", accounts=found, credit=credit)
 
     def change_account(self, provider: str, account: str) -> Response:
-        action, who, title = request.form.get("action"), decider(), title_of(provider, account)
+        action, who, title = request.form.get("action"), decider(), account_title((provider, account))
 
         def work() -> tuple[str, str]:
             if action == "pause":

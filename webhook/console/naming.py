@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from flask import Blueprint
 from markupsafe import Markup, escape
 
+from tasks.usecases.gallery import PROVIDER_NAMES
+from tasks.usecases.providers import provider_title
 from webhook.console.wording import for_people
 from worker.generation import Operation
+from worker.secrets import title_of
 
 _OPERATIONS: Mapping[str, str] = {
     Operation.VIDEO_EXTEND: "Extend the video",
@@ -47,7 +50,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 def filters(pages: Blueprint) -> None:
     """Let templates write names in these ways."""
-    for function in (action, operation, option, coded, for_people):
+    for function in (action, operation, option, provider, account_title, coded, for_people):
         pages.app_template_filter(function.__name__)(function)
 
 
@@ -66,6 +69,17 @@ def operation(word: str | None) -> str:
 def option(name: str) -> str:
     """Return `Aspect ratio`."""
     return _OPTIONS.get(name) or _spelt(name)
+
+
+def provider(name: str) -> str:
+    """Return a provider's name as its own pages spell it; one that Darkroom does not know stays as it is."""
+    return provider_title(name) if name in PROVIDER_NAMES else name
+
+
+def account_title(account: tuple[str, str]) -> str:
+    """Return `Kie.ai`, or `Kie.ai, account shop` of several; `account`: the provider's name and its own."""
+    of_provider, name = account
+    return title_of(provider(of_provider), name)
 
 
 def coded(told: str) -> Markup:

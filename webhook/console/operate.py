@@ -18,7 +18,6 @@ from webhook.console.desk import Desk
 from webhook.console.forms import decider, whole
 from webhook.console.once import once
 from worker.errors import NotPossible, RequestInvalid
-from worker.secrets import title_of
 
 #: rows of a list, and those that "more" adds
 _FEW = 50
@@ -46,7 +45,6 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         ("rescue", "/at-risk/rescue", "POST", views.rescue),
     ):
         pages.add_url_rule(f"/operate{rule}", name, view, methods=[method], provide_automatic_options=False)
-    pages.app_template_filter("account_title")(lambda one: title_of(*one))
 
 
 class _Views:

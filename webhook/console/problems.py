@@ -23,7 +23,7 @@ _TITLES = {
     410: "No longer here",
     413: "Too large",
     422: "Check what you entered",
-    429: "Too many tries",
+    429: "Too many attempts",
     503: "Temporarily not available",
 }
 _SAID: Mapping[int, str] = {
@@ -58,6 +58,7 @@ def problem_page(error: Exception, request_id: str) -> Response:
         request_id=request_id if status >= 500 else None,
         person=g.get("person"),
         is_fragment="HX-Request" in request.headers,
+        needs_login=status == 401,
     )
     response = make_response(page, status)
     response.headers.update(headers)

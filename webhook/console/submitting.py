@@ -22,7 +22,8 @@ from webhook.console.drafts import OPTION, Draft, Findings, find_mistakes
 from webhook.console.forms import author, once_of
 from webhook.console.guard import takes
 from webhook.console.lightbox import made, to_made
-from webhook.console.option_fields import operations_of, option_fields
+from webhook.console.naming import provider
+from webhook.console.option_fields import names_of, operations_of, option_fields
 from webhook.console.pictures import moved
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Operation, operation_of
@@ -65,7 +66,7 @@ def _pages(pages: Blueprint, desk: Desk) -> None:
         draft = Draft.of_form(request.form)
         if "HX-Request" not in request.headers:
             return _page(desk, draft, _NOTHING)
-        return render_template("console/submit_options.html", **_facts(desk, draft, _NOTHING))
+        return render_template("console/submit_options.html", is_options=True, **_facts(desk, draft, _NOTHING))
 
     @pages.post("/submit/check", provide_automatic_options=False)
     @takes(_LARGEST_FORM)
@@ -196,7 +197,7 @@ def _choices(providers: tuple[ProviderFacts, ...], draft: Draft) -> list[tuple[s
         titles = ", ".join(one.title for one in ready)
         found.append((",".join(one.name for one in ready), f"Whichever is in service: {titles}", None))
     if draft.provider and draft.provider not in {value for value, _, _ in found}:
-        found.append((draft.provider, draft.provider.replace(",", ", "), None))
+        found.append((draft.provider, ", ".join(map(provider, names_of(draft))), None))
     return found
 
 

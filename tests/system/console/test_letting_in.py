@@ -51,7 +51,7 @@ def test_the_login_is_accessible_and_fits(stranger: Page, anna: None, size: tupl
     stranger.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     stranger.goto("/login")
     log_in(stranger, "wrong")
-    expect(stranger.get_by_role("alert")).to_contain_text("do not belong together")
+    expect(stranger.get_by_role("alert")).to_contain_text("Wrong name or password")
     shoot(stranger, f"login-{size[0]}-{scheme}")
     found = Axe().run(stranger)
     assert found.violations_count == 0, found.generate_report()

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.browser
 
 def test_an_account_is_paused_and_resumed_by_keyboard(page: Page):
     page.goto("/operate/accounts")
-    card = page.locator(".cards > li").filter(has_text="acedata")
+    card = page.locator(".cards > li").filter(has_text="Ace Data Cloud")
     pause = card.locator("summary", has_text="Pause")
     pause.focus()
     page.keyboard.press("Enter")

@@ -221,7 +221,7 @@ def test_a_wrong_name_looks_as_a_wrong_password_does(
     browser = browser_for()
     page = browser.log_in(name, password)
     assert page.status_code == 401
-    assert "This name and password do not belong together." in page.text
+    assert "Wrong name or password." in page.text
     assert "darkroom=" not in page.headers.get("Set-Cookie", "")
     assert "<script>" not in page.text
     assert not browser.is_in
@@ -244,7 +244,7 @@ def test_wrong_passwords_are_counted_by_name_and_the_page_says_how_long(browser_
     page = other.log_in("anna", PASSWORD)
     assert page.status_code == 429
     assert 0 < int(page.headers["Retry-After"]) <= 300
-    assert re.search(r"Too many wrong tries\. Try again in (\d+ seconds|[1-5] minutes)\.", page.text)
+    assert re.search(r"Too many wrong passwords\. Try again in (\d+ seconds|[1-5] minutes)\.", page.text)
     assert browser.log_in("ben", "wrong").status_code == 401
 
 

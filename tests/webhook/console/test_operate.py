@@ -279,7 +279,7 @@ def test_the_credit_is_asked_only_on_request(console: Console, here: Services, m
     monkeypatch.setattr(type(provider), "credit", lambda _: asked.append("asked") or "12.50 credits")
     console.get("/operate/accounts")
     assert asked == []
-    assert "12.50 credits left" in text_of(console.get("/operate/accounts?credit=acedata"))
+    assert "12.50 credits left" in text_of(console.get("/operate/accounts?credit=acedata/default"))
 
 
 def test_workers_say_how_they_are_and_what_waits_for_them(console: Console, ledger: Ledger, clock: FakeClock):
