@@ -1,5 +1,6 @@
 """What somebody has entered on the page Submit, as it was entered; and what is wrong with it, at its field."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ from worker.services import Services
 #: generations of one form; more are a batch file
 MOST_PROMPTS = 1000
 OPTION = "option."
+#: characters of names, as of those in batch files
+_LONGEST: Mapping[str, int] = {"key": 512, "batch": 255}
+#: what no database stores: a NUL, and half of a character
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+#: what the ledger's column holds
+_HIGHEST_PRIORITY = 2**31 - 1
 _TEXTS = ("provider", "operation", "prompts", "labels", "key", "recipe", "follow_up", "priority", "max_cost", "batch",
           "follows", "action", "index")  # fmt: skip
 #: parts of an entry → the field that they are entered in
@@ -134,6 +141,7 @@ def _checked(here: Services, draft: Draft, by: str) -> Checked:
     labels, priority = _labels(draft, mistakes), _priority(draft, mistakes)
     if draft.max_cost and read_amount(draft.max_cost) is None:
         mistakes["max_cost"].append("write an amount such as 2.50")
+    _check_names(draft, mistakes)
     lines = draft.lines
     if draft.key and len(lines) > 1:
         mistakes["key"].append("a key names one generation: leave it empty for several prompts")
@@ -254,17 +262,30 @@ def _labels(draft: Draft, mistakes: defaultdict[str, list[str]]) -> Mapping[str,
 
 def _priority(draft: Draft, mistakes: defaultdict[str, list[str]]) -> int:
     try:
-        return int(draft.priority or "0")
+        priority = int(draft.priority or "0")
     except ValueError:
         mistakes["priority"].append("write a whole number, such as 10")
         return 0
+    if abs(priority) > _HIGHEST_PRIORITY:
+        mistakes["priority"].append(f"the highest priority is {_HIGHEST_PRIORITY}")
+    return priority
+
+
+def _check_names(draft: Draft, mistakes: defaultdict[str, list[str]]) -> None:
+    for name, most in _LONGEST.items():
+        text: str = getattr(draft, name)
+        if len(text) > most:
+            mistakes[name].append(f"{len(text):,} characters, the limit is {most}")
+        elif _UNSTORABLE.search(text):
+            mistakes[name].append("a NUL or half a character, which cannot be stored: copy it again")
 
 
 def _operation(draft: Draft) -> Operation:
     try:
         return Operation(draft.operation)
     except ValueError:
-        raise _Wrong({"operation": [f"there is no operation {draft.operation!r}; choose one of the list"]}) from None
+        told = f"there is no operation {draft.operation[:40]!r}; choose one of the list"
+        raise _Wrong({"operation": [told]}) from None
 
 
 def _options(draft: Draft) -> Mapping[str, object]:

@@ -77,6 +77,30 @@ def test_a_person_logs_in_and_out_with_the_keyboard_and_comes_back_to_their_page
     expect(stranger).to_have_url("/login")
 
 
+def test_whoever_is_logged_out_over_a_form_logs_in_elsewhere_and_sends_what_they_typed(
+    stranger: Page, anna: None
+) -> None:
+    stranger.goto("/login?next=/submit")
+    log_in(stranger)
+    prompts = stranger.get_by_label("Prompts")
+    expect(prompts).to_be_visible()
+    stranger.context.clear_cookies()
+    prompts.fill("a fox in the snow")
+    expect(stranger.locator("#check").get_by_role("alert")).to_contain_text("You are logged out")
+    stranger.locator("#submit").click()
+    refused = stranger.locator("main > .problem")
+    expect(refused).to_contain_text("go back and send it again")
+    with stranger.expect_popup() as opened:
+        refused.get_by_role("link", name="Log in").click()
+    opened.value.wait_for_load_state()
+    log_in(opened.value)
+    expect(opened.value.get_by_role("button", name="Log out")).to_be_visible()
+    stranger.go_back()
+    expect(prompts).to_have_value("a fox in the snow")
+    stranger.locator("#submit").click()
+    expect(stranger.locator("#prompt")).to_have_text("a fox in the snow")
+
+
 def test_without_scripts_the_login_works_as_well(chromium: Browser, machine: Computer, anna: None) -> None:
     context = chromium.new_context(base_url=machine.api, extra_http_headers=ELSEWHERE, java_script_enabled=False)
     page = context.new_page()

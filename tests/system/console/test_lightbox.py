@@ -73,6 +73,20 @@ def test_digits_pick_a_picture_of_the_four(page: Page) -> None:
         expect(page.locator('.strip [aria-current="true"]')).to_contain_text(digit)
 
 
+def test_a_long_link_in_an_error_does_not_widen_the_page(page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto("/generations/B-001")
+    page.evaluate(
+        """() => {
+            const told = document.createElement("div");
+            told.className = "told";
+            told.innerHTML = `<p>https://cdn.example/${"a".repeat(300)}</p>`;
+            document.querySelector(".title").append(told);
+        }"""
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
 def test_arrows_walk_through_the_gallery_and_escape_leads_back_to_the_same_place(page: Page) -> None:
     page.goto("/gallery?batch=spring&operation=imagine")
     keys = [one.get_attribute("data-pick") for one in page.locator(".tile").all()]

@@ -15,7 +15,7 @@ def test_an_account_is_paused_and_resumed_by_keyboard(page: Page):
     expect(card.get_by_text("Nothing is submitted to it for an hour")).to_be_visible()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status").filter(has_text="acedata is paused until")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Ace Data Cloud is paused until")).to_be_visible()
     expect(card.get_by_text("Paused by local")).to_be_visible()
     page.goto("/operate")
     expect(page.get_by_role("listitem").filter(has_text="paused by local")).to_be_visible()

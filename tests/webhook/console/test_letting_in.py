@@ -379,6 +379,17 @@ def test_a_part_of_no_page_leads_to_the_login_too(browser_for: Build) -> None:
     assert (part.status_code, part.headers["HX-Redirect"]) == (401, "/login")
 
 
+def test_whoever_is_logged_out_while_they_fill_in_a_form_is_not_led_away_from_it(browser_for: Build) -> None:
+    browser = browser_for()
+    sent = browser.post("/submit", {"prompts": "a fox"})
+    assert sent.status_code == 401
+    assert "go back and send it again: what you entered is still there" in sent.text
+    assert 'href="/login" target="_blank"' in sent.text
+    typed = browser.post("/submit/check", {"prompts": "a fox"}, headers={"HX-Request": "true"})
+    assert (typed.status_code, "HX-Redirect" in typed.headers) == (401, False)
+    assert "go on here: what you entered is still there" in typed.text
+
+
 # --- what each may do ---
 
 

@@ -278,7 +278,7 @@ def test_viewers_see_all_of_it_and_have_no_buttons(
     shown = browser.get(f"/generations/{parent}")
     assert "Upscale 1 price unknown" in words(shown)
     assert "<form" not in shown.text[shown.text.index('<div class="lightbox"') :]
-    assert "Viewers submit nothing" in words(browser.get("/submit"))
+    assert "Viewers cannot submit" in words(browser.get("/submit"))
     refused = browser.post(f"/generations/{parent}/actions", {"action": "upscale1", "csrf": browser.body_token()})
     assert refused.status_code == 403
     assert children(ledger, parent) == []
@@ -292,3 +292,20 @@ def test_every_write_is_in_the_log_of_actions(client: FlaskClient, ledger: Ledge
     assert (followed.door, followed.actor, followed.status) == ("console", "local", 303)
     assert (followed.action, followed.subject) == ("POST /generations/<generation>/actions", parent)
     assert cancelled.status == 409
+
+
+def test_what_expired_is_not_told_to_be_tried_again(client: FlaskClient, ledger: Ledger) -> None:
+    said = words(get(client, f"/generations/{expired(ledger)}"))
+    assert "Its link expired before it was stored." in said
+    assert "It is tried again" not in said
+
+
+def test_next_steps_stand_only_where_there_are_some(client: FlaskClient, ledger: Ledger) -> None:
+    assert "Next steps" not in words(get(client, f"/generations/{told(ledger, prompt='a fox')}"))
+    assert "Next steps" in words(get(client, f"/generations/{grid(ledger, task_id='task-2')}"))
+
+
+def test_an_account_has_the_name_of_its_provider_as_the_form_has_it(client: FlaskClient, ledger: Ledger) -> None:
+    assert "Account Ace Data Cloud task task-1" in words(get(client, f"/generations/{grid(ledger)}"))
+    assert '<option value="acedata">Ace Data Cloud</option>' in get(client, "/gallery").text
+    assert "Ace Data Cloud" in words(get(client, "/operate/accounts"))

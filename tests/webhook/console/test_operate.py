@@ -159,8 +159,8 @@ def test_a_page_from_before_decides_nothing_about_the_submission_that_followed(
 @pytest.mark.parametrize(
     ("form", "words"),
     [
-        ({"decision": "resubmit", "typed": "yes"}, "Type the words `submit again`"),
-        ({"decision": "not_charged"}, "Type the words `not submitted`"),
+        ({"decision": "resubmit", "typed": "yes"}, "Type the words <code>submit again</code>"),
+        ({"decision": "not_charged"}, "Type the words <code>not submitted</code>"),
         ({"decision": "task", "task_id": " "}, "Give the id of the task"),
         ({"decision": "perhaps"}, "Say what became of it"),
     ],

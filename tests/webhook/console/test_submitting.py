@@ -233,6 +233,43 @@ def test_a_mistake_stands_at_its_field_which_has_the_focus_and_nothing_is_lost(
         assert word in refused.text
 
 
+@pytest.mark.parametrize(
+    ("wrong", "name", "told"),
+    [
+        ({"key": "k" * 10_000}, "key", "10,000 characters, the limit is 512"),
+        ({"key": "k\0"}, "key", "which cannot be stored"),
+        ({"batch": "b" * 256}, "batch", "256 characters, the limit is 255"),
+        ({"batch": "b\0"}, "batch", "which cannot be stored"),
+        ({"priority": str(2**31)}, "priority", "the highest priority is 2147483647"),
+        ({"recipe": "gone"}, "recipe", "DARKROOM_RECIPES is not set"),
+    ],
+)
+def test_what_the_ledger_cannot_hold_is_told_at_its_field(
+    client: FlaskClient, ledger: Ledger, wrong: dict[str, str], name: str, told: str
+) -> None:
+    answer = send(client, **wrong)
+    assert answer.status_code == 422
+    assert told in mistake_at(answer, name)
+    assert all_of(ledger) == []
+
+
+def test_the_kinds_of_images_are_told_once(client: FlaskClient) -> None:
+    for operation in ("imagine", "blend", "edit", "describe"):
+        fragment = send(client, "/submit/options", operation=operation, fragment=True)
+        assert words(fragment).count("PNG, JPEG or WebP") == 1, operation
+        described = set(re.findall(r'aria-describedby="(h-pictures[^"]*)"', fragment.text))
+        assert described
+        for one in " ".join(described).split():
+            assert f'id="{one}"' in fragment.text
+
+
+def test_an_operation_without_a_prompt_says_so_at_the_prompt(client: FlaskClient) -> None:
+    told = "This operation takes no prompt"
+    assert told in words(send(client, "/submit/options", operation="describe", fragment=True))
+    assert told in words(send(client, "/submit/options", operation="describe"))
+    assert told not in words(send(client, "/submit/options", fragment=True))
+
+
 def test_what_is_wrong_and_hostile_is_only_text(client: FlaskClient) -> None:
     refused = send(client, prompts=HOSTILE, labels=HOSTILE, options={"stylize": HOSTILE, HOSTILE: HOSTILE}, key=HOSTILE)
     assert refused.status_code == 422
