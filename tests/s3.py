@@ -9,10 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from tests.patience import patient, wait_for
+from worker.archive.s3 import S3Archive
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 BUCKET = "photos"
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "example-secret"
@@ -84,3 +91,10 @@ def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     if found := address.search(log.read_text()):
         return found[0]
     pytest.fail(f"rclone did not start: {log.read_text()}")
+
+
+def boto3_client(archive: S3Archive) -> "S3Client":
+    """For what a test does in the bucket by itself; the archive's own client knows less."""
+    known = archive._client.meta
+    session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=known.region_name)
+    return session.client("s3", endpoint_url=known.endpoint_url, config=Config(s3=known.config.s3))

@@ -51,8 +51,8 @@ def run() -> dict[str, float]:
         with archive.read(keys[4321]) as pieces:
             content = bytearray(b"".join(pieces))
         content[len(content) // 2] ^= 1
-        archive._client.put_object(Bucket=s3.BUCKET, Key=keys[4321], Body=bytes(content))
-        archive._client.delete_object(Bucket=s3.BUCKET, Key=keys[8765])
+        s3.boto3_client(archive).put_object(Bucket=s3.BUCKET, Key=keys[4321], Body=bytes(content))
+        s3.boto3_client(archive).delete_object(Bucket=s3.BUCKET, Key=keys[8765])
         started = time.perf_counter()
         found, memory = _verify()
         seconds = time.perf_counter() - started

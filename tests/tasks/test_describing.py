@@ -14,7 +14,7 @@ from PIL import Image
 from tasks import manifest
 from tasks.usecases.verify import VerifyRequest, verify
 from tests.pipeline import Pipeline, Start, sha256
-from tests.s3 import BUCKET, Server
+from tests.s3 import BUCKET, Server, boto3_client
 from worker.archive import Kind
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
@@ -73,7 +73,7 @@ def test_a_complete_batch_has_a_manifest_with_a_line_for_each_generation(start: 
 
 def test_what_is_tried_again_is_told_in_the_next_manifest(start: Start, moto: Server) -> None:
     pipeline = start(server=moto)
-    pipeline.here.archive._client.create_bucket(Bucket=BUCKET)
+    boto3_client(pipeline.here.archive).create_bucket(Bucket=BUCKET)
     batch_id = batch_of(pipeline, "a fox sandbox:fail")
     pipeline.until_settled()
     (before,) = manifest_of(pipeline, batch_id)
@@ -212,7 +212,7 @@ def test_an_object_that_is_broken_has_no_duplicates(start: Start, harm: str) -> 
     (first,) = pipeline.submit("a lighthouse")
     pipeline.until_settled()
     (one,) = pipeline.assets(first)
-    bucket = pipeline.here.archive._client
+    bucket = boto3_client(pipeline.here.archive)
     if harm == "missing":
         bucket.delete_object(Bucket=BUCKET, Key=one.object_key)
     else:

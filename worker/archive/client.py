@@ -14,6 +14,7 @@ from botocore.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from worker.archive.keeping import Addressing
+from worker.archive.service_data import load_less
 from worker.net import TimedConnection, is_reached_directly
 from worker.secrets import bucket_credentials
 
@@ -36,6 +37,7 @@ class Addresses:
 
     def __init__(self, session: Session, bucket: str, addressing: Addressing, client: "S3Client | None") -> None:
         self._session, self._bucket = session, bucket
+        load_less(session)
         credentials = bucket_credentials()
         key_id, secret = credentials.get("AWS_ACCESS_KEY_ID"), credentials.get("AWS_SECRET_ACCESS_KEY")
         if key_id and secret and any(os.environ.get(f"{name}_FILE") for name in credentials):

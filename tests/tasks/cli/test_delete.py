@@ -110,9 +110,9 @@ def test_another_picture_that_lies_there_by_now_stays(darkroom: Darkroom, archiv
     """Of a later generation with the same key of its caller's."""
     (asset,) = kept(ledger, archive, 1)
     assert darkroom("delete", asset.generation_id, "--yes").exit_code == 0
-    archive._client.put_object(Bucket=s3.BUCKET, Key=str(asset.object_key), Body=b"other pixels")
+    s3.boto3_client(archive).put_object(Bucket=s3.BUCKET, Key=str(asset.object_key), Body=b"other pixels")
     sidecar = archive.keys.sidecar_beside(str(asset.object_key))
-    archive._client.put_object(Bucket=s3.BUCKET, Key=sidecar, Body=b'{"id": "gen_other"}')
+    s3.boto3_client(archive).put_object(Bucket=s3.BUCKET, Key=sidecar, Body=b'{"id": "gen_other"}')
     assert darkroom("delete", asset.generation_id, "--objects", "--yes").exit_code == 0
     assert objects(archive) == {asset.object_key, sidecar}
 

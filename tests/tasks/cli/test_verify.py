@@ -21,12 +21,12 @@ NOTHING = {"checked": 0, "missing": [], "changed": [], "orphaned": [], "unread":
 
 
 def put(archive: S3Archive, key: str, content: bytes) -> None:
-    archive._client.put_object(Bucket=s3.BUCKET, Key=key, Body=content)
+    s3.boto3_client(archive).put_object(Bucket=s3.BUCKET, Key=key, Body=content)
 
 
 def delete(archive: S3Archive, *keys: str | None) -> None:
     for key in keys:
-        archive._client.delete_object(Bucket=s3.BUCKET, Key=str(key))
+        s3.boto3_client(archive).delete_object(Bucket=s3.BUCKET, Key=str(key))
 
 
 def flip(archive: S3Archive, key: str | None) -> None:

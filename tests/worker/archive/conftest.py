@@ -8,7 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.left_open import lives_on
-from tests.s3 import BUCKET, Server, only_test_servers
+from tests.s3 import BUCKET, Server, boto3_client, only_test_servers
 from worker.archive import Keeping, Keys
 from worker.archive.s3 import S3Archive
 
@@ -26,7 +26,7 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         host, port = server.get_host_and_port()
     found = Server("moto", f"http://{host}:{port}")
     with closing(archive_of(found, tmp_path_factory.mktemp("home"))) as archive:
-        archive._client.create_bucket(Bucket=BUCKET)
+        boto3_client(archive).create_bucket(Bucket=BUCKET)
     try:
         yield found
     finally:

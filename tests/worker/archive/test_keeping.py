@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.s3 import BUCKET, Server
+from tests.s3 import BUCKET, Server, boto3_client
 from tests.worker.archive.answers import Answer, answering
 from tests.worker.archive.storing import store
 from worker.archive import Keeping
@@ -33,17 +33,17 @@ def key(request: pytest.FixtureRequest) -> str:
 def test_the_settings_say_how_an_object_is_kept(moto: Server, open_at: Callable[..., S3Archive], key: str):
     archive = open_at(moto.endpoint, keeping=Keeping("aws:kms", "alias/pictures", "STANDARD_IA"))
     store(archive, key, filename="crème-0.png", batch="Cats & dogs", provider="kie")
-    found = archive._client.head_object(Bucket=BUCKET, Key=key)
+    found = boto3_client(archive).head_object(Bucket=BUCKET, Key=key)
     assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", "alias/pictures")
     assert found["StorageClass"] == "STANDARD_IA"
     assert found["ContentDisposition"] == "inline; filename=\"creme-0.png\"; filename*=UTF-8''cr%C3%A8me-0.png"
-    tags = archive._client.get_object_tagging(Bucket=BUCKET, Key=key)["TagSet"]
+    tags = boto3_client(archive).get_object_tagging(Bucket=BUCKET, Key=key)["TagSet"]
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"batch": "Cats _ dogs", "provider": "kie"}
 
 
 def test_without_settings_the_bucket_decides(archive: S3Archive, key: str):
     store(archive, key, batch="cats")
-    found = archive._client.head_object(Bucket=BUCKET, Key=key)
+    found = boto3_client(archive).head_object(Bucket=BUCKET, Key=key)
     assert "ServerSideEncryption" not in found
     assert found.get("StorageClass", "STANDARD") == "STANDARD"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3 import BUCKET, Server
+from tests.s3 import BUCKET, Server, boto3_client
 from tests.worker.archive.answers import SLOW_DOWN, Answer, answering
 from tests.worker.archive.storing import digest, store
 from worker.archive import Keeping, Verdict, Verified
@@ -48,7 +48,7 @@ def stop() -> None:
 
 
 def unfinished(archive: S3Archive) -> list[str]:
-    return [found["Key"] for found in archive._client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
+    return [found["Key"] for found in boto3_client(archive).list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_file_comes_back_whole_with_all_that_is_written_beside_it(archive: S3Archive, key: str):
     assert store(archive, key, FILM, filename="cat-0.mp4").bytes == len(FILM)
     assert archive.verify(key, digest(FILM)) is Verdict.INTACT
-    found = archive._client.head_object(Bucket=BUCKET, Key=key)
+    found = boto3_client(archive).head_object(Bucket=BUCKET, Key=key)
     assert {name.lower(): value for name, value in found["Metadata"].items()} == {
         "generation-id": "gen_1",
         "sha256": digest(FILM),
@@ -79,7 +79,7 @@ def test_the_store_checks_each_part_and_keeps_the_hash_of_their_hashes(
     archive = open_at(moto.endpoint)
     store(archive, key, FILM)
     hashes = b"".join(hashlib.sha256(FILM[start : start + PART]).digest() for start in range(0, len(FILM), PART))
-    found = archive._client.head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
+    found = boto3_client(archive).head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
     assert found["ChecksumSHA256"].startswith(base64.b64encode(hashlib.sha256(hashes).digest()).decode())
 
 
@@ -99,7 +99,7 @@ def test_other_bytes_are_a_conflict_even_where_conditions_are_unknown(archive: S
 def test_whoever_completes_first_wins(moto: Server, open_at: Callable[..., S3Archive], key: str, theirs: bytes):
     archive = open_at(moto.endpoint)
     key = f"{key}/{theirs == FILM}"
-    film = Film(lambda: archive._client.put_object(Bucket=BUCKET, Key=key, Body=theirs))
+    film = Film(lambda: boto3_client(archive).put_object(Bucket=BUCKET, Key=key, Body=theirs))
     if theirs == FILM:
         assert store(archive, key, FILM, film).object_key == key
     else:

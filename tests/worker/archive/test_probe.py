@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.s3 import BUCKET, Server
+from tests.s3 import BUCKET, Server, boto3_client
 from tests.worker.archive.answers import Answer, answering
 from worker.archive import Keeping, Keys
 from worker.archive.probe import _CONTENT
@@ -52,7 +52,7 @@ def test_a_real_store_is_told_by_what_it_does_and_nothing_is_left(
     archive = S3Archive(BUCKET, Keys(f"home/{name}"))
     assert [sentence.partition(": never share")[0] for sentence in archive.probe()] == expected
     assert list(archive.list("home/")) == []
-    assert "Uploads" not in archive._client.list_multipart_uploads(Bucket=BUCKET)
+    assert "Uploads" not in boto3_client(archive).list_multipart_uploads(Bucket=BUCKET)
 
 
 def test_a_store_that_honours_all_has_no_shortcomings(open_at: Callable[..., S3Archive]):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.s3 import BUCKET, Server
+from tests.s3 import BUCKET, Server, boto3_client
 from tests.worker.archive.answers import Answer, answering
 from tests.worker.archive.storing import PIXELS, digest, store
 from worker.archive import Listed, Verdict
@@ -93,8 +93,8 @@ def test_many_threads_verify_at_once(archive: S3Archive, folder: str):
     contents = {f"{folder}{number}": b"%d" % number for number in range(60)}
     for key, content in contents.items():
         store(archive, key, content)
-    archive._client.put_object(Bucket=BUCKET, Key=f"{folder}7", Body=b"X")
-    archive._client.delete_object(Bucket=BUCKET, Key=f"{folder}8")
+    boto3_client(archive).put_object(Bucket=BUCKET, Key=f"{folder}7", Body=b"X")
+    boto3_client(archive).delete_object(Bucket=BUCKET, Key=f"{folder}8")
     with ThreadPoolExecutor(8) as pool:
         verdicts = dict(
             zip(contents, pool.map(lambda key: archive.verify(key, digest(contents[key])), contents), strict=True)

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from tests.s3 import BUCKET
+from tests.s3 import BUCKET, boto3_client
 from tests.worker.archive.storing import PIXELS, digest, store
 from worker.archive import Verdict
 from worker.archive.keys import Keys, Kind
@@ -18,7 +18,9 @@ def test_whatever_lies_there_is_replaced(archive: S3Archive, content: bytes):
     key = f"test_whatever_lies_there_is_replaced/{len(content)}/0.png"
     store(archive, key, content)
     # As a disk breaks it: the hash beside it is still the right one, which a plain store believes where it can.
-    archive._client.put_object(Bucket=BUCKET, Key=key, Body=b"X" + content[1:], Metadata={"sha256": digest(content)})
+    boto3_client(archive).put_object(
+        Bucket=BUCKET, Key=key, Body=b"X" + content[1:], Metadata={"sha256": digest(content)}
+    )
     assert archive.verify(key, digest(content)) is Verdict.CHANGED
     archive.store(
         key,
@@ -32,7 +34,7 @@ def test_whatever_lies_there_is_replaced(archive: S3Archive, content: bytes):
         replace=True,
     )
     assert archive.verify(key, digest(content)) is Verdict.INTACT
-    found = archive._client.head_object(Bucket=BUCKET, Key=key)
+    found = boto3_client(archive).head_object(Bucket=BUCKET, Key=key)
     assert found["ContentType"] == "image/png"
 
 

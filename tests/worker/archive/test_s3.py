@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.s3 import BUCKET, SECRET_KEY, Server
+from tests.s3 import BUCKET, SECRET_KEY, Server, boto3_client
 from tests.worker.archive.answers import Answer, answering
 from tests.worker.archive.storing import PIXELS, digest, store
 from worker.archive import Keeping, Keys, StoredAsset, Verdict, open_archive
@@ -45,7 +45,7 @@ def test_the_bytes_on_the_disk_are_the_bytes_stored(rclone: Server, open_at: Cal
 
 def test_an_object_knows_its_type_its_hash_and_its_generation(archive: S3Archive, key: str):
     store(archive, key)
-    found = archive._client.head_object(Bucket=BUCKET, Key=key)
+    found = boto3_client(archive).head_object(Bucket=BUCKET, Key=key)
     assert found["ContentType"] == "image/png"
     assert {name.lower(): value for name, value in found["Metadata"].items()} == {
         "generation-id": "gen_1",
@@ -56,7 +56,7 @@ def test_an_object_knows_its_type_its_hash_and_its_generation(archive: S3Archive
 def test_an_object_keeps_the_checksum_that_it_was_put_with(rclone: Server, open_at: Callable[..., S3Archive], key: str):
     archive = open_at(rclone.endpoint)
     store(archive, key)
-    found = archive._client.head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
+    found = boto3_client(archive).head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
     assert found["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(PIXELS).digest()).decode()
 
 
@@ -83,10 +83,10 @@ def test_an_object_that_somebody_else_put_is_compared_by_its_bytes(
     moto: Server, open_at: Callable[..., S3Archive], key: str, there: bytes
 ):
     archive = open_at(moto.endpoint)
-    archive._client.put_object(Bucket=BUCKET, Key=key, Body=there)
+    boto3_client(archive).put_object(Bucket=BUCKET, Key=key, Body=there)
     if there == PIXELS:
         assert store(archive, key).object_key == key
-        archive._client.delete_object(Bucket=BUCKET, Key=key)
+        boto3_client(archive).delete_object(Bucket=BUCKET, Key=key)
     else:
         with pytest.raises(ArchiveConflict):
             store(archive, key)
@@ -141,7 +141,7 @@ def test_verifying_reads_the_bytes_and_not_what_is_written_beside_them(archive: 
     assert archive.verify(key, digest(PIXELS)) is Verdict.MISSING
     store(archive, key)
     assert archive.verify(key, digest(PIXELS)) is Verdict.INTACT
-    archive._client.put_object(Bucket=BUCKET, Key=key, Body=b"rotten", Metadata={"sha256": digest(PIXELS)})
+    boto3_client(archive).put_object(Bucket=BUCKET, Key=key, Body=b"rotten", Metadata={"sha256": digest(PIXELS)})
     assert archive.verify(key, digest(PIXELS)) is Verdict.CHANGED
 
 
