@@ -27,8 +27,8 @@ _BUFFER = 64 * 1024
 #: seconds in which requests that are under way may end, when the process is stopped
 _STOP_SECONDS = 3
 
-#: read by glibc's allocator when a program starts. By itself it keeps an area for each thread and, once a large file was
-#: read, the memory of the next ones too: together some 15 MB.
+#: read by glibc's allocator when a program starts. By itself it keeps an area for each thread and, once a large file
+#: was read, the memory of the next ones too: together some 15 MB.
 _MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
 #: seconds that a busy thread keeps the interpreter from the others. Each question to the database gives it up, and with
 #: Python's 5 ms a request would wait as long for it, many times over.
