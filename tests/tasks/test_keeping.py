@@ -6,7 +6,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.pipeline import running_pipeline
-from tests.s3 import BUCKET, Server
+from tests.s3 import BUCKET, Server, boto3_client
 from webhook import sandbox
 
 
@@ -29,7 +29,7 @@ def test_a_picture_lies_where_and_as_the_settings_say(
                 folder=tmp_path,
             ) as pipeline,
         ):
-            bucket = pipeline.here.archive._client
+            bucket = boto3_client(pipeline.here.archive)
             bucket.create_bucket(Bucket=BUCKET)
             (generation_id,) = pipeline.submit("A lighthouse, in the fog")
             pipeline.until_settled()

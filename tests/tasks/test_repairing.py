@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline import Pipeline, Start, sha256
-from tests.s3 import BUCKET
+from tests.s3 import BUCKET, boto3_client
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import Asset, Operation
 
@@ -20,7 +20,7 @@ def archived(pipeline: Pipeline, prompt: str = "a lighthouse", **facts: object) 
 
 
 def broken(pipeline: Pipeline, asset: Asset, harm: str) -> None:
-    bucket = pipeline.here.archive._client
+    bucket = boto3_client(pipeline.here.archive)
     if harm == "missing":
         bucket.delete_object(Bucket=BUCKET, Key=asset.object_key)
     else:

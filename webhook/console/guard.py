@@ -99,7 +99,7 @@ def _to_login(request: Request) -> Response:
     is_page = "text/html" in request.headers.get("Accept", "")
     # Whoever is led away from a form would lose what they have entered.
     if is_part and is_write and request.path.startswith(_ENTERED):
-        raise Refusal(_LOGGED_OUT.format("go on here"), status=401)
+        raise Refusal(_LOGGED_OUT.format("continue here"), status=401)
     if is_part:
         raise _refusal({"HX-Redirect": _login_for(_page_of(request))})
     if is_page and is_write:

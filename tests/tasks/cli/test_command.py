@@ -36,6 +36,11 @@ def test_a_question_to_the_ledger_loads_neither_celery_nor_boto3_nor_requests() 
     assert not loaded & {"celery", "kombu", "boto3", "requests", "PIL", "rich"}
 
 
+def test_a_ledger_loads_the_dialect_of_its_own_database_alone() -> None:
+    opened = "from worker.ledger import Ledger; Ledger('sqlite:////nowhere')"
+    modules_after(f"{opened}; assert 'sqlalchemy.dialects.postgresql' not in sys.modules")
+
+
 def test_the_views_of_all_results_load_the_use_cases_of_none() -> None:
     loaded = modules_after("from tasks.usecases import views; assert 'tasks.usecases.queries' not in sys.modules")
     assert not loaded & {"celery", "kombu", "boto3", "requests", "PIL", "rich", "sqlalchemy"}

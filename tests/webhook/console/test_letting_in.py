@@ -387,7 +387,7 @@ def test_whoever_is_logged_out_while_they_fill_in_a_form_is_not_led_away_from_it
     assert 'href="/login" target="_blank"' in sent.text
     typed = browser.post("/submit/check", {"prompts": "a fox"}, headers={"HX-Request": "true"})
     assert (typed.status_code, "HX-Redirect" in typed.headers) == (401, False)
-    assert "go on here: what you entered is still there" in typed.text
+    assert "continue here: what you entered is still there" in typed.text
 
 
 # --- what each may do ---

@@ -1,7 +1,8 @@
 """The tables of access: tokens, people and their sessions, idempotency keys, and who did what."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Table, text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, Table
 
+from worker.ledger.schema.partial_index import partial_index
 from worker.ledger.schema.tables import metadata
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime
 
@@ -28,7 +29,7 @@ api_tokens = Table(
     Column("used_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
 )
-Index("uq_api_tokens_name", api_tokens.c.name, unique=True, sqlite_where=text(VALID), postgresql_where=text(VALID))
+partial_index("uq_api_tokens_name", api_tokens.c.name, unique=True, where=VALID)
 
 # The people whom the console lets in.
 users = Table(
@@ -45,7 +46,7 @@ users = Table(
     Column("logged_in_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
 )
-Index("uq_users_name", users.c.name, unique=True, sqlite_where=text(PRESENT), postgresql_where=text(PRESENT))
+partial_index("uq_users_name", users.c.name, unique=True, where=PRESENT)
 
 # Where somebody is logged in: one row for each browser.
 sessions = Table(

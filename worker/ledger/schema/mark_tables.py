@@ -2,8 +2,9 @@
 
 from enum import StrEnum
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Table, text
+from sqlalchemy import Column, ForeignKey, Integer, Table
 
+from worker.ledger.schema.partial_index import partial_index
 from worker.ledger.schema.tables import metadata
 from worker.ledger.schema.types import CleanText, UtcDateTime
 
@@ -29,4 +30,4 @@ marks = Table(
     # The verdict before this one, empty for none; NULL once that was taken back.
     Column("previous", CleanText),
 )
-Index("ix_marks_by", marks.c.by, marks.c.at, sqlite_where=text(UNDOABLE), postgresql_where=text(UNDOABLE))
+partial_index("ix_marks_by", marks.c.by, marks.c.at, where=UNDOABLE)

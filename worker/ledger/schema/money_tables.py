@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
 
 from worker.generation import State
+from worker.ledger.schema.partial_index import partial_index
 from worker.ledger.schema.tables import FLOW, generations, metadata
 from worker.ledger.schema.types import CleanText, Json, in_states
 
@@ -33,7 +34,7 @@ HELD_BY_LABEL = f"{HELD} AND held_label IS NOT NULL"
 
 _g = generations.c
 # What the budget of a label holds, which may be anywhere in its flow.
-Index(
+partial_index(
     "ix_generations_held_label",
     _g.provider,
     _g.held_label,
@@ -43,10 +44,9 @@ Index(
     _g.priority.desc(),
     _g.turn,
     _g.id,
-    sqlite_where=text(HELD_BY_LABEL),
-    postgresql_where=text(HELD_BY_LABEL),
+    where=HELD_BY_LABEL,
 )
-Index(
+partial_index(
     "ix_generations_held",
     _g.provider,
     _g.held,
@@ -58,8 +58,7 @@ Index(
     _g.id,
     # Not looked for: who counts what is held by each batch reads no generation for it.
     _g.batch_id,
-    sqlite_where=text(HELD),
-    postgresql_where=text(HELD),
+    where=HELD,
 )
 
 charges = Table(

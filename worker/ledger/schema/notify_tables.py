@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, literal_column, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, literal_column
 
+from worker.ledger.schema.partial_index import partial_index
 from worker.ledger.schema.tables import metadata
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 
@@ -69,7 +70,7 @@ subscribers = Table(
     # `kind` is NULL, too: a version that knows no origins must not send it what it sends to others.
     Column("origin", CleanText),
 )
-Index("ix_subscribers_here", subscribers.c.name, sqlite_where=text(SUBSCRIBED), postgresql_where=text(SUBSCRIBED))
+partial_index("ix_subscribers_here", subscribers.c.name, where=SUBSCRIBED)
 
 # Where a submission wants its own events.
 notify_addresses = Table(
@@ -102,7 +103,7 @@ deliveries = Table(
 )
 for _name, _condition in (("ix_deliveries_waiting", UNDELIVERED), ("ix_deliveries_dead", UNDELIVERABLE)):
     _columns = (deliveries.c.subscriber, deliveries.c.event_id)
-    Index(_name, *_columns, sqlite_where=text(_condition), postgresql_where=text(_condition))
+    partial_index(_name, *_columns, where=_condition)
 Index("ix_deliveries_event", deliveries.c.event_id)
 
 #: the same condition where another table has a column of that name

@@ -1,7 +1,8 @@
 """The tables of rate limits and capacity of the providers' accounts, shared by all machines."""
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table, text
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table
 
+from worker.ledger.schema.partial_index import partial_index
 from worker.ledger.schema.tables import metadata
 from worker.ledger.schema.types import CleanText, UtcDateTime
 
@@ -32,15 +33,14 @@ flows = Table(
 )
 #: the condition of a partial index, as text (see `tables.py`)
 AWAKE = "asleep_since IS NULL"
-Index(
+partial_index(
     "ix_flows_awake",
     flows.c.provider,
     flows.c.pinned,
     flows.c.priority.desc(),
     flows.c.turn,
     flows.c.flow,
-    sqlite_where=text(AWAKE),
-    postgresql_where=text(AWAKE),
+    where=AWAKE,
 )
 # All of one batch, to put to sleep or to wake together.
 Index("ix_flows_flow", flows.c.flow)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from sqlalchemy import Column, ForeignKey, Index, Table, UniqueConstraint, text
+from sqlalchemy import Column, ForeignKey, Table, UniqueConstraint
 
+from worker.ledger.schema.partial_index import partial_index
 from worker.ledger.schema.tables import metadata
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 
@@ -71,4 +72,4 @@ for _name, _column, _condition in (
     ("ix_approvals_unsent", approvals.c.id, UNSENT),
     ("ix_approvals_decided", approvals.c.decided_at, DECIDED),
 ):
-    Index(_name, _column, sqlite_where=text(_condition), postgresql_where=text(_condition))
+    partial_index(_name, _column, where=_condition)

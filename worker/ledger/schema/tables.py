@@ -1,7 +1,6 @@
 """The tables of the ledger. Everything that must survive is a row here, committed before anything else happens."""
 
 from datetime import UTC, datetime
-from typing import TypedDict
 
 from sqlalchemy import (
     BigInteger,
@@ -14,12 +13,12 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
-    TextClause,
     UniqueConstraint,
     text,
 )
 
 from worker.generation import ASIDE, LIVE_ATTEMPTS, AssetState, AttemptState, State, ThumbnailState, Verdict
+from worker.ledger.schema.partial_index import partial_index
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 from worker.secrets import DEFAULT_ACCOUNT
 
@@ -194,39 +193,30 @@ STOPPED = f"(paused_at IS NOT NULL OR {STARTING})"
 BY_STATE = "(state || '')"
 
 
-class _Where(TypedDict):
-    sqlite_where: TextClause
-    postgresql_where: TextClause
-
-
-def _where(condition: str) -> _Where:
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
-
-
 Index("ix_batches_name", batches.c.name, batches.c.id)
 Index("uq_batches_unique_name", batches.c.unique_name, unique=True)
 Index("ix_batches_source_sha256", batches.c.source_sha256, batches.c.id)
-Index("ix_batches_manifest", batches.c.id, **_where(UNDESCRIBED))
-Index("ix_batches_incomplete", batches.c.id, **_where(INCOMPLETE))
-Index("ix_batches_starting", batches.c.start_at, **_where(STARTING))
+partial_index("ix_batches_manifest", batches.c.id, where=UNDESCRIBED)
+partial_index("ix_batches_incomplete", batches.c.id, where=INCOMPLETE)
+partial_index("ix_batches_starting", batches.c.start_at, where=STARTING)
 # Two who write the same request write the same batch.
-Index("uq_batches_unfinished", batches.c.unfinished, unique=True, **_where(_REQUESTED))
-Index("ix_batches_unfinished_at", batches.c.unfinished_at, **_where(UNFINISHED))
+partial_index("uq_batches_unfinished", batches.c.unfinished, unique=True, where=_REQUESTED)
+partial_index("ix_batches_unfinished_at", batches.c.unfinished_at, where=UNFINISHED)
 _g = generations.c
 # Lists of a batch go through its states, each in order of id.
 Index("ix_generations_batch_state", _g.batch_id, _g.state, _g.id)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)
-Index("ix_generations_key", _g.key, _g.id, **_where("key IS NOT NULL"))
-Index("ix_generations_row", _g.batch_id, _g.row_number, _g.id, **_where("row_number IS NOT NULL"))
-Index("ix_generations_failing_over", _g.provider, _g.id, **_where(FAILING_OVER))
+partial_index("ix_generations_key", _g.key, _g.id, where="key IS NOT NULL")
+partial_index("ix_generations_row", _g.batch_id, _g.row_number, _g.id, where="row_number IS NOT NULL")
+partial_index("ix_generations_failing_over", _g.provider, _g.id, where=FAILING_OVER)
 Index("ix_generations_parent", _g.parent_id)
-Index("ix_generations_finished", _g.finished_at, **_where(WITH_RESULTS))
-Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority, text(FLOW), _g.turn, _g.id, **_where(WAITING))
-Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
-Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
-Index("ix_generations_follow_up", _g.batch_id, **_where(FOLLOW_UP_DUE))
-Index("ix_generations_recipe_due", _g.batch_id, **_where(RECIPE_DUE))
-Index("ix_generations_follow_up_refused", _g.id, **_where(FOLLOW_UP_REFUSED))
+partial_index("ix_generations_finished", _g.finished_at, where=WITH_RESULTS)
+partial_index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority, text(FLOW), _g.turn, _g.id, where=WAITING)
+partial_index("ix_generations_dispatched", _g.dispatched_at, where=DISPATCHED)
+partial_index("ix_generations_in_flight", _g.provider, _g.account, where=IN_FLIGHT)
+partial_index("ix_generations_follow_up", _g.batch_id, where=FOLLOW_UP_DUE)
+partial_index("ix_generations_recipe_due", _g.batch_id, where=RECIPE_DUE)
+partial_index("ix_generations_follow_up_refused", _g.id, where=FOLLOW_UP_REFUSED)
 
 attempts = Table(
     "attempts",
@@ -255,10 +245,10 @@ attempts = Table(
     UniqueConstraint("provider", "task_id"),
 )
 # The double-payment lock: whatever the code does, the database refuses a second live attempt.
-Index("uq_attempts_live", attempts.c.generation_id, unique=True, **_where(LIVE))
+partial_index("uq_attempts_live", attempts.c.generation_id, unique=True, where=LIVE)
 Index("ix_attempts_generation", attempts.c.generation_id, attempts.c.number)
-Index("ix_attempts_sending", attempts.c.lease_until, **_where(SENDING))
-Index("ix_attempts_poll", attempts.c.poll_at, **_where(POLLED))
+partial_index("ix_attempts_sending", attempts.c.lease_until, where=SENDING)
+partial_index("ix_attempts_poll", attempts.c.poll_at, where=POLLED)
 
 callbacks = Table(
     "callbacks",
@@ -280,9 +270,9 @@ callbacks = Table(
     Column("not_before", UtcDateTime),
     UniqueConstraint("attempt_id", "digest"),
 )
-Index("ix_callbacks_due", callbacks.c.id, **_where(UNAPPLIED))
-Index("ix_callbacks_set_aside", callbacks.c.id, **_where(SET_ASIDE))
-Index("ix_callbacks_done_with", callbacks.c.applied_at, **_where(DONE_WITH))
+partial_index("ix_callbacks_due", callbacks.c.id, where=UNAPPLIED)
+partial_index("ix_callbacks_set_aside", callbacks.c.id, where=SET_ASIDE)
+partial_index("ix_callbacks_done_with", callbacks.c.applied_at, where=DONE_WITH)
 
 assets = Table(
     "assets",
@@ -335,13 +325,13 @@ assets = Table(
     Column("dhash", BigInteger),
     UniqueConstraint("generation_id", "index"),
 )
-Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
-Index("ix_assets_troubled", assets.c.deadline, **_where(TROUBLED))
-Index("ix_assets_free", assets.c.not_before, assets.c.deadline, **_where(UNSTORED))
-Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
-Index("ix_assets_refused", assets.c.refused_bytes, **_where(REFUSED))
-Index("ix_assets_linked", assets.c.deadline, **_where(LINKED))
-Index("ix_assets_unmade", assets.c.thumbnail_at, assets.c.id, **_where(UNMADE))
+partial_index("ix_assets_due", assets.c.deadline, where=UNSTORED)
+partial_index("ix_assets_troubled", assets.c.deadline, where=TROUBLED)
+partial_index("ix_assets_free", assets.c.not_before, assets.c.deadline, where=UNSTORED)
+partial_index("ix_assets_sha256", assets.c.sha256, assets.c.id, where=STORED)
+partial_index("ix_assets_refused", assets.c.refused_bytes, where=REFUSED)
+partial_index("ix_assets_linked", assets.c.deadline, where=LINKED)
+partial_index("ix_assets_unmade", assets.c.thumbnail_at, assets.c.id, where=UNMADE)
 
 transitions = Table(
     "transitions",

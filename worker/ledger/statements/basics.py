@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BindParameter,
@@ -13,9 +14,11 @@ from sqlalchemy import (
     bindparam,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.ledger.schema import AnyTable, UtcDateTime
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 #: column → value
 Values = Mapping[str, object]
@@ -27,9 +30,16 @@ NOW = bindparam("now", type_=UtcDateTime())
 LIMIT = bindparam("limit", type_=Integer)
 
 
-def insert_into(connection: Connection, table: AnyTable) -> postgresql.Insert | sqlite.Insert:
+def insert_into(connection: Connection, table: AnyTable) -> "postgresql.Insert | sqlite.Insert":
     """An INSERT that may say what happens to rows which are there already; both databases say it in the same words."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    # A process has one database, and the other's dialect takes 2 MB.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
+
+        return insert(table)
+    from sqlalchemy.dialects.sqlite import insert as insert_sqlite  # noqa: PLC0415
+
+    return insert_sqlite(table)
 
 
 def insert_ignoring(connection: Connection, table: AnyTable) -> Insert:

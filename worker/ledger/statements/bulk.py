@@ -19,8 +19,6 @@ from worker.ledger.database import RowsChanged
 from worker.ledger.schema import AnyTable, UtcDateTime
 from worker.ledger.statements.basics import Values
 
-_DIALECTS = {name: make_url(f"{name}://").get_dialect()() for name in ("sqlite", "postgresql")}
-
 #: what makes of a value what the database takes; None where it takes the value itself
 _Processor = Callable[[object], object] | None
 
@@ -149,7 +147,7 @@ class _Rows(NamedTuple):
 
 
 def _rows_of(database: str, table: AnyTable, columns: Sequence[str]) -> _Rows:
-    dialect = _DIALECTS[database]
+    dialect = _dialect(database)
     types = [table.c[name].type for name in columns]
     processors = [_processor(one, dialect) for one in types]
     if database == "postgresql":
@@ -161,7 +159,12 @@ def _rows_of(database: str, table: AnyTable, columns: Sequence[str]) -> _Rows:
 
 
 def _quoted(database: str, name: str) -> str:
-    return _DIALECTS[database].identifier_preparer.quote(name)
+    return _dialect(database).identifier_preparer.quote(name)
+
+
+@cache
+def _dialect(database: str) -> Dialect:
+    return make_url(f"{database}://").get_dialect()()
 
 
 def _processor(column_type: TypeEngine[object], dialect: Dialect) -> _Processor:
