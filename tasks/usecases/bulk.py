@@ -17,7 +17,7 @@ from tasks.usecases.delete import Deleted, DeleteRequest, Deletions, delete
 from tasks.usecases.follow_up import FollowUpRequest, check_follow_up
 from tasks.usecases.gallery import GalleryRequest, all_ids, marks_of
 from tasks.usecases.inputs import InputFiles
-from tasks.usecases.once import Once, replay_of
+from tasks.usecases.once import Once, part_of, replay_of
 from tasks.usecases.once_only import carry_out
 from tasks.usecases.person import Person
 from tasks.usecases.row_versions import replaced_in
@@ -47,6 +47,8 @@ ACTIONS_OF_PICKED = (UPSCALE_PICKED, VARY_PICKED)
 _OF_WHAT_IS_THERE = (RETRY, CANCEL, DELETE)
 #: whose key keeps two from creating at once
 _ONE_AT_A_TIME = "console"
+#: the part of a request that creates
+_CREATED = "created"
 #: generations that one action takes, and that one creation takes
 MOST, MOST_CREATED = 50_000, 2_000
 #: generations that are read, or done something to, at once
@@ -223,12 +225,12 @@ def carry_out_once(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Do
 
 
 def _carried_out(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str, Any]:
-    if created := replay_of(here, _of_part(once)):
+    if created := replay_of(here, part_of(once, _CREATED)):
         return {"number": len(created), "left": {}, "wakes": [Step.DISPATCH, Step.ARCHIVE]}
     if wish.action in _OF_WHAT_IS_THERE:
         return _done(here, chosen, wish, once)
     # Two who want the same of the same images at one moment would find that neither exists, and pay for both.
-    alone = Once(owner=_ONE_AT_A_TIME, key="created", request_sha256="")
+    alone = Once(owner=_ONE_AT_A_TIME, key=_CREATED, request_sha256="")
     try:
         return carry_out(here, alone, lambda _: _done(here, chosen, wish, once), is_kept=False).document
     except KeyInUse as error:
@@ -251,7 +253,7 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
     if not number:
         return {"number": 0, "left": found.left, "wakes": []}
     if found.new:
-        result = submit_once(here, Checked(wanted=found.new, warnings=((),) * len(found.new)), _of_part(once))
+        result = submit_once(here, Checked(wanted=found.new, warnings=((),) * len(found.new)), part_of(once, _CREATED))
         wakes = [Step.DISPATCH, Step.ARCHIVE] if any(_is_split(one) for one in found.new) else [Step.DISPATCH]
         return {"number": len(result.generations), "left": found.left, "wakes": wakes}
     selection = Selection(ids=found.ids)
@@ -286,11 +288,6 @@ def _delete(here: Services, selection: Selection, wish: Wish) -> Deletions:
             f"the bucket failed when {len(gone):,} were deleted, and files of {len(halves):,} remain in it: when it is "
             f"there again, run `darkroom delete --objects --yes {' '.join(halves)}`, and look at the others again"
         ) from error
-
-
-def _of_part(once: Once) -> Once:
-    """The creation within the request has a key of its own: the request's is being carried out."""
-    return Once(owner=once.owner, key=f"{once.key}/created", request_sha256=once.request_sha256)
 
 
 def _is_split(new: NewGeneration) -> bool:

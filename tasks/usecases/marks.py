@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.usecases.names import find_batch
+from tasks.usecases.once import Once
 from tasks.usecases.person import Person
 from tasks.usecases.services import LedgerServices
 from worker.ledger.marks import CullingPlace, ImageMark, Mark
@@ -50,9 +51,9 @@ def clear_mark(here: LedgerServices, image: ImageId) -> None:
     here.ledger.marks.clear(image.generation_id, image.index)
 
 
-def undo_last(here: LedgerServices, person: Person) -> ImageId | None:
-    """Take back this person's last mark that nobody has changed since; None if there is none."""
-    found = here.ledger.marks.undo(person.name)
+def undo_last(here: LedgerServices, person: Person, once: Once) -> ImageId | None:
+    """Take back this person's last mark that nobody has changed since, one for this key; None if there is none."""
+    found = here.ledger.marks.undo(person.name, once)
     return None if found is None else ImageId(*found)
 
 

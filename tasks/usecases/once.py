@@ -2,17 +2,23 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 from tasks.usecases.services import LedgerServices
 from worker.ledger.access import Once
 
-__all__ = ["Once", "once_for", "replay_of"]
+__all__ = ["Once", "once_for", "part_of", "replay_of"]
 
 
 def once_for(owner: str, key: str, asked: object) -> Once:
     """`owner`: whose key it is; `asked`: the whole request as JSON, which the key stands for from now on."""
     canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return Once(owner=owner, key=key, request_sha256=hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def part_of(once: Once, name: str) -> Once:
+    """Return the key of what one transaction of a request does once: the request's own is being carried out."""
+    return replace(once, key=f"{once.key}/{name}")
 
 
 def replay_of(here: LedgerServices, once: Once | None) -> tuple[str, ...]:

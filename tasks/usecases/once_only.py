@@ -49,24 +49,28 @@ def carry_out(
     `work` may be called again after it died or failed: it must write nothing twice. `is_kept`: the answer is kept for
     the key; otherwise only one at a time carries it out, and the next request with this key is a new one, which finds
     what is there already: the key stands for no request, so nothing is said of who had it before. `passing`: lists of
-    the answer that are not kept: they quote what may be deleted, or say what holds only now. Raises KeyInUse while
-    another process carries it out, KeyReused for another request with this key, CommitUnknown if it is done but the
-    ledger cannot keep that, and what `work` raises: after an earlier try that was broken off, as SentBefore or
-    CommitUnknown.
+    the answer that are not kept: they quote what may be deleted, or say what holds only now. A first try that is
+    refused leaves its key to another request, unless `work` had written something by then, in this thread. Raises
+    KeyInUse while another process carries it out, KeyReused for another request with this key, CommitUnknown if it is
+    done but the ledger cannot keep that, and what `work` raises: after an earlier try that was broken off, as
+    SentBefore or CommitUnknown.
     """
     access = here.ledger.access
     claimed = access.claim_request(once, LEASE)
     if (result := claimed.result) is not None:
         return Answered(json.loads(result[_ANSWER][0]), is_replayed=True, may_be_more=bool(result.get(_MAY_BE_MORE)))
     may_be_more = is_kept and not claimed.is_new
+    database = here.ledger.database
+    before = database.commits
     try:
         with _renewed(here, once):
             document = work(claimed.begun_at)
     except BaseException as error:
         is_refused = isinstance(error, DarkroomError) and not isinstance(error, LedgerUnavailable)
         with suppress(LedgerUnavailable):
-            # Refused, nothing was written, so the caller may correct the request and keep the key.
-            if not is_kept or (is_refused and claimed.is_new):
+            # Where nothing was written, the caller may correct the request and keep the key. One that was refused
+            # midway, such as when an upgrade began, is broken off: the same request hears that it was sent before.
+            if not is_kept or (is_refused and claimed.is_new and database.commits == before):
                 access.forget_request(once)
             else:
                 access.give_up_request(once)

@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 
 from flask import Blueprint, Response, g, request
 
-from tasks.usecases.once import once_for
+from tasks.usecases.once import Once, once_for
 from tasks.usecases.once_only import carry_out
 from webhook.console.desk import Desk
 from webhook.console.forms import fields_asked, form_key, owner
@@ -36,11 +36,7 @@ def once(desk: Desk, work: Callable[[], tuple[str, str]]) -> Response:
     A form that is sent again leads to the same page and does nothing more. Raises what `work` raises; the form can then
     be sent again.
     """
-    key = form_key()
-    if key is None:
-        raise Refusal("this form is not complete: go back, reload the page, and try again", status=400)
-
-    mine = once_for(owner(), key, [request.path, fields_asked()])
+    mine = of_this_form()
 
     def document(_: datetime) -> Mapping[str, str]:
         address, told = work()
@@ -54,6 +50,14 @@ def once(desk: Desk, work: Callable[[], tuple[str, str]]) -> Response:
         told = quote(str(secrets_hidden(told))[:_LONGEST_TOLD])
         response.set_cookie(_TOLD, told, max_age=_WAITS, httponly=True, samesite="Strict", secure=request.is_secure)
     return response
+
+
+def of_this_form() -> Once:
+    """Return what this form is known by. Raises Refusal for one without a key."""
+    key = form_key()
+    if key is None:
+        raise Refusal("this form is not complete: go back, reload the page, and try again", status=400)
+    return once_for(owner(), key, [request.path, fields_asked()])
 
 
 def _what_was_done() -> str:

@@ -12,10 +12,11 @@ from tasks.usecases.approval_page import page_of
 from tasks.usecases.approvals import Approval, ApprovalState
 from tasks.usecases.batches.show import show_batch
 from tasks.usecases.marks import CullingRequest, ImageId, Mark
+from tasks.usecases.once import part_of
 from tasks.usecases.review import ReviewFilter
 from webhook.console.desk import Desk
 from webhook.console.forms import decider, whole
-from webhook.console.once import once
+from webhook.console.once import of_this_form, once
 from webhook.console.wording import for_people
 from webhook.deciding import decide, state_now
 from worker.errors import AlreadyDecided, NotPossible, RequestInvalid
@@ -128,7 +129,7 @@ class _Views:
 
         def work() -> tuple[str, str]:
             if verdict == "undo":
-                undone = marks.undo_last(self._here, who)
+                undone = marks.undo_last(self._here, who, part_of(of_this_form(), "undone"))
                 return to(undone or at), "" if undone else "There is nothing of yours to take back."
             if at is None:
                 raise RequestInvalid("say which image is meant")

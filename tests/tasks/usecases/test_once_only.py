@@ -12,8 +12,18 @@ from tasks.usecases import once_only
 from tasks.usecases.once import Once
 from tasks.usecases.once_only import LEASE, carry_out
 from tests.clock import NOON, FakeClock
+from tests.factories import new
 from tests.patience import patient
-from worker.errors import CommitUnknown, KeyInUse, KeyReused, LedgerUnavailable, RequestInvalid, SentBefore
+from worker.errors import (
+    CommitUnknown,
+    DarkroomError,
+    KeyInUse,
+    KeyReused,
+    LedgerUnavailable,
+    RequestInvalid,
+    SentBefore,
+    VersionTooOld,
+)
 from worker.services import Services
 from worker.settings import load_settings
 
@@ -77,6 +87,34 @@ def test_one_that_is_not_kept_is_carried_out_each_time_but_one_at_a_time(here: S
 def test_a_refused_one_leaves_its_key_to_another(here: Services) -> None:
     with pytest.raises(RequestInvalid):
         carry_out(here, ASKED, Work(RequestInvalid("no")))
+    assert not carry_out(here, OTHER, Work()).is_replayed
+
+
+@pytest.mark.parametrize("error", [VersionTooOld("it is too old"), RequestInvalid("row 2 was changed")])
+def test_one_that_is_refused_after_something_was_written_keeps_its_key_for_the_same_request(
+    here: Services, error: DarkroomError
+) -> None:
+    work = Work(error, RequestInvalid("no longer"), None)
+
+    def written(begun_at: datetime) -> dict[str, Any]:
+        here.ledger.generations.create([new("fox", dedupe="fox")])
+        return work(begun_at)
+
+    with pytest.raises(type(error), match=f"^{error}$"):
+        carry_out(here, ASKED, written)
+    with pytest.raises(KeyReused):
+        carry_out(here, OTHER, written)
+    with pytest.raises(SentBefore):
+        carry_out(here, ASKED, work)
+    assert carry_out(here, ASKED, work).may_be_more
+
+
+def test_one_that_only_waited_for_its_turn_has_written_nothing(here: Services) -> None:
+    def nested(_: datetime) -> dict[str, Any]:
+        return dict(carry_out(here, BY_NAME, Work(RequestInvalid("no")), is_kept=False).document)
+
+    with pytest.raises(RequestInvalid):
+        carry_out(here, ASKED, nested)
     assert not carry_out(here, OTHER, Work()).is_replayed
 
 

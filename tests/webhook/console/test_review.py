@@ -12,6 +12,7 @@ from tasks.usecases.bulk import Chosen, Pick, ids_of, settled
 from tasks.usecases.gallery import GalleryRequest
 from tests import factories
 from tests.asking import a_recipe, asked
+from tests.broken_off import broken_off
 from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, PROVIDER, archived
 from tests.webhook.console.forms import Console, once_of, text_of
@@ -254,6 +255,23 @@ def test_a_batch_is_culled_picture_by_image_id(console: Console, ledger: Ledger)
     assert marks() == []
     sent(console, path, verdict="undo", at=f"{ids[0]}/0")
     assert "nothing of yours to take back" in text_of(console.get(path))
+
+
+def test_an_undo_that_is_sent_again_takes_back_the_same_mark_and_no_second(
+    console: Console, ledger: Ledger, clock: FakeClock
+):
+    ids = sorted(archived(ledger, 2, batch="spring"))
+    (batch_id,) = {one.batch_id for one in ledger.generations.get(ids)}
+    path = f"/review/batch/{batch_id}"
+    for one in ids:
+        clock.advance(1)
+        sent(console, path, verdict="picked", at=f"{one}/0")
+    form = {"once": once_of(console.get(path)), "verdict": "undo", "at": f"{ids[0]}/0"}
+    with broken_off():
+        console.post(path, form)
+    for _ in range(2):
+        assert console.post(path, form).headers["Location"] == f"{path}?at={ids[1]}%2F0"
+        assert [one.generation_id for one in ledger.marks.of(ids)] == [ids[0]]
 
 
 def test_an_empty_review_says_what_to_do(console: Console):

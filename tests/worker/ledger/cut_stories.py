@@ -575,7 +575,7 @@ def a_recipe_is_followed(process: Process) -> None:
     process.archive()
     (first, *_) = [made.id for made in kept.page(state=State.ARCHIVED)]
     process.command("marks.set", first, 0, Mark.PICKED, "ada")
-    process.command("marks.undo", "ada")
+    process.repeat("marks.undo", "ada", Once(owner="console:ada", key="undo", request_sha256="e" * 64))
     process.command("marks.clear", first, 0)
     process.describe()
     process.notify()

@@ -1,16 +1,26 @@
 """Marks of images: the last verdict counts, and each person takes back their own."""
 
+from itertools import count
+
 import pytest
 
 from tests.clock import FakeClock
 from tests.factories import archived, at_once
-from worker.errors import NotFound
+from worker.errors import KeyReused, NotFound
 from worker.ledger import Ledger, Person
+from worker.ledger.access import Once
 from worker.ledger.marks import Mark
+
+KEYS = count()
 
 
 def marks(ledger: Ledger, *ids: str) -> list[tuple[str, int, str]]:
     return [(one.generation_id, one.number, f"{one.verdict} by {one.by}") for one in ledger.marks.of(ids)]
+
+
+def undo(ledger: Ledger, by: str, key: str | None = None) -> tuple[str, int] | None:
+    """Each time another request, unless it has a key."""
+    return ledger.marks.undo(by, Once(owner=f"console:{by}", key=key or f"key-{next(KEYS)}", request_sha256="ab"))
 
 
 def test_the_last_verdict_counts_and_the_same_again_stays_with_whoever_gave_it_first(ledger: Ledger):
@@ -34,12 +44,28 @@ def test_a_person_takes_back_their_own_marks_the_last_first(ledger: Ledger, cloc
     ):
         clock.advance(1)
         ledger.marks.set(generation_id, 0, verdict, by)
-    assert ledger.marks.undo("ada") == (first, 0)
+    assert undo(ledger, "ada") == (first, 0)
     assert marks(ledger, first) == [(first, 0, "picked by ada")]
     # What somebody else has decided since is not ada's any more.
-    assert ledger.marks.undo("ada") is None
-    assert ledger.marks.undo("grace") == (second, 0)
+    assert undo(ledger, "ada") is None
+    assert undo(ledger, "grace") == (second, 0)
     assert marks(ledger, second) == [(second, 0, "picked by grace")]
+
+
+def test_the_same_request_takes_back_one_mark_and_no_second(ledger: Ledger, clock: FakeClock):
+    first, second = archived(ledger, 2)
+    for generation_id in (first, second):
+        clock.advance(1)
+        ledger.marks.set(generation_id, 0, Mark.PICKED, "ada")
+    assert [undo(ledger, "ada", "once") for _ in range(2)] == [(second, 0)] * 2
+    assert marks(ledger, first, second) == [(first, 0, "picked by ada")]
+    assert undo(ledger, "ada") == (first, 0)
+    assert undo(ledger, "ada", "in vain") is None
+    ledger.marks.set(first, 0, Mark.PICKED, "ada")
+    assert undo(ledger, "ada", "in vain") is None, "it was marked after that was asked"
+    with pytest.raises(KeyReused):
+        ledger.marks.undo("ada", Once(owner="console:ada", key="once", request_sha256="cd"))
+    assert marks(ledger, first) == [(first, 0, "picked by ada")]
 
 
 def test_only_stored_images_have_marks_and_what_is_deleted_loses_them(ledger: Ledger):

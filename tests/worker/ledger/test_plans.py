@@ -16,6 +16,7 @@ from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, queued, submitted, succeeded
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.access import Once
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By, Dimension
 from worker.ledger.events import DeliveryFilter, Handed
@@ -35,6 +36,7 @@ def _where_events_go(ledger: Ledger) -> None:
         addresses_of(connection, [1, 2])
 
 
+UNDO = Once(owner="console:ada", key="undo", request_sha256="ab")
 _RESULTS = (State.EXPIRED, State.SUCCEEDED, State.ARCHIVED)
 #: what is looked for, and the indexes that find it; never the primary key, whose newest rows may all be queued
 GALLERY: dict[str, tuple[Wanted, set[str]]] = {
@@ -201,7 +203,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.marks.place(batch_of(ledger), None, None, unmarked=True),
         {"ix_generations_batch_state"},
     ),
-    "marks of a person": (lambda ledger: ledger.marks.undo("ada"), {"ix_marks_by"}),
+    "marks of a person": (lambda ledger: ledger.marks.undo("ada", UNDO), {"ix_marks_by"}),
     "metrics: what is counted": (
         lambda ledger: (ledger.maintenance.tallies(), ledger.maintenance.fold_tallies()),
         set(),

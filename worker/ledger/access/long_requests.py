@@ -32,7 +32,7 @@ class LongRequests(Part):
     def claim_request(self, once: Once, lease: timedelta) -> Claimed:
         """As `claim`, in a transaction of its own."""
         now = self._database.clock()
-        with self._database.write() as connection:
+        with self._database.write(aside=True) as connection:
             kept = claim_or_find(connection, once, now, now + lease)
         return Claimed(None, now, is_new=True) if kept is None else Claimed(kept.result, kept.created_at, is_new=False)
 
@@ -41,7 +41,7 @@ class LongRequests(Part):
 
     def keep_request(self, once: Once, result: Result) -> None:
         """It is done: whoever repeats it gets `result`."""
-        with self._database.write(under_way=True) as connection:
+        with self._database.write(under_way=True, aside=True) as connection:
             keep(connection, once, result)
 
     def give_up_request(self, once: Once) -> None:
@@ -50,11 +50,11 @@ class LongRequests(Part):
 
     def forget_request(self, once: Once) -> None:
         """It came to nothing, or its key is to be used again: the next request may be another one."""
-        with self._database.write(under_way=True) as connection:
+        with self._database.write(under_way=True, aside=True) as connection:
             connection.execute(_FORGET, _named(once))
 
     def _set_lease(self, once: Once, until: datetime | None) -> None:
-        with self._database.write(under_way=True) as connection:
+        with self._database.write(under_way=True, aside=True) as connection:
             connection.execute(_SET_LEASE, {**_named(once), "until": until})
 
 

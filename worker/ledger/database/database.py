@@ -39,6 +39,10 @@ class Clock(Protocol):
         """Now, as an aware UTC time."""
 
 
+class _OfThread(threading.local):
+    commits = 0
+
+
 class WriteGate:
     """Queues the writers of one SQLite file, across threads and processes.
 
@@ -119,14 +123,15 @@ class Database:
         autocommit = {"alone": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._alone = self.engine.execution_options(**autocommit)
         self._compatibility = Compatibility()
+        self._of_thread = _OfThread()
 
     @contextmanager
-    def write(self, *, alone: bool = False, under_way: bool = False) -> Iterator[Connection]:
+    def write(self, *, alone: bool = False, under_way: bool = False, aside: bool = False) -> Iterator[Connection]:
         """One durable transaction; committed at the end of the block, rolled back if it raises.
 
         `alone`: a single statement that the database commits by itself, in a third of the round trips, unless there is
         a pooler. `under_way`: it only continues or ends work in progress, which is allowed even to a version
-        that is too old for the ledger.
+        that is too old for the ledger. `aside`: it is no part of what somebody asked for, so `commits` leaves it out.
         Raises CommitUnknown if a failure leaves the commit uncertain, and VersionTooOld.
         """
         is_committing = False
@@ -146,6 +151,9 @@ class Database:
             if is_committing:
                 raise CommitUnknown(f"{error}; what was being saved may have been saved") from error
             raise
+        finally:
+            if is_committing and not aside:
+                self._of_thread.commits += 1
         for tell in tells:
             tell()
 
@@ -157,6 +165,11 @@ class Database:
     def objection(self, connection: Connection) -> VersionTooOld | None:
         """Return why this version must not start new work on this ledger; None if it may."""
         return self._compatibility.objection(connection)
+
+    @property
+    def commits(self) -> int:
+        """Return how many transactions this thread has committed, or perhaps committed."""
+        return self._of_thread.commits
 
     @property
     def local_error(self) -> timedelta:

@@ -10,6 +10,7 @@ from sqlalchemy import Select, and_, bindparam, case, delete, func, literal, sel
 
 from worker.errors import NotFound
 from worker.generation import AssetKind, State
+from worker.ledger.access import Once, claim, keep
 from worker.ledger.changes import Changes, lock_known
 from worker.ledger.database import Part
 from worker.ledger.schema import STORED, UNDOABLE, CleanText, Mark, assets, generations, marks
@@ -53,6 +54,10 @@ class _Undoable(NamedTuple):
     generation_id: str
     number: int
     previous: str
+
+
+#: what a request with an idempotency key has taken back: at most one image
+_UNDONE = "images"
 
 
 class _Counts(NamedTuple):
@@ -121,10 +126,18 @@ class Marks(Part):
             mine = delete(marks).where(_m.generation_id == generation_id, _m.index == number)
             connection.execute(mine)
 
-    def undo(self, by: str) -> tuple[str, int] | None:
-        """Take back this person's last mark that nobody has changed since; return of which image, None for none."""
+    def undo(self, by: str, once: Once) -> tuple[str, int] | None:
+        """Take back this person's last mark that nobody has changed since; return of which image, None for none.
+
+        With what was asked under an idempotency key in the same transaction: sent again, it takes back no other one.
+        Raises KeyReused.
+        """
+        now = self._database.clock()
         with self._database.write() as connection:
+            if (undone := claim(connection, once, now)) is not None:
+                return next(((one, int(number)) for one, number in map(str.split, undone[_UNDONE])), None)
             found = _NEWEST.first(connection, of_person=by)
+            keep(connection, once, {_UNDONE: [f"{found.generation_id} {found.number}"] if found else []})
             if found is None:
                 return None
             mine = {"generation_id": found.generation_id, "index": found.number}
