@@ -36,12 +36,11 @@ _LINK = re.compile(r"(https?://|data:)", re.IGNORECASE)
 
 
 @contextmanager
-def batch_request(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Iterator[BatchRequest]:
-    """Yield what is asked, with the rows in a private copy. Raises Refused, and as `open_batch_file` does."""
+def batch_rows(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Iterator[tuple[str, BatchFile]]:
+    """Yield the name of the batch, and its rows in a private copy. Raises Refused, and as `open_batch_file` does."""
     if body is None:
         with _file_in_body(call, asked) as (name, file):
-            options, labels = _read_pairs(asked)
-            yield _request(call, file, name, asked, options=options, labels=labels)
+            yield name, file
         return
     if call.request.args:
         misplaced = [{"parameter": name, "detail": "with JSON, it belongs into the body"} for name in call.request.args]
@@ -49,7 +48,15 @@ def batch_request(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Ite
     # A line for each, so that mistakes are told by the row.
     rows = io.BytesIO("".join(f"{json.dumps(row)}\n" for row in body.generations).encode())
     with open_batch_file("generations", rows, media_type="application/jsonl") as file:
-        yield _request(call, file, body.name, body, options=body.options, labels=body.labels)
+        yield body.name, file
+
+
+def batch_request(call: Call, name: str, file: BatchFile, asked: NewBatchFile, body: NewBatch | None) -> BatchRequest:
+    """Return what is asked of these rows. Raises Refused, also for what is not possible as Darkroom is set up now."""
+    if body is None:
+        options, labels = _read_pairs(asked)
+        return _request(call, file, name, asked, options=options, labels=labels)
+    return _request(call, file, name, body, options=body.options, labels=body.labels)
 
 
 @contextmanager

@@ -17,11 +17,11 @@ from tasks.usecases.batches.results import Format
 from tasks.usecases.batches.retry import BatchRetryRequest, retry_batch
 from tasks.usecases.batches.show import list_batches, show_batch
 from tasks.usecases.batches.steer import NewSteering, Steered
-from tasks.usecases.batches.submit import name_of, submit_file
+from tasks.usecases.batches.submit import submit_file, unique_name
 from tasks.usecases.once import Once
 from tasks.usecases.once_only import Answered, carry_out
 from webhook.api.amounts import millionths
-from webhook.api.batch_files import MOST_ERRORS, batch_request, rows_refused
+from webhook.api.batch_files import MOST_ERRORS, batch_request, batch_rows, rows_refused
 from webhook.api.call import Call, Reply
 from webhook.api.idempotency import key_missing, once_of
 from webhook.api.models.batches import (
@@ -73,15 +73,22 @@ def create_batch(call: Call, query: NewBatchFile, body: NewBatch | None) -> Repl
     of its own. Images are links, or references to stored ones.
     """
     options = query if body is None else body
-    with batch_request(call, query, body) as request:
+    with batch_rows(call, query, body) as (given, file):
         if options.dry_run:
+            request = batch_request(call, given, file, query, body)
             found = check_batch(call.here, request, max_submissions=options.max_submissions)
-            return Reply(document=_for_programs(views.of_batch_check(request.file, found, MOST_ERRORS)))
-        name = name_of(request)
+            return Reply(document=_for_programs(views.of_batch_check(file, found, MOST_ERRORS)))
+        name = unique_name(given, is_test=call.caller.is_test)
         # The name may be that of the file.
         asked = options.model_copy(update={"name": name})
-        once = once_of(call, asked, is_needed=False, file_sha256=request.file.sha256)
-        answered = _once(call, once, name, lambda _: _submit(call, request, body, options.max_submissions))
+        once = once_of(call, asked, is_needed=False, file_sha256=file.sha256)
+
+        def submit(_: datetime) -> Mapping[str, Any]:
+            # Only now: what was carried out keeps its answer, whatever has been set up otherwise since.
+            request = batch_request(call, given, file, query, body)
+            return _submit(call, request, body, options.max_submissions)
+
+        answered = _once(call, once, name, submit)
     document = answered.document
     headers = {"Location": f"/v1/batches/{document['batch']}"} if document["batch"] else {}
     is_new = document["created"] and not answered.is_replayed

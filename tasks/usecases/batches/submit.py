@@ -102,6 +102,11 @@ def _refusal(request: BatchRequest, found: BatchCheck) -> str:
 def name_of(request: BatchRequest) -> str:
     """The name by which the batch is found. Raises RequestInvalid without one."""
     name = PurePath(request.file.name).stem if request.name is None else request.name
+    return unique_name(name, is_test=request.is_test)
+
+
+def unique_name(name: str, *, is_test: bool) -> str:
+    """Return the name by which a batch of this name is found. Raises RequestInvalid for one that none can have."""
     if not name.strip():
         raise RequestInvalid("the name of the batch is empty: give one with --name")
     if len(name) > _LONGEST:
@@ -111,7 +116,7 @@ def name_of(request: BatchRequest) -> str:
             f"the name of the batch, {name!r}, contains control characters or is not valid UTF-8: give another with "
             "--name"
         )
-    return batch_name(name, is_test=request.is_test)
+    return batch_name(name, is_test=is_test)
 
 
 def submit_batch(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import xlsxwriter
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 from werkzeug.test import EnvironBuilder, TestResponse, run_wsgi_app
 from werkzeug.wrappers import Request
 
@@ -398,6 +399,25 @@ def test_the_same_request_with_the_same_key_gets_the_same_answer(
     named = {"Content_Disposition": header, "Idempotency_Key": "order-1"}
     refused(send(api, WITHOUT_KEYS, "text/plain", query="", **named), 422, "key_reused")
     assert (prompts(ledger), wakes) == (["a fox", "an owl"], ["dispatch"])
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_answer_is_kept_whatever_is_set_up_otherwise_since(here: Services, wakes: list[str], as_json: bool) -> None:
+    address, named = "https://shop.example/done", {"Idempotency-Key": "order-1"}
+
+    def ask(settings: dict[str, object]) -> TestResponse:
+        here.settings = here.settings.model_copy(update=settings)
+        api = create_app(here).test_client()
+        if as_json:
+            asked = {"name": "shop", "generations": ROWS, "notify": address}
+            return api.post("/v1/batches", json=asked, headers=named)
+        return api.post(f"/v1/batches?name=shop&notify={address}", data=SHEET, content_type=CSV, headers=named)
+
+    first = submitted(ask({"darkroom_notify_secret": SecretStr("whsec_" + "c2VjcmV0" * 5)}))
+    again = ask({"darkroom_notify_secret": None})
+    assert submitted(again, 200) == first
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert wakes == ["dispatch"]
 
 
 def test_a_refused_request_leaves_its_key_to_the_corrected_one(api: FlaskClient) -> None:
