@@ -345,12 +345,15 @@ def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postg
     with CuttingProxy(postgresql_url) as proxy:
         ledger = Ledger(proxy.url, clock)
         ledger.maintenance.ping()
+        before = ledger.database.commits
         proxy.arm(Cut.COMMITTED)
         with pytest.raises(CommitUnknown, match="what was being saved may have been saved"):
             queued(ledger)
+        assert ledger.database.commits == before + 1
         proxy.arm(Cut.LOST, "INSERT INTO generations")
         with pytest.raises(LedgerUnavailable) as caught:
             queued(ledger)
+        assert ledger.database.commits == before + 1
         assert "may have been" not in str(caught.value)
         assert len(ledger.generations.page()) == 1
         ledger.close()
