@@ -24,10 +24,13 @@ from tests.bench import (
     splitting,
     startup,
     thumbnails,
+    used,
     verify,
 )
 from tests.bench.machine import machine
 from tests.figures.results import record
+from worker.embedded.servers import LOOPBACK
+from worker.settings import url_of
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,16 @@ def p7() -> Iterator[Row]:
         sizes = {role: size / 1e6 for role, size in running.memory().items()}
         generations.archive(running, 100)
         afterwards = sum(size for role, size in running.memory().items() if role != "API") / 1e6
+        used.use(url_of(LOOPBACK, int(os.environ["API_PORT"])), running.services)
+        used_size = running.memory()["API"] / 1e6
     api_size = sizes.pop("API")
     detail = ", ".join(f"{role} {size:.0f}" for role, size in sizes.items()) + f"; after 100 images {afterwards:.0f}"
     what = "memory (PSS) of receiver, worker and clock"
     yield Row("P7", what, round(sum(sizes.values())), "MB", 250, 400, at_least=False, detail=detail)
     goal = api.GOAL_MEMORY_MB
     yield Row("P7", "memory (PSS) of the HTTP API", round(api_size), "MB", goal, goal, at_least=False, detail="")
+    what = "memory (PSS) of the HTTP API and the console in use"
+    yield Row("P7", what, round(used_size), "MB", used.GOAL_MB, used.GOAL_MB, at_least=False, detail="")
 
 
 def p8() -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""`make api-docs`: `deploy/openapi.json`, and the tables of `deploy/API.md` and `METRICS.md`, from the code."""
+"""`make api-docs`: `webhook/api/openapi.json`, and the tables of `deploy/API.md` and `METRICS.md`, from the code."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from webhook.api.app import OPERATIONS
 from webhook.api.codes import CODES
 from webhook.api.openapi import document_of
 
-OPENAPI, PAGE = ROOT / "deploy" / "openapi.json", ROOT / "deploy" / "API.md"
+OPENAPI, PAGE = ROOT / "webhook" / "api" / "openapi.json", ROOT / "deploy" / "API.md"
 METRICS = ROOT / "deploy" / "METRICS.md"
 
 

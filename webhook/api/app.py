@@ -5,7 +5,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -37,6 +37,7 @@ from worker.services import services as services_of_process
 RESOURCES = (generations, batches, assets, events, providers, spend, uploads, approvals, metrics)
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
+_DOCUMENT = Path(__file__).with_name("openapi.json")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 
 
@@ -88,12 +89,9 @@ def _problem(error: Exception) -> ResponseBase:
     return problem_page(error, _request_id()) if is_page else problem_of(error, _request_id())
 
 
-@cache
-def _openapi() -> Mapping[str, Any]:
-    # Not before somebody asks: it takes as long as the rest of the start, and memory.
-    from webhook.api.openapi import document_of  # noqa: PLC0415
-
-    return document_of(OPERATIONS)
+def _openapi() -> Response:
+    # Made by `make api-docs`: to make it here would take as long as the rest of the start, and 8 MB.
+    return Response(_DOCUMENT.read_bytes(), mimetype="application/json")
 
 
 def _view(operation: Operation, here: Services, access: Access, shared: Shared) -> Callable[..., Response]:

@@ -20,7 +20,7 @@ from worker.services import Services
 from worker.settings.settings import Settings
 
 JSON = {"Content-Type": "application/json"}
-_PATHS = json.loads((Path(__file__).parents[3] / "deploy" / "openapi.json").read_text())["paths"]
+_PATHS = json.loads((Path(__file__).parents[3] / "webhook" / "api" / "openapi.json").read_text())["paths"]
 POSTS = [path for path, methods in _PATHS.items() if "post" in methods]
 
 
