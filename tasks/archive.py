@@ -130,7 +130,9 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     results: list[Stored | Postponed | Lost] = []
     if claim.deaths >= MAX_TRIES or (claim.deaths and waiting and waiting[0].reason == Trouble.WORKER_DIED):
         given_back = [_put_off(here, claim, asset, _DIED, Trouble.WORKER_DIED) for asset in waiting]
-        results += map(functools.partial(_or_found, here, claim), waiting, given_back)
+        # After so many, the look itself kills.
+        is_safe = claim.deaths < 2 * MAX_TRIES
+        results += map(functools.partial(_or_found, here, claim), waiting, given_back) if is_safe else given_back
         waiting = []
     elif claim.generation.operation is Operation.SPLIT:
         results += map(functools.partial(_or_found, here, claim), waiting, _split(here, claim, waiting))
@@ -178,7 +180,11 @@ def _or_found(
     if isinstance(result, Stored) or (isinstance(result, Postponed) and not _is_looked_for(asset, result)):
         return result
     try:
-        return stored_before(here, claim, asset) or result
+        found = stored_before(here, claim, asset)
+        if found is not None and asset.refused is None and isinstance(result, Postponed) and result.refused is not None:
+            # It was set aside in this try, and no ledger will know of it.
+            forget_refused(here, asset)
+        return found or result
     except NotOurs as error:
         return replace(result, error=f"{result.error}; {error}")
     except (ArchiveError, ConfigurationError, DownloadError) as error:

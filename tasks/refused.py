@@ -80,14 +80,15 @@ def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
         if measured(file)[0] != refused.sha256:
             # Not the bytes that the person saw.
             return None
-        facts = facts_of_refused(file, refused)
+        facts = facts_of_refused(file, refused.type)
         download = Download(file=file, sha256=refused.sha256, bytes=refused.bytes, declared_type=refused.type)
         return keep_file(here, claim, asset.index, download, facts, accepted=True)
 
 
-def facts_of_refused(file: IO[bytes], refused: Refused) -> FileFacts:
-    """Return what is known of a refused file without a check, and rewind it."""
-    kind = kind_of(file.read(64), refused.type)
+def facts_of_refused(file: IO[bytes], said: str | None) -> FileFacts:
+    """Return what is known of a refused file without a check, and rewind it; `said`: the type that its server named."""
+    file.seek(0)
+    kind = kind_of(file.read(64), said)
     file.seek(0)
     return FileFacts(content_type=kind, extension=_EXTENSIONS.get(kind, "bin"), width=0, height=0)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -10,7 +10,7 @@ from tasks.refused import facts_of_refused
 from tasks.storing import measured
 from worker.archive import Verified
 from worker.downloads import MEMORY_PART
-from worker.errors import ContentInvalid, NotFound
+from worker.errors import ArchiveError, ContentInvalid, NotFound
 from worker.generation import Asset
 from worker.ledger.assets import ArchiveClaim, Stored
 from worker.media import inspect
@@ -38,23 +38,24 @@ def stored_before(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
     DownloadError if the decoder was not available.
     """
     stem = here.archive.keys.stem(claim.generation, claim.lineage, asset.index)
+    # Not its thumbnail.
+    keys = [one.object_key for one in here.archive.list(stem) if one.object_key.removeprefix(stem).isalnum()]
     why = []
-    for found in here.archive.list(stem):
-        # Not its thumbnail.
-        if found.object_key.removeprefix(stem).isalnum():
-            try:
-                return _checked(here, claim, asset, found.object_key)
-            except NotFound:
-                continue
-            except NotOurs as error:
-                why.append(f'"{found.object_key}" is in the bucket, but {error}')
+    for key in keys:
+        try:
+            return _checked(here, claim, asset, key, is_alone=len(keys) == 1)
+        except NotFound as error:
+            # Perhaps its store is not of one mind yet. What was deleted is not listed the next time.
+            raise ArchiveError(f'"{key}" is listed, but cannot be read: {error}') from error
+        except NotOurs as error:
+            why.append(f'"{key}" is in the bucket, but {error}')
     if why:
         raise NotOurs("; ".join(why))
     return None
 
 
-def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str) -> Stored:
-    note = _note(here, claim, key)
+def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str, *, is_alone: bool) -> Stored:
+    note = _note(here, claim, key, is_alone=is_alone)
     if note.generation_id is None:
         raise NotOurs("nothing shows that it belongs to this generation")
     if note.generation_id != claim.generation.id:
@@ -69,9 +70,12 @@ def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str) -> Sto
             raise NotOurs("it has other bytes than were stored")
         accepted = asset.refused if asset.accepted and asset.refused and asset.refused.sha256 == sha256 else None
         try:
-            facts = inspect(file, asset.kind) if accepted is None else facts_of_refused(file, accepted)
+            facts = inspect(file, asset.kind) if accepted is None else facts_of_refused(file, accepted.type)
         except ContentInvalid as error:
-            raise NotOurs(str(error)) from error
+            if note.sha256 is None:
+                raise NotOurs(str(error)) from error
+            # The same bytes were checked before they were stored, or accepted by somebody; a decoder may lack time.
+            facts = replace(facts_of_refused(file, None), remark=f"taken as it was stored, although {error}")
     if not key.endswith(f".{facts.extension}"):
         raise NotOurs(f"it is {facts.content_type}")
     return Stored(
@@ -90,7 +94,7 @@ def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str) -> Sto
     )
 
 
-def _note(here: Services, claim: ArchiveClaim, key: str) -> _Note:
+def _note(here: Services, claim: ArchiveClaim, key: str, *, is_alone: bool) -> _Note:
     """By the object itself, else by its sidecar: a store may forget metadata, as the embedded one does at its end."""
     metadata, listed = here.archive.metadata(key), _sidecar(here, claim)
     owner, sha256 = metadata.get("generation-id"), metadata.get("sha256")
@@ -99,8 +103,8 @@ def _note(here: Services, claim: ArchiveClaim, key: str) -> _Note:
         return beside if (beside.generation_id, beside.sha256) == (owner, sha256) else _Note(owner, sha256)
     if listed is not None:
         return listed.get(key, _Note())
-    # A folder with its id is no other generation's.
-    return _Note(claim.generation.id) if claim.generation.id in key.split("/") else _Note()
+    # A folder with its id is no other generation's; of several objects there, one may be a person's copy.
+    return _Note(claim.generation.id) if is_alone and claim.generation.id in key.split("/") else _Note()
 
 
 def _sidecar(here: Services, claim: ArchiveClaim) -> Mapping[str, _Note] | None:

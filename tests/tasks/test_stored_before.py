@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,9 +14,10 @@ from PIL import Image
 from tasks.archive import ASKED_AT, MAX_TRIES
 from tests.commands import darkroom
 from tests.crash_steps import ARCHIVE
-from tests.crashing import AFTER_THE_LEASE, CRASHED, crash
+from tests.crashing import AFTER_THE_LEASE, CRASHED, Step, crash
 from tests.factories import claimed
 from tests.pipeline import Pipeline, Start, sha256
+from tests.s3 import boto3_client
 from tests.tasks.test_accepting import SPOILED, accept
 from tests.tasks.test_accepting import refused as refused_generation
 from tests.tasks.test_hostile_links import PNG
@@ -24,7 +26,8 @@ from tests.tasks.test_restore import backup, restore
 from tests.worker.downloads.test_download import RawServer, ok, reply, serving
 from worker.archive import sidecar
 from worker.archive.s3 import S3Archive
-from worker.errors import ArchiveError, ConfigurationError, DownloadError
+from worker.archive.signed_requests import SignedRequests
+from worker.errors import ArchiveError, ConfigurationError, ContentInvalid, DownloadError, NotFound
 from worker.generation import Asset, AssetState, Lineage, Link, Outcome, State, Status
 from worker.ledger.outcome import News
 
@@ -382,3 +385,157 @@ def test_the_images_of_a_grid_that_was_deleted_are_found(start: Start, tmp_path:
     pipeline.until(lambda: pipeline.get(child).state is not State.SUCCEEDED)
     assert pipeline.get(child).state is State.ARCHIVED
     assert [(asset.object_key, asset.sha256) for asset in pipeline.assets(child)] == before
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("has_metadata", [True, False])
+def test_a_persons_copy_is_not_taken_for_the_image_although_no_sidecar_tells_them_apart(
+    pipeline: Pipeline, has_metadata: bool
+) -> None:
+    with dying_link() as (server, answers):
+        answers["now"] = GONE
+        one = succeeded(pipeline, server)
+        copy = put(pipeline, key_of(pipeline, one, extension="jpg"), jpeg())
+        put(pipeline, key_of(pipeline, one), **({"generation_id": one} if has_metadata else {}))
+        go_on(pipeline, hours=2)
+    if has_metadata:
+        assert is_archived(pipeline, one)
+        assert the_asset(pipeline, one).object_key == key_of(pipeline, one)
+    else:
+        assert f'"{copy}" is in the bucket, but nothing shows that it belongs' in str(pipeline.get(one).message)
+    assert pipeline.objects()[copy] == jpeg()
+
+
+def test_an_object_of_another_index_under_a_name_of_its_own_is_not_taken(pipeline: Pipeline) -> None:
+    """Copies within the bucket keep their metadata."""
+    with dying_link() as (server, answers):
+        answers["now"] = GONE
+        one = succeeded(pipeline, server)
+        put(pipeline, key_of(pipeline, one, extension="jpg"), generation_id=one)
+        go_on(pipeline, hours=2)
+    assert pipeline.get(one).state is State.EXPIRED
+    assert str(pipeline.get(one).message).endswith("is in the bucket, but it is image/png")
+
+
+def test_an_upload_that_was_never_completed_is_not_taken(pipeline: Pipeline) -> None:
+    client = boto3_client(pipeline.here.archive)
+    with dying_link() as (server, answers):
+        answers["now"] = GONE
+        one = succeeded(pipeline, server)
+        where = {"Bucket": pipeline.here.archive.bucket, "Key": key_of(pipeline, one)}
+        begun = client.create_multipart_upload(**where, Metadata={"generation-id": one, "sha256": sha256(PNG)})
+        client.upload_part(**where, UploadId=begun["UploadId"], PartNumber=1, Body=PNG)
+        go_on(pipeline, hours=2)
+    assert pipeline.get(one).state is State.EXPIRED
+    assert "is in the bucket" not in str(pipeline.get(one).message)
+
+
+@pytest.mark.parametrize("provenance", ["its metadata", "its sidecar"])
+def test_what_was_stored_is_not_lost_because_a_decoder_lacks_time(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, provenance: str
+) -> None:
+    def too_slow(*_: object) -> None:
+        raise ContentInvalid("the image does not decode within 20 s")
+
+    with dying_link() as (server, answers):
+        answers["now"] = GONE
+        one = succeeded(pipeline, server, key="order-17")
+        put(pipeline, key_of(pipeline, one), **({"generation_id": one} if provenance == "its metadata" else {}))
+        if provenance == "its sidecar":
+            put_sidecar(pipeline, one, one, sha256=sha256(PNG))
+        monkeypatch.setattr("tasks.stored_before.inspect", too_slow)
+        go_on(pipeline, hours=2)
+    assert is_archived(pipeline, one)
+    assert the_asset(pipeline, one).remark == "taken as it was stored, although the image does not decode within 20 s"
+
+
+def test_what_was_accepted_after_the_backup_is_not_lost(start: Start, tmp_path: Path) -> None:
+    pipeline = start()
+    one = refused_generation(pipeline)
+    copy = backup(tmp_path)
+    accept(one, "--yes")
+    go_on(pipeline, hours=2)
+    assert is_archived(pipeline, one)
+    restore(pipeline, copy, tmp_path)
+    go_on(pipeline, days=16)
+    assert is_archived(pipeline, one)
+    assert pipeline.objects()[str(the_asset(pipeline, one).object_key)] == SPOILED
+
+
+def test_an_object_that_is_listed_and_not_found_is_waited_for(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: object, key: str) -> None:
+        raise NotFound(f'there is no "{key}"')
+
+    with dying_link() as (server, answers):
+        answers["now"] = GONE
+        one = succeeded(pipeline, server)
+        key = put(pipeline, key_of(pipeline, one), generation_id=one)
+        with monkeypatch.context() as replica:
+            replica.setattr(S3Archive, "metadata", missing)
+            go_on(pipeline, hours=2)
+        assert the_asset(pipeline, one).state is AssetState.WAITING
+        assert f'"{key}" is listed, but cannot be read' in str(the_asset(pipeline, one).error)
+        go_on(pipeline, hours=7)
+    assert is_archived(pipeline, one)
+
+
+def test_a_result_that_is_only_late_costs_one_listing_now_and_then_and_a_healthy_one_none(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    send = SignedRequests.send
+
+    def counted(self: SignedRequests, method: str, key: str, **more: Any) -> Any:
+        asked.append(f"{method} {'list' if not key else 'object'}")
+        return send(self, method, key, **more)
+
+    monkeypatch.setattr(SignedRequests, "send", counted)
+    with dying_link() as (server, answers):
+        answers["now"] = reply("404 Not Found")
+        one = succeeded(pipeline, server, ends=False)
+        costs = []
+        for _ in range(8):
+            asked.clear()
+            go_on(pipeline, minutes=5)
+            costs.append(list(asked))
+        assert the_asset(pipeline, one).tries == 8
+        answers["now"] = ok(PNG)
+        asked.clear()
+        go_on(pipeline, hours=1)
+    assert is_archived(pipeline, one)
+    assert [number for number, cost in enumerate(costs, 1) if cost] == [1, 6]
+    assert [cost for cost in costs if cost] == [["GET list"]] * 2
+    assert "GET list" not in asked
+
+
+def test_bytes_that_are_set_aside_while_the_image_is_found_are_not_left_behind(pipeline: Pipeline) -> None:
+    with dying_link() as (server, answers):
+        answers["now"] = ok(PNG[:-20])
+        one = succeeded(pipeline, server, ends=False)
+        for _ in range(5):
+            go_on(pipeline, minutes=5)
+        put(pipeline, key_of(pipeline, one), generation_id=one)
+        go_on(pipeline, minutes=5)
+    assert is_archived(pipeline, one)
+    assert [key for key in pipeline.objects() if "rejected" in key] == []
+
+
+def test_an_object_that_kills_whoever_looks_at_it_comes_to_an_end(pipeline: Pipeline) -> None:
+    with dying_link() as (server, answers):
+        answers["now"] = GONE
+        one = succeeded(pipeline, server)
+        key = put(pipeline, key_of(pipeline, one), generation_id=one)
+        pipeline.clock.advance(hours=24 * 16)
+        looking, deaths = Step("before", "tasks.archive", "stored_before"), 0
+        while crash(pipeline, "archive", looking) == CRASHED and deaths < 3 * MAX_TRIES:
+            deaths += 1
+            pipeline.clock.advance(seconds=AFTER_THE_LEASE)
+    assert deaths == 2 * MAX_TRIES
+    assert (pipeline.get(one).state, pipeline.objects()[key]) == (State.EXPIRED, PNG)
