@@ -180,11 +180,7 @@ def _or_found(
     if isinstance(result, Stored) or (isinstance(result, Postponed) and not _is_looked_for(asset, result)):
         return result
     try:
-        found = stored_before(here, claim, asset)
-        if found is not None and asset.refused is None and isinstance(result, Postponed) and result.refused is not None:
-            # It was set aside in this try, and no ledger will know of it.
-            forget_refused(here, asset)
-        return found or result
+        return _instead_of(here, asset, result, stored_before(here, claim, asset))
     except NotOurs as error:
         return replace(result, error=f"{result.error}; {error}")
     except (ArchiveError, ConfigurationError, DownloadError) as error:
@@ -196,6 +192,17 @@ def _or_found(
         return result
     unknown = f"{result.error}; it may be in the bucket, where it could not be looked for: {why}"
     return Postponed(index=asset.index, error=unknown, reason=reason)
+
+
+def _instead_of(
+    here: Services, asset: Asset, result: Postponed | Lost, found: Stored | None
+) -> Stored | Postponed | Lost:
+    if found is None:
+        return result
+    if asset.refused is None and isinstance(result, Postponed) and result.refused is not None:
+        # It was set aside in this try, and the ledger will not know of it.
+        forget_refused(here, asset)
+    return found
 
 
 def _is_looked_for(asset: Asset, result: Postponed) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tasks.shown import shown
 from tasks.usecases.person import Person
 from tasks.usecases.providers import AccountFacts, describe_providers, require_provider
 from tasks.usecases.services import LedgerServices
@@ -52,7 +53,9 @@ def pause(here: LedgerServices, provider: str, account: str, person: Person) -> 
     require_provider(provider)
     known = account_keys(provider, here.settings)
     if account not in known:
-        raise ConfigurationError(f"{provider} has no account {account!r}; configured: {', '.join(known) or 'none'}")
+        raise ConfigurationError(
+            f"{provider} has no account {shown(account)!r}; configured: {', '.join(known) or 'none'}"
+        )
     prefix = provider_class(provider).prefix
     rate, in_flight = (getattr(here.settings, f"{prefix}_{limit}") for limit in ("rate", "in_flight"))
     return here.ledger.dispatch.pause_account(provider, account, Limits(rate, in_flight), person.name)

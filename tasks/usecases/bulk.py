@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
 
+from tasks.shown import shown
 from tasks.usecases.batches.estimate import Estimator
 from tasks.usecases.control import OVER, RetryRequest, cancel, retry
 from tasks.usecases.delete import Deleted, DeleteRequest, Deletions, delete
@@ -311,7 +312,7 @@ def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
         cost = _cost_of_retry(here, possible) if wish.action == RETRY else None
         return _Sorted(ids=tuple(possible), new=(), left=left, total=len(ids), newest=newest, cost=cost)
     if wish.action not in ACTIONS_OF_PICKED and operation_of(wish.action) is None:
-        raise RequestInvalid(f"unknown action {wish.action!r}: choose one that is offered")
+        raise RequestInvalid(f"unknown action {shown(wish.action)!r}: choose one that is offered")
     later = _changed_since(here, chosen.seen_at, ids)
     new, left, total = _follow_ups(here, [one for one in ids if one not in later], picked, wish)
     left += _left_later(later)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tasks.shown import shown
 from tasks.usecases.once import Once
 from tasks.usecases.providers import require_provider
 from tasks.usecases.row_versions import replaced_in
@@ -266,4 +267,4 @@ def _require_account(provider: str, account: str, settings: Settings) -> None:
     """Raise ConfigurationError for an unknown account: a typo would look like an account that works."""
     known = account_keys(provider, settings)
     if account != SANDBOX_ACCOUNT and account not in known:
-        raise ConfigurationError(f"{provider} has no account {account!r}; configured: {', '.join(known)}")
+        raise ConfigurationError(f"{provider} has no account {shown(account)!r}; configured: {', '.join(known)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from tasks.shown import shown
 from tasks.usecases.person import Person
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound, RequestInvalid
@@ -61,8 +62,8 @@ class LetterSelection:
             raise RequestInvalid("give either IDs, or --all with an optional --kind")
         wrong = next((one for one in self.ids if not any(pattern.fullmatch(one) for pattern, _, _ in _REPLAYS)), None)
         if wrong is not None:
-            raise RequestInvalid(f"{wrong!r} is not an ID from `darkroom dead`, such as callback:12, asset:gen_1/0, "
-                                 "event:57/subscriber or follow-up:gen_1")  # fmt: skip
+            raise RequestInvalid(f"{shown(wrong)!r} is not an ID from `darkroom dead`, such as callback:12, "
+                                 "asset:gen_1/0, event:57/subscriber or follow-up:gen_1")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

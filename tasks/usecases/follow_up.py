@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from tasks.capability_check import require_follow_ups
 from tasks.children import child_of, follow_up_of, inherited_prompt
 from tasks.recipe_steps import reference_to
+from tasks.shown import shown
 from tasks.splitting import actions_of
 from tasks.usecases.entry_check import dedupe_for, follow_ups_of, refuse_unusable, refuse_unused
 from tasks.usecases.inputs import InputFiles
@@ -74,9 +75,11 @@ def check_follow_up(
     is_known = capability is not None and action in capability.actions
     if action not in possible and not (is_known and action == UNLISTED):
         offered = f"only {', '.join(possible)}" if possible else "and no other action"
-        raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}", about=("action",))
+        raise RequestInvalid(f"{parent.id} does not offer {shown(action)!r}, {offered}", about=("action",))
     if operation is None:
-        raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support", about=("action",))
+        raise RequestInvalid(
+            f"{parent.id} offers {shown(action)!r}, which Darkroom does not support", about=("action",)
+        )
     then = follow_ups_of(services, wanted.follow_up)
     require_follow_ups(provider, then)
     new = child_of(parent, action, then, dedupe=dedupe_for(wanted.key))

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from tasks.shown import shown
 from tasks.splitting import actions_of
 from tasks.usecases.assets import text_of
 from tasks.usecases.names import batches_called
 from tasks.usecases.near_duplicates import near_duplicates
 from tasks.usecases.selection import is_pattern
 from tasks.usecases.services import LedgerServices
-from tasks.usecases.thumbnails import shown
+from tasks.usecases.thumbnails import shown as thumbnail_of
 from worker.errors import RequestInvalid
 from worker.generation import Asset, AssetKind, AssetState, Generation, Operation, State, ThumbnailState
 from worker.ledger.generations import Looked, Wanted
@@ -212,7 +213,7 @@ def batch_names(here: LedgerServices, most: int) -> list[str]:
 def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
     """Return what the ledger has to look for. Raises as `gallery` does."""
     if request.provider is not None and request.provider not in PROVIDERS:
-        raise RequestInvalid(f"unknown provider {request.provider!r}; expected one of {', '.join(PROVIDERS)}")
+        raise RequestInvalid(f"unknown provider {shown(request.provider)!r}; expected one of {', '.join(PROVIDERS)}")
     for name, asked in (("key", request.key), ("text", request.words)):
         if asked is not None and len(asked) > _LONGEST:
             raise RequestInvalid(f"the {name} to look for is longer than {_LONGEST} characters: give a part of it")
@@ -246,7 +247,7 @@ def _batches(here: LedgerServices, batch: str) -> tuple[str, ...]:
         return tuple(one.id for one in found if one.id == batch) or (found[0].id,)
     ids = tuple(here.ledger.generations.batch_ids(batch))
     if len(ids) > _MOST_BATCHES:
-        raise RequestInvalid(f"{len(ids)} batches are called {batch!r}: give the id of one of them")
+        raise RequestInvalid(f"{len(ids)} batches are called {shown(batch)!r}: give the id of one of them")
     return ids
 
 
@@ -276,7 +277,7 @@ def _pictures(of: Generation, root_key: str | None, assets: Sequence[Asset], *, 
     def picture(asset: Asset | None) -> Picture:
         is_stored = asset is not None and asset.state is AssetState.STORED
         is_known = asset is not None and asset.width and asset.height
-        how = shown(asset) if asset is not None and is_stored else None
+        how = thumbnail_of(asset) if asset is not None and is_stored else None
         return Picture(
             generation_id=of.id,
             index=asset.index if asset else None,

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
-from tasks.usecases.batch_file import shown
+from tasks.shown import shown
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest
 from worker.ledger.inputs import InputFile, InputObject

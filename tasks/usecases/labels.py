@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from tasks.shown import shown
 from worker.errors import RequestInvalid
 
 #: labels of one generation
@@ -19,7 +20,7 @@ def read_labels(given: Iterable[str]) -> dict[str, str]:
     for text in given:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
-            raise RequestInvalid(f"label {text!r} is not of the form name=value, such as client=acme")
+            raise RequestInvalid(f"label {shown(text)!r} is not of the form name=value, such as client=acme")
         if name in labels:
             raise RequestInvalid(f"label {name!r} is given twice: a generation has one value of each label")
         labels[name] = value

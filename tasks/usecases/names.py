@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from tasks.durations import duration
+from tasks.shown import shown
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import TEST_BATCH, Generation
 from worker.ledger import Ledger
@@ -75,7 +76,7 @@ def find_batch(ledger: Ledger, name: str) -> str:
     found = batches_called(ledger, name)
     if len(found) > 1:
         listed = (f"{one.id}  {_what(ledger, one)}" for one in found)
-        raise RequestInvalid(_ambiguous(f"several batches match {name!r}", "its id", listed))
+        raise RequestInvalid(_ambiguous(f"several batches match {shown(name)!r}", "its id", listed))
     return found[0].id
 
 
@@ -91,7 +92,7 @@ def batches_called(ledger: Ledger, name: str) -> list[Batch]:
     """All that may be meant, the newest first; raises NotFound if there is none."""
     found = ledger.generations.batches_called(name, _LISTED + 1)
     if not found:
-        raise NotFound(f"there is no batch {name!r}; `darkroom batch list` shows all")
+        raise NotFound(f"there is no batch {shown(name)!r}; `darkroom batch list` shows all")
     return found
 
 
@@ -121,7 +122,7 @@ def _one_of(ledger: Ledger, name: str, found: Sequence[Keyed]) -> str:
     batches = ledger.assets.batch_names({one.batch_id for one in candidates if one.batch_id})
     now = ledger.database.clock()
     lines = (f"{_line(one, now)}  in {batches.get(one.batch_id or '', 'no batch')}" for one in candidates)
-    raise RequestInvalid(_ambiguous(f"several generations have the key {name!r}", "BATCH/KEY, or its id", lines))
+    raise RequestInvalid(_ambiguous(f"several generations have the key {shown(name)!r}", "BATCH/KEY, or its id", lines))
 
 
 def _by_part(ledger: Ledger, name: str, has_batch_option: bool) -> str:
@@ -129,15 +130,17 @@ def _by_part(ledger: Ledger, name: str, has_batch_option: bool) -> str:
     if len(found) > 1:
         now = ledger.database.clock()
         raise RequestInvalid(
-            _ambiguous(f"several generations match {name!r}", "more of its id", (_line(one, now) for one in found))
+            _ambiguous(
+                f"several generations match {shown(name)!r}", "more of its id", (_line(one, now) for one in found)
+            )
         )
     if found:
         return found[0].id
     if ledger.generations.batches_called(name, 1):
         advice = f"use --batch {name}" if has_batch_option else f"`darkroom list --batch {name}` shows its generations"
-        raise NotFound(f"there is no generation {name!r}, but a batch: {advice}")
+        raise NotFound(f"there is no generation {shown(name)!r}, but a batch: {advice}")
     raise NotFound(
-        f"there is no generation {name!r}: give its key, BATCH/KEY, its id, a part of its id, or the short id "
+        f"there is no generation {shown(name)!r}: give its key, BATCH/KEY, its id, a part of its id, or the short id "
         "that `darkroom list` shows"
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.capability_check import require_expressible
+from tasks.shown import shown
 from tasks.usecases.providers import require_provider
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest
@@ -27,10 +28,10 @@ def read_providers(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     for place, name in enumerate(names):
         if not name and len(names) > 1:
-            raise RequestInvalid(f"a name is missing in the providers {text!r}: write them like kie,acedata")
+            raise RequestInvalid(f"a name is missing in the providers {shown(text)!r}: write them like kie,acedata")
         require_provider(name)
         if name in names[:place]:
-            raise RequestInvalid(f"the provider {name} is there twice in {text!r}; name each once")
+            raise RequestInvalid(f"the provider {name} is there twice in {shown(text)!r}; name each once")
     return names
 
 

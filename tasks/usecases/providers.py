@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tasks.shown import shown
 from tasks.usecases.services import LedgerServices
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.generation import Operation
@@ -101,7 +102,7 @@ class ProviderFacts:
 def require_provider(name: str) -> None:
     """Raise ConfigurationError for an unknown provider."""
     if name not in PROVIDERS:
-        raise ConfigurationError(f"unknown provider {name!r}; expected one of {', '.join(PROVIDERS)}")
+        raise ConfigurationError(f"unknown provider {shown(name)!r}; expected one of {', '.join(PROVIDERS)}")
 
 
 def key_settings() -> tuple[str, ...]:

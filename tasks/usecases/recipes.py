@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
+from tasks.shown import shown
 from tasks.usecases.providers import require_provider
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation
@@ -89,7 +90,7 @@ def get_recipe(settings: Settings, name: str) -> Recipe:
         there = f"there are {', '.join(known)}" if known else "the folder that DARKROOM_RECIPES names is empty"
         hint = f"did you mean {close[0]!r}?" if close else there
         # Not where: whoever asks over HTTP is told nothing of this machine.
-        raise RequestInvalid(f"there is no recipe {name!r}; {hint}")
+        raise RequestInvalid(f"there is no recipe {shown(name)!r}; {hint}")
     return _loaded(folder / f"{name}{SUFFIX}", (folder / f"{name}{SUFFIX}").stat().st_mtime_ns)
 
 

@@ -1,5 +1,6 @@
 """The sandbox, where tests are made: whether it is needed, and what a caller who may only submit tests may change."""
 
+from tasks.shown import shown
 from tasks.usecases.names import find_batch, find_generation
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound
@@ -17,10 +18,10 @@ def require_test_generation(ledger: Ledger, name: str) -> None:
     """Raise NotFound if the generation of this name is no test."""
     (generation,) = ledger.generations.get([find_generation(ledger, name)])
     if not generation.is_test:
-        raise NotFound(f"there is no test {name!r}: with a token for tests, only tests can be changed")
+        raise NotFound(f"there is no test {shown(name)!r}: with a token for tests, only tests can be changed")
 
 
 def require_test_batch(ledger: Ledger, name: str) -> None:
     """Raise NotFound if the batch of this name is not one of tests."""
     if not ledger.generations.batch_facts(find_batch(ledger, name)).is_test:
-        raise NotFound(f"there is no batch of tests {name!r}: with a token for tests, only tests can be changed")
+        raise NotFound(f"there is no batch of tests {shown(name)!r}: with a token for tests, only tests can be changed")

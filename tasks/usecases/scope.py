@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Protocol
 
+from tasks.shown import shown
 from tasks.usecases.names import batches_called, find_batch, find_generations, newest_batch
 from tasks.usecases.row_versions import replaced_in
 from tasks.usecases.selection import pages_of
@@ -307,7 +308,7 @@ def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str
             raise
         if here.ledger.generations.batches_called(name, 1):
             return BatchScope(here.ledger, name)
-        raise NotFound(f"there is no batch and no generation {name!r}; `darkroom list` shows both") from error
+        raise NotFound(f"there is no batch and no generation {shown(name)!r}; `darkroom list` shows both") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from tasks.shown import shown
 from tasks.usecases.labels import check_label_name
 from tasks.usecases.services import LedgerServices
 from worker.errors import ConfigurationError, RequestInvalid
@@ -68,13 +69,15 @@ def read_dimensions(text: str) -> tuple[Dimension, ...]:
             raise RequestInvalid("cannot group by all labels: write label:NAME, such as label:client")
         if name not in set(By) or (colon and name != By.LABEL):
             known = ", ".join([*(one for one in By if one is not By.LABEL), "label:NAME"])
-            raise RequestInvalid(f"cannot group by {word!r}: expected one or several of {known}, with commas between")
+            raise RequestInvalid(
+                f"cannot group by {shown(word)!r}: expected one or several of {known}, with commas between"
+            )
         if name == By.LABEL:
             check_label_name(label)
         found.append(Dimension(By(name), label))
     if len(set(found)) < len(found) or len(found) > MOST_DIMENSIONS:
         why = f"the limit is {MOST_DIMENSIONS}" if len(found) > MOST_DIMENSIONS else "one of them is given twice"
-        raise RequestInvalid(f"cannot group by {text!r}: {why}")
+        raise RequestInvalid(f"cannot group by {shown(text)!r}: {why}")
     return tuple(found)
 
 

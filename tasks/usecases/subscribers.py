@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from secrets import token_bytes
 
+from tasks.shown import shown
 from tasks.subscriptions import Subscription, added, subscriptions_of
 from tasks.usecases.events.log import EventSelection, filter_of
 from tasks.usecases.person import Person
@@ -237,7 +238,7 @@ def _find(here: LedgerServices, name: str) -> ListedSubscriber:
     if name not in known:
         meant = get_close_matches(name, known, 1)
         hint = f"; did you mean {meant[0]!r}?" if meant else "; `darkroom subscriber list` shows all"
-        raise NotFound(f"there is no subscriber {name!r}{hint}")
+        raise NotFound(f"there is no subscriber {shown(name)!r}{hint}")
     return known[name]
 
 

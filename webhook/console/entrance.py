@@ -8,7 +8,7 @@ from flask import Request
 
 from tasks.usecases.users import Role, read_name, role_of, visitor_of
 from webhook.console.cookies import session_cookie
-from webhook.console.problems import Refusal
+from webhook.console.problems import Shut
 from webhook.loopback import is_loopback, objection
 from worker.errors import RequestInvalid
 from worker.services import Services
@@ -41,7 +41,7 @@ class LetIn(NamedTuple):
 
 
 def whoever_asks(here: Services, request: Request) -> LetIn | None:
-    """Return who sent this request; None for a stranger. Raises Refusal (403) for a proxy that is not trusted."""
+    """Return who sent this request; None for a stranger. Raises Shut for a proxy that is not trusted."""
     if (named := _named_by_proxy(here, request)) is not None:
         return named
     if objection(request) is None:
@@ -67,24 +67,21 @@ def _named_by_proxy(here: Services, request: Request) -> LetIn | None:
     if header is None or (value := request.headers.get(header)) is None:
         return None
     if not _is_trusted(request.remote_addr or "", settings):
-        raise Refusal(
+        raise Shut(
             f"the header {header} came from {request.remote_addr}, which is not in DARKROOM_CONSOLE_PROXY_NETWORKS: "
             "open the console through the proxy, or add that address",
-            status=403,
         )
     # A page under a host name of its own could send the header from a browser beside the proxy.
     if request.host.lower() != settings.console_host:
-        raise Refusal(
+        raise Shut(
             f"Host is {request.host!r}, and not the host of CONSOLE_URL: let the proxy pass on the Host that it gets "
             "(nginx: proxy_set_header Host $http_host)",
-            status=403,
         )
     try:
         name = read_name(value.encode("latin-1").decode())
     except (UnicodeError, RequestInvalid):
-        raise Refusal(
+        raise Shut(
             f"the proxy sent {header} without a name that can be read: it must come once, and be 1 to 100 characters",
-            status=403,
         ) from None
     role = role_of(here, name) or Role(settings.darkroom_console_proxy_role)
     return LetIn(name, role, Way.PROXY)

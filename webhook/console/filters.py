@@ -10,8 +10,10 @@ from urllib.parse import urlencode
 
 from werkzeug.datastructures import MultiDict
 
+from tasks.shown import shown
 from tasks.usecases.gallery import GalleryRequest
 from tasks.usecases.marks import Mark
+from webhook.console.naming import provider
 from worker.errors import RequestInvalid
 from worker.generation import Operation, State
 
@@ -77,7 +79,7 @@ class Filters:
                 others = [*self.given[:place], *self.given[place + 1 :]]
                 if name == "batch":
                     others = [one for one in others if one[0] != _SIMILAR]
-                yield Chip(NAMES[name], value, _address(others))
+                yield Chip(NAMES[name], provider(value) if name == "provider" else value, _address(others))
 
 
 def _address(fields: Sequence[tuple[str, str]], path: str = "/gallery") -> str:
@@ -120,7 +122,7 @@ def _require_once(names: Sequence[str], what: str = "") -> None:
     for name, number in Counter(names).items():
         if number > 1:
             raise RequestInvalid(
-                f"{what}{name!r} stands {number} times in the address, each with another value: keep one"
+                f"{what}{shown(name)!r} stands {number} times in the address, each with another value: keep one"
             )
 
 
@@ -130,13 +132,13 @@ def _word(kind: type[Word], text: str | None, name: str) -> Word | None:
     try:
         return kind(text)
     except ValueError as error:
-        raise RequestInvalid(f"there is no {name} {text!r}; choose one of the list") from error
+        raise RequestInvalid(f"there is no {name} {shown(text)!r}; choose one of the list") from error
 
 
 def _label(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise RequestInvalid(f"a label is written as name=value, not {text!r}")
+        raise RequestInvalid(f"a label is written as name=value, not {shown(text)!r}")
     return name.strip(), value.strip()
 
 
@@ -146,4 +148,4 @@ def _day(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise RequestInvalid(f"a day is written as 2026-05-03, not {text!r}") from error
+        raise RequestInvalid(f"a day is written as 2026-05-03, not {shown(text)!r}") from error

@@ -5,6 +5,7 @@ from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from flask import Blueprint, Request, Response, current_app, g, redirect, request
+from werkzeug.exceptions import NotFound
 
 from tasks.usecases.assets import bucket_origin
 from webhook.console import acting
@@ -25,6 +26,8 @@ _FILES, _LOGIN, _LOGOUT = "console.static_file", {"console.login_page", "console
 #: below this, people enter much
 _ENTERED = "/submit"
 _LOGGED_OUT = "you are logged out, so nothing was changed. Log in, then {}: what you entered is still there"
+#: characters of a part of an address: more than names and keys have
+_LONGEST_NAME = 1000
 #: bytes of a form, unless its view `takes` more
 _LARGEST_FORM = 1024 * 1024
 _HEADERS = {
@@ -60,6 +63,9 @@ def guard(pages: Blueprint, desk: Desk) -> None:
     def let_in() -> Response | None:
         if request.endpoint == _FILES:
             return None
+        if any(len(str(value)) > _LONGEST_NAME for value in (request.view_args or {}).values()):
+            # Nothing is called so, and no sentence repeats it.
+            raise NotFound
         is_write = request.method not in _READING
         if is_write and is_foreign(request, here.settings.console_url):
             raise Refusal("another website sent this: open the page here and send it again", status=403)

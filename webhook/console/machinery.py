@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from flask import Blueprint, Response, render_template, request
 
+from tasks.shown import shown
 from tasks.usecases import accounts, control, restore, subscribers, workers
 from tasks.usecases import spend as spending
 from tasks.usecases.control import ResumeRequest
@@ -165,8 +166,8 @@ class _Views:
             problem, dimensions = str(error), read_dimensions("day")
         report = spending.spend(self._here, SpendRequest(by=dimensions, since=since))
         return render_template(
-            "console/operate_spend.html", part="spend", report=report, by=by, days=since.days, all_days=_DAYS,
-            problem=problem, bars=_bars(report.rows),
+            "console/operate_spend.html", part="spend", report=report, by=shown(by), grouped=str(dimensions[0]),
+            days=since.days, all_days=_DAYS, problem=problem, bars=_bars(report.rows),
         )  # fmt: skip
 
 

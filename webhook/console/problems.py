@@ -48,6 +48,13 @@ class Refusal(DarkroomError):
         self.headers = headers or {}
 
 
+class Shut(Refusal):
+    """Whoever asks is let in to no page (403)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=403)
+
+
 def problem_page(error: Exception, request_id: str) -> Response:
     """Turn `error` into a page; internal errors are logged, and shown only by their request id."""
     status, told, headers = _told(error, request_id)
@@ -59,6 +66,7 @@ def problem_page(error: Exception, request_id: str) -> Response:
         person=g.get("person"),
         is_fragment="HX-Request" in request.headers,
         needs_login=status == 401,
+        leads_back=not isinstance(error, Shut),
     )
     response = make_response(page, status)
     response.headers.update(headers)

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from worker.prompt_flags import plain_version
 
+#: characters; those of today have up to 6
+_LONGEST_VERSION = 20
 _RATIO = "[1-9][0-9]{0,3}:[1-9][0-9]{0,3}"
 #: stands for an input file of the user in the bucket (`inputs.py`)
 REFERENCE = re.compile(r"input:([0-9a-f]{64})\.(?:png|jpg|webp)")
@@ -161,6 +163,13 @@ def _whole(value: object, least: int, most: int, step: int) -> int:
     return number
 
 
+def _version(value: object) -> str:
+    text = _text(value)
+    if len(text) > _LONGEST_VERSION:
+        raise ValueError
+    return plain_version(text)
+
+
 def _ratio(value: object) -> str:
     found = re.fullmatch(_RATIO, _text(value))
     if not found:
@@ -214,7 +223,7 @@ CHAOS = whole(0, 100)
 SEED = whole(0, 4_294_967_295)
 # Not limited to the versions of today: vendors add new ones.
 VERSION = Option(
-    allowed="a version such as 8.1", read=lambda value: plain_version(_text(value)), schema={"type": "string"}
+    allowed="a version such as 8.1", read=_version, schema={"type": "string", "maxLength": _LONGEST_VERSION}
 )
 OMNI_WEIGHT = whole(1, 1000)
 MOTION = one_of("low", "high")

@@ -10,7 +10,7 @@ from tasks.usecases.batch_file.batch_file import (
 )
 from tasks.usecases.batch_file.columns import misspelt
 from tasks.usecases.batch_file.entries import CHOICE, expand_entry
-from tasks.usecases.batch_file.fault import Fault, shown
+from tasks.usecases.batch_file.fault import Fault
 from tasks.usecases.batch_file.formats import MEDIA_TYPES
 from tasks.usecases.batch_file.odd_prompts import oddities_of
 
@@ -27,5 +27,4 @@ __all__ = [
     "oddities_of",
     "open_batch_file",
     "read_entries",
-    "shown",
 ]

@@ -8,10 +8,11 @@ from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from tasks.shown import shown
 from tasks.usecases.batch_file.columns import Columns, columns_of
 from tasks.usecases.batch_file.entries import Reading, key_of
 from tasks.usecases.batch_file.excel import LeadingZeros
-from tasks.usecases.batch_file.fault import Fault, refuse, shown
+from tasks.usecases.batch_file.fault import Fault, refuse
 from tasks.usecases.batch_file.formats import Format, format_of
 from tasks.usecases.batch_file.json_rows import JsonArray, JsonLines
 from tasks.usecases.batch_file.rows import Row, RowReader

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tasks.shown import shown
 from tasks.usecases.batch_file.columns import ERROR, Columns, word_of
 from tasks.usecases.batch_file.excel import LeadingZeros, damage_in_key, damage_in_option
-from tasks.usecases.batch_file.fault import Fault, shown
+from tasks.usecases.batch_file.fault import Fault
 from tasks.usecases.batch_file.misfits import CONTROL
 from tasks.usecases.batch_file.rows import Row
 from tasks.usecases.batch_file.template import MANY, Template, read_template

@@ -24,15 +24,6 @@ class Fault(NamedTuple):
         return f"{Place(name, self.line, self.column)}: {self.message}"
 
 
-def shown(value: object) -> str:
-    """The beginning of a value, for an error."""
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-_SHOWN = 60
-
-
 def refuse(name: str, line: int | None, column: str | int | None, message: str) -> NoReturn:
     """Raise RequestInvalid: the whole file cannot be read."""
     raise RequestInvalid(f"{Place(name, line, column)}: {message}")

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import NoReturn
 
+from tasks.shown import shown
 from tasks.usecases.batch_file.columns import is_known, word_of
-from tasks.usecases.batch_file.fault import Fault, shown
+from tasks.usecases.batch_file.fault import Fault
 from tasks.usecases.batch_file.lines import LONGEST, lines_of
 from tasks.usecases.batch_file.rows import Row
 from tasks.usecases.batch_file.spool import Spool

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks.shown import shown
 from tasks.usecases.batch_file.columns import header_of, is_known
 from tasks.usecases.batch_file.excel import ERROR_CELL, is_error
-from tasks.usecases.batch_file.fault import Fault, refuse, shown
+from tasks.usecases.batch_file.fault import Fault, refuse
 from tasks.usecases.batch_file.lines import lines_of
 from tasks.usecases.batch_file.rows import Damage, Row
 from tasks.usecases.batch_file.spool import Spool

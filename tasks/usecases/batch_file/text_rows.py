@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from tasks.usecases.batch_file.fault import Fault, shown
+from tasks.shown import shown
+from tasks.usecases.batch_file.fault import Fault
 from tasks.usecases.batch_file.lines import lines_of
 from tasks.usecases.batch_file.misfits import Line, misfit_of_line
 from tasks.usecases.batch_file.rows import Row

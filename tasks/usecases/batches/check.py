@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted, Fault, misspelt, oddities_of, shown
+from tasks.shown import shown
+from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted, Fault, misspelt, oddities_of
 from tasks.usecases.batches.estimate import Estimate, Estimator
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.entry import Entry

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from tasks.shown import shown
 from tasks.subscriptions import subscriptions_of
 from tasks.usecases.events.log import EventSelection, filter_of, position_of
 from tasks.usecases.services import LedgerServices
@@ -69,5 +70,5 @@ def subscriber_names(here: LedgerServices, name: str | None) -> Sequence[str]:
     if not known:
         raise NotFound(NO_SUBSCRIBER)
     if name is not None and name not in known:
-        raise NotFound(f"there is no subscriber {name!r}; there are: {', '.join(known)}")
+        raise NotFound(f"there is no subscriber {shown(name)!r}; there are: {', '.join(known)}")
     return known if name is None else [name]

@@ -7,6 +7,7 @@ from secrets import token_hex
 from typing import Any
 
 from tasks.delivering import sending_to
+from tasks.shown import shown
 from tasks.subscriptions import subscriptions_of
 from tasks.usecases.events.forward import Answer, Forwarder
 from tasks.usecases.events.published import EVENTS, example_of
@@ -34,7 +35,7 @@ class TriggerRequest:
         if self.to is not None and self.subscriber is not None:
             raise RequestInvalid("give either --to or --subscriber")
         if self.type not in EVENTS:
-            raise RequestInvalid(f"there is no event {self.type!r}; there are: {', '.join(EVENTS)}")
+            raise RequestInvalid(f"there is no event {shown(self.type)!r}; there are: {', '.join(EVENTS)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,3 +136,14 @@ def test_the_forms_of_one_person_are_not_those_of_another_in_the_same_browser(br
 def test_a_setting_that_would_believe_everybody_is_refused(wrong: dict[str, Any], told: str, database_url: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Settings(**{**PROXY, **wrong})
+
+
+@pytest.mark.parametrize(
+    "facts", [{"address": "10.0.0.8"}, {"base_url": "http://evil.test"}, {"headers": {"DarkroomUser": ""}}]
+)
+def test_whoever_is_let_in_nowhere_is_led_nowhere(browser_for: Build, facts: dict[str, Any]) -> None:
+    browser = through_proxy(browser_for, **facts)
+    for path in ("/", "/gallery", "/login"):
+        page = browser.get(path)
+        assert page.status_code == 403
+        assert "Go to the board" not in page.text
