@@ -1,12 +1,21 @@
 """The lightbox in a real browser: the picture, its keys, and a follow-up that appears by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.computer import Computer
 from tests.patience import patient
+from tests.system.console.conftest import shoot
+from tests.tasks.cli import stories
+from tests.webhook.api.serving import served
+from worker.generation import Operation
+from worker.ledger import Ledger
+from worker.ledger.assets import Archived, Stored
+from worker.ledger.migrations import upgrade
 
 pytestmark = pytest.mark.browser
 
@@ -161,3 +170,49 @@ def test_submit_again_changed_opens_the_form_filled_in(page: Page) -> None:
     page.get_by_role("link", name="Edit and resubmit").click()
     expect(page.locator("#f-prompts")).to_have_value("a mug in colour 1")
     expect(page.locator("#f-labels")).to_have_value("client=acme")
+
+
+def video(ledger: Ledger) -> str:
+    generation_id = stories.succeeded(ledger, operation=Operation.VIDEO)
+    (claim,) = ledger.assets.claim(1, stories.MINUTE)
+    key = f"2026/11/21/single/{generation_id}/0.mp4"
+    stored = Stored(
+        index=0, object_key=key, sha256="ab" * 32, bytes=9_000_000, content_type="video/mp4", width=1280, height=720,
+        seconds=5.2,
+    )  # fmt: skip
+    ledger.assets.record([Archived(claim, (stored,), described=True)])
+    return generation_id
+
+
+KINDS: dict[str, Callable[[Ledger], str]] = {
+    "video": video,
+    "text": lambda ledger: stories.told(ledger, descriptions=["a fox in snow", "an owl"]),
+    "expired": stories.expired,
+    "failed": stories.failed,
+    "unconfirmed": stories.unconfirmed,
+    "timed out": stories.timed_out,
+}
+
+
+@pytest.fixture(scope="module")
+def each_kind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The pages of generations on a machine without workers, which would go on with them."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite3'}"
+    with closing(Ledger(url)) as ledger:
+        upgrade(ledger.database)
+        made = {kind: make(ledger) for kind, make in KINDS.items()}
+    with served(url) as (address, _):
+        yield {kind: f"{address}/generations/{generation}" for kind, generation in made.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_stored_image_is_shown_accessibly_too(page: Page, each_kind: dict[str, str], kind: str) -> None:
+    for width, scheme in ((1440, "dark"), (320, "light")):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.goto(each_kind[kind])
+        page.locator(".history summary").click()
+        shoot(page, f"lightbox-{kind.replace(' ', '-')}-{width}")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -55,7 +55,7 @@ def ask(browser: OpenerDirector, address: str, body: bytes | None = None) -> tup
 def log_in(browser: OpenerDirector, address: str, **fields: str) -> tuple[int, str]:
     _, page = ask(browser, f"{address}/login")
     form = {"csrf": _TOKEN.findall(page)[0], **fields}
-    return ask(browser, f"{address}/login", urlencode(form).encode(errors="surrogatepass"))
+    return ask(browser, f"{address}/login", urlencode(form, errors="surrogateescape").encode())
 
 
 def test_who_knows_the_password_is_in(browser: OpenerDirector, address: str) -> None:
