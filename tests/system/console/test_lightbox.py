@@ -173,7 +173,7 @@ def test_submit_again_changed_opens_the_form_filled_in(page: Page) -> None:
 
 
 def video(ledger: Ledger) -> str:
-    generation_id = stories.succeeded(ledger, operation=Operation.VIDEO)
+    generation_id = stories.succeeded(ledger, "task-video", operation=Operation.VIDEO)
     (claim,) = ledger.assets.claim(1, stories.MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.mp4"
     stored = Stored(
@@ -187,10 +187,10 @@ def video(ledger: Ledger) -> str:
 KINDS: dict[str, Callable[[Ledger], str]] = {
     "video": video,
     "text": lambda ledger: stories.told(ledger, descriptions=["a fox in snow", "an owl"]),
-    "expired": stories.expired,
+    "expired": lambda ledger: stories.expired(ledger, task_id="task-expired"),
     "failed": stories.failed,
     "unconfirmed": stories.unconfirmed,
-    "timed out": stories.timed_out,
+    "timed out": lambda ledger: stories.timed_out(ledger, "task-timed-out"),
 }
 
 

@@ -62,10 +62,10 @@ def failed(ledger: Ledger, **wanted: object) -> str:
     return answered(ledger, error, **wanted)[0]
 
 
-def timed_out(ledger: Ledger, **wanted: object) -> str:
+def timed_out(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
     """One that failed because its provider gave it up, and may deliver it yet."""
-    generation_id, attempt_id = answered(ledger, **wanted)
-    outcome = Outcome(status=Status.FAILED, task_id="task-1", reason="timeout", message="no result for ten minutes")
+    generation_id, attempt_id = answered(ledger, Accepted(task_id), **wanted)
+    outcome = Outcome(status=Status.FAILED, task_id=task_id, reason="timeout", message="no result for ten minutes")
     assert ledger.generations.apply_outcomes([News(attempt_id=attempt_id, outcome=outcome, cause="callback")]) == [
         "applied"
     ]
