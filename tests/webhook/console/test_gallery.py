@@ -356,3 +356,9 @@ def test_similar_pictures_of_a_batch_are_groups(look: Callable[..., TestResponse
     assert picks(page) == [f"{ids[place]}.0" for place in (0, 1, 3)]
     assert 'fill="#c08040"' in page
     assert 'href="/gallery?batch=spring">All images' in page
+
+
+def test_a_filter_names_the_provider_as_other_pages_do(look: Callable[..., TestResponse]) -> None:
+    page = look("/gallery?provider=acedata").text
+    assert "Provider: <b>Ace Data Cloud</b>" in page
+    assert 'aria-label="Remove the filter Provider: Ace Data Cloud"' in page

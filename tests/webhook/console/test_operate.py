@@ -381,3 +381,14 @@ def test_what_people_do_is_in_the_action_log_and_what_only_looks_is_not(console:
         "acedata",
     )
     assert done.status == 303
+
+
+def test_a_budget_names_its_provider_as_other_pages_do(
+    services_for: Callable[..., Services], rung: list[str], tmp_path: Path
+) -> None:
+    assert rung == []
+    prices = "currency: USD\nprices: [{provider: acedata, price: 0.05}]\ncaps: {providers: {acedata: 5}}\n"
+    (tmp_path / "prices.yaml").write_text(prices)
+    app = create_app(services_for(darkroom_prices=tmp_path / "prices.yaml"))
+    page = app.test_client().get("/operate/spend", headers={"Accept": "text/html"}, base_url="http://127.0.0.1:80")
+    assert "<strong>Ace Data Cloud today</strong>" in page.text
