@@ -27,9 +27,9 @@ _BUFFER = 64 * 1024
 #: seconds in which requests that are under way may end, when the process is stopped
 _STOP_SECONDS = 3
 
-#: read by glibc's allocator when a program starts. By itself it keeps an area for each thread and, once a large file
-#: was read, the memory of the next ones too: together some 15 MB.
-_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
+#: read when a program starts. By itself, glibc's allocator keeps an area for each thread and, once a large file was
+#: read, the memory of the next ones too: together some 15 MB. Columns of the source, for tracebacks, take 1 MB.
+_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "PYTHONNODEBUGRANGES": "1"}
 #: seconds that a busy thread keeps the interpreter from the others. Each question to the database gives it up, and with
 #: Python's 5 ms a request would wait as long for it, many times over.
 _SWITCH_SECONDS = 0.0005
