@@ -4,10 +4,13 @@ import io
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+#: Debian 12 has Python 3.11.2, which does not know it, and later ones warn without it
+_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
 def git(*arguments: str) -> bytes:
@@ -25,5 +28,5 @@ def git(*arguments: str) -> bytes:
 def files_of(commit: str, folder: Path) -> Path:
     """Unpack its files into this folder."""
     with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", commit))) as files:
-        files.extractall(folder, filter="data")
+        files.extractall(folder, **_FILTER)
     return folder
