@@ -1,5 +1,6 @@
 """One requested generation, and its position in the input."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,11 @@ FIRST = (
 )
 #: the range that every database can store
 PRIORITIES = range(-(2**31), 2**31)
+#: characters of a key, and of the name of a batch, which databases have indexes of
+LONGEST_KEY, LONGEST_BATCH = 512, 255
+#: what no database stores: a NUL, and half of a character: JSON writes one as two, and Python passes on so what is not
+#: UTF-8
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 from tasks.shown import shown
+from tasks.usecases.entry import UNSTORABLE
 from worker.errors import RequestInvalid
 
 #: labels of one generation
 MOST_LABELS = 16
 _NAME = re.compile(r"[a-z0-9_.-]{1,63}")
 _LONGEST = 256
-#: how Python passes on bytes that are not UTF-8; the ledger would store another value
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def read_labels(given: Iterable[str]) -> dict[str, str]:
@@ -35,7 +34,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
         if not 1 <= len(value) <= _LONGEST:
             problem = f"has {len(value)} characters, the limit is {_LONGEST}" if value else "is empty"
             raise RequestInvalid(f"label {name!r}: its value {problem}")
-        if _UNSTORABLE.search(value):
+        if UNSTORABLE.search(value):
             raise RequestInvalid(f"label {name!r}: its value {value!r} is not valid UTF-8: enter it again")
     if len(labels) > MOST_LABELS:
         raise RequestInvalid(f"{len(labels)} labels, the limit is {MOST_LABELS} for each generation")

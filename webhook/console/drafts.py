@@ -1,6 +1,5 @@
 """What somebody has entered on the page Submit, as it was entered; and what is wrong with it, at its field."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Self
 from werkzeug.datastructures import MultiDict
 
 from tasks.usecases.batches.estimate import Estimate, Estimator
-from tasks.usecases.entry import Entry, Place
+from tasks.usecases.entry import LONGEST_BATCH, LONGEST_KEY, PRIORITIES, UNSTORABLE, Entry, Place
 from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
 from tasks.usecases.inputs import UploadedFiles, image_options
 from tasks.usecases.labels import read_labels
@@ -25,12 +24,8 @@ from worker.services import Services
 #: generations of one form; more are a batch file
 MOST_PROMPTS = 1000
 OPTION = "option."
-#: characters of names, as of those in batch files
-_LONGEST: Mapping[str, int] = {"key": 512, "batch": 255}
-#: what no database stores: a NUL, and half of a character
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-#: what the ledger's column holds
-_HIGHEST_PRIORITY = 2**31 - 1
+_LONGEST: Mapping[str, int] = {"key": LONGEST_KEY, "batch": LONGEST_BATCH}
+_HIGHEST_PRIORITY = PRIORITIES[-1]
 _TEXTS = ("provider", "operation", "prompts", "labels", "key", "recipe", "follow_up", "priority", "max_cost", "batch",
           "follows", "action", "index")  # fmt: skip
 #: parts of an entry → the field that they are entered in
@@ -276,7 +271,7 @@ def _check_names(draft: Draft, mistakes: defaultdict[str, list[str]]) -> None:
         text: str = getattr(draft, name)
         if len(text) > most:
             mistakes[name].append(f"{len(text):,} characters, the limit is {most}")
-        elif _UNSTORABLE.search(text):
+        elif UNSTORABLE.search(text):
             mistakes[name].append("a NUL or half a character, which cannot be stored: copy it again")
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,16 +13,12 @@ from tasks.usecases.batch_file.fault import Fault
 from tasks.usecases.batch_file.misfits import CONTROL
 from tasks.usecases.batch_file.rows import Row
 from tasks.usecases.batch_file.template import MANY, Template, read_template
-from tasks.usecases.entry import FIRST, PRIORITIES, Entry, Place
+from tasks.usecases.entry import FIRST, LONGEST_KEY, PRIORITIES, UNSTORABLE, Entry, Place
 from worker.errors import RequestInvalid
 from worker.generation import Operation
 
 #: the name in `Entry.input` of the alternatives that were chosen from the template
 CHOICE = "_choice"
-#: characters, which databases have an index of
-_LONGEST_KEY = 512
-#: what no database stores: a NUL, and half of a character that JSON writes as two
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +157,8 @@ class _Cells:
             self._note(name, "a key must be a text that is not empty")
             return None
         key = str(value).strip()
-        if len(key) > _LONGEST_KEY:
-            self._note(name, f"a key has at most {_LONGEST_KEY} characters")
+        if len(key) > LONGEST_KEY:
+            self._note(name, f"a key has at most {LONGEST_KEY} characters")
         elif what := damage_in_key(key) or zeros.lost_in(key) or self._control(key):
             self._note(name, what)
         return key
@@ -261,7 +256,7 @@ class _Cells:
         """Note names and cells with characters that the ledger cannot store."""
         noted = {fault.column for fault in self.faults}
         for name, value in self._row.cells.items():
-            if name not in noted and any(map(_UNSTORABLE.search, (name, *_texts_in(value)))):
+            if name not in noted and any(map(UNSTORABLE.search, (name, *_texts_in(value)))):
                 self._note(name, "a NUL or half a character, which cannot be stored: copy the text again")
 
     def _cell(self, word: str) -> object:

@@ -9,6 +9,7 @@ from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted
 from tasks.usecases.batches.check import BatchCheck, RowsInvalid, check_batch
 from tasks.usecases.batches.plan import Plan, plan
 from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.entry import LONGEST_BATCH
 from tasks.usecases.names import batch_name
 from tasks.usecases.notify_address import notify_address
 from tasks.usecases.submission import Patience, waits_of_new
@@ -18,8 +19,6 @@ from worker.services import Services
 
 #: earlier batches of the same file, and mistakes, that are named
 _NAMED, _SHOWN = 3, 10
-#: characters of a name, which databases have an index of
-_LONGEST = 255
 #: control characters, and how Python passes on bytes that are not UTF-8; the ledger would store another name
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -109,8 +108,10 @@ def unique_name(name: str, *, is_test: bool) -> str:
     """Return the name by which a batch of this name is found. Raises RequestInvalid for one that none can have."""
     if not name.strip():
         raise RequestInvalid("the name of the batch is empty: give one with --name")
-    if len(name) > _LONGEST:
-        raise RequestInvalid(f"the name of the batch has more than {_LONGEST} characters: give another with --name")
+    if len(name) > LONGEST_BATCH:
+        raise RequestInvalid(
+            f"the name of the batch has more than {LONGEST_BATCH} characters: give another with --name"
+        )
     if _UNUSABLE.search(name):
         raise RequestInvalid(
             f"the name of the batch, {name!r}, contains control characters or is not valid UTF-8: give another with "
