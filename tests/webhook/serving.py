@@ -2,7 +2,9 @@
 
 import os
 import secrets
+import socket
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +36,12 @@ class Served:
             for worker in self.workers()
             for each in worker.net_connections("tcp")
         )
+
+    def unread(self) -> int:
+        """How many bytes of requests the processes have not read from the kernel."""
+        local = f"{int.from_bytes(socket.inet_aton(LOOPBACK), sys.byteorder):08X}:{self.port:04X}"
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+        return sum(int(line[4].partition(":")[2], 16) for line in lines if line[1] == local and line[3] == "01")
 
 
 @contextmanager

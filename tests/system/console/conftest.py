@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from tests.computer import DARKROOM, Computer
 from tests.patience import patient
 
+#: milliseconds; fixed for the whole run, and the machine may become busy only later
+IN_TIME = patient(60) * 1000
 #: without these, Chromium looks for its maker's hosts
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 _RECIPE = """name: shop
@@ -29,7 +31,7 @@ _BATCH = "sku,prompt,label.client\n" + "".join(f"B-{number:03},a mug in colour {
 def chromium() -> Iterator[Browser]:
     path = shutil.which("chromium")
     assert path is not None, "Chromium is missing: apt-get install chromium"
-    expect.set_options(timeout=patient(15) * 1000)
+    expect.set_options(timeout=IN_TIME)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path, args=[*_QUIET, "--no-sandbox", "--disable-gpu", "--disable-quic"]
@@ -68,7 +70,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, provider: str) -> Iterator
 def page(chromium: Browser, machine: Computer) -> Iterator[Page]:
     """A page on which no script fails, and nothing is blocked by the content security policy."""
     context = chromium.new_context(base_url=machine.api, viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(patient(15) * 1000)
+    context.set_default_timeout(IN_TIME)
     opened = context.new_page()
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))

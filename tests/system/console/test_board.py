@@ -2,7 +2,6 @@
 
 import re
 import signal
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import psutil
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.browser
 
 #: of a stream whose process could not read the ledger for twelve seconds
 BEAT = "event: beat\ndata: 12\n\n"
-
-
-@pytest.fixture(autouse=True)
-def slow_machine() -> Iterator[None]:
-    expect.set_options(timeout=patient(15) * 1000)
-    yield
-    expect.set_options(timeout=5000)
 
 
 def submit(machine: Computer, name: str, prompt: str, number: int = 4) -> None:

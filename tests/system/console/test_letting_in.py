@@ -8,8 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.computer import DARKROOM, Computer
-from tests.patience import patient
-from tests.system.console.conftest import shoot
+from tests.system.console.conftest import IN_TIME, shoot
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +17,7 @@ PASSWORD = "four unusual words here"
 ELSEWHERE = {"X-Forwarded-For": "203.0.113.7"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def anna(machine: Computer) -> None:
     add = [DARKROOM, "user", "add", "anna", "--role", "operator", "--password-stdin"]
     subprocess.run(add, env=machine.env, cwd=machine.home, input=PASSWORD, text=True, check=True, capture_output=True)
@@ -27,7 +26,7 @@ def anna(machine: Computer) -> None:
 @pytest.fixture
 def stranger(chromium: Browser, machine: Computer) -> Iterator[Page]:
     context = chromium.new_context(base_url=machine.api, extra_http_headers=ELSEWHERE)
-    context.set_default_timeout(patient(15) * 1000)
+    context.set_default_timeout(IN_TIME)
     errors: list[str] = []
     page = context.new_page()
     page.on("pageerror", lambda error: errors.append(str(error)))

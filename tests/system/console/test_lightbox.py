@@ -8,8 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.computer import Computer
-from tests.patience import patient
-from tests.system.console.conftest import shoot
+from tests.system.console.conftest import IN_TIME, shoot
 from tests.tasks.cli import stories
 from tests.webhook.api.serving import served
 from worker.generation import Operation
@@ -31,7 +30,7 @@ _SHIFTS = """() => new Promise((done) => {
 def plain(chromium: Browser, machine: Computer) -> Iterator[Page]:
     """A page without scripts."""
     context = chromium.new_context(base_url=machine.api, java_script_enabled=False)
-    context.set_default_timeout(patient(15) * 1000)
+    context.set_default_timeout(IN_TIME)
     yield context.new_page()
     context.close()
 
@@ -40,17 +39,11 @@ def number_of(machine: Computer) -> int:
     return len(machine.json("list", "--all"))
 
 
-def in_time(page: Page) -> int:
-    """Milliseconds for what workers do."""
-    del page
-    return int(patient(60) * 1000)
-
-
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
 def test_the_picture_comes_without_moving_anything(page: Page, size: tuple[int, int]) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto("/generations/B-001")
-    page.wait_for_function("document.querySelector('#picture').naturalWidth > 0")
+    expect(page.locator("#picture")).not_to_have_js_property("naturalWidth", 0)
     assert page.evaluate(_SHIFTS) == 0
     box = page.locator("#picture").bounding_box()
     assert box is not None
@@ -64,8 +57,8 @@ def test_a_follow_up_is_made_by_keyboard_alone_and_its_picture_appears_by_itself
     page.keyboard.press("Enter")
     page.wait_for_url(lambda url: url != parent)
     assert "sent=before" not in page.url
-    expect(page.locator(".title")).to_contain_text("archived", timeout=in_time(page))
-    page.wait_for_function("document.querySelector('#picture')?.naturalWidth > 0", timeout=in_time(page))
+    expect(page.locator(".title")).to_contain_text("archived")
+    expect(page.locator("#picture")).not_to_have_js_property("naturalWidth", 0)
     expect(page.locator(".tree .current")).to_contain_text("Upscale 2")
     assert number_of(machine) > 8
 
@@ -73,8 +66,8 @@ def test_a_follow_up_is_made_by_keyboard_alone_and_its_picture_appears_by_itself
 def test_digits_pick_a_picture_of_the_four(page: Page) -> None:
     page.goto("/generations/B-002")
     page.get_by_role("button", name="Split into four").click()
-    expect(page.locator(".strip a")).to_have_count(4, timeout=in_time(page))
-    expect(page.locator(".title")).to_contain_text("archived", timeout=in_time(page))
+    expect(page.locator(".strip a")).to_have_count(4)
+    expect(page.locator(".title")).to_contain_text("archived")
     for digit in ("3", "1", "4"):
         page.keyboard.press(digit)
         page.wait_for_url(f"**index={int(digit) - 1}*")
@@ -106,7 +99,7 @@ def test_arrows_walk_through_the_gallery_and_escape_leads_back_to_the_same_place
         page.wait_for_url(f"**/generations/{str(keys[place]).partition('.')[0]}?batch=spring&operation=imagine*")
     page.keyboard.press("Escape")
     page.wait_for_url("**/gallery?batch=spring&operation=imagine")
-    page.wait_for_function("(id) => document.activeElement.id === id", arg=f"t-{keys[3]}")
+    expect(page.locator(f'[id="t-{keys[3]}"]')).to_be_focused()
 
 
 def test_without_the_gallery_escape_opens_it(page: Page) -> None:

@@ -8,8 +8,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.computer import Computer
-from tests.patience import patient, wait_for
-from tests.system.console.conftest import shoot
+from tests.patience import wait_for
+from tests.system.console.conftest import IN_TIME, shoot
 from tests.system.console.test_every_page import SIZES
 
 pytestmark = pytest.mark.browser
@@ -87,7 +87,7 @@ def test_the_last_decision_is_taken_back_by_a_key(page: Page, ask: Ask, machine:
 def test_of_two_reviewers_the_second_is_told_and_goes_on(page: Page, chromium: Browser, machine: Computer, ask: Ask):
     first, second = ask("two", 2)
     context = chromium.new_context(base_url=machine.api)
-    context.set_default_timeout(patient(15) * 1000)
+    context.set_default_timeout(IN_TIME)
     other = context.new_page()
     for one in (page, other):
         one.goto("/review?batch=two")
@@ -104,7 +104,7 @@ def test_of_two_reviewers_the_second_is_told_and_goes_on(page: Page, chromium: B
 def test_it_works_without_scripts(chromium: Browser, machine: Computer, ask: Ask):
     (approval,) = ask("plain", 1)
     context = chromium.new_context(base_url=machine.api, java_script_enabled=False)
-    context.set_default_timeout(patient(15) * 1000)
+    context.set_default_timeout(IN_TIME)
     page = context.new_page()
     page.goto(f"/review/{approval}?batch=plain")
     page.get_by_role("checkbox", name="Image 3").check()

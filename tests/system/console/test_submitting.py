@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 from tests.computer import Computer
-from tests.patience import patient
+from tests.system.console.conftest import IN_TIME
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +25,7 @@ _DROP = """(zone, files) => {
 def plain(chromium: Browser, machine: Computer) -> Iterator[Page]:
     """A page without scripts."""
     context = chromium.new_context(base_url=machine.api, java_script_enabled=False)
-    context.set_default_timeout(patient(15) * 1000)
+    context.set_default_timeout(IN_TIME)
     yield context.new_page()
     context.close()
 
@@ -116,7 +116,7 @@ def test_a_picture_is_dropped_and_stands_in_the_form(page: Page, machine: Comput
     zone.evaluate(_DROP, [["kettle.png", "image/png", list(picture())]])
     chosen = zone.locator(".chosen img")
     expect(chosen).to_have_count(1)
-    page.wait_for_function("document.querySelector('.chosen img').naturalWidth === 64")
+    expect(chosen).to_have_js_property("naturalWidth", 64)
     zone.evaluate(_DROP, [["kettle.txt", "text/plain", [1, 2, 3]]])
     expect(zone.get_by_role("alert")).to_contain_text("kettle.txt")
     form(page).get_by_label("Prompts").fill("the kettle of the picture boils")
