@@ -1,16 +1,13 @@
-"""The private process as a WSGI application."""
+"""The private process as a WSGI application: the HTTP API, and the pages beside it."""
 
 import re
-import secrets
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
-from werkzeug.wrappers import Response as ResponseBase
 
 from tasks.usecases.approvals import find_approval
 from tasks.usecases.clocks import broker_error
@@ -20,14 +17,14 @@ from webhook import health
 from webhook.api import approvals, assets, batches, events, generations, metrics, providers, spend, uploads
 from webhook.api.access import Access
 from webhook.api.call import Call, Refused, Reply
+from webhook.api.frame import framed, request_id
+from webhook.api.pages import PagesBeside
 from webhook.api.problems import problem_of
 from webhook.api.reading import read_json, read_query, require_media, require_plain
 from webhook.api.routes import Operation
 from webhook.api.strict_json import unusable
 from webhook.api.written import Written
-from webhook.approvals import approval_pages
 from webhook.bodies import carrying_out
-from webhook.console import console, problem_page
 from webhook.shared import Shared
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
@@ -38,7 +35,6 @@ RESOURCES = (generations, batches, assets, events, providers, spend, uploads, ap
 OPERATIONS = tuple(operation for resource in RESOURCES for operation in resource.routes.operations)
 
 _DOCUMENT = Path(__file__).with_name("openapi.json")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 
 
 def create_app(services: Services | None = None) -> Flask:
@@ -61,32 +57,19 @@ def create_app(services: Services | None = None) -> Flask:
 
 
 def _build(here: Services, shared: Shared) -> Flask:
-    app = Flask(__name__, static_folder=None)
-    # Each path is written in one way: a redirect is a page in HTML, and POSTs get lost by it.
-    app.url_map.merge_slashes = False
+    app = framed()
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.before_request(_begin)
-    app.after_request(_end)
-    app.teardown_request(lambda _: g.pop("place", ExitStack()).close())
+    app.register_error_handler(Exception, lambda error: problem_of(error, request_id()))
     access = Access(here)
-    app.register_error_handler(Exception, _problem)
     for one in OPERATIONS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
         view = _view(one, here, access, shared)
         # Nobody answers a preflight: pages of others get nothing.
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
-    app.register_blueprint(console(here, shared))
-    app.register_blueprint(approval_pages(here, shared.ring))
     app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
     app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
+    app.wsgi_app = PagesBeside(app, here, shared)  # type: ignore[method-assign]  # as Flask's documentation has it
     return app
-
-
-def _problem(error: Exception) -> ResponseBase:
-    # Of two types that are equally welcome, as under */*, the first is returned.
-    kinds = ("application/problem+json", "text/html")
-    is_page = not request.path.startswith("/v1") and request.accept_mimetypes.best_match(kinds) == kinds[1]
-    return problem_page(error, _request_id()) if is_page else problem_of(error, _request_id())
 
 
 def _openapi() -> Response:
@@ -112,7 +95,7 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
             shared=shared,
             caller=caller,
             request=request._get_current_object(),  # type: ignore[attr-defined]  # noqa: SLF001
-            request_id=_request_id(),
+            request_id=request_id(),
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
         if caller.is_test and operation.method != "GET":
@@ -142,25 +125,3 @@ def _require_tests(here: Services, path: str, parts: Mapping[str, str]) -> None:
         require = require_test_batch if path.startswith("/v1/batches/") else require_test_generation
         is_approval = path.startswith("/v1/approvals/")
         require(here.ledger, find_approval(here, name).generation_id if is_approval else name)
-
-
-def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    # One that looks like a secret must not be logged.
-    is_usable = _REQUEST_ID.fullmatch(given) and redact(given) == given
-    g.place = ExitStack()
-    g.request_id = given if is_usable else f"req_{secrets.token_hex(12)}"
-
-
-def _end(response: Response) -> Response:
-    if "written" in g:
-        g.written.answered(response)
-    response.headers.update(g.get("rate_headers", {}))
-    response.headers["X-Request-Id"] = _request_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = response.headers.get("Cache-Control") or "no-store"
-    return response
-
-
-def _request_id() -> str:
-    return str(g.get("request_id", ""))

@@ -56,6 +56,16 @@ def test_the_api_loads_neither_the_receiver_nor_what_only_workers_and_commands_n
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize(("path", "loads"), [("/v1/generations", False), ("/livez", False), ("/login", True)])
+def test_the_console_is_loaded_when_its_first_page_is_opened(path: str, loads: bool) -> None:
+    opening = (
+        "from tests.webhook.api.test_public_face import api, services; "
+        f"api.create_app(services()).test_client().get('{path}')"
+    )
+    assert ("webhook.console" in loaded_by(f"webhook.api.app; {opening}")) == loads
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize("module", ["webhook.app", "webhook.api.app"])
 def test_neither_loads_celery_for_its_wake_ups(module: str) -> None:
     loaded = loaded_by(f"{module}; from worker.wakeup import drop_stale; drop_stale()")

@@ -17,6 +17,7 @@ from tasks.usecases.users import Role, UserRequest, add_user
 from tests import s3
 from tests.webhook.api.conftest import app, rung, services_for
 from webhook.api.app import create_app
+from webhook.api.pages import PagesBeside
 from webhook.console.acting import about, changes_nothing
 from worker.ledger import Ledger
 from worker.services import Services
@@ -122,9 +123,16 @@ def anna(here: Services) -> None:
     add_user(here, UserRequest(name="anna", role=Role.OPERATOR, password=PASSWORD, by="somebody"))
 
 
+def pages_of(app: Flask) -> Flask:
+    """Return the application that has the console's routes."""
+    beside = app.wsgi_app
+    assert isinstance(beside, PagesBeside)
+    return beside.built()
+
+
 def writing(browser: Browser) -> None:
     """Give the console writes of its own, as each page has them."""
-    app = browser.app
+    app = pages_of(browser.app)
     app.add_url_rule("/write", "console.write", lambda: redirect("/batches/batch_7?a=1", 303), methods=["POST"])
     app.add_url_rule("/write/<one>", "console.write_one", lambda one: "done", methods=["POST", "DELETE"])
     app.add_url_rule("/about", "console.about", lambda: about("gen_7") or "done", methods=["POST"])

@@ -20,7 +20,7 @@ from tests import s3
 from tests.broken_off import broken_off
 from tests.clock import FakeClock
 from tests.webhook.console.asking import get, mistake_at, post, words
-from tests.webhook.console.conftest import at_work_with
+from tests.webhook.console.conftest import at_work_with, pages_of
 from webhook.api.app import create_app
 from worker.errors import LedgerUnavailable, RequestInvalid
 from worker.generation import Generation
@@ -375,7 +375,7 @@ def test_a_form_without_a_key_is_refused(client: FlaskClient, ledger: Ledger) ->
 
 
 def test_a_body_that_is_too_large_is_refused(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    view = client.application.view_functions["console.check_file"]
+    view = pages_of(client.application).view_functions["console.check_file"]
     monkeypatch.setattr(view, "largest_form", 1000, raising=False)
     assert send(client, "a fox\n" * 1000, name="a.txt").status_code == 413
 

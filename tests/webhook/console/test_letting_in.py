@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 
 from tasks.usecases.users import Role, UserRequest, add_user, change_password, change_role, remove_user
 from tests.clock import FakeClock
-from tests.webhook.console.conftest import HERE, PASSWORD, Build, logged, writing
+from tests.webhook.console.conftest import HERE, PASSWORD, Build, logged, pages_of, writing
 from webhook.console import letting_in, tries
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
@@ -431,7 +431,8 @@ def test_what_cannot_be_written_down_is_not_carried_out(
 ) -> None:
     browser = browser_for()
     done = []
-    browser.app.add_url_rule("/write", "console.write", lambda: done.append(1) or "done", methods=["POST"])
+    pages = pages_of(browser.app)
+    pages.add_url_rule("/write", "console.write", lambda: done.append(1) or "done", methods=["POST"])
     browser.log_in("anna", PASSWORD)
     form = {"csrf": browser.token("/")}
 

@@ -10,6 +10,7 @@ from flask import Blueprint
 from flask.testing import FlaskClient
 
 import webhook.console
+from tests.webhook.console.conftest import pages_of
 from webhook.api.app import create_app
 from webhook.console.static_files import address_of
 from worker.services import Services
@@ -80,6 +81,6 @@ def test_no_two_pages_give_a_filter_the_same_name(
         return register(pages, name)
 
     monkeypatch.setattr(Blueprint, "app_template_filter", note)
-    create_app(services_for())
+    pages_of(create_app(services_for()))
     assert named
     assert len(named) == len(set(named))

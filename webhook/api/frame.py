@@ -1,0 +1,44 @@
+"""What every answer of the private process has, whether a program reads it or a person."""
+
+import re
+import secrets
+from contextlib import ExitStack
+
+from flask import Flask, Response, g, request
+
+from worker.secrets import redact
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
+
+
+def framed() -> Flask:
+    """Return an application without routes, whose answers have their request id and are cached by nobody."""
+    app = Flask("webhook", static_folder=None)
+    # Each path is written in one way: a redirect is a page in HTML, and POSTs get lost by it.
+    app.url_map.merge_slashes = False
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.teardown_request(lambda _: g.pop("place", ExitStack()).close())
+    return app
+
+
+def request_id() -> str:
+    return str(g.get("request_id", ""))
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    # One that looks like a secret must not be logged.
+    is_usable = _REQUEST_ID.fullmatch(given) and redact(given) == given
+    g.place = ExitStack()
+    g.request_id = given if is_usable else f"req_{secrets.token_hex(12)}"
+
+
+def _end(response: Response) -> Response:
+    if "written" in g:
+        g.written.answered(response)
+    response.headers.update(g.get("rate_headers", {}))
+    response.headers["X-Request-Id"] = request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = response.headers.get("Cache-Control") or "no-store"
+    return response
