@@ -7,9 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
-from tasks.usecases.batch_file import spreadsheet_child
 from tasks.usecases.batch_file.columns import header_of
 from tasks.usecases.batch_file.excel import ERROR_CELL, made_of
 from tasks.usecases.batch_file.fault import Fault, refuse
@@ -18,6 +18,8 @@ from tasks.usecases.batch_file.spool import Spool, reader_of
 from tasks.usecases.batch_file.tables import row_of
 from worker.errors import DarkroomError
 
+#: not imported: its libraries are for that process alone
+_PROGRAM = str(Path(__file__).with_name("spreadsheet_child.py"))
 #: bytes and seconds that a sheet of a million rows stays below
 MEMORY = 1 << 30
 CPU_SECONDS = 60
@@ -80,7 +82,7 @@ class Spreadsheet:
         name = spool.name
         os.lseek(spool.descriptor, 0, os.SEEK_SET)
         limits = map(str, (LARGEST, MEMORY, CPU_SECONDS))
-        program = (sys.executable, "-I", spreadsheet_child.__file__, sheet or "", *limits)
+        program = (sys.executable, "-I", _PROGRAM, sheet or "", *limits)
         try:
             done = subprocess.run(  # noqa: S603 - our own program
                 program,
