@@ -9,10 +9,10 @@ from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, RootModel
 from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS
 from tasks.usecases.batches.results import LONGEST_LINKS
 from tasks.usecases.batches.show import BatchState
-from tasks.usecases.entry import FIRST, PRIORITIES
+from tasks.usecases.entry import FIRST
 from tasks.usecases.entry_check import DEFAULT_PROVIDER
 from webhook.api.models.base import Document, Page, Repeated, RequestModel
-from webhook.api.models.generations import Notify
+from webhook.api.models.generations import Notify, Priority
 from worker.failures import Category
 from worker.generation import State
 
@@ -39,7 +39,6 @@ def _in_utc(at: datetime) -> datetime:
 FirstOperation = Annotated[str, AfterValidator(_operation), Field(json_schema_extra={"enum": list(FIRST)})]
 Amount = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, examples=["12.50"])]
 Start = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-12-01T18:00:00Z"])]
-Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])]
 InFlight = Annotated[int, Field(ge=1, le=1_000_000)]
 IsTest = Annotated[bool, Field(description="Whether the sandbox makes its generations, at no cost.")]
 
@@ -58,7 +57,7 @@ class BatchOptions(RequestModel):
         str | None, Field(min_length=1, max_length=63, description="Recipe of rows without one.", examples=["shop"])
     ] = None
     follow_up: Annotated[str, Field(description="Follow-up actions.", examples=["upscale1,upscale3"])] = ""
-    priority: Annotated[Priority, Field(description="Higher goes first.")] = 0
+    priority: Priority = 0
     expand_limit: Annotated[int, Field(ge=1, description="Generations that one row may make.")] = EXPAND_LIMIT
     max_submissions: Annotated[
         int, Field(ge=1, le=MAX_SUBMISSIONS, description="Generations that all rows may make.")
@@ -319,7 +318,7 @@ class BatchRetriedDocument(Document):
 class NewPriority(RequestModel):
     """The priority of what is queued."""
 
-    priority: Annotated[Priority, Field(description="Higher goes first.")]
+    priority: Priority
 
 
 class NewLimits(RequestModel):

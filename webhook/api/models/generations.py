@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, RootModel, StringConstraints, Tag
 
+from tasks.usecases.entry import PRIORITIES
 from webhook.api.models.base import Document, Page, Repeated, RequestModel, Value
 from worker.generation import AssetKind, AssetState, Operation, State
 
@@ -25,6 +26,7 @@ MaxCost = Annotated[
         examples=["0.50"],
     ),
 ]
+Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1], description="Higher goes first.")]
 Notify = Annotated[
     str | None,
     Field(
@@ -77,7 +79,7 @@ class NewGeneration(RequestModel):
     labels: Annotated[
         dict[str, str], Field(description="Your own names and values.", examples=[{"client": "acme"}])
     ] = {}  # noqa: RUF012
-    priority: Annotated[int, Field(ge=-(2**31), lt=2**31, description="Higher goes first.")] = 0
+    priority: Priority = 0
     recipe: Annotated[
         str | None,
         Field(min_length=1, max_length=63, description="Name of a recipe; not with `follow_up`.", examples=["shop"]),
@@ -139,7 +141,7 @@ class ActionRequest(RequestModel):
     options: Annotated[dict[str, Value], Field(description="As in `GET /v1/providers`.")] = {}  # noqa: RUF012
     key: Annotated[Key | None, Field(description="Your own name for it.")] = None
     labels: Annotated[dict[str, str], Field(description="Besides the parent's.")] = {}  # noqa: RUF012
-    priority: Annotated[int, Field(ge=-(2**31), lt=2**31, description="Higher goes first.")] = 0
+    priority: Priority = 0
     follow_up: Annotated[str | _Names | None, Field(description="What follows its success.")] = None
     notify: Notify = None
 
