@@ -91,6 +91,7 @@ def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str, *, is_
         verified=Verified.BYTES,
         remark=facts.remark,
         accepted=accepted is not None,
+        found=True,
     )
 
 

@@ -112,7 +112,8 @@ _ACKNOWLEDGED = _histogram(
 )  # fmt: skip
 _LINK_LIFE = _histogram(
     "archive_link_life_left_ratio", ("provider",),
-    "Share of its link's life that each asset had left when it was stored: 1 at once, 0 at the last second or later.",
+    "Share of its link's life that each asset had left when it was stored: 1 at once, 0 at the last second or later. "
+    "Assets that lay in the bucket already are not counted.",
     _COUNTED,
 )  # fmt: skip
 _RECOVERIES = _counter(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tasks.archive import ASKED_AT, MAX_TRIES
+from tasks.usecases.metrics import Histogram
 from tests.commands import darkroom
 from tests.crash_steps import ARCHIVE
 from tests.crashing import AFTER_THE_LEASE, CRASHED, Step, crash
@@ -23,6 +24,7 @@ from tests.tasks.test_accepting import refused as refused_generation
 from tests.tasks.test_hostile_links import PNG
 from tests.tasks.test_not_given_up import go_on
 from tests.tasks.test_restore import backup, restore
+from tests.tasks.usecases.test_metrics import read
 from tests.worker.downloads.test_download import RawServer, ok, reply, serving
 from worker.archive import sidecar
 from worker.archive.s3 import S3Archive
@@ -112,6 +114,10 @@ def test_what_a_worker_stored_right_before_it_was_killed_is_archived_although_it
     assert is_archived(pipeline, one)
     asset = the_asset(pipeline, one)
     assert (asset.width, asset.height, asset.content_type, asset.verified) == (32, 32, "image/png", "bytes")
+    # Else a restore would look as if everything was archived in the last second.
+    (shares,) = read(pipeline.here, "archive_link_life_left_ratio").values()
+    assert isinstance(shares, Histogram)
+    assert dict(shares.buckets)["+Inf"] == 0
 
 
 @pytest.mark.parametrize("provenance", ["off", "xmp"])

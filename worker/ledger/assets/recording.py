@@ -38,6 +38,8 @@ class Stored:
     remark: str | None = None
     #: whether they are bytes that had been refused, as a person has accepted them
     accepted: bool = False
+    #: whether it lay in the bucket, so that its link was not needed
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +165,7 @@ def _results(theirs: _Assets, archived: Archived, *, thumbnails: bool) -> bool:
     claim = archived.claim
     held = [_record(theirs, claim, result, thumbnails=thumbnails) for result in archived.results]
     for result, is_held in zip(archived.results, held, strict=True):
-        if is_held and isinstance(result, Stored) and not result.accepted:
+        if is_held and isinstance(result, Stored) and not (result.accepted or result.found):
             theirs.link_lives.update(_link_life(claim, result.index, theirs.changes.at))
     if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
         # Let others take at once what this worker had no time for.
