@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 #: bytes that are in memory at a time
 _PIECE = 64 * 1024
+#: bytes that are read of a body that is too large: whoever still sends when the connection is closed may never see the
+#: answer, and a proxy makes it 502
+_READ_ALL_THE_SAME = 1024 * 1024
 
 
 def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
@@ -19,7 +22,7 @@ def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
     length = _length(environ, largest)
     body: bytes = environ["wsgi.input"].read(largest + 1 if length is None else length)
     if len(body) > largest:
-        raise _too_large(largest)
+        raise _too_large(environ, largest)
     if length is not None and len(body) < length:
         # If the sender hangs up, granian passes on what came before, without an error.
         raise ClientDisconnected
@@ -28,24 +31,29 @@ def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
 
 def open_body(environ: "WSGIEnvironment", largest: int) -> BinaryIO:
     """Return the body to be read in pieces; opening and reading it raise as `read_body` does."""
-    return io.BufferedReader(_Body(environ["wsgi.input"], _length(environ, largest), largest), _PIECE)
+    return io.BufferedReader(_Body(environ, _length(environ, largest), largest), _PIECE)
 
 
 def _length(environ: "WSGIEnvironment", largest: int) -> int | None:
     """Return the length that is declared; None for a body in chunks."""
     length = get_content_length(environ)
     if length is not None and length > largest:
-        raise _too_large(largest)
+        raise _too_large(environ, largest)
     return length
 
 
-def _too_large(largest: int) -> RequestEntityTooLarge:
+def _too_large(environ: "WSGIEnvironment", largest: int) -> RequestEntityTooLarge:
+    left = _READ_ALL_THE_SAME
+    # Who expects 100 sends nothing before it.
+    while left > 0 and "HTTP_EXPECT" not in environ and (piece := environ["wsgi.input"].read(min(left, _PIECE))):
+        left -= len(piece)
     return RequestEntityTooLarge(f"the body is larger than the limit of {largest:,} bytes: send it in several parts")
 
 
 class _Body(io.RawIOBase):
-    def __init__(self, stream: "InputStream", length: int | None, largest: int) -> None:
-        self._stream = stream
+    def __init__(self, environ: "WSGIEnvironment", length: int | None, largest: int) -> None:
+        self._environ = environ
+        self._stream: InputStream = environ["wsgi.input"]
         self._length = length
         self._largest = largest
         self._read = 0
@@ -61,7 +69,7 @@ class _Body(io.RawIOBase):
         piece = self._stream.read(wanted) if wanted else b""
         self._read += len(piece)
         if self._read > self._largest:
-            raise _too_large(self._largest)
+            raise _too_large(self._environ, self._largest)
         if not piece and self._length is not None and self._read < self._length:
             raise ClientDisconnected
         view[: len(piece)] = piece

@@ -165,10 +165,18 @@ def test_the_largest_body_is_kept(app: Flask, ledger: Ledger) -> None:
     assert len(rows(ledger)[0].body) == LARGEST_BODY
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(app: Flask, ledger: Ledger) -> None:
-    answer = post_stream(app, path_of(new_attempt()), Unreadable(), length=LARGEST_BODY + 1)
+def test_of_a_body_that_says_it_is_too_large_one_mebibyte_is_read_and_nothing_kept(app: Flask, ledger: Ledger) -> None:
+    body = BytesIO(b"x" * 3 * 1024 * 1024)
+    answer = post_stream(app, path_of(new_attempt()), body, length=body.getbuffer().nbytes)
     assert (answer.status_code, answer.mimetype) == (413, "application/problem+json")
+    assert body.tell() == 1024 * 1024
     assert rows(ledger) == []
+
+
+def test_who_asks_first_whether_a_body_is_not_too_large_need_not_send_it(app: Flask) -> None:
+    length = {"CONTENT_LENGTH": str(LARGEST_BODY + 1), "HTTP_EXPECT": "100-continue"}
+    answer = app.test_client().post(path_of(new_attempt()), input_stream=Unreadable(), environ_overrides=length)
+    assert answer.status_code == 413
 
 
 def test_a_body_in_chunks_is_counted(app: Flask, ledger: Ledger) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.patience import patient
 from tests.webhook.receiving import new_attempt, path_of, rows, until
 from tests.webhook.serving import KEYS, Served, served, valkey
+from webhook.callbacks import LARGEST_BODY
 from worker.embedded.machine import procfile_commands
 from worker.ledger import Ledger
 
@@ -82,6 +83,11 @@ def test_a_body_sent_in_pieces_is_kept_whole(server: Served, migrated_file: Path
     ledger = Ledger(f"sqlite:///{migrated_file}")
     assert [row.body for row in rows(ledger) if row.attempt_id == attempt] == [b'{"a": 1}']
     ledger.close()
+
+
+def test_whoever_sends_too_much_hears_so_although_they_still_send(server: Served) -> None:
+    too_much = b"x" * 4 * LARGEST_BODY
+    assert {post(server, path_of(new_attempt()), too_much) for _ in range(50)} == {413}
 
 
 @pytest.mark.parametrize("end", [b"zz\r\n", b"", b"20\r\n{"])
