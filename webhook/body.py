@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 #: bytes that are in memory at a time
 _PIECE = 64 * 1024
-#: bytes that are read of a body that is too large: whoever still sends when the connection is closed may never see the
-#: answer, and a proxy makes it 502
-_READ_ALL_THE_SAME = 1024 * 1024
+#: bytes that are read of a body that is too large
+_READ_ON = 1024 * 1024
 
 
 def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
@@ -42,11 +41,19 @@ def _length(environ: "WSGIEnvironment", largest: int) -> int | None:
     return length
 
 
-def _too_large(environ: "WSGIEnvironment", largest: int) -> RequestEntityTooLarge:
-    left = _READ_ALL_THE_SAME
+def read_on(environ: "WSGIEnvironment") -> None:
+    """Read what still comes of a body that is too large, up to 1 MiB.
+
+    Whoever still sends when the connection is closed may never see the answer, and a proxy makes it 502.
+    """
+    left = _READ_ON
     # Who expects 100 sends nothing before it.
     while left > 0 and "HTTP_EXPECT" not in environ and (piece := environ["wsgi.input"].read(min(left, _PIECE))):
         left -= len(piece)
+
+
+def _too_large(environ: "WSGIEnvironment", largest: int) -> RequestEntityTooLarge:
+    read_on(environ)
     return RequestEntityTooLarge(f"the body is larger than the limit of {largest:,} bytes: send it in several parts")
 
 
