@@ -37,6 +37,7 @@ def stranger(chromium: Browser, machine: Computer) -> Iterator[Page]:
 
 def log_in(page: Page, password: str = PASSWORD) -> None:
     """With the keyboard alone; the first empty field has the focus."""
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("anna")
     page.keyboard.press("Tab")
     page.keyboard.type(password)
