@@ -304,6 +304,13 @@ def test_the_top_folders_are_those_agreed():
     assert set(PACKAGES) <= found
 
 
+def test_browser_tests_have_one_limit_of_time_and_a_page_evaluates_no_text_for_them():
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files("tests/system/console")}
+    assert [name for name, text in texts.items() if "set_options(" in text] == ["conftest.py"]
+    # Its second look is forbidden by the page's policy, so it fails when the first one comes too early.
+    assert [name for name, text in texts.items() if "wait_for_function(" in text] == []
+
+
 def test_every_package_is_one():
     """A folder without `__init__.py` would be left out of the wheel's imports without a word."""
     missing = {

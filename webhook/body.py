@@ -1,7 +1,7 @@
 """Reads a request's body to its end, up to a limit."""
 
 import io
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.wsgi import get_content_length
@@ -21,7 +21,7 @@ def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
     length = _length(environ, largest)
     body: bytes = environ["wsgi.input"].read(largest + 1 if length is None else length)
     if len(body) > largest:
-        raise _too_large(environ, largest)
+        _refuse(environ, largest)
     if length is not None and len(body) < length:
         # If the sender hangs up, granian passes on what came before, without an error.
         raise ClientDisconnected
@@ -37,7 +37,7 @@ def _length(environ: "WSGIEnvironment", largest: int) -> int | None:
     """Return the length that is declared; None for a body in chunks."""
     length = get_content_length(environ)
     if length is not None and length > largest:
-        raise _too_large(environ, largest)
+        _refuse(environ, largest)
     return length
 
 
@@ -46,15 +46,15 @@ def read_on(environ: "WSGIEnvironment") -> None:
 
     Whoever still sends when the connection is closed may never see the answer, and a proxy makes it 502.
     """
-    left = _READ_ON
     # Who expects 100 sends nothing before it.
-    while left > 0 and "HTTP_EXPECT" not in environ and (piece := environ["wsgi.input"].read(min(left, _PIECE))):
+    left = 0 if "HTTP_EXPECT" in environ else _READ_ON
+    while left > 0 and (piece := environ["wsgi.input"].read(min(left, _PIECE))):
         left -= len(piece)
 
 
-def _too_large(environ: "WSGIEnvironment", largest: int) -> RequestEntityTooLarge:
+def _refuse(environ: "WSGIEnvironment", largest: int) -> NoReturn:
     read_on(environ)
-    return RequestEntityTooLarge(f"the body is larger than the limit of {largest:,} bytes: send it in several parts")
+    raise RequestEntityTooLarge(f"the body is larger than the limit of {largest:,} bytes: send it in several parts")
 
 
 class _Body(io.RawIOBase):
@@ -76,7 +76,7 @@ class _Body(io.RawIOBase):
         piece = self._stream.read(wanted) if wanted else b""
         self._read += len(piece)
         if self._read > self._largest:
-            raise _too_large(self._environ, self._largest)
+            _refuse(self._environ, self._largest)
         if not piece and self._length is not None and self._read < self._length:
             raise ClientDisconnected
         view[: len(piece)] = piece

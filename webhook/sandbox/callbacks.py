@@ -57,7 +57,7 @@ class Callbacks:
 
 
 class _Connections(threading.local):
-    """Those of this thread, by scheme and host. A pool for all threads takes twice the CPU of the exchange itself."""
+    """Those of this thread, by scheme and host. A pool for all threads takes half as much CPU again."""
 
     def __init__(self, of_all: list[HTTPConnection]) -> None:
         """`of_all` threads: each connection is added to it."""

@@ -80,6 +80,15 @@ def page(chromium: Browser, machine: Computer) -> Iterator[Page]:
     assert errors == []
 
 
+@pytest.fixture
+def plain(chromium: Browser, machine: Computer) -> Iterator[Page]:
+    """A page without scripts."""
+    context = chromium.new_context(base_url=machine.api, java_script_enabled=False)
+    context.set_default_timeout(IN_TIME)
+    yield context.new_page()
+    context.close()
+
+
 def _is_fault(message: ConsoleMessage) -> bool:
     return message.type == "error" and not any(words in message.text for words in _PROVOKED)
 

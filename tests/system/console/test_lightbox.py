@@ -5,10 +5,10 @@ from contextlib import closing
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.computer import Computer
-from tests.system.console.conftest import IN_TIME, shoot
+from tests.system.console.conftest import shoot
 from tests.tasks.cli import stories
 from tests.webhook.api.serving import served
 from worker.generation import Operation
@@ -24,15 +24,6 @@ _SHIFTS = """() => new Promise((done) => {
     .observe({ type: "layout-shift", buffered: true });
   requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(sum), 100)));
 })"""
-
-
-@pytest.fixture
-def plain(chromium: Browser, machine: Computer) -> Iterator[Page]:
-    """A page without scripts."""
-    context = chromium.new_context(base_url=machine.api, java_script_enabled=False)
-    context.set_default_timeout(IN_TIME)
-    yield context.new_page()
-    context.close()
 
 
 def number_of(machine: Computer) -> int:

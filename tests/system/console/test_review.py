@@ -101,17 +101,13 @@ def test_of_two_reviewers_the_second_is_told_and_goes_on(page: Page, chromium: B
     context.close()
 
 
-def test_it_works_without_scripts(chromium: Browser, machine: Computer, ask: Ask):
+def test_it_works_without_scripts(plain: Page, ask: Ask):
     (approval,) = ask("plain", 1)
-    context = chromium.new_context(base_url=machine.api, java_script_enabled=False)
-    context.set_default_timeout(IN_TIME)
-    page = context.new_page()
-    page.goto(f"/review/{approval}?batch=plain")
-    page.get_by_role("checkbox", name="Image 3").check()
-    page.get_by_role("button", name="Approve").click()
-    page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("heading", name="Choose the best")).to_be_visible()
-    context.close()
+    plain.goto(f"/review/{approval}?batch=plain")
+    plain.get_by_role("checkbox", name="Image 3").check()
+    plain.get_by_role("button", name="Approve").click()
+    plain.get_by_role("button", name="Undo").click()
+    expect(plain.get_by_role("heading", name="Choose the best")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

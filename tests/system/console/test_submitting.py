@@ -1,14 +1,12 @@
 """The page Submit in a real browser: checks while typing, forms that are sent once, and what is dropped on it."""
 
 import io
-from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from tests.computer import Computer
-from tests.system.console.conftest import IN_TIME
 
 pytestmark = pytest.mark.browser
 
@@ -19,15 +17,6 @@ _DROP = """(zone, files) => {
     zone.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: data }));
   }
 }"""
-
-
-@pytest.fixture
-def plain(chromium: Browser, machine: Computer) -> Iterator[Page]:
-    """A page without scripts."""
-    context = chromium.new_context(base_url=machine.api, java_script_enabled=False)
-    context.set_default_timeout(IN_TIME)
-    yield context.new_page()
-    context.close()
 
 
 def prompts(machine: Computer) -> list[str]:
