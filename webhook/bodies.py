@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.wsgi import get_content_length
 
+from webhook.body import read_on
 from worker.errors import DarkroomError
 
 if TYPE_CHECKING:
@@ -24,10 +25,14 @@ MOST_SMALL, MOST_LARGE = 24, 12
 #: seconds until a place is free; a body that arrives at once takes milliseconds
 PATIENCE = 5.0
 
+#: refused requests whose bodies are read on at once
+MOST_REFUSED = 8
+
 #: large requests in JSON that are carried out at once: 15 MB take 50 MB
 MOST_CARRIED_OUT = 6
 
 _small, _large = BoundedSemaphore(MOST_SMALL), BoundedSemaphore(MOST_LARGE)
+_refused = BoundedSemaphore(MOST_REFUSED)
 _carried_out = BoundedSemaphore(MOST_CARRIED_OUT)
 _parsing = Lock()
 
@@ -44,6 +49,15 @@ def reading(environ: "WSGIEnvironment") -> AbstractContextManager[None]:
 def carrying_out(environ: "WSGIEnvironment") -> AbstractContextManager[None]:
     """Take a place for a request whose body stays in memory, if that is large. Raises as `reading` does."""
     return _place(_carried_out) if _is_large(environ) else nullcontext()
+
+
+def read_rest(environ: "WSGIEnvironment") -> None:
+    """Read on in the body of a refused request, unless many do so: their senders may not see their answers."""
+    if _refused.acquire(blocking=False):
+        try:
+            read_on(environ)
+        finally:
+            _refused.release()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 #: bytes that are in memory at a time
 _PIECE = 64 * 1024
-#: bytes that are read of a body that is too large
+#: bytes that are read of a body that is refused
 _READ_ON = 1024 * 1024
 
 
@@ -21,7 +21,7 @@ def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
     length = _length(environ, largest)
     body: bytes = environ["wsgi.input"].read(largest + 1 if length is None else length)
     if len(body) > largest:
-        _refuse(environ, largest)
+        _refuse(largest)
     if length is not None and len(body) < length:
         # If the sender hangs up, granian passes on what came before, without an error.
         raise ClientDisconnected
@@ -37,12 +37,12 @@ def _length(environ: "WSGIEnvironment", largest: int) -> int | None:
     """Return the length that is declared; None for a body in chunks."""
     length = get_content_length(environ)
     if length is not None and length > largest:
-        _refuse(environ, largest)
+        _refuse(largest)
     return length
 
 
 def read_on(environ: "WSGIEnvironment") -> None:
-    """Read what still comes of a body that is too large, up to 1 MiB.
+    """Read what still comes of a body that is refused, up to 1 MiB.
 
     Whoever still sends when the connection is closed may never see the answer, and a proxy makes it 502.
     """
@@ -52,14 +52,12 @@ def read_on(environ: "WSGIEnvironment") -> None:
         left -= len(piece)
 
 
-def _refuse(environ: "WSGIEnvironment", largest: int) -> NoReturn:
-    read_on(environ)
+def _refuse(largest: int) -> NoReturn:
     raise RequestEntityTooLarge(f"the body is larger than the limit of {largest:,} bytes: send it in several parts")
 
 
 class _Body(io.RawIOBase):
     def __init__(self, environ: "WSGIEnvironment", length: int | None, largest: int) -> None:
-        self._environ = environ
         self._stream: InputStream = environ["wsgi.input"]
         self._length = length
         self._largest = largest
@@ -76,7 +74,7 @@ class _Body(io.RawIOBase):
         piece = self._stream.read(wanted) if wanted else b""
         self._read += len(piece)
         if self._read > self._largest:
-            _refuse(self._environ, self._largest)
+            _refuse(self._largest)
         if not piece and self._length is not None and self._read < self._length:
             raise ClientDisconnected
         view[: len(piece)] = piece

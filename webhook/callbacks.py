@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
-from webhook.body import read_body
+from webhook.body import read_body, read_on
 from webhook.errors import answer
 from worker.correlation import Signer
 from worker.errors import RequestInvalid
@@ -71,6 +71,9 @@ class Callbacks:
             if delivery is None:
                 return self._refuse(Response(status=404), began)(environ, start_response)
             self._keep(delivery)
+        except RequestEntityTooLarge as error:
+            read_on(environ)
+            return self._refuse(answer(error), began)(environ, start_response)
         except Exception as error:  # noqa: BLE001  the server would write the traceback to its log, secrets and all
             return self._refuse(answer(error), began)(environ, start_response)
         self._note(200, time.perf_counter() - began)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from flask import Flask, Response, g, request
 
+from webhook.bodies import read_rest
 from worker.secrets import redact
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
@@ -37,6 +38,8 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     if "written" in g:
         g.written.answered(response)
+    if response.status_code >= 400:
+        read_rest(request.environ)
     response.headers.update(g.get("rate_headers", {}))
     response.headers["X-Request-Id"] = request_id()
     response.headers["X-Content-Type-Options"] = "nosniff"

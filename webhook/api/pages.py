@@ -2,19 +2,14 @@
 
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cached_property
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flask import Flask, request
-from flask import Response as FlaskResponse
 from werkzeug.wrappers import Response
 
 from webhook.api.frame import framed, request_id
 from webhook.api.problems import problem_of
-from webhook.bodies import Busy, reading
-from webhook.body import read_on
 from webhook.shared import Shared
 from worker.services import Services
 
@@ -54,14 +49,6 @@ class PagesBeside:
 
         app = framed()
         app.register_error_handler(Exception, problem)
-        app.after_request(_read_on)
         app.register_blueprint(console(self._here, self._shared))
         app.register_blueprint(approval_pages(self._here, self._shared.ring))
         return app
-
-
-def _read_on(answer: FlaskResponse) -> FlaskResponse:
-    if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        with suppress(Busy), reading(request.environ):
-            read_on(request.environ)
-    return answer

@@ -38,6 +38,16 @@ class Hanging(io.RawIOBase):
         return 0
 
 
+class Unread(io.RawIOBase):
+    """A body that must not be read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: Any) -> int:
+        pytest.fail("the body was read")
+
+
 def ask(app: Flask, path: str, length: int | None, stream: io.RawIOBase, media: str = "application/json") -> str:
     environ = create_environ(path, "http://127.0.0.1", method="POST", content_type=media)
     environ |= {"wsgi.input": io.BufferedReader(stream), "SERVER_NAME": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1"}
@@ -97,7 +107,15 @@ def test_bodies_that_never_come_hold_some_threads_and_the_next_is_told_to_come_a
 
 
 def test_all_who_may_hold_a_thread_leave_some_to_others() -> None:
-    assert bodies.MOST_SMALL + bodies.MOST_LARGE + MOST_WAITING + MOST_WATCHING < THREADS
+    held = bodies.MOST_SMALL + bodies.MOST_LARGE + bodies.MOST_REFUSED
+    assert held + MOST_WAITING + MOST_WATCHING < THREADS
+
+
+def test_refused_bodies_that_never_come_hold_some_threads_and_the_next_is_refused_at_once(
+    app: Flask, hang: Callable[[int, str, int | None, str], None]
+) -> None:
+    hang(bodies.MOST_REFUSED, "/v1/generations", 100, "text/plain")
+    assert ask(app, "/v1/generations", 100, Unread(), "text/plain") == "415"
 
 
 def test_a_place_is_free_again_after_any_end(app: Flask) -> None:

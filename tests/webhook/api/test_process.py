@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import psutil
@@ -44,9 +45,11 @@ def api(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Iterat
         yield int(urlsplit(url).port or 0), one.pid
 
 
-def ask(port: int, method: str, path: str) -> tuple[int, bytes]:
+def ask(
+    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, bytes]:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=patient(10))) as connection:
-        connection.request(method, path)
+        connection.request(method, path, body, headers)
         with connection.getresponse() as answer:
             return answer.status, answer.read()
 
@@ -92,6 +95,25 @@ def test_a_ledger_without_tables_is_not_ready(tmp_path: Path) -> None:
         status, body = ask(int(urlsplit(url).port or 0), "GET", "/readyz")
     assert (status, json.loads(body)["ledger"]["status"]) == (503, "unavailable")
     assert "darkroom db upgrade" in body.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/v1/generations", {"Content-Type": "text/plain"}, 415),
+        ("/v1/generations", {"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415),
+        ("/v1/generations", {"Content-Type": "application/json", "Origin": "https://example.com"}, 401),
+        ("/v1/generations", {"Content-Type": "application/json", "Authorization": "Bearer dk_unknown"}, 401),
+        ("/v1/providers", {"Content-Type": "application/json"}, 405),
+        ("/v1/nothing", {"Content-Type": "application/json"}, 404),
+        ("/generations/gen_1/actions", {"Content-Type": "application/x-www-form-urlencoded"}, 403),
+    ],
+)
+def test_whoever_is_refused_hears_so_although_they_still_send(
+    api: tuple[int, int], path: str, headers: dict[str, str], status: int
+) -> None:
+    for _ in range(20):
+        assert ask(api[0], "POST", path, b" " * 900_000, headers)[0] == status
 
 
 def test_what_is_no_http_ends_without_a_page(api: tuple[int, int]) -> None:
