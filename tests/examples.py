@@ -18,6 +18,7 @@ def register() -> None:
             # How long an example takes says more about the machine than about the code.
             deadline=None,
             max_examples=_examples(100, name),
+            phases=_phases(name),
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
         )
     settings.load_profile("fast")
@@ -32,9 +33,9 @@ def is_long() -> bool:
     return settings.get_current_profile_name() == "long"
 
 
-def phases_of_stories() -> list[Phase]:
-    """The shortest story that fails takes minutes to find."""
-    return list(Phase) if is_long() else [Phase.explicit, Phase.reuse, Phase.generate]
+def _phases(profile: str) -> list[Phase]:
+    # To shorten what fails takes up to five minutes for each test: a run with one mistake would not end in time.
+    return list(Phase) if profile == "long" else [Phase.explicit, Phase.reuse, Phase.generate]
 
 
 def _examples(number: int, profile: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests import examples
 
@@ -24,6 +24,7 @@ def test_no_property_has_a_number_of_examples_that_is_the_same_for_both() -> Non
 
 def test_all_examples_are_tried_by_the_run_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.get_profile("thorough").max_examples == 100
+    assert Phase.shrink not in settings.get_profile("thorough").phases
     tried = {}
     for profile in ("fast", "thorough", "long"):
         monkeypatch.setattr(examples, "settings", SimpleNamespace(get_current_profile_name=lambda name=profile: name))

@@ -15,7 +15,7 @@ from sqlalchemy import event, func, select, text
 
 from tests.clock import FakeClock
 from tests.computer import eventually
-from tests.examples import examples, phases_of_stories
+from tests.examples import examples
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, at_once, flat, new, queued
 from tests.worker.ledger.purses import EVERY, totals
 from tests.worker.ledger.statements import statements_of
@@ -468,7 +468,7 @@ def test_between_two_of_one_flow_each_other_goes_once_whatever_has_happened(
         # No machine fails while this runs, and waiting for the disk is half of the time.
         event.listen(ledger.database.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous=OFF"))
 
-    @settings(max_examples=examples(number), phases=phases_of_stories(), suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(number), suppress_health_check=list(HealthCheck))
     @given(st.data())
     def whatever_happens(data: Any) -> None:
         clock.now = FakeClock().now

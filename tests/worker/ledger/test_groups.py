@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
@@ -283,9 +283,7 @@ def on_postgresql(postgres: Postgres, migrated_database: str) -> Iterator[Ledger
 
 
 def profile(number: int) -> settings:
-    # There is no shorter history than the one that fails.
-    phases = (Phase.explicit, Phase.reuse, Phase.generate)
-    return settings(max_examples=examples(number), phases=phases, suppress_health_check=list(HealthCheck))
+    return settings(max_examples=examples(number), suppress_health_check=list(HealthCheck))
 
 
 SEEDS = st.integers(0, 2**32)

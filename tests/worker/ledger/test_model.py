@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import event
 
-from tests.examples import examples, is_long, phases_of_stories
+from tests.examples import examples, is_long
 from tests.factories import PROVIDER
 from tests.postgres import Postgres
 from tests.worker.ledger import holding
@@ -106,7 +106,6 @@ def profile(number: int) -> settings:
     return settings(
         max_examples=examples(number),
         stateful_step_count=50,
-        phases=phases_of_stories(),
         suppress_health_check=list(HealthCheck),
     )
 
