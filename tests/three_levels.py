@@ -17,7 +17,7 @@ from webhook import sandbox
 from worker.generation import Generation, GenerationRequest, Operation, State
 from worker.ledger.approvals import ApprovalState
 from worker.ledger.generations import NewGeneration
-from worker.ledger.schema import events
+from worker.ledger.schema import events, generations
 from worker.recipes import Recipe, load_recipe
 from worker.services import services
 
@@ -104,13 +104,12 @@ def decide_all() -> None:
 
 
 def tree(pipeline: Pipeline, root: str) -> list[Generation]:
-    found, parents = pipeline.ledger.generations.get([root]), [root]
-    while parents:
-        ids = [child.id for parent in parents for child in pipeline.story(parent).children]
-        children = pipeline.ledger.generations.get(ids) if ids else []
-        found += children
-        parents = ids
-    return found
+    """The root first."""
+    above = select(generations.c.id).where(generations.c.id == root).cte(recursive=True)
+    made = above.union_all(select(generations.c.id).where(generations.c.parent_id == above.c.id))
+    with pipeline.ledger.database.read() as connection:
+        ids = connection.execute(select(made.c.id).order_by(made.c.id)).scalars().all()
+    return pipeline.ledger.generations.get(ids)
 
 
 def completions(pipeline: Pipeline, root: str) -> list[dict[str, Any]]:
@@ -131,11 +130,14 @@ def ends_well(pipeline: Pipeline, root: str) -> None:
     pipeline.until_settled()
     made = tree(pipeline, root)
     assert steps() == ALL
+    stories = {one.id: pipeline.story(one.id) for one in made}
+    paid = [line["callback_url"] for line in pipeline.sandbox.bill()["lines"]]
     for one in made:
-        told = [event.type for event in pipeline.story(one.id).events]
+        told = [event.type for event in stories[one.id].events]
         assert told.count(f"generation.{one.state}") == 1
-        assert charges(pipeline, one.id) == (0 if one.step == "cut" else 1)
-    told = pipeline.story(root).events
+        charges = sum(attempt.id in url for attempt in stories[one.id].attempts for url in paid)
+        assert charges == (0 if one.step == "cut" else 1)
+    told = stories[root].events
     assert [event.type for event in told].count("generation.needs_approval") == 1
     refused = [event.payload["reason"] for event in told if event.type == "follow_up.refused"]
     assert refused == ["step best: 2 more would exceed its max_cost of 0.10"]
@@ -146,8 +148,3 @@ def ends_well(pipeline: Pipeline, root: str) -> None:
     assert completions(pipeline, root)[-1]["counts"] == COUNTS
     manifest = pipeline.here.archive.keys.manifest(str(made[0].batch_id), "levels")
     assert len((pipeline.bucket / manifest).read_text().splitlines()) == sum(COUNTS.values())
-
-
-def charges(pipeline: Pipeline, generation_id: str) -> int:
-    attempts = {attempt.id for attempt in pipeline.story(generation_id).attempts}
-    return sum(any(one in line["callback_url"] for one in attempts) for line in pipeline.sandbox.bill()["lines"])

@@ -10,7 +10,8 @@ from worker.ledger.generations import Looked, Wanted
 
 #: generations that one look may find
 _MANY = 50
-#: looks for the newer neighbour, of which each takes a range of ids: 16 times as wide if nothing is in it
+#: looks for the newer neighbour, of which each takes a range of ids: 16 times as wide as the last one, while nothing
+#: was found
 _MOST_LOOKS, _WIDER = 60, 16
 #: ids begin with 48 bits of milliseconds; the first range is a minute
 _FIRST, _LAST = 1 << 96, (1 << 128) - 1
@@ -59,22 +60,25 @@ def _indexes(assets: Sequence[Asset]) -> list[int]:
 def _newer(here: LedgerServices, known: Wanted, generation_id: str) -> str | None:
     """Return the oldest one that is newer.
 
-    The ledger looks from the newest on: what lies between is halved, or widened, until few are left.
+    The ledger looks from the newest on: what lies between is widened until there are some, then halved until they are
+    few.
     """
     floor, width = int(generation_id[4:], 16), _FIRST
+    #: there are some up to it
+    top: int | None = None
     for _ in range(_MOST_LOOKS):
-        top = min(_LAST, floor + width)
-        looked = _between(here, known, floor + 1, top)
+        last = min(_LAST, floor + width) if top is None else (floor + top) // 2
+        looked = _between(here, known, floor + 1, last)
         if looked.is_cut:
             return None
-        if not looked.ids:
-            if top == _LAST:
-                return None
-            floor, width = top, width * _WIDER
-        elif looked.next is None:
+        if looked.ids and looked.next is None:
             return looked.ids[-1]
+        if looked.ids:
+            top = last
+        elif last == _LAST:
+            return None
         else:
-            width = max(1, width // _WIDER)
+            floor, width = last, width * _WIDER
     return None
 
 

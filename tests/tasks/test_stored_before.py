@@ -437,6 +437,7 @@ def test_an_upload_that_was_never_completed_is_not_taken(pipeline: Pipeline) -> 
         begun = client.create_multipart_upload(**where, Metadata={"generation-id": one, "sha256": sha256(PNG)})
         client.upload_part(**where, UploadId=begun["UploadId"], PartNumber=1, Body=PNG)
         go_on(pipeline, hours=2)
+    client.abort_multipart_upload(**where, UploadId=begun["UploadId"])
     assert pipeline.get(one).state is State.EXPIRED
     assert "is in the bucket" not in str(pipeline.get(one).message)
 

@@ -15,6 +15,11 @@ from worker.settings.settings import Settings
 
 
 @pytest.fixture
+def ledger(fresh_ledger: Ledger) -> Ledger:
+    return fresh_ledger
+
+
+@pytest.fixture
 def here(ledger: Ledger, clock: FakeClock) -> Services:
     services = Services(Settings(database_url=ledger.database.url), clock)
     services.__dict__["ledger"] = ledger
@@ -35,9 +40,10 @@ def shown(here: Services, request: GalleryRequest) -> list[Place]:
 
 @pytest.fixture
 def some(ledger: Ledger, clock: FakeClock) -> Ledger:
-    """Many at the same moment, and some in other years; grids, sets of four, and what has no picture."""
-    for years, number, links in ((0, 3, 1), (1, 70, 1), (0, 2, 4), (2, 1, 4)):
-        clock.advance(days=365 * years, seconds=1)
+    """Many at one moment, and some a moment before or years later; grids, sets of four, and what has no picture."""
+    year = 365 * 86_400
+    for seconds, number, links in ((1, 3, 1), (0.238, 70, 1), (year, 2, 4), (2 * year, 1, 4)):
+        clock.advance(seconds)
         archived(ledger, number, links=links, batch=f"batch {number}")
     ledger.generations.apply_outcomes([failure(claim) for claim in submitted(ledger, 2)])
     queued(ledger, 1)

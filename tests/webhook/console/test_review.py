@@ -231,7 +231,7 @@ def test_who_decided_what_is_listed_with_its_note(console: Console, ask: Ask):
     assert page.count("/undo") == 2
 
 
-def test_a_batch_is_culled_picture_by_image_id(console: Console, ledger: Ledger):
+def test_a_batch_is_culled_picture_by_image_id(console: Console, ledger: Ledger, clock: FakeClock):
     ids = sorted(archived(ledger, 2, batch="spring"))
     (batch_id,) = {one.batch_id for one in ledger.generations.get(ids)}
     path = f"/review/batch/{batch_id}"
@@ -244,6 +244,7 @@ def test_a_batch_is_culled_picture_by_image_id(console: Console, ledger: Ledger)
     assert f'src="/originals/{ids[0]}/0"' in page
     answer = sent(console, path, verdict="picked", at=f"{ids[0]}/0", following=f"{ids[1]}/0")
     assert answer.headers["Location"] == f"{path}?at={ids[1]}%2F0"
+    clock.advance(1)
     sent(console, path, verdict="rejected", at=f"{ids[1]}/0")
     assert marks() == ["0/0 picked", "1/0 rejected"]
     page = text_of(console.get(f"{path}?mark=picked&at={ids[0]}/0"))
