@@ -34,7 +34,7 @@ test-system: $(VENV)/.dev $(TOOLS)/.ready ## what takes long: whole machines, tw
 		elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $$missing; \
 		else echo "missing:$$missing: install it (apt-get install$$missing), then run this again" >&2; exit 1; fi >&2
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory $(TOOLS)/bin/promtool
-	$(BIN)/pytest -n 2 --dist worksteal -m 'system or processes or browser or hypothesis' --hypothesis-profile thorough $(TEST_FLAGS)
+	$(BIN)/pytest -n 3 --dist worksteal -m 'system or processes or browser or hypothesis' --hypothesis-profile thorough $(TEST_FLAGS)
 
 test-python: ## both kinds of tests on every other Python from 3.11 on that is found; PYTHONS="python3.13 /path/to/python3.12"
 	@found=$$($(PYTHON) .ci/pythons.py $(PYTHONS)) && for one in $$found; do \
