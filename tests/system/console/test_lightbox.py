@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.computer import Computer
+from tests.system.console.conftest import listed
 from tests.system.console.looks import looks_right
 from tests.tasks.cli import stories
 from tests.webhook.api.serving import served
@@ -26,7 +27,7 @@ _SHIFTS = """() => new Promise((done) => {
 
 
 def number_of(machine: Computer) -> int:
-    return len(machine.json("list", "--all"))
+    return len(listed(machine, "generations"))
 
 
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)])

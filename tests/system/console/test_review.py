@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.computer import Computer
 from tests.patience import wait_for
-from tests.system.console.conftest import IN_TIME
+from tests.system.console.conftest import IN_TIME, listed
 from tests.system.console.looks import every_size, looks_right
 
 pytestmark = pytest.mark.browser
@@ -27,7 +27,7 @@ def ask(machine: Computer) -> Ask:
         assert made.returncode == 0, made.stderr
 
         def asked() -> Mapping[str, str]:
-            found = {one["id"]: str(one["key"]) for one in machine.json("approvals")}
+            found = {one["id"]: str(one["key"]) for one in listed(machine, "approvals")}
             return {one: found[one] for one in sorted(found) if found[one].startswith(f"{batch}-")}
 
         wait_for(lambda: len(asked()) == number, 60)
