@@ -14,7 +14,7 @@ _RUN = "axe.run({ resultTypes: ['violations'] }).then(({ violations }) => ({ vio
 
 
 def every_size(page: Page) -> Iterator[str]:
-    """Give the page one size after the other, by name; what depends on the width as it loads, load in each."""
+    """Give the page one size after the other, by name; load it anew in each, for a script may look at the width."""
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         yield size
