@@ -6,8 +6,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import urllib3
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.computer import DARKROOM, Computer
@@ -29,8 +31,9 @@ _BATCH = "sku,prompt,label.client\n" + "".join(f"B-{number:03},a mug in colour {
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    assert path is not None, "Chromium is missing: apt-get install chromium"
+    # Without a shell, each context is a window with all its parts, which takes three times the CPU.
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    assert path is not None, "Chromium is missing: apt-get install chromium-headless-shell"
     expect.set_options(timeout=IN_TIME)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -87,6 +90,20 @@ def plain(chromium: Browser, machine: Computer) -> Iterator[Page]:
     context.set_default_timeout(IN_TIME)
     yield context.new_page()
     context.close()
+
+
+def listed(machine: Computer, what: str) -> list[dict[str, Any]]:
+    """All `generations` or `approvals`, as the API has them: a command takes a second of the CPU to start."""
+    found: list[dict[str, Any]] = []
+    with urllib3.PoolManager() as pool:
+        after: str | None = ""
+        while after is not None:
+            answer = pool.request("GET", f"{machine.api}/v1/{what}", fields={"after": after} if after else {})
+            assert answer.status == 200, answer.data
+            page = answer.json()
+            found += page["data"]
+            after = page["next"]
+    return found
 
 
 def _is_fault(message: ConsoleMessage) -> bool:

@@ -7,6 +7,7 @@ from PIL import Image
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from tests.computer import Computer
+from tests.system.console.conftest import listed
 
 pytestmark = pytest.mark.browser
 
@@ -20,7 +21,7 @@ _DROP = """(zone, files) => {
 
 
 def prompts(machine: Computer) -> list[str]:
-    return [str(one["prompt"]) for one in machine.json("list", "--all")]
+    return [str(one["prompt"]) for one in listed(machine, "generations")]
 
 
 def form(page: Page) -> Locator:
