@@ -29,7 +29,9 @@ test: $(VENV)/.dev ## the tests, offline; TEST_FLAGS="-k archive"
 	$(BIN)/pytest -n 3 --dist worksteal $(TEST_FLAGS)
 
 test-system: $(VENV)/.dev $(TOOLS)/.ready ## what takes long: whole machines, two versions, all examples, a browser, pgbouncer, promtool; installs what is missing as root
-	@missing=; for one in chromium-headless-shell pgbouncer systemd; do PATH="$$PATH:/usr/sbin:/lib/systemd" command -v $$one >/dev/null || missing="$$missing $$one"; done; \
+	@missing=; has() { PATH="$$PATH:/usr/sbin:/lib/systemd" command -v $$1 >/dev/null; }; \
+		has chromium-headless-shell || has chromium || missing=" chromium-headless-shell"; \
+		for one in pgbouncer systemd; do has $$one || missing="$$missing $$one"; done; \
 		if [ -z "$$missing" ]; then :; \
 		elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $$missing; \
 		else echo "missing:$$missing: install it (apt-get install$$missing), then run this again" >&2; exit 1; fi >&2
