@@ -189,7 +189,7 @@ class CompiledTemplates(BytecodeCache):
 
 @pytest.fixture(scope="session", autouse=True)
 def templates_are_compiled_once() -> Iterator[None]:
-    """A process compiles those of its pages once, 0.1 s of CPU for the first page; a test run makes hundreds of apps."""
+    """A process compiles those of its pages once, 0.1 s of CPU for the first; a test run makes hundreds of apps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Flask, "jinja_options", {"bytecode_cache": CompiledTemplates()})
         yield
