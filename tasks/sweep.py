@@ -52,25 +52,27 @@ def sweep() -> bool:
     is_well = True
     began = time.monotonic()
     did: dict[str, int] = {}
-    for part in PARTS:
-        try:
-            with watchdog.limit(f"the clock ({part.__name__})", HANGS_AFTER):
+    # One watchdog for all parts: each is a thread, which costs more than most parts do.
+    with watchdog.limit("the clock (a pass)", HANGS_AFTER) as goes_on:
+        for part in PARTS:
+            goes_on()
+            try:
                 found = part(here)
-            if found and isinstance(found, int):
-                did[part.__name__] = found
-        except LedgerUnavailable as error:
-            # Perhaps only some rows are locked: the other parts may succeed.
-            log.warning("postponed %s: %s", part.__name__, error)
-        except VersionTooOld as error:
-            # Leaving work to a newer clock is not a failure; this one still reports its heartbeat.
-            tell_rarely(error)
-            break
-        except ConfigurationError as error:
-            log.error("cannot run %s: %s", part.__name__, error)  # noqa: TRY400  a user's mistake needs no traceback
-            is_well = False
-        except Exception:
-            log.exception("%s failed; continuing with the other parts", part.__name__)
-            is_well = False
+                if found and isinstance(found, int):
+                    did[part.__name__] = found
+            except LedgerUnavailable as error:
+                # Perhaps only some rows are locked: the other parts may succeed.
+                log.warning("postponed %s: %s", part.__name__, error)
+            except VersionTooOld as error:
+                # Leaving work to a newer clock is not a failure; this one still reports its heartbeat.
+                tell_rarely(error)
+                break
+            except ConfigurationError as error:
+                log.error("cannot run %s: %s", part.__name__, error)  # noqa: TRY400  a user's mistake needs no traceback
+                is_well = False
+            except Exception:
+                log.exception("%s failed; continuing with the other parts", part.__name__)
+                is_well = False
     if did:
         telemetry.step(Step.SWEEP, sum(did.values()), began, **did)
     return is_well

@@ -3,13 +3,13 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tasks.sweep import keep_time
+from tasks.sweep import keep_time, sweep
 from tests.computer import eventually
 from tests.factories import queued
 from tests.procfile import running_clock
@@ -78,3 +78,23 @@ def test_the_work_that_the_clock_does_beside_its_passes_is_no_sign_of_them(
             app.send_task("dispatch", connection=connection)
         eventually(lambda: ledger.maintenance.is_due("submit"), seconds=30)
     assert ledger.maintenance.heartbeats() == []
+
+
+def test_one_watchdog_watches_a_pass_and_hears_of_each_part_before_it_begins(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    happened: list[str] = []
+
+    @contextmanager
+    def limit(what: str, _seconds: float) -> Iterator[Callable[[], None]]:
+        happened.append(what)
+        yield lambda: happened.append("goes on")
+
+    def fails(_here: object) -> None:
+        happened.append("fails")
+        raise RuntimeError("of the test")
+
+    monkeypatch.setattr("worker.runtime.watchdog.limit", limit)
+    monkeypatch.setattr("tasks.sweep.PARTS", [fails, lambda _: happened.append("works")])
+    assert sweep.run() is False
+    assert happened == ["the clock (a pass)", "goes on", "fails", "goes on", "works"]

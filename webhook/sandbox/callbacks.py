@@ -25,13 +25,21 @@ class Callbacks:
         self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._connections: list[HTTPConnection] = []
         self._thread = _Connections(self._connections)
-        # Daemons: a receiver that does not answer must not delay the shutdown.
-        for number in range(THREADS):
-            threading.Thread(target=self._work, name=f"sandbox-callbacks-{number}", daemon=True).start()
+        self._idle = threading.Semaphore(0)
+        self._starting = threading.Lock()
+        self._threads = 0
 
     def later(self, call: Callable[[], None]) -> None:
-        """Run `call`, which makes a delivery, in one of the threads."""
+        """Run `call`, which makes a delivery, in one of the threads; another is started when none is idle."""
         self._waiting.put(call)
+        if self._idle.acquire(blocking=False):
+            return
+        with self._starting:
+            if self._threads < THREADS:
+                self._threads += 1
+                name = f"sandbox-callbacks-{self._threads}"
+                # Daemons: a receiver that does not answer must not delay the shutdown.
+                threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def deliver(self, url: str, body: bytes, headers: Mapping[str, str], **facts: Any) -> int | None:
         """POST once and log the result with `facts`; return the status, or None if there was no response."""
@@ -54,6 +62,7 @@ class Callbacks:
     def _work(self) -> None:
         while (call := self._waiting.get()) is not None:
             call()
+            self._idle.release()
 
 
 class _Connections(threading.local):

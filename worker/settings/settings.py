@@ -1,5 +1,6 @@
 """All settings, read once from the environment (12-factor); secrets also from files named by `NAME_FILE`."""
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta, tzinfo
@@ -42,6 +43,17 @@ def _read_by(read: Callable[[str], object]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+class Environment(PydanticBaseSettingsSource):
+    """Variables, as pydantic-settings reads them; but it asks of every type each time whether its text may be JSON."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        given = {name.lower(): value for name, value in os.environ.items() if value}
+        return {name: given[name] for name in self.settings_cls.model_fields if name in given}
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -93,7 +105,7 @@ AccountKeys = Annotated[SecretStr, _read_by(read_keys)]
 
 class Settings(BaseSettings):
     # Errors must not show the input: it may be a secret.
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     # --- standard names ---
     database_url: str | None = None
@@ -235,11 +247,11 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, SecretFiles(settings_cls)
+        return init_settings, Environment(settings_cls), SecretFiles(settings_cls)
 
     @field_validator("s3_key_template")
     @classmethod

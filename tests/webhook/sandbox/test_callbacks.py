@@ -1,3 +1,4 @@
+import threading
 import time
 
 import pytest
@@ -6,6 +7,8 @@ import urllib3
 from tests.patience import patient
 from tests.webhook.sandbox.helpers import Client, Receiver, payload, receiving, shape, until
 from webhook.sandbox import Sandbox, running
+from webhook.sandbox.callbacks import THREADS, Callbacks
+from webhook.sandbox.journal import Journal
 
 
 def test_a_success_is_called_back_once_in_the_documented_shape(sandbox: Sandbox, client: Client, receiver: Receiver):
@@ -86,3 +89,37 @@ def test_a_callback_that_cannot_be_delivered_is_only_logged(sandbox: Sandbox, cl
     assert entry["error"]
     assert "status" not in entry
     assert client.imagine().status == 200
+
+
+def test_a_thread_starts_when_all_others_are_busy_and_so_many_at_most():
+    callbacks = Callbacks(Journal())
+    goes_on = threading.Event()
+    began: list[str] = []
+
+    def call() -> None:
+        began.append(threading.current_thread().name)
+        goes_on.wait()
+
+    try:
+        for number in range(THREADS + 5):
+            callbacks.later(call)
+            until(lambda number=number: len(began) == min(number + 1, THREADS))  # type: ignore[misc]
+        assert len(set(began)) == THREADS
+        goes_on.set()
+        until(lambda: len(began) == THREADS + 5)
+        assert len(set(began)) == THREADS
+    finally:
+        goes_on.set()
+        callbacks.stop()
+
+
+def test_an_idle_thread_is_used_again():
+    callbacks = Callbacks(Journal())
+    used: list[str] = []
+    try:
+        for number in range(5):
+            callbacks.later(lambda: used.append(threading.current_thread().name))
+            until(lambda number=number: callbacks._idle._value and len(used) > number)  # type: ignore[misc,attr-defined]
+        assert len(set(used)) == 1
+    finally:
+        callbacks.stop()

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic_settings import EnvSettingsSource
 
 from worker.archive.key_template import TEMPLATE_EXAMPLE
 from worker.errors import ConfigurationError
@@ -36,6 +37,17 @@ def test_names_are_the_standard_ones(monkeypatch: pytest.MonkeyPatch):
     assert settings.ledger_url == "postgresql://db/darkroom"
     assert settings.public_url == "https://d.example"
     assert (settings.log_level, settings.acedatacloud_rate) == ("DEBUG", 0.5)
+
+
+def test_a_name_may_be_written_in_small_letters(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("port", "8123")
+    assert load_settings().port == 8123
+
+
+def test_no_setting_is_one_that_pydantic_would_read_as_json():
+    """`Environment` gives each as it came."""
+    source = EnvSettingsSource(Settings)
+    assert not [name for name, field in Settings.model_fields.items() if source.field_is_complex(field)]
 
 
 def test_a_secret_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
