@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -247,25 +248,23 @@ def test_nothing_more_is_paid_for_while_nothing_can_be_recorded(error: Exception
 
 def test_each_result_is_kept_as_long_as_any_other(monkeypatch: pytest.MonkeyPatch):
     """Also one that comes when others have waited for most of their time."""
-    monkeypatch.setattr(unwritten, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(unwritten, "_PATIENCE", 0.3)
-    work = Work(2)
-    tries: list[float] = []
-
-    def last_comes_late(number: int) -> int:
-        if number == 1:
-            time.sleep(0.2)
-        return number
+    now = 0
+    monkeypatch.setattr(unwritten, "time", SimpleNamespace(monotonic=lambda: now))
+    recorded: list[int] = []
 
     def record(numbers: Sequence[int]) -> None:
-        tries.append(time.monotonic())
-        if tries[-1] - tries[0] < 0.4:
+        if now < 40:
             raise LedgerUnavailable("away")
-        work.record(numbers)
+        recorded.extend(numbers)
 
-    with pytest.raises(LedgerUnavailable):
-        drain(work.claim, last_comes_late, record, threads=2)
-    assert work.recorded == [1]
+    results = unwritten.Unwritten(record)
+    results.add([0])
+    for now in range(60):
+        if now == 20:
+            results.add([1])
+        results.write_down()
+    assert recorded == [1]
+    assert isinstance(results.trouble, LedgerUnavailable)
 
 
 def test_a_result_whose_row_is_held_by_somebody_keeps_no_other_from_being_recorded(monkeypatch: pytest.MonkeyPatch):
