@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.from_thread import start_blocking_portal
 from mcp import Client, MCPError, StdioServerParameters
 
 from tests.computer import DARKROOM
@@ -31,7 +32,9 @@ def ask(sqlite_url: str, migrated_file: Path, tmp_path: Path) -> Callable[..., N
             async with Client(command) as client:
                 await story(client)
 
-        anyio.run(main)
+        # In a thread of its own: where a browser runs, Playwright's event loop has this one.
+        with start_blocking_portal() as portal:
+            portal.call(main)
 
     return talk
 
