@@ -387,3 +387,5 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
     """A real S3 server with the bucket `s3.BUCKET`."""
     with s3.rclone_server(tmp_path_factory.mktemp("rclone")) as server:
         yield server
+        # Others would take them for theirs. Their keys begin with the name of the test.
+        assert s3.unfinished_uploads(server) == []

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +91,13 @@ def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     if found := address.search(log.read_text()):
         return found[0]
     pytest.fail(f"rclone did not start: {log.read_text()}")
+
+
+def unfinished_uploads(server: Server) -> list[str]:
+    """The keys of those in parts."""
+    session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
+    with closing(session.client("s3", endpoint_url=server.endpoint)) as client:
+        return [one["Key"] for one in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
 
 
 def boto3_client(archive: S3Archive) -> "S3Client":
