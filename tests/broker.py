@@ -30,22 +30,23 @@ def running_broker(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def as_ours(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+def as_ours(url: str) -> Iterator[Redis]:
     """It is empty, and our messages go there."""
-    with monkeypatch.context() as patch, used(url, patch), Redis.from_url(url) as client:
+    with used(url), Redis.from_url(url) as client:
         client.flushall()
         yield client
 
 
 @contextmanager
-def used(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def used(url: str) -> Iterator[None]:
     """Whatever is sent to our broker goes there, with Celery or without."""
-    monkeypatch.setenv("REDIS_URL", url)
-    monkeypatch.setattr(app.conf, "broker_url", url)
-    monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    ours.cache_clear()
-    yield
-    if ours.cache_info().currsize:
-        ours().close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", url)
+        patch.setattr(app.conf, "broker_url", url)
+        patch.setattr(app.amqp, "_producer_pool", None)
         ours.cache_clear()
-    pools.reset()
+        yield
+        if ours.cache_info().currsize:
+            ours().close()
+            ours.cache_clear()
+        pools.reset()

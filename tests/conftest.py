@@ -222,6 +222,17 @@ def all_is_closed() -> Iterator[None]:
     assert not found, "not closed:\n" + "\n".join(found)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def the_environment_is_put_back() -> Iterator[None]:
+    """A variable that a test leaves makes tests of other files fail, but only where they come after it."""
+    before = dict(os.environ)
+    yield
+    left = {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
+    os.environ.clear()
+    os.environ.update(before)
+    assert not left, f"tests of this file left {', '.join(sorted(left))} in the environment"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def events_are_compared() -> Iterator[None]:
     with published_events.checked():

@@ -97,7 +97,11 @@ def unfinished_uploads(server: Server) -> list[str]:
     """The keys of those in parts."""
     session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
     with closing(session.client("s3", endpoint_url=server.endpoint)) as client:
-        return [one["Key"] for one in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
+        try:
+            return [one["Key"] for one in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
+        except client.exceptions.NoSuchUpload:
+            # So rclone says that there has never been one.
+            return []
 
 
 def boto3_client(archive: S3Archive) -> "S3Client":

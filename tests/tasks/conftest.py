@@ -15,6 +15,6 @@ def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    with as_ours(broker_url, monkeypatch) as client:
+def broker(broker_url: str) -> Iterator[Redis]:
+    with as_ours(broker_url) as client:
         yield client

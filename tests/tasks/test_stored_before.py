@@ -311,7 +311,7 @@ def test_a_bucket_that_is_away_at_the_first_look_does_not_hide_what_the_link_say
         one = succeeded(pipeline, server, ends=False)
         go_on(pipeline)
     asset = the_asset(pipeline, one)
-    assert (asset.reason, "503" in str(asset.error)) == ("not_found", False)
+    assert (asset.reason, "the store answered" in str(asset.error)) == ("not_found", False)
 
 
 def test_it_is_looked_for_a_last_time_before_it_is_abandoned(pipeline: Pipeline) -> None:

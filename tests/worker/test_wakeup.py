@@ -26,8 +26,8 @@ def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    with as_ours(broker_url, monkeypatch) as client:
+def broker(broker_url: str) -> Iterator[Redis]:
+    with as_ours(broker_url) as client:
         yield client
 
 
@@ -116,8 +116,8 @@ def test_messages_of_other_applications_are_left_alone(broker: Redis) -> None:
     assert broker.llen("submit") == 200
 
 
-def test_a_broker_that_refuses_is_told_and_is_no_error(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    with used("redis://127.0.0.1:1/0", monkeypatch):
+def test_a_broker_that_refuses_is_told_and_is_no_error(broker: Redis) -> None:
+    with used("redis://127.0.0.1:1/0"):
         assert not ring(Step.SUBMIT)
         drop_stale()
 

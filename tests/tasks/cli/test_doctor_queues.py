@@ -18,8 +18,8 @@ pytestmark = pytest.mark.processes
 
 
 @pytest.fixture(autouse=True)
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with running_broker(tmp_path) as url, used(url, monkeypatch):
+def broker(tmp_path: Path) -> Iterator[None]:
+    with running_broker(tmp_path) as url, used(url):
         yield
 
 

@@ -14,7 +14,7 @@ SECONDS = timedelta(seconds=20)
 
 
 def test_the_broker_tells_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with running_broker(tmp_path) as url, used(url, monkeypatch):
+    with running_broker(tmp_path) as url, used(url):
         assert abs(broker_error()) < SECONDS
         for wrong in (timedelta(minutes=10), timedelta(minutes=-10)):
             monkeypatch.setattr(clocks, "system_clock", lambda wrong=wrong: system_clock() + wrong)
