@@ -172,9 +172,9 @@ def test_a_download_that_cannot_be_whole_ends_before_its_length(machine: Compute
                 answer.read()
         finally:
             note(asset.sha256)
-    assert str(asset.object_key) in (machine.home / "up.log").read_text() + "".join(
-        log.read_text() for log in machine.data.rglob("*.log")
-    )
+    logs = (machine.home / "up.log", *machine.data.rglob("*.log"))
+    # What a process says comes there by way of `up`, a moment later.
+    assert wait_for(lambda: str(asset.object_key) in "".join(log.read_text() for log in logs), seconds=10)
 
 
 @pytest.fixture
