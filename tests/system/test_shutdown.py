@@ -49,6 +49,7 @@ class SlowProvider(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.seen: Counter[str] = Counter()
+        self.counting = threading.Lock()
         self.told, self.over = threading.Event(), threading.Event()
 
 
@@ -57,7 +58,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         prompt = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"]
-        self.server.seen["POST"] += 1
+        self.count("POST")
         if prompt not in {"fox 0", "fox 1"}:
             self.server.over.wait(30)
             return
@@ -70,8 +71,13 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        self.server.seen["GET"] += 1
+        self.count("GET")
         self.server.over.wait(30)
+
+    def count(self, method: str) -> None:
+        # Of two threads that count at once, one would be lost.
+        with self.server.counting:
+            self.server.seen[method] += 1
 
     def log_message(self, *_: object) -> None:
         """Nobody reads it."""
