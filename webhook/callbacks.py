@@ -71,10 +71,9 @@ class Callbacks:
             if delivery is None:
                 return self._refuse(Response(status=404), began)(environ, start_response)
             self._keep(delivery)
-        except RequestEntityTooLarge as error:
-            read_on(environ)
-            return self._refuse(answer(error), began)(environ, start_response)
         except Exception as error:  # noqa: BLE001  the server would write the traceback to its log, secrets and all
+            if isinstance(error, RequestEntityTooLarge):
+                read_on(environ)
             return self._refuse(answer(error), began)(environ, start_response)
         self._note(200, time.perf_counter() - began)
         self._announce()
