@@ -347,12 +347,24 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(scope="session")
-def warm_database(postgres: Postgres, migrated_database: str) -> Iterator[Database]:
+class WarmDatabase:
     """One whose connections are kept: each new one reads PostgreSQL's catalogue anew, for half of what a test costs."""
-    database = Database(postgres.url(migrated_database, application_name=WARM))
-    yield database
-    database.close()
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.open = Database(url)
+
+    def renew(self) -> None:
+        """A test has left a connection in use."""
+        self.open.close()
+        self.open = Database(self._url)
+
+
+@pytest.fixture(scope="session")
+def warm_database(postgres: Postgres, migrated_database: str) -> Iterator[WarmDatabase]:
+    warm = WarmDatabase(postgres.url(migrated_database, application_name=WARM))
+    yield warm
+    warm.open.close()
 
 
 @pytest.fixture
@@ -369,14 +381,15 @@ def ledger(request: pytest.FixtureRequest, database_url: str, clock: FakeClock) 
     if database_url.startswith("sqlite"):
         yield request.getfixturevalue("fresh_ledger")
         return
-    database = request.getfixturevalue("warm_database")
+    warm = request.getfixturevalue("warm_database")
+    database = warm.open
     database.clock = clock
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.ledger.Database", lambda *_: database)
         ledger = Ledger(database.url)
     yield ledger
     if database.engine.pool.checkedout():
-        database.close()
+        warm.renew()
 
 
 @pytest.fixture

@@ -359,11 +359,14 @@ def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postg
         ledger.close()
 
 
-def test_what_is_in_use_when_the_ledger_is_closed_is_closed_when_it_comes_back(fresh_ledger: Ledger):
+def test_what_is_in_use_or_opened_after_the_ledger_is_closed_is_closed_when_it_comes_back(fresh_ledger: Ledger):
     with fresh_ledger.database.read() as connection:
         used = connection.connection.dbapi_connection
         fresh_ledger.close()
         connection.exec_driver_sql("SELECT 1")
         assert is_open(used)
     assert not is_open(used)
-    assert fresh_ledger.generations.page() == [], "it opens another"
+    with fresh_ledger.database.read() as connection:
+        opened_later = connection.connection.dbapi_connection
+        assert is_open(opened_later), "a thread that has not heard of the end goes on"
+    assert not is_open(opened_later)

@@ -202,10 +202,11 @@ class Database:
         self.engine.dispose(close=False)
 
     def close(self) -> None:
-        """Close all connections; those in use are closed when their thread returns them."""
+        """Close all connections; those in use, and any that a thread opens later, are closed when it returns them."""
         pool = self.engine.pool
-        self.engine.dispose()
+        # Before `dispose`: the pool that it makes has the listeners of this one.
         event.listen(pool, "checkin", lambda _, entry: entry.close())
+        self.engine.dispose()
         # Those that came back before somebody listened.
         pool.dispose()
 
