@@ -37,6 +37,8 @@ _LONGEST_REASON = 300
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 #: of PNG: the highest takes three times as long, and saves a twentieth
 _COMPRESSION = 4
+#: of WebP: Pillow's default of 4 takes 5.4 ms for a thumbnail instead of 2.1, and saves a twelfth
+_EFFORT = 2
 
 
 def main(memory: int, cpu_seconds: int) -> None:
@@ -129,7 +131,7 @@ def _thumbnail(image: "Image", edge: int) -> tuple[bytes, bytes]:
     image.thumbnail((edge, edge))
     small = image.convert("RGBA" if image.has_transparency_data else "RGB")
     file = io.BytesIO()
-    small.save(file, "WEBP", quality=75)
+    small.save(file, "WEBP", quality=75, method=_EFFORT)
     return file.getvalue(), FACTS.pack(_average(small), _dhash(small), *small.size)
 
 
