@@ -10,7 +10,7 @@ from worker.generation import AssetKind, Operation, State
 
 
 def as_published(schema: dict[str, Any]) -> None:
-    """A field without a value is left out, never null; and whoever reads events must be ready for new fields."""
+    """Omit fields without a value, which are never null, and allow new fields, for which readers must be prepared."""
     del schema["additionalProperties"]
     for field in schema["properties"].values():
         if field.pop("default", 0) is None:
@@ -75,7 +75,7 @@ class OfGeneration(MayHaveGeneration):
 
 
 class Failure(Part):
-    """Why it came to nothing, in one of nine words, and what to do."""
+    """Why it failed, as one of nine categories, and what to do."""
 
     category: Annotated[Category, Field(examples=["moderation"])]
     remedy: Annotated[
@@ -94,7 +94,7 @@ class GenerationSubmitted(OfGeneration):
 
 
 class GenerationProgress(OfGeneration):
-    """The provider reported progress. Only with `DARKROOM_PROGRESS_EVENTS=true`, and once in 5 seconds at the most."""
+    """The provider reported progress. Only with `DARKROOM_PROGRESS_EVENTS=true`, and at most every 5 seconds."""
 
     progress: Annotated[int | None, Field(ge=0, le=100, description="Per cent.", examples=[35])] = None
 
@@ -230,7 +230,7 @@ class AssetRepaired(_OfAsset):
 
 
 class FollowUpRefused(OfGeneration):
-    """A requested follow-up cannot be created. The generation is the one that it would follow."""
+    """A requested follow-up cannot be created. The event names the generation that it would have followed."""
 
     reason: Annotated[str | None, _text("Why.", "acedata offers no upscale5 for it")] = None
 
@@ -249,9 +249,9 @@ class Cost(Part):
 
 
 class BatchCompleted(OfBatch):
-    """All generations of a batch have finished, and nothing is to follow them; no decision is open.
+    """All generations of a batch have finished; no follow-ups and no decisions are pending.
 
-    Sent again if something continues after all: a late success, a retry, a new follow-up. The manifest is written a
+    Sent again when it finishes again after a late success, a retry or a new follow-up. The manifest is written a
     moment later.
     """
 
@@ -286,7 +286,7 @@ class BudgetExceeded(OfBatch):
 
 
 class BudgetLateCharge(OfGeneration):
-    """A failed generation succeeded after all, so its released price was charged again."""
+    """A failed generation succeeded after all, so its price, which had been released, was charged again."""
 
     amount: Annotated[str | None, Field(pattern=AMOUNT), _text("The price.", "0.04")] = None
     day: Annotated[date | None, _text("The day on which it counts.", "2026-11-21")] = None
@@ -294,7 +294,7 @@ class BudgetLateCharge(OfGeneration):
 
 
 class ProviderPaused(MayHaveGeneration):
-    """An account was paused: its key was refused, or it is out of credit. This ends at `until` at the latest."""
+    """An account was paused: its key was refused, or it is out of credit. The pause ends at `until` at the latest."""
 
     account: Annotated[str | None, _text("The account: one key of the provider.", "default")] = None
     reason: Annotated[str | None, _text("Why.", "the provider refused the key")] = None
@@ -302,7 +302,7 @@ class ProviderPaused(MayHaveGeneration):
 
 
 class ProviderResumed(Part):
-    """An account was resumed before its time: by a person, by another key, or by a probe that the provider answered."""
+    """An account was resumed before its `until`: by a person, another key, or a probe that the provider answered."""
 
     provider: Provider
     account: Account
@@ -321,7 +321,7 @@ class ProviderCircuitOpened(Part):
 
 
 class SubscriberDisabled(Part):
-    """A subscriber gets no more events: it answered with 410, or has failed for five days. It is not sent to itself."""
+    """A subscriber gets no more events: it responded with 410, or has failed for five days. Only others get this."""
 
     subscriber: Annotated[str, _text("Its name.", "shop.example.com-1f3b6c90")]
     reason: Annotated[str, _text("Why.", "no delivery has succeeded for 5 days: HTTP 503")]
@@ -337,7 +337,7 @@ class SubmissionsPaused(Part):
 
 
 class SubmissionsResumed(Part):
-    """Submissions are resumed."""
+    """Submissions were resumed."""
 
     by: Annotated[str, _text("Who resumed them: a person, or a comparison with the bucket.", "maria")]
     reason: Annotated[str | None, _text("Why they had been paused.", "the bucket knows a newer ledger")] = None
