@@ -116,7 +116,7 @@ _COMPLETE = Query(
     .values(completed_at=NOW, completions=_b.completions + 1)
     .returning(_b.id, _b.completions.label("completion")),
 )
-#: the manifest of a batch is to be written again, whoever is about to write the one before
+#: the manifest of a batch must be rewritten, even if another worker is about to write the previous one
 _OUTDATE_MANIFEST = (
     update(batches).where(_b.id.in_(IDS)).values(manifest_at=None, manifest_lease=None, manifest_not_before=None)
 )

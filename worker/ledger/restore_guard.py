@@ -28,7 +28,7 @@ _ITSELF = "a comparison with the bucket"
 
 
 _CHANGES = select(func.coalesce(func.max(transitions.c.id), 0))
-#: for the WHERE of those statements that choose what is submitted
+#: for the WHERE clause of the statements that choose what to submit
 IS_OPEN = text("NOT EXISTS (SELECT 1 FROM gate WHERE gate.id = 1 AND gate.closed_at IS NOT NULL)")
 _OPEN = select(literal(1)).where(IS_OPEN)
 

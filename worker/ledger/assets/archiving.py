@@ -136,7 +136,7 @@ class Archiving(Part):
         ]
 
     def _put_back(self) -> None:
-        """A transaction of its own: a claim that held the assets of others would wait for theirs in a circle."""
+        """Run in a separate transaction: claims that hold each other's assets would deadlock."""
         now = {"now": self._database.clock()}
         with self._database.read() as connection:
             if connection.execute(_IS_ANY_OVER, now).first() is None:
@@ -145,7 +145,7 @@ class Archiving(Part):
             connection.execute(_PUT_BACK, now)
 
     def renew(self, claims: Sequence[ArchiveClaim], lease: timedelta) -> None:
-        """Renew these claims for another `lease`; a claim that was lost in the meantime stays lost."""
+        """Renew these claims for another `lease`; a claim that was lost in the meantime is not regained."""
         ids, tokens = [claim.generation.id for claim in claims], [claim.lease for claim in claims]
         with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": ids, "tokens": tokens, "until": self._database.clock() + lease})

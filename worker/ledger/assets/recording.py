@@ -34,11 +34,11 @@ class Stored:
     source_sha256: str | None = None
     #: what has shown that the bytes are there
     verified: str | None = None
-    #: what is odd about a file that is whole all the same
+    #: what is unusual about a file that is nevertheless complete
     remark: str | None = None
     #: whether they are bytes that had been refused, as a person has accepted them
     accepted: bool = False
-    #: whether it lay in the bucket, so that its link was not needed
+    #: whether it was already in the bucket, so that its link was not needed
     found: bool = False
 
 
@@ -51,7 +51,7 @@ class Postponed:
     url: str | None = None
     deadline: datetime | None = None
     reason: Trouble = Trouble.UNEXPECTED
-    #: what came this time, was refused and lies aside now
+    #: what arrived this time, was refused and is now kept aside
     refused: Refused | None = None
     #: it was no failure, and goes on soon
     goes_on: bool = False
@@ -69,7 +69,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What one worker did for one claim. `described`: the sidecar lies beside the assets."""
+    """What one worker did for one claim. `described`: the sidecar is stored beside the assets."""
 
     claim: ArchiveClaim
     results: tuple[Stored | Postponed | Lost, ...]

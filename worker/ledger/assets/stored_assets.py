@@ -24,7 +24,7 @@ _KEYS_PAGE = 10_000
 _COUNTED = 5000
 #: ids that are tried at once for a sample, at the most
 _TRIED = 5000
-#: neighbours in a sample: each single row of a large table costs a page of its own
+#: neighbours in a sample: each isolated row of a large table costs a separate page
 _RUN = 8
 
 
@@ -114,7 +114,7 @@ class StoredAssets(Part):
         return last - first + 1 if last - first >= _COUNTED else self._number(_COUNT)
 
     def stored_pages(self, extent: Extent) -> Iterator[list[Asset]]:
-        """Yield stored assets, each at least once, in pages; each page is a transaction of its own."""
+        """Yield stored assets, each at least once, in pages; each page is a separate transaction."""
         if extent != Extent():
             yield from filter(None, (self._page(_STORED_OF, ids=ids) for ids in self._generations(extent)))
             return

@@ -55,7 +55,7 @@ class ThumbnailResult:
 
 
 class Fingerprint(NamedTuple):
-    """An image of a batch; `dhash`: None as long as its thumbnail is not made."""
+    """An image of a batch; `dhash`: None until its thumbnail is made."""
 
     generation_id: str
     #: its `index`
@@ -142,7 +142,7 @@ class Thumbnails(Part):
         ]
 
     def renew_thumbnails(self, claims: Sequence[ThumbnailClaim], lease: timedelta) -> None:
-        """Renew these claims for another `lease`; a claim that was lost in the meantime stays lost."""
+        """Renew these claims for another `lease`; a claim that was lost in the meantime is not regained."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {**_named(claims), "until": self._database.clock() + lease})
 
