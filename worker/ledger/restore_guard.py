@@ -23,7 +23,7 @@ EVERY = timedelta(seconds=30)
 #: a ledger at work tries every `EVERY`, whether or not the bucket answers: one that did not for so long was stopped, or
 #: comes from a backup
 ASLEEP = timedelta(minutes=10)
-#: who has opened a gate that no person had to open
+#: recorded as the opener of a gate that no person had to open
 _ITSELF = "a comparison with the bucket"
 
 

@@ -57,7 +57,7 @@ class _GivenUp(NamedTuple):
 
 
 _a, _g = assets.c, generations.c
-# What a worker has locked is being recorded; if it is not stored then, it is told of a second later.
+# A locked asset is being recorded by a worker; if that does not store it, it is reported a second later.
 _RISKY = (
     select(_a.id)
     .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
