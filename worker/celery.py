@@ -39,7 +39,7 @@ from worker.steps import FOREIGN_TASKS, KEY_PREFIX, QUEUES, REQUEST_QUEUE, Step
 
 log = logging.getLogger(__name__)
 
-# It warns of messages that are pickles, which no worker of ours reads.
+# It warns about pickled messages, which our workers never read.
 warnings.filterwarnings("ignore", message="You're running the worker with superuser", category=SecurityWarning)
 
 HEARTBEAT_SECONDS = 10
@@ -56,8 +56,8 @@ _LOOP_SECONDS = _LAST_SECONDS + 25
 #: seconds between two log lines of a process that is too old
 _TELL_SECONDS = 600
 
-#: the queue of requests by the name that other applications call it; what a lost worker had taken of it is put back
-#: under this name behind our prefix
+#: the queue of requests, by the name that other applications use; messages that a lost worker had taken from it are
+#: put back under this name with our prefix
 _REQUESTS_PUT_BACK = f"{KEY_PREFIX}{REQUEST_QUEUE}"
 
 
@@ -97,7 +97,7 @@ class RequestTask(Task):  # type: ignore[misc]  # Celery has no types
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         with watchdog.limit(f"the task {self.name}", _LAST_SECONDS):
-            # Not that of the superclass, in which a wrong argument may have the name of one of its own.
+            # Not the superclass's method: a wrong argument may have the name of one of that method's own parameters.
             return self.run(*args, **kwargs)
 
 
@@ -118,7 +118,7 @@ _told_at = -math.inf
 
 
 def tell_rarely(error: VersionTooOld) -> None:
-    """Every wake-up raises it again until this process is replaced."""
+    """Log the error rarely: every wake-up raises it again until this process is replaced."""
     global _told_at  # noqa: PLW0603  it is a fact of the process
     if time.monotonic() - _told_at >= _TELL_SECONDS:
         _told_at = time.monotonic()
@@ -158,7 +158,7 @@ def _configuration(broker: CeleryBroker) -> dict[str, Any]:
         "task_create_missing_queues": False,
         # The sweep replaces a wake-up lost with its worker, so late acknowledgement gains nothing.
         "task_acks_late": False,
-        # Or a wake-up would wait for a busy process while another worker is idle.
+        # Otherwise a wake-up could wait for a busy process while another worker is idle.
         "worker_disable_prefetch": True,
         "worker_prefetch_multiplier": 1,
         # A wake-up that cannot be sent at once is dropped: the sweep sends another.
@@ -171,7 +171,7 @@ def _configuration(broker: CeleryBroker) -> dict[str, Any]:
         # A worker that gives up exits with 0, and a supervisor that restarts only failures would not restart it.
         "broker_connection_max_retries": None,
         "broker_transport_options": {
-            # Or kombu would try for six seconds to reach a broker that refuses.
+            # Otherwise kombu would try for six seconds to reach a broker that refuses connections.
             "max_retries": 0,
             "visibility_timeout": 180,
             "unacked_restore_interval": 10,
@@ -198,7 +198,7 @@ app = Celery(
 
 
 class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Ends a worker with a hung event loop, which would start no task, and end none at its time limit.
+    """Ends a worker with a hung event loop, which could neither start tasks nor end them at their time limits.
 
     While the broker is unreachable there is no loop to watch: each connection attempt has its own limit.
     """
@@ -219,9 +219,10 @@ class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
 
 
 class IdleHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Writes the heartbeat of a worker without tasks, as long as its event loop turns.
+    """Writes the heartbeat of a worker without tasks while its event loop is running.
 
-    A ping reaches one worker that serves its queue: never one of another queue, and of many idle ones each only seldom.
+    A ping reaches only one worker that serves its queue: never a worker of another queue, and each of many idle ones
+    only rarely.
     """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -236,7 +237,7 @@ class IdleHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ha
             consumer.timer.call_repeatedly(IDLE_SECONDS, self._beat, (consumer.hostname,))
 
     def _beat(self, worker: str) -> None:
-        # The event loop must not wait for the ledger, and one that waits for it is enough.
+        # The event loop must not wait for the ledger, and one thread that waits for it is enough.
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=_say_that_it_lives, args=(worker,), name="heartbeat", daemon=True)
             self._thread.start()
@@ -261,12 +262,12 @@ def _take_what_was_put_back(instance: Any, **_: Any) -> None:
 
 @worker_ready.connect
 def _show_life(sender: Any, **_: Any) -> None:
-    """The first task may be a while away, and whoever looks meanwhile would miss this worker."""
+    """Write a heartbeat now: the first task may be a while away, and until then this worker would be missed."""
     if is_clock(sender):
         return
     for sentence in misspelt_settings(os.environ):
         log.warning("%s", sentence)
-    # Services of its own: those of the process would stay open here, for the pool has its own.
+    # Separate services: the process's would stay open here, although the pool has its own.
     with left_for_later("the first heartbeat"), closing(Services(load_settings())) as here:
         here.ledger.maintenance.forget_predecessors(sender.hostname)
         here.ledger.maintenance.beat(sender.hostname, os.getpid(), here.limit_settings)
@@ -279,7 +280,7 @@ def is_clock(consumer: Any) -> bool:
 @worker_shutting_down.connect
 def _stop(sender: str, **_: Any) -> None:
     shutdown.stop()
-    # Now, since it may be killed at its end; not in the handler of a signal, which interrupts whoever uses the ledger.
+    # Now, because it may be killed as it ends; not in a signal handler, which could interrupt a use of the ledger.
     threading.Thread(target=_say_that_it_ends, args=(sender,), daemon=True).start()
 
 
@@ -313,5 +314,5 @@ def _share_memory(**_: Any) -> None:
         import_module(module)
     gc.collect()
     gc.freeze()
-    # What a task makes has few circles, and is gone when it ends: to look for them at every 700 objects takes 5 %.
+    # Tasks create few reference cycles, and their objects are freed at the end: a search every 700 objects costs 5 %.
     gc.set_threshold(20_000, 20, 50)

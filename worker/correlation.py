@@ -47,15 +47,15 @@ class Signer:
         return f"{public_url}/callbacks/{provider}/{attempt_id}/{self.token(provider, attempt_id)}"
 
     def approval_token(self, approval_id: str) -> str:
-        """Return what lets somebody decide this approval, and nothing else; its row says until when, and how often."""
+        """Return a token that allows deciding this approval and nothing else; its row limits how long and how often."""
         return self._approvals.sign(approval_id).decode()
 
     def approval_url(self, console_url: str, approval_id: str) -> str:
-        """Return the link under which anybody may decide: a secret that is never stored or logged."""
+        """Return the link with which anybody may decide: a secret that is never stored or logged."""
         return f"{console_url}/approvals/{self.approval_token(approval_id)}"
 
     def approval_of(self, token: str) -> str | None:
-        """Return the id of the approval that a token is for; None for one that no key has signed."""
+        """Return the id of the token's approval; None if no key has signed the token."""
         from itsdangerous import BadSignature  # noqa: PLC0415  as below
 
         try:

@@ -1,4 +1,4 @@
-"""The error tree: each text is a sentence that a person can act on, each class tells the program what it may do."""
+"""The error tree: each message is a sentence that a person can act on; each class tells the program what it may do."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -37,11 +37,11 @@ class RequestInvalid(DarkroomError):
 
 
 class NotPossible(RequestInvalid):
-    """What is asked for is possible, but not in the state in which its object is now."""
+    """The request is possible in general, but not in the object's current state."""
 
 
 class SentBefore(NotPossible):
-    """The same request was sent before, and may have been carried out then; now it is refused."""
+    """The same request was sent before and may have been carried out then; this repetition is refused."""
 
 
 class KeyTaken(RequestInvalid):
@@ -73,11 +73,11 @@ class NotFound(DarkroomError):
 
 
 class Gone(NotFound):
-    """It was there, and was deleted."""
+    """The object existed and was deleted."""
 
 
 class NotYet(DarkroomError):
-    """It is not there yet; asking again later may help."""
+    """The object does not exist yet; asking again later may help."""
 
 
 class LedgerUnfit(ConfigurationError):
@@ -182,14 +182,14 @@ class TooSlow(DownloadError):
 
 
 class SetDown(TooSlow):
-    """The download takes long and made room for others."""
+    """The download is slow and made way for others."""
 
     #: whether the next try in this process resumes it
     can_resume = False
 
 
 class LinkDead(DownloadError):
-    """There is no file at the link, not yet or not any more. Waiting, or a fresh link, may help."""
+    """There is no file at the link: not yet, or no longer. Waiting or a fresh link may help."""
 
     trouble = Trouble.NOT_FOUND
 
@@ -207,7 +207,7 @@ class LinkForbidden(DownloadError):
 
 
 class AddressForbidden(LinkForbidden):
-    """The link's host name resolves to a forbidden address now; elsewhere or later it may resolve to another."""
+    """The link's host name currently resolves to a forbidden address; elsewhere or later it may resolve to another."""
 
     trouble = Trouble.ADDRESS_NOT_ALLOWED
 

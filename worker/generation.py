@@ -185,14 +185,14 @@ ASSET_MOVES: Mapping[AssetState, frozenset[AssetState]] = {
 
 
 class ThumbnailState(StrEnum):
-    """What became of an image's thumbnail; an asset that nobody wanted one of has none of these."""
+    """The state of an image's thumbnail; None for an asset whose thumbnail nobody has requested."""
 
     WANTED = "wanted"
-    #: its object lies beside the asset's
+    #: its object is stored beside the asset's
     MADE = "made"
     #: the image does not decode within the decoder's limits; not tried again
     UNDECODABLE = "undecodable"
-    #: the asset's object is gone from the bucket, or has other bytes; tried again once it is repaired
+    #: the asset's object is missing from the bucket or has other bytes; tried again once it is repaired
     MISSING = "missing"
 
 
@@ -208,7 +208,7 @@ THUMBNAIL_MOVES: Mapping[ThumbnailState | None, frozenset[ThumbnailState]] = {
 class Trouble(StrEnum):
     """Why an asset is not stored. The last two are final; all others are retried automatically."""
 
-    #: 404, 410 or 403: the file is not there (yet), or not any more
+    #: 404, 410 or 403: the file is not there yet, or no longer
     NOT_FOUND = "not_found"
     #: a firewall replied instead of the file's host
     BLOCKED = "blocked"
@@ -232,7 +232,7 @@ class Trouble(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-#: a changed setting, another network or a newer version may fix these: all are retried at once after a restart
+#: a changed setting, another network or a newer version may fix these: all are retried immediately after a restart
 MENDED_BY_RESTART = (
     Trouble.BLOCKED,
     Trouble.HOST_NOT_ALLOWED,
@@ -302,7 +302,7 @@ class Outcome:
     message: str | None = None
 
 
-#: how the names of batches of tests end, and no others
+#: the suffix of the names of test batches, and of no others
 TEST_BATCH = " (test)"
 
 
@@ -343,19 +343,19 @@ class Generation:
     updated_at: datetime
     submitted_at: datetime | None
     finished_at: datetime | None
-    #: of the provider: where it went
+    #: the provider's account that it was sent to
     account: str | None = None
     #: the user's own columns of its row, and `_choice`, what a template chose for it
     input: Mapping[str, object] = field(default_factory=dict)
-    #: the place of its row in the user's file, from 1; None without a file. And the version of this row, from 1
+    #: the position of its row in the user's file, from 1; None without a file. And the version of this row, from 1
     row_number: int | None = None
     row_version: int = 1
-    #: where it may go instead, as long as it was never sent; and where it was before
+    #: the alternative providers while it has never been sent; and its previous providers
     providers: tuple[str, ...] = ()
     provider_changes: tuple[ProviderChange, ...] = ()
     #: the label whose budget has no room for it, as `client=acme`
     held_label: str | None = None
-    #: the SHA-256 of the recipe that it follows, its name, and the id of the step that made it (None: it was submitted)
+    #: the recipe's SHA-256, its name, and the id of the step that created this generation (None: it was submitted)
     recipe: str | None = None
     recipe_name: str | None = None
     step: str | None = None
@@ -375,7 +375,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class FollowUpStep:
-    """One follow-up on the way from a root. `mark`: its own key or id, where its parent may have several like it."""
+    """One follow-up on the path from a root. `mark`: its own key or id, if its parent may have several like it."""
 
     action: str
     mark: str | None = None
@@ -474,10 +474,10 @@ class Asset:
     accepted: Acceptance | None = None
     #: the hash of the received bytes, if others were stored
     source_sha256: str | None = None
-    #: how the bytes in the bucket were verified; what is unusual about a file that is complete
+    #: how the bytes in the bucket were verified; what is unusual about a complete file
     verified: str | None = None
     remark: str | None = None
-    #: None for what is no image, and for an image that nobody has wanted one of
+    #: None if it is not an image, or nobody has requested its thumbnail
     thumbnail: Thumbnail | None = None
 
 

@@ -35,12 +35,12 @@ _BARE = frozenset({"fast", "relax", "turbo", "hd", "loop"})
 #: these also accept codes, which no option supports
 _PICTURES = frozenset({"sref", "oref", "end"})
 
-#: dashes that programs make of `--`; Midjourney reads only an em dash as `--`
+#: dashes that programs substitute for `--`; Midjourney reads only an em dash as `--`
 EM_DASH = "\N{EM DASH}"
 OTHER_DASHES = "\N{EN DASH}\N{FIGURE DASH}\N{HORIZONTAL BAR}\N{MINUS SIGN}"
 
-# After a blank, or inside a permutation such as `{--q 1, --q 4}`. A single dash of another kind stands in prose too, so
-# there a number must follow.
+# After a blank, or inside a permutation such as `{--q 1, --q 4}`. Other single dashes also occur in prose, so a number
+# must follow them.
 _FLAG = re.compile(
     rf"(?<![^\s{{,])(?:--|{EM_DASH}{{1,2}}|[{OTHER_DASHES}]{{2}}|[{OTHER_DASHES}](?=[A-Za-z]+[\s=]\s*[\d.]))"
     r"(?P<name>[A-Za-z]+)(?![^\s=,}])"
@@ -74,7 +74,7 @@ class Flag:
 
 
 def flags_in(prompt: str) -> Iterator[Flag]:
-    """Yield a prompt's parameters in order, also unknown ones."""
+    """Yield a prompt's parameters in order, including unknown ones."""
     yield from _flags_of_recent(prompt)
 
 

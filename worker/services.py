@@ -67,7 +67,7 @@ class Services:
 
     @locked_cached_property
     def sandbox_downloader(self) -> Downloader:
-        """For the results of tests: reaches the sandbox, and no other private address."""
+        """The downloader for test results: reaches the sandbox, and no other private address."""
         parts = urlsplit(self.settings.sandbox_url)
         return Downloader(parts.netloc if parts.port else f"{parts.netloc}:{PORTS[parts.scheme]}")
 
@@ -113,7 +113,7 @@ class Services:
         return self.provider(generation.provider).result_hosts
 
     def accounts(self, name: str) -> tuple[str, ...]:
-        """Return the names of its accounts; one, even without a key. The sandbox is none of them."""
+        """Return the names of its accounts: at least one, even without a key, and never the sandbox."""
         return tuple(account_keys(name, self.settings))
 
     def key_marks(self, name: str) -> Mapping[str, str]:
@@ -165,7 +165,7 @@ def services() -> Services:
     return Services(load_settings())
 
 
-# The parent's connections are the parent's: a forked worker process opens its own.
+# The connections belong to the parent: a forked worker process opens its own.
 os.register_at_fork(after_in_child=services.cache_clear)
 
 

@@ -26,7 +26,7 @@ class Step(StrEnum):
     FOLLOW_UP = "follow_up", "quick"
     MANIFEST = "manifest", "archive"
     NOTIFY = "notify", "submit"
-    # A queue of its own, which a worker may leave out; what it makes can wait for all the others.
+    # A separate queue, which a worker may leave out: its work can wait for all other steps.
     THUMBNAIL = "thumbnail", "thumbnails"
     PRUNE = "prune", "archive", False
     PING = "ping", "archive", False
@@ -45,7 +45,7 @@ KEY_PREFIX = "darkroom:"
 
 #: what other applications on the same broker call: a task and its queue, for them `darkroom:generations`
 REQUEST_TASK, REQUEST_QUEUE = "generation.create", "generations"
-#: what workers of other applications send to that queue when a task of theirs has picked images, or has failed
+#: what other applications' workers send to that queue when one of their tasks has picked images or failed
 PICKED_TASK, PICK_FAILED_TASK = "approval.picked", "approval.failed"
-#: all tasks whose messages others send
+#: all tasks whose messages other applications send
 FOREIGN_TASKS = (REQUEST_TASK, PICKED_TASK, PICK_FAILED_TASK)

@@ -16,13 +16,13 @@ from worker.steps import KEY_PREFIX, QUEUES, REQUEST_QUEUE, Step
 
 log = logging.getLogger(__name__)
 
-#: the most messages in a queue; only older versions leave so many
+#: the most messages in a queue; only older versions leave more
 MOST_WAITING = 50
-#: a step for which so many wake-ups were not sent while one waits has no worker, or all are busy
+#: if this many wake-ups were skipped for a step while one waits, it has no worker, or all are busy
 MANY_UNSENT = 15
 
-# Atomic in the broker, or concurrent senders would each see none. A message that waits now will be read after the
-# commit that precedes this call, so another one for the same step adds nothing.
+# Atomic in the broker; otherwise concurrent senders would each see none. A message that waits now will be read after
+# the commit that precedes this call, so a second one for the same step adds nothing.
 _SEND = """
 local most, unsent = tonumber(ARGV[1]), KEYS[#KEYS]
 for number = 1, #KEYS - 1 do
@@ -61,7 +61,7 @@ class Waiting:
 def broker() -> Any:
     """Return this process's client, kept open; its methods raise RedisError or OSError. Raises ConfigurationError.
 
-    Without Celery, which takes 8 MB more that a process which only sends wake-ups never needs.
+    Does without Celery, whose 8 MB a process that only sends wake-ups never needs.
     """
     return open_redis(load_settings().redis_url, _SECONDS)
 
@@ -126,7 +126,7 @@ def requests_waiting() -> int:
 
 
 def _is_time_limit(error: Exception) -> bool:
-    # Whoever has not loaded Celery is under no time limit of it.
+    # A process that has not loaded Celery has no Celery time limit.
     exceptions = sys.modules.get("celery.exceptions")
     return exceptions is not None and isinstance(error, exceptions.SoftTimeLimitExceeded)
 
@@ -141,9 +141,9 @@ def _mark(step: Step) -> str:
 
 
 def _message(step: Step, message_id: str) -> dict[str, object]:
-    """A call without arguments in Celery's protocol 2, as kombu lays it into a list.
+    """A call without arguments in Celery's protocol 2, as kombu stores it in a list.
 
-    By hand, because Celery takes four times as long for it, and kombu would push it whatever waits there.
+    Built by hand: Celery takes four times as long, and kombu would push it no matter what already waits there.
     """
     return {
         "body": _BODY,

@@ -225,7 +225,7 @@ class Supervisor:
         self.stop()
 
     def start(self, *children: Child) -> None:
-        """Start one stage of children together and return once all are ready; from then on, dead ones are restarted.
+        """Start one stage of children together and return once all are ready; afterwards, dead ones are restarted.
 
         Raises ConfigurationError, with the child's last lines, if one dies first or takes longer than `ready_seconds`.
         """

@@ -38,7 +38,7 @@ class Guardian:
             start_new_session=True,  # it must not die of what ends the parent: Ctrl-C, a closed terminal
         )
         assert self._process.stdin is not None  # noqa: S101 - a fact for the type checker
-        #: standard input of a child that is started by `command`, in a session of its own
+        #: standard input of a child that is started by `command`, in its own session
         self.pipe = self._process.stdin
 
     def command(self, argv: Sequence[str]) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class _Budget(NamedTuple):
 
 
 _n, _d, _u = generation_counts.c, generation_deltas.c, budgets.c
-# One statement, so that nothing is folded between two looks.
+# One statement, so that nothing is folded between two reads.
 _both = union_all(
     select(_n.batch_id, _n.state, _n.number).where(_n.batch_id.in_(IDS)),
     select(_d.batch_id, _d.state, _d.number).where(_d.batch_id.in_(IDS)),

@@ -43,9 +43,9 @@ _EVENT_OF_STATE: Mapping[State, str] = {
     State.DELETED: "generation.deleted",
 }
 
-#: states whose reason is told with their event: later the generation may have another, or none
+#: states whose event includes the reason: later the generation may have another, or none
 _TOLD_WITH_REASON = frozenset({State.FAILED, State.UNCONFIRMED, State.EXPIRED})
-#: seconds for which a generation's further progress is not told
+#: seconds for which a generation's further progress is not reported
 _PROGRESS_EVERY = 5
 
 #: a deleted one keeps the time at which it finished
@@ -85,7 +85,7 @@ _LOCK = Query(
     _Locked,
     select(*columns_of(generations, _Locked))
     .where(_g.id.in_(IDS))
-    # In order of id, so that two transactions never wait for each other in a circle. FOR NO KEY UPDATE: a follow-up
+    # In order of id, so that two transactions never deadlock. FOR NO KEY UPDATE: a follow-up
     # that is created meanwhile only needs its parent's row to stay.
     .order_by(_g.id)
     .with_for_update(key_share=True),
@@ -116,7 +116,7 @@ _COMPLETE = Query(
     .values(completed_at=NOW, completions=_b.completions + 1)
     .returning(_b.id, _b.completions.label("completion")),
 )
-#: the manifest of a batch is to be written again, whoever is about to write the one before
+#: the manifest of a batch must be rewritten, even if another worker is about to write the previous one
 _OUTDATE_MANIFEST = (
     update(batches).where(_b.id.in_(IDS)).values(manifest_at=None, manifest_lease=None, manifest_not_before=None)
 )
@@ -161,7 +161,7 @@ class Changes:
         self._transitions: list[Values] = []
         self._events: list[Values] = []
         self._perhaps_complete: set[str] = set()
-        #: something in them goes on or begins
+        #: something in them continues or begins
         self._opened: set[str] = set()
         self._priced: set[str] = set()
         self._flows: dict[str, Flow] = {}
@@ -182,7 +182,7 @@ class Changes:
         return set(found)
 
     def has_price(self, generation_ids: Iterable[str]) -> None:
-        """They had none when they were locked."""
+        """Note that they had none when they were locked."""
         self._priced.update(generation_ids)
 
     def bind(self, generation_id: str, **ids: str | None) -> None:
@@ -197,7 +197,7 @@ class Changes:
         return self._states[generation_id][0]
 
     def move(self, generation_id: str, to: State, cause: str, **values: object) -> bool:
-        """Move a locked generation and set `values` with it; False when its state does not allow that any more."""
+        """Move a locked generation and set `values` with it; False if its state no longer allows that."""
         source, batch_id = self._states[generation_id]
         if to not in TRANSITIONS[source]:
             return False
@@ -209,7 +209,7 @@ class Changes:
         return True
 
     def advance(self, generation_id: str, progress: int) -> bool:
-        """Record the provider's progress; False if it was further already: callbacks overtake each other."""
+        """Record the provider's progress; False if it was already further: callbacks overtake each other."""
         if (before := self._progress[generation_id]) is not None and before >= progress:
             return False
         self._progress[generation_id] = progress
@@ -274,7 +274,7 @@ class Changes:
             self._perhaps_complete.add(batch_id)
 
     def reopen_batch_of(self, generation_id: str) -> None:
-        """More is to follow one of its generations: it will complete again."""
+        """Note that more will follow one of its generations: the batch will complete again."""
         self._open_batch(self._states[generation_id][1])
 
     def _open_batch(self, batch_id: str | None) -> None:
@@ -296,7 +296,7 @@ class Changes:
         insert_rows(self.connection, transitions, self._transitions)
         insert_rows(self.connection, events, self._events)
         for told in self._told:
-            # What is rolled back has not happened.
+            # Changes that are rolled back have not happened.
             after_commit(self.connection, functools.partial(telemetry.transition, told))
 
     def _settle(self) -> None:

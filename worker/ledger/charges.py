@@ -40,7 +40,7 @@ _OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {
     AttemptState.REJECTED: RELEASED,
     AttemptState.FAILED: RELEASED,
     AttemptState.SUCCEEDED: SPENT,
-    # A person has found out that it was paid for, although nothing came of it.
+    # A person found that it was charged without a result.
     AttemptState.CHARGED: SPENT,
 }
 
@@ -134,7 +134,7 @@ _LOCKED_LABEL_BUDGETS = Query(_LabelBudgetRow, _OF_LABELS.with_for_update())
 
 @dataclass(frozen=True, slots=True)
 class LateCharge:
-    """It succeeded, so it is paid for, although its money had been given back."""
+    """A generation that succeeded and so is paid for, although its reservation had been released."""
 
     generation_id: str
     batch_id: str | None

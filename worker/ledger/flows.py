@@ -107,7 +107,7 @@ _HELD = select(literal(1)).where(_g.batch_id == bindparam("of_flow", type_=Clean
 _SLEEP = update(flows).where(*_IS_MINE).values(asleep_since=NOW)
 _DELETE = delete(flows).where(*_IS_MINE)
 _STOPPED = select(batches.c.id).where(batches.c.id.in_(IDS), text(STOPPED)).order_by(batches.c.id)
-# Nobody starts them again before this transaction ends.
+# Nothing can start them again before this transaction ends.
 _KEPT_STOPPED = _STOPPED.with_for_update(read=True, key_share=True)
 # What is locked is about to be woken, put to sleep or deleted by somebody else: who holds a batch waits for no flow.
 _OF_BATCH = (
@@ -142,7 +142,7 @@ def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
     """Queue these flows, because they have queued generations, or will at the end of this transaction.
 
     The flows of a stopped batch stay asleep; the next dispatch puts new ones to sleep.
-    Once per transaction, so that two of them never wait for each other in a circle.
+    Once per transaction, so that two of them never deadlock.
     """
     keys = sorted(set(wanted))
     while keys:
@@ -151,7 +151,7 @@ def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
         if asleep := [key for key, since in found.items() if since is not None]:
             stopped = connection.execute(_STOPPED, {"ids": sorted({key.flow for key in asleep})}).scalars().all()
             _wake(connection, [key for key in asleep if key.flow not in stopped])
-        # Again for those that are new: somebody else may make the same ones, and delete them.
+        # Again for the new ones: another transaction may create the same ones, and delete them.
         keys = [key for key in keys if key not in found]
         if keys:
             connection.execute(insert_ignoring(connection, flows).values(_NEW), [_named(key) for key in keys])
@@ -163,7 +163,7 @@ def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) 
         mine = _named(key)
         if connection.execute(_EMPTY, mine).first() or not connection.execute(_LOCK, mine).first():
             continue
-        # Again, now that nobody can line it up before this transaction ends.
+        # Again, now that nothing can queue it before this transaction ends.
         if connection.execute(_EMPTY, mine).first():
             continue
         # Single ones are one flow for ever; the flow of a batch goes with it.

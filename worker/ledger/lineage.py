@@ -1,4 +1,4 @@
-"""What generations belong to: their first ancestor, how they follow from it, and the name of the batch."""
+"""What generations belong to: their first ancestor, their path from it, and the name of the batch."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

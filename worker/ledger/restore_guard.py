@@ -23,12 +23,12 @@ EVERY = timedelta(seconds=30)
 #: a ledger at work tries every `EVERY`, whether or not the bucket answers: one that did not for so long was stopped, or
 #: comes from a backup
 ASLEEP = timedelta(minutes=10)
-#: who has opened a gate that no person had to open
+#: recorded as the opener of a gate that no person had to open
 _ITSELF = "a comparison with the bucket"
 
 
 _CHANGES = select(func.coalesce(func.max(transitions.c.id), 0))
-#: for the WHERE of those statements that choose what is submitted
+#: for the WHERE clause of the statements that choose what to submit
 IS_OPEN = text("NOT EXISTS (SELECT 1 FROM gate WHERE gate.id = 1 AND gate.closed_at IS NOT NULL)")
 _OPEN = select(literal(1)).where(IS_OPEN)
 

@@ -24,8 +24,8 @@ class TallyKey(NamedTuple):
 
 
 def tally(connection: Connection, numbers: Mapping[TallyKey, int]) -> None:
-    """Add these numbers; on PostgreSQL as rows of their own, so that two transactions never wait for the same count."""
-    # In order, so that two that add to the same never wait for each other in a circle.
+    """Add these numbers; on PostgreSQL as separate rows, so that two transactions never wait for the same count."""
+    # In order, so that two transactions that add to the same counts never deadlock.
     rows = [{**key._asdict(), "number": number} for key, number in sorted(numbers.items()) if number]
     if not rows:
         return

@@ -64,7 +64,7 @@ class FileFacts:
     height: int
     #: length of a video; None if there is none or the file does not contain it
     seconds: float | None = None
-    #: what is unusual about a file that is complete
+    #: what is unusual about a complete file
     remark: str | None = None
 
 

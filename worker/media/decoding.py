@@ -82,7 +82,7 @@ class Decoder:
         return self._decoded(_Image(file, _PILLOW_NAMES[content_type], size or (0, 0))).size
 
     def thumbnail(self, file: IO[bytes], content_type: str, edge: int) -> Thumbnail | None:
-        """Return an image of at most `edge` pixels a side; None for what is not an image. Raises as `decode`."""
+        """Return an image of at most `edge` pixels a side; None if it is not an image. Raises as `decode`."""
         name = _THUMBNAIL_NAMES.get(content_type)
         if name is None:
             return None
@@ -96,7 +96,7 @@ class Decoder:
     def quadrants(self, file: IO[bytes], content_type: str) -> tuple[bytes, ...]:
         """Return the four quadrants of a grid as PNG files, pixel for pixel, row by row.
 
-        Raises as `decode`, and ContentInvalid for what is not an image.
+        Raises as `decode`, and ContentInvalid if it is not an image.
         """
         name = _THUMBNAIL_NAMES.get(content_type)
         if name is None:
@@ -331,7 +331,7 @@ def quadrants(file: IO[bytes], content_type: str) -> tuple[bytes, ...]:
 
 
 def _after_fork() -> None:
-    global _decoder  # noqa: PLW0603 - a forked worker process starts a child of its own
+    global _decoder  # noqa: PLW0603 - a forked worker process starts its own child
     _decoder.forget()
     _decoder = Decoder()
 

@@ -23,7 +23,7 @@ _PRIVATE_V4 = tuple(
         "169.254.0.0/16",  # link-local; holds the metadata service of most clouds
         "172.16.0.0/12",
         "192.0.0.0/24",  # protocol assignments; holds Oracle's metadata service
-        "192.0.2.0/24",  # this and the next three are routed by nobody, so whoever uses them does it at home
+        "192.0.2.0/24",  # this and the next three are not routed, so any use is local
         "198.18.0.0/15",  # benchmarks; resolvers of local proxies answer with it
         "198.51.100.0/24",
         "203.0.113.0/24",

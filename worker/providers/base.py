@@ -52,7 +52,7 @@ class Provider(ABC):
     input_limit: ClassVar[int | None] = None
     #: the lifetime of links without an expiry of their own; None if it is not documented (DARKROOM_LINK_HOURS)
     retention: ClassVar[timedelta | None] = None
-    #: the lifetime of a link from `renew` without an expiry of its own
+    #: the lifetime of a link from `renew` that contains no expiry
     renewed_retention: ClassVar[timedelta] = timedelta(hours=24)
     #: whether it lists its tasks for `recent`, which finds submissions with a lost reply
     listed: ClassVar[Listed] = Listed.NO

@@ -1,4 +1,4 @@
-"""How many submissions this thread has begun to send: whoever sees no more than before knows that nothing was sent."""
+"""How many submissions this thread has begun to send: if the number has not grown, nothing was sent."""
 
 import threading
 

@@ -196,7 +196,7 @@ _FORBIDDEN = (
     "its host name resolves to an address that is not public: DARKROOM_NOTIFY_ALLOW has to name that address, or its "
     "network, if events may be sent there"
 )
-#: the first that fits is said: what is special stands before what it is a kind of
+#: the first match is reported: special cases come before general ones
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (_TooOpenError, "its name resolves to a public address, where plain http is not allowed: use https"),
     (socket.gaierror, "its host name cannot be resolved"),

@@ -161,7 +161,7 @@ def _webhook(number: int, url: str) -> Webhook:
 
 
 def check_address(url: str) -> None:
-    """Raise ValueError for what is no address of a webhook; the text continues a sentence and is without it."""
+    """Raise ValueError if it is not a webhook address; the message continues a sentence and omits the address."""
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -50,7 +50,7 @@ _INSERT = actions.insert()
 
 class Actions(Part):
     def record_action(self, new: NewAction) -> str:
-        """Write down what is about to be carried out; return its id."""
+        """Record an action that is about to be carried out; return its id."""
         now = self._database.clock()
         action_id = new_id("action", now)
         row = {

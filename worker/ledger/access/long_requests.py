@@ -30,7 +30,7 @@ _FORGET = delete(idempotency_keys).where(*_OPEN)
 
 class LongRequests(Part):
     def claim_request(self, once: Once, lease: timedelta) -> Claimed:
-        """As `claim`, in a transaction of its own."""
+        """As `claim`, in a separate transaction."""
         now = self._database.clock()
         with self._database.write(aside=True) as connection:
             kept = claim_or_find(connection, once, now, now + lease)
@@ -40,12 +40,12 @@ class LongRequests(Part):
         self._set_lease(once, self._database.clock() + lease)
 
     def keep_request(self, once: Once, result: Result) -> None:
-        """It is done: whoever repeats it gets `result`."""
+        """Mark it as done: repeating the request returns `result`."""
         with self._database.write(under_way=True, aside=True) as connection:
             keep(connection, once, result)
 
     def give_up_request(self, once: Once) -> None:
-        """End the lease of one that was broken off: whoever repeats it completes it."""
+        """End the lease of an interrupted request: repeating the request completes it."""
         self._set_lease(once, None)
 
     def forget_request(self, once: Once) -> None:

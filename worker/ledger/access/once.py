@@ -56,7 +56,7 @@ def claim(connection: Connection, once: Once, now: datetime, lease_until: dateti
 
 
 def claim_or_find(connection: Connection, once: Once, now: datetime, lease_until: datetime | None) -> Kept | None:
-    """As `claim`, but None only if it is new: without a result, whoever carried it out has died or failed."""
+    """As `claim`, but None only if it is new: without a result, the process that carried it out died or failed."""
     row = {
         "owner": once.owner,
         "key": once.key,

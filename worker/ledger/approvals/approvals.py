@@ -62,10 +62,10 @@ _COUNT_OF_BATCHES = Query(
 )
 OVERDUE = select(_a.id).where(text(ASKED), _a.expires_at <= NOW)
 _OVERDUE = Query(Approval, OVERDUE.with_only_columns(*COLUMNS).order_by(_a.expires_at).limit(LIMIT))
-#: tasks that were not asked yet
+#: tasks that have not been asked yet
 UNASKED = select(_a.id).where(text(UNSENT))
 _UNSENT = Query(Approval, UNASKED.with_only_columns(*COLUMNS).order_by(_a.id).limit(LIMIT))
-# Splits wait for nothing: no provider is asked.
+# Splits wait for nothing: they need no provider.
 _HOLD = (
     update(generations)
     .where(
@@ -99,7 +99,7 @@ class Approvals(Reopening, Reviewing, Part):
             return [typed(row) for row in _PENDING.all(connection, limit=limit, after=after)]
 
     def waiting(self, limit: int) -> list[WaitingApproval]:
-        """Return of which generations something waits for a decision, the oldest first."""
+        """Return the generations with something that waits for a decision, the oldest first."""
         with self._database.read() as connection:
             return list(_WAITING.all(connection, limit=limit))
 

@@ -1,4 +1,4 @@
-"""Takes decisions back: what they have created is cancelled, and somebody is asked again."""
+"""Withdraws decisions: what they created is cancelled, and somebody is asked again."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class _Child(NamedTuple):
 
 
 _g, _a = generations.c, approvals.c
-# One that was taken back before has no identity any more.
+# A generation whose decision was withdrawn before no longer has an identity.
 _CHILDREN = Query(
     _Child,
     select(_g.id, exists().where(attempts.c.generation_id == _g.id).label("was_sent"))
@@ -36,7 +36,7 @@ _TAKEN_BACK = (ApprovalState.DECIDED, ApprovalState.REJECTED)
 
 class Reopening(Part):
     def reopen(self, approval: Approval, by: str) -> int:
-        """Take its decision back and cancel what that has created, all in one transaction; return how many those were.
+        """Withdraw its decision and cancel what that created, all in one transaction; return how many were cancelled.
 
         Raises NotPossible where something of it may have been sent, where its time is over, and where it changed since
         it was read: nothing is changed then.

@@ -90,7 +90,7 @@ class Reviewing(Part):
             return _IN_BATCHES.all(connection, limit=limit, now=self._database.clock())
 
     def review_recipes(self, limit: int) -> Sequence[ReviewGroup]:
-        """Return the recipes of which decisions of people wait, by name."""
+        """Return the recipes with waiting decisions of people, by name."""
         with self._database.read() as connection:
             return _OF_RECIPES.all(connection, limit=limit, now=self._database.clock())
 

@@ -26,7 +26,7 @@ class ArchiveClaim:
     assets: tuple[Asset, ...]
     #: names this claim: the fence
     lease: str
-    #: how many workers in a row held it before, and each died or hung until its lease had ended
+    #: how many consecutive earlier holders died or hung until their lease ended
     deaths: int = 0
 
 
@@ -52,7 +52,7 @@ _MOST_URGENT = Query(
         _g.id.in_(
             select(_a.generation_id)
             .where(text(UNSTORED), _a.not_before.is_(None), _a.deadline <= bindparam("dies_by"))
-            # In the words of the index.
+            # Worded as in the index.
             .order_by(_a.not_before, _a.deadline)
             .limit(bindparam("links", type_=Integer))
         )
@@ -69,7 +69,7 @@ _LEND = (
     .values(lease=bindparam("token"), deaths=bindparam("died"), not_before=bindparam("until"), tries=_a.tries + 1)
     .returning(_a.generation_id)
 )
-# The lease is the fence: of what another worker has taken over, nothing changes.
+# The lease is the fence: a generation that another worker has taken over does not change.
 _HELD = (
     select(_a.id)
     .where(_a.generation_id.in_(IDS), _a.lease.in_(bindparam("tokens", expanding=True)), text(UNSTORED_OF_THESE))
@@ -110,7 +110,7 @@ class Archiving(Part):
             if not chosen:
                 return []
             token = secrets.token_hex(8)
-            # One that was left behind is taken alone.
+            # A generation that a worker left behind is claimed alone.
             died = deaths.get(chosen[0], 0)
             lent = {"now": now, "ids": chosen, "token": token, "died": died, "until": now + lease}
             held = set(connection.execute(_LEND, lent).scalars())
@@ -121,7 +121,7 @@ class Archiving(Part):
             names = names_of_batches(connection, (found[generation_id].batch_id for generation_id in held))
             lineages = lineages_of_known(connection, [found[one] for one in held], names)
         if not held:
-            # Others took them all between our look and our lock; what they left is still to be looked at.
+            # Other workers claimed all of them between our query and our lock; the rest must still be checked.
             return self.claim(limit, lease, within, suspects=suspects)
         return [
             ArchiveClaim(
@@ -136,7 +136,7 @@ class Archiving(Part):
         ]
 
     def _put_back(self) -> None:
-        """A transaction of its own: a claim that held the assets of others would wait for theirs in a circle."""
+        """Run in a separate transaction: claims that hold each other's assets would deadlock."""
         now = {"now": self._database.clock()}
         with self._database.read() as connection:
             if connection.execute(_IS_ANY_OVER, now).first() is None:
@@ -145,7 +145,7 @@ class Archiving(Part):
             connection.execute(_PUT_BACK, now)
 
     def renew(self, claims: Sequence[ArchiveClaim], lease: timedelta) -> None:
-        """Renew these claims for another `lease`; a claim that was lost in the meantime stays lost."""
+        """Renew these claims for another `lease`; a claim that was lost in the meantime is not regained."""
         ids, tokens = [claim.generation.id for claim in claims], [claim.lease for claim in claims]
         with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": ids, "tokens": tokens, "until": self._database.clock() + lease})

@@ -1,4 +1,4 @@
-"""Complete batches with a manifest to write, or to write again."""
+"""Complete batches with a manifest to write or rewrite."""
 
 import secrets
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Manifests(Part):
             return list(connection.execute(query).scalars())
 
     def record_manifest(self, claim: BatchClaim) -> bool:
-        """Record that it is written; False, and due again, if the batch changed meanwhile or another worker has it.
+        """Record that it was written; False, and due again, if the batch changed meanwhile or another worker has it.
 
         A late writer may have replaced a newer manifest.
         """

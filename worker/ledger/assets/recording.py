@@ -1,4 +1,4 @@
-"""What became of assets that a worker had claimed: stored, tried again later, or lost."""
+"""The results of a worker's claimed assets: stored, to be retried later, or lost."""
 
 import functools
 from collections import Counter
@@ -30,15 +30,15 @@ class Stored:
     height: int | None = None
     #: the length of a film
     seconds: float | None = None
-    #: of the bytes that came, where others were stored
+    #: of the received bytes, if others were stored
     source_sha256: str | None = None
-    #: what has shown that the bytes are there
+    #: how the stored bytes were verified
     verified: str | None = None
-    #: what is odd about a file that is whole all the same
+    #: what is unusual about a file that is nevertheless complete
     remark: str | None = None
     #: whether they are bytes that had been refused, as a person has accepted them
     accepted: bool = False
-    #: whether it lay in the bucket, so that its link was not needed
+    #: whether it was already in the bucket, so that its link was not needed
     found: bool = False
 
 
@@ -51,9 +51,9 @@ class Postponed:
     url: str | None = None
     deadline: datetime | None = None
     reason: Trouble = Trouble.UNEXPECTED
-    #: what came this time, was refused and lies aside now
+    #: what arrived this time, was refused and is now kept aside
     refused: Refused | None = None
-    #: it was no failure, and goes on soon
+    #: it was not a failure, and continues soon
     goes_on: bool = False
 
 
@@ -69,7 +69,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What one worker did for one claim. `described`: the sidecar lies beside the assets."""
+    """What one worker did for one claim. `described`: the sidecar is stored beside the assets."""
 
     claim: ArchiveClaim
     results: tuple[Stored | Postponed | Lost, ...]
@@ -77,7 +77,7 @@ class Archived:
 
 
 class _Asset(NamedTuple):
-    """As it was read, or is after the changes so far."""
+    """As it was read, with the changes so far."""
 
     id: int
     generation_id: str
@@ -168,7 +168,7 @@ def _results(theirs: _Assets, archived: Archived, *, thumbnails: bool) -> bool:
         if is_held and isinstance(result, Stored) and not (result.accepted or result.found):
             theirs.link_lives.update(_link_life(claim, result.index, theirs.changes.at))
     if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
-        # Let others take at once what this worker had no time for.
+        # Other workers may immediately claim what this one had no time for.
         for asset in theirs.of(claim.generation.id):
             same = {"reason": asset.reason, "error": asset.error}
             theirs.settle(claim, asset.number, AssetState.WAITING, **same, not_before=None, tries=asset.tries - 1)
@@ -184,7 +184,7 @@ def _finish(theirs: _Assets, archived: Archived) -> None:
     elif AssetState.WAITING not in states and AssetState.EXPIRED in states:
         whys = [(asset.reason or "", asset.error or "") for asset in found if asset.state is AssetState.EXPIRED]
         reason, error = max(whys)
-        # An older version wrote none.
+        # Older versions wrote none.
         reason = reason or Trouble.LINK_DEAD
         theirs.changes.move(
             generation_id, State.EXPIRED, reason.replace("_", " "), reason=reason, message=error or None
@@ -275,7 +275,7 @@ def _wanted(result: Stored, at: datetime) -> dict[str, object]:
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_RETRY_WAIT = timedelta(hours=6)
 LATER_WAIT = timedelta(minutes=5)
-#: bytes that were wrong so many times are not likely to get better
+#: bytes that were wrong this many times are unlikely to improve
 PATIENT_TRIES = 6
 #: before what costs a whole download, or a worker
 _COSTLY_WAIT = timedelta(hours=1)
@@ -284,7 +284,7 @@ _COSTLY_WAIT = timedelta(hours=1)
 def retry_wait(tries: int, age: timedelta, left: timedelta, reason: str | None = None) -> timedelta:
     """2, 4, 8, 16, then 30 seconds after the n-th try; from the 12th on an eighth of its age, 5 minutes to 6 hours.
 
-    So an outage of some minutes costs half a minute more, and what fails for days is left alone. A link that still
+    So an outage of a few minutes costs half a minute more, and what fails for days is rarely tried. A link that still
     has time `left` is tried at least three times more before its end.
     """
     wait = FIRST_WAIT * 2 ** (tries - 1) if tries < 5 else timedelta(seconds=30)

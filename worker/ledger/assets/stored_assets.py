@@ -20,11 +20,11 @@ from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 #: rows read at once (of generations, which have several assets: a fourth of it), and keys
 PAGE = 500
 _KEYS_PAGE = 10_000
-#: so many assets are counted one by one
+#: up to this many assets are counted one by one
 _COUNTED = 5000
-#: ids that are tried at once for a sample, at the most
+#: the most ids to try at once for a sample
 _TRIED = 5000
-#: neighbours in a sample: each single row of a large table costs a page of its own
+#: neighbours in a sample: each isolated row of a large table costs a separate page
 _RUN = 8
 
 
@@ -114,7 +114,7 @@ class StoredAssets(Part):
         return last - first + 1 if last - first >= _COUNTED else self._number(_COUNT)
 
     def stored_pages(self, extent: Extent) -> Iterator[list[Asset]]:
-        """Yield stored assets, each at least once, in pages; each page is a transaction of its own."""
+        """Yield stored assets, each at least once, in pages; each page is a separate transaction."""
         if extent != Extent():
             yield from filter(None, (self._page(_STORED_OF, ids=ids) for ids in self._generations(extent)))
             return
@@ -148,7 +148,7 @@ class StoredAssets(Part):
         tried: set[int] = set()
         with self._database.read() as connection:
             first, last = _ends(connection)
-            # Nearly every id is that of a stored asset, so few are tried in vain.
+            # Nearly every id belongs to a stored asset, so few tries fail.
             while len(found) < number and 2 * len(tried) < last - first:
                 some = _runs(first, last, min(number - len(found) + 10, _TRIED)) - tried
                 tried |= some

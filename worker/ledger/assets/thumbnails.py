@@ -30,7 +30,7 @@ class ThumbnailClaim:
     asset: Asset
     #: names this claim: the fence
     lease: str
-    #: how often it was tried before, and whether the last worker told no result
+    #: how often it was tried before, and whether the last worker reported no result
     tries: int
     was_left_behind: bool
 
@@ -55,7 +55,7 @@ class ThumbnailResult:
 
 
 class Fingerprint(NamedTuple):
-    """An image of a batch; `dhash`: None as long as its thumbnail is not made."""
+    """An image of a batch; `dhash`: None until its thumbnail is made."""
 
     generation_id: str
     #: its `index`
@@ -114,7 +114,7 @@ _FINGERPRINTS = Query(
     select(_a.generation_id, _a.index.label("number"), _a.dhash)
     .join(generations, _g.id == _a.generation_id)
     .where(_g.batch_id == bindparam("batch", type_=CleanText()), _a.state == AssetState.STORED, _IS_IMAGE)
-    # In the order of the index: by id alone, PostgreSQL would look through the generations of all batches.
+    # In the order of the index: by id alone, PostgreSQL would scan the generations of all batches.
     .order_by(_g.state, _g.id, _a.index)
     .limit(LIMIT),
 )
@@ -142,12 +142,12 @@ class Thumbnails(Part):
         ]
 
     def renew_thumbnails(self, claims: Sequence[ThumbnailClaim], lease: timedelta) -> None:
-        """Renew these claims for another `lease`; a claim that was lost in the meantime stays lost."""
+        """Renew these claims for another `lease`; a claim that was lost in the meantime is not regained."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {**_named(claims), "until": self._database.clock() + lease})
 
     def give_back_thumbnails(self, claims: Sequence[ThumbnailClaim]) -> None:
-        """Let others make them at once."""
+        """Release them, so that other workers may make them immediately."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_GIVE_BACK, {**_named(claims), "now": self._database.clock()})
 
@@ -191,7 +191,7 @@ class Thumbnails(Part):
         these = {"ids": sorted(asset_ids), "first": _FIRST}
         if not asset_ids:
             return False
-        # Of thousands who look at the same page, one writes.
+        # Of thousands of viewers of the same page, one writes.
         with self._database.read() as connection:
             if connection.execute(_WORTH_ASKING, these).first() is None:
                 return False
@@ -201,7 +201,7 @@ class Thumbnails(Part):
         return True
 
     def want_thumbnail_again(self, asset_id: int) -> None:
-        """Have a thumbnail made once more whose object is gone, before all others."""
+        """Have a thumbnail whose object is missing made again, before all others."""
         lost = {"id": asset_id, "thumbnail": ThumbnailState.MADE, "state": AssetState.STORED}
         with self._database.write() as connection:
             THUMBNAILS.move(connection, lost, ThumbnailState.WANTED, thumbnail_at=_FIRST, thumbnail_tries=0)

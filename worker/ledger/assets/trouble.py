@@ -57,7 +57,7 @@ class _GivenUp(NamedTuple):
 
 
 _a, _g = assets.c, generations.c
-# What a worker has locked is being recorded; if it is not stored then, it is told of a second later.
+# A locked asset is being recorded by a worker; if that does not store it, it is reported a second later.
 _RISKY = (
     select(_a.id)
     .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
@@ -82,7 +82,7 @@ _LOOK_AGAIN = update(assets).where(_a.id.in_(_MENDED)).values(not_before=None)
 
 
 _MAY_BE_STORED = (AssetState.WAITING, AssetState.EXPIRED)
-#: assets that one transaction lets be tried again
+#: the most assets that one transaction releases for a retry
 _BITE = 500
 TRY_NOW = (
     update(assets)
@@ -125,7 +125,7 @@ _URGENT = Query(
     .order_by(_a.deadline, _a.id)
     .limit(LIMIT),
 )
-# Each goes through an index of its own, and reads no more than it returns; what is in trouble has an error.
+# Each uses its own index and reads no more than it returns; an asset in trouble has an error.
 _dying = select(_a.id).where(text(UNSTORED), _a.deadline <= bindparam("dies_by")).order_by(_a.deadline).limit(LIMIT)
 _stuck = select(_a.id).where(text(TROUBLED), _IS_IN_TROUBLE).order_by(_a.deadline).limit(LIMIT)
 _risky = union(select(_dying.subquery().c.id), select(_stuck.subquery().c.id)).subquery()

@@ -123,7 +123,7 @@ _OTHERWISE = Query(
     .order_by(_g.id)
     .with_for_update(key_share=True),
 )
-# Of what is queued nothing can succeed that is not dispatched first.
+# Queued work cannot succeed without being dispatched first.
 _UNDER_WAY = sorted(OPEN - {State.QUEUED})
 _MARKS = (_g.followed_failure_at, _g.followed_success_at, _g.followed_archive_at)
 #: those that are to get follow-ups, by the short form or by recipes, whatever people decide

@@ -1,4 +1,4 @@
-"""Which budget has no room for what is queued, also before dispatch has looked at it."""
+"""Which budget has no room for queued work, even before dispatch has considered it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.005
 _POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": BUSY_SECONDS}
 
 
-#: what is to be called when the transaction of a connection is committed
+#: what to call once a connection's transaction is committed
 _AFTER_COMMIT = "after_commit"
 
 
@@ -258,7 +258,7 @@ def _require_our_file(file: Path) -> None:
 
 
 def _checked(url: str) -> str:
-    """The URL with the driver that we ship; raises ConfigurationError for what is no database URL of ours."""
+    """The URL with the driver that we ship; raises ConfigurationError for an unsupported database URL."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:

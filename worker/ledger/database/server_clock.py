@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 EVERY = timedelta(minutes=1)
 #: how often the server is asked at first: the answers after the first one are quicker, and so more exact
 _FIRST = 3
-#: how long whoever needs the time first waits for the server, and how long a server that did not answer is left alone
+#: how long the first caller that needs the time waits for the server, and how long an unresponsive server is left alone
 _PATIENCE, _PAUSE = timedelta(seconds=2), timedelta(seconds=10)
 
 # CLOCK_MONOTONIC stops while a Linux machine sleeps.

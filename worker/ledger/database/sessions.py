@@ -26,7 +26,7 @@ _SETTINGS = {
     "lock_timeout": "3s",
     # A process that is frozen in a transaction must not keep its locks from all others.
     "idle_in_transaction_session_timeout": "15s",
-    # Whoever was told that a row is durable relies on it.
+    # Callers rely on a row that was reported as durable.
     "synchronous_commit": "on",
     "timezone": "UTC",
 }

@@ -148,7 +148,7 @@ def is_stopped(row: Account, now: datetime) -> bool:
 def is_lifted(row: Account, mark: str | None, now: datetime) -> bool:
     """Return whether its pause is over because the account has another key now; `mark`: of that, None if unknown."""
     has_other_key = row.paused_key is not None and mark is not None and row.paused_key != mark
-    # Or a machine with the old key and one with the new one would pause and lift it in turn, at full speed.
+    # Otherwise machines with the old and the new key would alternately pause and resume it, at full speed.
     is_new = row.paused_at is not None and row.paused_at > now - _LEAST_PAUSE
     return has_other_key and not is_new
 

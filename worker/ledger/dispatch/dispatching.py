@@ -36,7 +36,7 @@ from worker.ledger.statements import IDS, NOW, Query, insert_ignoring, update_ro
 from worker.pricing import Prices
 from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT
 
-#: at most so many go in one transaction: others wait for it, and one statement names them all
+#: the most that one transaction dispatches: others wait for it, and one statement names them all
 MOST_AT_ONCE = 1000
 #: where more may go, or some do not fit their budgets, one call looks so many times, then at so many more
 _LOOKS, _FURTHER = 10, 500

@@ -104,7 +104,7 @@ def is_slowed(account: Account, now: datetime) -> bool:
 
 def spent(account: Account, limits: Limits, generation_ids: list[str], now: datetime) -> NewPace:
     """Return the changes in its row for these submissions."""
-    # Never back: a machine whose clock is late would let the others fill it a second time.
+    # Never back: a machine whose clock is slow would let the others fill it a second time.
     filled_at = max(account.refilled_at, now)
     values: NewPace = {"tokens": tokens_of(account, limits, now) - len(generation_ids), "refilled_at": filled_at}
     if account.open_until is not None:

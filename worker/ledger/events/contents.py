@@ -1,4 +1,4 @@
-"""Recorded events with what is known of their generations and batches: a few statements for any number of events."""
+"""Recorded events with the facts about their generations and batches: a few statements for any number of events."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from worker.secrets import SANDBOX_ACCOUNT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedEvent:
-    """`payload`: what was recorded with it; `about`: what is known of its generation and batch now."""
+    """`payload`: what was recorded with it; `about`: the current facts about its generation and batch."""
 
     event_id: int
     at: datetime

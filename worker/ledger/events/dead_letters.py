@@ -121,7 +121,7 @@ class DeadLetters(Part):
             again = _REPLAY.values(anew(now))
             if not connection.execute(again, {"whose": subscriber, "event": event_id}).rowcount:
                 return False
-            # Who replays has mended something: no waiting for the end of a pause.
+            # A person who replays has fixed something: do not wait for the end of a pause.
             update_row(connection, subscribers, {"name": subscriber}, failures=0, not_before=None)
         return True
 

@@ -57,7 +57,7 @@ class NotifyClaim:
     lease: str
     #: in a row, before this claim
     failures: int = 0
-    #: each event has an address of its own
+    #: each event has its own address
     is_origin: bool = False
 
 
@@ -199,7 +199,7 @@ class Deliveries(Part):
                 return []
         free = (
             due.add_columns(_s.failures, _s.origin.is_not(None).label("is_origin"))
-            # Whoever is furthest behind: there may be more of them than are served between two events.
+            # The subscribers that are furthest behind: there may be more of them than are served between two events.
             .order_by(_s.failures, _s.cursor, _s.name)
             .limit(LIMIT)
             .with_for_update(skip_locked=True, of=subscribers)
@@ -251,7 +251,7 @@ class Deliveries(Part):
         with self._database.write(under_way=True) as connection:
             mine = {"name": claim.subscriber, "lease": claim.lease}
             if handed is not None and handed.error is None:
-                # A fact, whoever holds the lease by now.
+                # A fact, no matter who holds the lease by now.
                 which = {"whose": claim.subscriber, "event": handed.delivery.event_id}
                 connection.execute(_DELIVERED, {**which, "now": now, "replies": _replies(handed, now)})
                 if claim.failures >= _AWAY_AFTER:

@@ -1,4 +1,4 @@
-"""The events in their order, for whoever reads them without being a subscriber."""
+"""The events in order, for readers that are not subscribers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -186,7 +186,7 @@ def insert_bite(
         key = row["dedupe"] or row["id"]
         owner_id = owners[key].id
         if owner_id == row["id"]:
-            # Not read back: that would take as long as writing it.
+            # Not read back: that would take as long as the write.
             made[key] = _as_created(row)
         else:
             # Its key was there before, in this list or from somebody who came first by a moment.
@@ -230,7 +230,7 @@ def parents_of(connection: Connection, wanted: Sequence[NewGeneration]) -> Mappi
 def like_their_parents(
     connection: Connection, wanted: Sequence[NewGeneration], parents: Mapping[str | None, _Parent]
 ) -> Sequence[NewGeneration]:
-    """With the labels of their parents, and tests if those are. Raises RequestInvalid for a test on what is none."""
+    """Add the labels of parents; children of tests are tests. Raises RequestInvalid for a test whose parent is none."""
     tests = {parent.id for parent in parents.values() if parent.pinned == SANDBOX_ACCOUNT}
     for new in wanted:
         if new.is_test and new.parent_id in parents and new.parent_id not in tests:

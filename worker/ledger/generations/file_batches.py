@@ -1,4 +1,4 @@
-"""Batches that were made from a file and are found by their name, so that the same file again adds only what is new.
+"""Batches that were made from a file and are found by name, so that submitting the file again adds only new rows.
 
 A new one is hidden until its last row is written (`unfinished.py`). Rows that are added later are visible, and
 dispatched, as they are written: their batch is already under way.

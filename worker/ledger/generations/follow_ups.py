@@ -226,7 +226,7 @@ def create_within(
 ) -> tuple[int, list[str]]:
     """Create as many as the parent may have; return how many, and why others were not. The caller holds the parent.
 
-    Those that are there already stay as they are.
+    Existing ones are left unchanged.
     """
     if not children:
         return 0, []

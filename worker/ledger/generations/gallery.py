@@ -42,7 +42,7 @@ from worker.ledger.rows import Id
 from worker.ledger.schema import BY_STATE, STORED, CleanText, Mark, assets, generations, marks
 from worker.ledger.statements import IDS, LIMIT, Query
 
-#: rows that one request looks at where no index tells what is looked for
+#: the most rows that one request reads where no index covers the search
 MOST_LOOKED_AT = 50_000
 #: what no id is below, and none above
 _LOWEST, _HIGHEST = "gen_", "gen_g"
@@ -154,7 +154,7 @@ _MARKED: Mapping[Mark, list[ColumnElement[bool]]] = {
 
 class Gallery(Part):
     def look(self, wanted: Wanted, *, before: str | None, limit: int) -> Looked:
-        """Return a page of what is wanted, after the id `before`."""
+        """Return a page of matches, after the id `before`."""
         is_sqlite = self._database.is_sqlite
         with self._database.read() as connection:
             if not is_sqlite:
@@ -187,7 +187,7 @@ def _page(
     found: set[str] = set()
     floors: list[str] = []
     lanes = list(_lanes(wanted, shape.kind))
-    # A label is a row of its own, beside its generation's.
+    # A label is a separate row, beside its generation's.
     left = MOST_LOOKED_AT // 2 if shape.kind is _Kind.LABEL else MOST_LOOKED_AT
     for number, lane in enumerate(lanes):
         mine = {**parameters, **lane, "floor": lowest}

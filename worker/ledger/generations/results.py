@@ -140,7 +140,7 @@ class Results(Part):
     def results(self, batch_id: str) -> Iterator[BatchResult]:
         """Yield all of a batch: by row of the user's file, then those without one; follow-ups behind their parent.
 
-        A page is a transaction of its own.
+        Each page is a separate transaction.
         """
         for page in self._rows(batch_id, _PAGE):
             yield from self._families(batch_id, [row.id for row in page])

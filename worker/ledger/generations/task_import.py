@@ -274,7 +274,7 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
         task_id=orphan.task_id,
         account=account,
         submitted_at=sent_at,
-        # If it waited for money: it does not any more.
+        # If it was waiting for budget, it no longer is.
         held=None,
         held_prices=None,
         held_label=None,

@@ -87,7 +87,7 @@ _DUE: dict[Step, list[Select[*tuple[object, ...]]]] = {
         Step.THUMBNAIL: [select(_a.id).where(text(UNMADE), _a.thumbnail_at <= NOW)],
     }.items()
 }
-#: what may be lost or paid for twice if it waits; thumbnails are not due as long as one of these is
+#: work that may be lost or paid for twice if it waits; thumbnails are not due while any of it is
 _BEFORE_THUMBNAILS = (Step.INGEST, Step.ARCHIVE, Step.SUBMIT)
 
 

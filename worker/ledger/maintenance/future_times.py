@@ -118,7 +118,7 @@ _KINDS = (
     _kind(WAITS[-1], deliveries.c.not_before, text(UNDELIVERED)),
     _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == AttemptState.FAILED),
 )
-#: each with a time of its own to be decided in, which begins anew
+#: each with its own deadline, which starts again
 _ASKED_AHEAD = Query(
     _Asked,
     select(*columns_of(approvals, _Asked)).where(

@@ -74,7 +74,7 @@ def ledger_size(database: Database) -> LedgerSize:
     """Count every row: may take minutes in a large ledger, blocks nobody."""
     with database.read() as connection:
         if not database.is_sqlite:
-            # Or a table of many millions could not be counted.
+            # Otherwise a table of many millions of rows could not be counted.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
         sizes = _bytes(connection, is_sqlite=database.is_sqlite)
         tables = tuple(

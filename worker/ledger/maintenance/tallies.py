@@ -84,7 +84,7 @@ class Receivers(Heartbeats):
     def report(self, receiver: str, pid: int, numbers: Mapping[TallyKey, int]) -> None:
         """Note that this receiver is alive, as `beat` does for workers, and add what it has counted since then.
 
-        Both or neither: unless this raises CommitUnknown, whoever fails may report the same numbers again.
+        Both or neither: after a failure other than CommitUnknown, the caller may report the same numbers again.
         """
         with self._database.write(under_way=True) as connection:
             self._beat(connection, receiver, pid, {})

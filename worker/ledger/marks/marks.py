@@ -1,4 +1,4 @@
-"""The façade for marks. The last verdict about an image counts, whoever gave it."""
+"""The façade for marks. The last verdict about an image counts, no matter who gave it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,7 +112,7 @@ class Marks(Part):
                 raise NotFound(f"{generation_id} has no stored image {number}")
             row = {"generation_id": generation_id, "index": number, "verdict": verdict, "by": by, "at": changes.at}
             insert = insert_into(connection, marks).values(**row, previous="")
-            # The same verdict again stays that of whoever gave it first.
+            # A repeated verdict still belongs to the person who gave it first.
             again = insert.on_conflict_do_update(
                 index_elements=["generation_id", "index"],
                 set_={**{name: insert.excluded[name] for name in ("verdict", "by", "at")}, "previous": _m.verdict},

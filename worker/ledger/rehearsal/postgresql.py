@@ -108,7 +108,7 @@ class PostgresqlOriginal:
                 with _writing(url) as copy:
                     _copy_rows(original, copy, progress)
                 with _alone(url) as connection:
-                    # Or the migrations would be planned as for empty tables.
+                    # Otherwise the migrations would be planned as for empty tables.
                     connection.exec_driver_sql("ANALYZE")
             yield Copy(url, f"database {make_url(url).database}", size, time.monotonic() - began)
 
@@ -123,7 +123,7 @@ class PostgresqlOriginal:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """One transaction that sees the ledger as it is at one moment, and that the server lets write nothing."""
+        """One read-only transaction, enforced by the server, that sees a snapshot of the ledger."""
         engine = _engine(self._url).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         try:
             with translated_errors(), engine.connect() as connection:

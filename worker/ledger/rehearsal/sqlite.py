@@ -88,7 +88,7 @@ def _size(connection: sqlite3.Connection) -> int:
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    """Its lock lives as long as the process, so that whoever comes later knows what nobody uses any more."""
+    """Its lock lives as long as the process, so that later processes can recognize what is no longer in use."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -39,7 +39,7 @@ users = Table(
     Column("name", CleanText, nullable=False),
     # `viewer` or `operator`.
     Column("role", CleanText, nullable=False),
-    # As argon2 writes it, with salt and parameters; None: only a proxy lets them in.
+    # As argon2 writes it, with salt and parameters; None: this user can sign in only through a proxy.
     Column("password_hash", CleanText),
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", CleanText, nullable=False),

@@ -76,6 +76,6 @@ tally_deltas = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-# Whoever empties all tables must empty these last: a deleted generation is counted as well.
+# When emptying all tables, empty these last: a deleted generation is counted as well.
 for _table in (generation_counts, generation_deltas, tallies, tally_deltas):
     generations.add_is_dependent_on(_table)

@@ -9,7 +9,7 @@ from worker.ledger.schema.types import CleanText, UtcDateTime
 provider_limits = Table(
     "provider_limits",
     metadata,
-    # Locked by whoever dispatches at this provider.
+    # Locked while dispatching to this provider.
     Column("provider", CleanText, primary_key=True),
     # How many were dispatched: the virtual time of its flows.
     Column("turn", BigInteger, nullable=False),
@@ -58,7 +58,7 @@ accounts = Table(
     Column("paused_at", UtcDateTime),
     # What tells its key from any other (`key_mark`), where that is the reason: another key ends the pause.
     Column("paused_key", CleanText),
-    # After "too many requests": this part of the rate, which grows from then on.
+    # After "too many requests": this fraction of the rate, which then grows.
     Column("factor", Float, nullable=False),
     Column("shrunk_at", UtcDateTime),
     # The circuit breaker: failures in a row, how often it has opened since it was closed, until when, and the

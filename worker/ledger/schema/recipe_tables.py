@@ -22,7 +22,7 @@ class ApprovalState(StrEnum):
 
 APPROVAL_MOVES: Mapping[ApprovalState, frozenset[ApprovalState]] = {
     ApprovalState.ASKED: frozenset({ApprovalState.DECIDED, ApprovalState.REJECTED, ApprovalState.EXPIRED}),
-    # Back by whoever takes the decision back, while nothing of it was sent.
+    # Back when the decision is withdrawn, while none of it has been sent.
     **dict.fromkeys((ApprovalState.DECIDED, ApprovalState.REJECTED), frozenset({ApprovalState.ASKED})),
     ApprovalState.EXPIRED: frozenset(),
 }

@@ -124,7 +124,7 @@ generations = Table(
     Column("row_number", Integer),
     Column("row_sha256", CleanText),
     Column("row_version", Integer),
-    # Where it may go instead, in this order, as long as it was never sent. None: nowhere.
+    # The alternative providers, in this order, while it has never been sent. None: no alternative.
     Column("providers", Json),
     # Where it was before, and why it went on: a list of `worker.generation.ProviderChange`.
     Column("provider_changes", Json),
@@ -158,7 +158,7 @@ RECIPE_DUE = (
 )
 #: generations that may have stored assets
 WITH_RESULTS = in_states("state", [State.SUCCEEDED, State.EXPIRED, State.ARCHIVED])
-#: given up: it counts as followed up, and a person may let it be tried again
+#: abandoned: it counts as followed up, and a person may retry it
 FOLLOW_UP_REFUSED = "follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL"
 LIVE = in_states("state", LIVE_ATTEMPTS)
 SENDING = in_states("state", [AttemptState.SENDING])
@@ -369,7 +369,7 @@ heartbeats = Table(
     Column("limits", Json),
 )
 
-# Up to when rows of this kind were deleted, so that what is not there any more can be told from what never was.
+# Up to when rows of this kind were deleted, which distinguishes deleted rows from rows that never existed.
 prunes = Table(
     "prunes",
     metadata,
@@ -397,7 +397,7 @@ durations = Table(
 gate = Table(
     "gate",
     metadata,
-    # There is one row, made by whoever compares first.
+    # There is one row, created by the first comparison.
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("ledger", CleanText, nullable=False),
     Column("number", BigInteger, nullable=False),

@@ -25,7 +25,7 @@ RETENTION = timedelta(hours=24)
 DESCRIPTION = 4000
 
 _STATUS: Mapping[str, Status] = {
-    # Relays of the one-api family write a new task down with no word at all.
+    # Relays of the one-api family record a new task with an empty status.
     **dict.fromkeys(("", "NOT_START", "SUBMITTED", "IN_PROGRESS", "MODAL"), Status.IN_PROGRESS),
     "SUCCESS": Status.SUCCEEDED,
     **dict.fromkeys(("FAILURE", "FAILED", "CANCEL"), Status.FAILED),

@@ -61,7 +61,7 @@ class MidjourneyProxy(Provider):
     key_setting = "MJPROXY_API_SECRET"
     capabilities: ClassVar = CAPABILITIES
     versions = MIDJOURNEY
-    #: what Discord lets the bot's command take
+    #: what Discord accepts in the bot's command
     prompt_limit = 6000
     fetch_limit = 50
     listed = Listed.BY_STATE
@@ -76,7 +76,7 @@ class MidjourneyProxy(Provider):
         credentials = {}
         if settings.mjproxy_api_secret is not None:
             secret = read_key(TITLE, self.key_setting, settings.mjproxy_api_secret)
-            # The proxy reads the one, relays read the other.
+            # The proxy reads one of them, relays the other.
             credentials = {"mj-api-secret": secret, "Authorization": f"Bearer {secret}"}
         self._api, self._follow_up_api = (
             ApiClient(TITLE, url, credentials=credentials, codes=codes, read_refusal=read_refusal)

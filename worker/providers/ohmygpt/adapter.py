@@ -55,7 +55,7 @@ class OhMyGPT(Provider):
     key_setting = "OHMYGPT_API_KEY"
     capabilities: ClassVar = CAPABILITIES
     versions = MIDJOURNEY
-    #: what Discord lets the bot's command take
+    #: what Discord accepts in the bot's command
     prompt_limit = 6000
     fetch_limit = 1
     listed = Listed.BY_CALLBACK_URL
