@@ -1,4 +1,4 @@
-"""`darkroom user add`: somebody whom the console lets in."""
+"""`darkroom user add`: add a user of the console."""
 
 import click
 
@@ -15,18 +15,16 @@ from tasks.usecases.users import Role, UserRequest, add_user, read_name
 @click.option(
     "--role", type=click.Choice([one.value for one in Role]), required=True,
     help="A viewer sees everything and changes nothing; an operator also submits, decides and spends.",
-)  # fmt: skip
-@password_stdin_option
-@click.option("--no-password", is_flag=True, help="Only your proxy lets them in (DARKROOM_CONSOLE_PROXY_HEADER).")
-@json_option
-def add(*, name: str, role: str, from_stdin: bool, no_password: bool, as_json: bool) -> None:
-    """Add somebody whom the console lets in with a password.
+)  # fmt: skip @password_stdin_option @click.option("--no-password", is_flag=True, help="Let them in only through your
+proxy (DARKROOM_CONSOLE_PROXY_HEADER).") @json_option def add(*, name: str, role: str, from_stdin: bool, no_password:
+bool, as_json: bool) -> None:
+    """Add a user of the console, with a password.
 
     The password is asked for twice; only its hash is kept. NAME appears in `darkroom audit-log`.
     """
     if no_password and from_stdin:
         raise click.UsageError("give either --password-stdin or --no-password")
-    # Before somebody has typed a password twice.
+    # Check before asking for a password twice.
     name = read_name(name)
     password = None if no_password else read_password(from_stdin=from_stdin)
     with open_ledger() as here:
