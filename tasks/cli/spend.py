@@ -57,8 +57,7 @@ def _read_dimensions(_: click.Context, __: click.Parameter, given: str) -> tuple
 @label_filter
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV, for spreadsheets.")
 @click.option(
-    "--price-now", is_flag=True, help="Charge what was submitted without a price, at the current prices of the price
-    file."
+    "--price-now", is_flag=True, help="Charge what was submitted without a price, at the price file's current prices."
 )
 @click.option("--yes", is_flag=True, help="With --price-now: do it; without --yes, only show what would be charged.")
 @json_option

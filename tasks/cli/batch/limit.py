@@ -15,11 +15,12 @@ from tasks.usecases.batches.steer import NewSteering
 @batch_argument
 @click.option(
     "--start-at", metavar="TIME", callback=read_start, help="Submit nothing before: '2026-12-01 18:00', 18:00 or 2h."
-) @click.option("--no-start-at", is_flag=True, help="Start now.") @click.option("--max-cost", metavar="AMOUNT",
-callback=read_cost, help="Submit nothing that would bring the total above it.") @click.option("--no-max-cost",
-is_flag=True, help="Apply only the caps of the price file.") @click.option(
-    "--max-in-flight", metavar="NUMBER", type=click.IntRange(1, 10**6), help="At most this many generations at providers
-    at once."
+)
+@click.option("--no-start-at", is_flag=True, help="Start now.")
+@click.option("--max-cost", metavar="AMOUNT", callback=read_cost, help="Submit nothing that would exceed this total.")
+@click.option("--no-max-cost", is_flag=True, help="Apply only the caps of the price file.")
+@click.option(
+    "--max-in-flight", metavar="NUMBER", type=click.IntRange(1, 10**6), help="At most this many at providers at once."
 )
 @click.option("--no-max-in-flight", is_flag=True, help="As many as the accounts allow.")
 @json_option

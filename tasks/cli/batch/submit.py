@@ -64,10 +64,14 @@ def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write the invalid rows to this CSV file, with a column `error`.",
-) @click.option("--notify", metavar="URL", help="Address that receives the events of a new batch, signed
-(deploy/EVENTS.md).") @test_option @click.option("--dry-run", is_flag=True, help="Show what would be written, and write
-nothing.") @click.option("--watch", "then_watch", is_flag=True, help="Follow the batch until it is done.") @json_option
-@click.pass_context def submit(
+)
+@click.option("--notify", metavar="URL", help="Address for the events of a new batch, signed (deploy/EVENTS.md).")
+@test_option
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@click.option("--watch", "then_watch", is_flag=True, help="Follow the batch until it is done.")
+@json_option
+@click.pass_context
+def submit(
     ctx: click.Context, *, source: BinaryIO, sheet: str | None, template: str | None, providers: tuple[str, ...],
     operation: str | None, options: dict[str, Any], follow_up: str, recipe: str | None,
     priority: int, labels: dict[str, str],

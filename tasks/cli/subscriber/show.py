@@ -9,9 +9,11 @@ from tasks.usecases import views
 from tasks.usecases.subscribers import show_subscriber
 
 
-@click.command() @click.argument("name") @click.option("--limit", type=click.IntRange(min=1), default=20,
-show_default=True, metavar="N", help="Show at most N deliveries.") @json_option def show(name: str, *, limit: int,
-as_json: bool) -> None:
+@click.command()
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most N.")
+@json_option
+def show(name: str, *, limit: int, as_json: bool) -> None:
     """Show a subscriber and its last deliveries, newest first, with the replies to the last tries of each delivery."""
     with open_ledger() as here:
         found, deliveries = show_subscriber(here, name, limit)

@@ -9,9 +9,12 @@ from tasks.usecases.events.published import EVENTS
 from tasks.usecases.subscribers import try_subscriber
 
 
-@click.command() @click.argument("name") @click.option("--type", "event_type", default="generation.archived",
-show_default=True, metavar="TYPE", help="Type of the event.") @json_option @click.pass_context def test(ctx:
-click.Context, *, name: str, event_type: str, as_json: bool) -> None:
+@click.command()
+@click.argument("name")
+@click.option("--type", "event_type", default="generation.archived", show_default=True, metavar="TYPE", help="Event type.")
+@json_option
+@click.pass_context
+def test(ctx: click.Context, *, name: str, event_type: str, as_json: bool) -> None:
     """Send an example to a subscriber, whatever it selects, and show its reply.
 
     It is marked "test": true and recorded nowhere. The exit code is 1 if the subscriber refuses it.

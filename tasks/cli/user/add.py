@@ -15,9 +15,11 @@ from tasks.usecases.users import Role, UserRequest, add_user, read_name
 @click.option(
     "--role", type=click.Choice([one.value for one in Role]), required=True,
     help="A viewer sees everything and changes nothing; an operator also submits, decides and spends.",
-)  # fmt: skip @password_stdin_option @click.option("--no-password", is_flag=True, help="Let them in only through your
-proxy (DARKROOM_CONSOLE_PROXY_HEADER).") @json_option def add(*, name: str, role: str, from_stdin: bool, no_password:
-bool, as_json: bool) -> None:
+)  # fmt: skip
+@password_stdin_option
+@click.option("--no-password", is_flag=True, help="Only your proxy lets them in (DARKROOM_CONSOLE_PROXY_HEADER).")
+@json_option
+def add(*, name: str, role: str, from_stdin: bool, no_password: bool, as_json: bool) -> None:
     """Add a user of the console, with a password.
 
     The password is asked for twice; only its hash is kept. NAME appears in `darkroom audit-log`.
