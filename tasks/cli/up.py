@@ -101,8 +101,9 @@ def _tell_changes(settings: Settings, signals: StopSignals | LateSandbox) -> Non
 
 
 def _check_before_start() -> str:
-    """Return the log format. Raises DarkroomError for anything that would otherwise fail only at the first submission
-    or upload.
+    """Return the log format.
+
+    Raises DarkroomError for anything that would otherwise fail only at the first submission or upload.
     """
     if not os.environ.get("DARKROOM_SIGNING_KEYS") and not os.environ.get("DARKROOM_SIGNING_KEYS_FILE"):
         # The data folder has its own keys, but they are not read yet; to read the settings, any will do.

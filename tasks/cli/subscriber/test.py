@@ -11,7 +11,7 @@ from tasks.usecases.subscribers import try_subscriber
 
 @click.command()
 @click.argument("name")
-@click.option("--type", "event_type", default="generation.archived", show_default=True, metavar="TYPE", help="Event type.")
+@click.option("--type", "event_type", default="generation.archived", show_default=True, metavar="TYPE", help="Type.")
 @json_option
 @click.pass_context
 def test(ctx: click.Context, *, name: str, event_type: str, as_json: bool) -> None:

@@ -18,7 +18,7 @@ _SCOPES = ", ".join(Scope)
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="What the token allows; repeatable.")
 @click.option("--test", "is_test", is_flag=True, help="What it creates goes to the sandbox provider and costs nothing.")
-@click.option("--expires", "expires_in", callback=read_span, metavar="SPAN", help="Lifetime, such as 90d; unlimited by default.")
+@click.option("--expires", "expires_in", callback=read_span, metavar="SPAN", help="Such as 90d; by default never.")
 @click.option("--rate", metavar="RATE", help="Rate limit, such as 100/second; by default, DARKROOM_API_RATE.")
 @json_option
 def create(

@@ -11,8 +11,9 @@ _PAUSE = 10.0
 
 
 def counting(doing: str, done: str) -> Callable[[int], AbstractContextManager[Callable[[], None]]]:
-    """Return a context manager that takes the total and yields the function to call after each item. Example:
-    `counting("reading", "read")`.
+    """Return a context manager that takes the total and yields the function to call after each item.
+
+    Example: `counting("reading", "read")`.
     """
 
     @contextmanager

@@ -47,8 +47,7 @@ def prompt_text(generation: Generation) -> str:
 
 
 def title_text(generation: Generation, root_key: str | None, width: int | None = None) -> str:
-    """Return what a person recognizes it by: the key (of its first ancestor, with the action) and the prompt, cut to
-    fit.
+    """Return its title: the key (of its first ancestor, with the action) and the prompt, cut to fit.
 
     `width`: characters of a prompt that stands alone. A test is marked as one.
     """
