@@ -47,7 +47,7 @@ from worker.subscribers import NOTIFY_PREFIX
 _PATIENCE = 3
 #: a process that `darkroom up` started this recently may not have sent a heartbeat yet
 _STARTING = timedelta(seconds=30)
-#: after this long without a word from the provider, the generation was probably forgotten on one side
+#: a provider silent for this long was forgotten or has forgotten
 _OVERDUE = timedelta(hours=1)
 #: a worker with a heartbeat within this time that is silent now was probably not stopped on purpose
 _RECENT = timedelta(hours=1)

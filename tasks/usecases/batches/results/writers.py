@@ -84,7 +84,7 @@ class _Utf8:
 
 
 class XlsxTable:
-    """One sheet in constant memory, with a frozen header and filters; every text stays text, never a formula or link."""
+    """One sheet in constant memory, with a frozen header and filters; texts stay texts, never formulas or links."""
 
     #: Excel's maximum of rows, columns, characters per cell, links per sheet and characters per link
     _ROWS, _COLUMNS, _CHARACTERS, _LINKS, _LINK_CHARACTERS = 1_048_576, 16_384, 32_767, 65_530, 2079
