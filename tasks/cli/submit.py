@@ -114,9 +114,7 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     metavar="ID",
     help="Complete this submission, whose ID an error printed; repeat the rest of the command unchanged.",
 )
-@click.option(
-    "--notify", metavar="URL", help="Address for the events of this submission, signed (deploy/EVENTS.md)."
-)
+@click.option("--notify", metavar="URL", help="Address for the events of this submission, signed (deploy/EVENTS.md).")
 @test_option
 @click.option("--watch", "then_watch", is_flag=True, help="Follow them until all are done.")
 @json_option

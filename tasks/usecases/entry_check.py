@@ -167,7 +167,7 @@ def refuse_unusable(key: str | None, priority: int) -> None:
 
 
 def refuse_unused(provider: Provider, operation: Operation, prompt: str) -> None:
-    """Raise RequestInvalid for a prompt that would be ignored; a recipe's follow-up drops its parent's prompt instead."""
+    """Raise RequestInvalid for an unusable prompt; a recipe's follow-up drops its parent's prompt instead."""
     if prompt.strip() and provider.capabilities[operation].prompt is Prompt.UNUSED:
         raise RequestInvalid(f"{operation} accepts no prompt at {provider.title}; leave it out")
 

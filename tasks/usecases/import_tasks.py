@@ -188,7 +188,7 @@ def _message(task: ListedTask, place: Placed, is_taken: bool, *, dry_run: bool) 
 
 
 def _left(task: ListedTask, place: Placed) -> str:
-    """Return why it is skipped; empty if it is not."""
+    """Return why a task that is not imported is skipped."""
     words = {
         Place.MARKED: "submitted from here, no result yet",
         Place.DOUBTFUL: "may be ours (see above)",

@@ -60,7 +60,7 @@ def is_key(ledger: Ledger, name: str) -> bool:
 
 
 def batch_name(name: str, *, is_test: bool) -> str:
-    """Return a batch's name as it is stored: that of a test batch is marked.
+    """Return a batch's name as it is stored; a test batch's is marked.
 
     Raises RequestInvalid if the name of another batch would look marked.
     """

@@ -1,4 +1,4 @@
-"""What can be made from a generation: each follow-up that its provider offers, with its price or why it is impossible."""
+"""What can be made from a generation: each follow-up on offer, with its price or why it is impossible."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -47,9 +47,7 @@ def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None
     metavar="TIME",
     help="Submit nothing before: '2026-12-01 18:00', 18:00 or 2h.",
 )
-@click.option(
-    "--max-cost", callback=_read_cost, metavar="AMOUNT", help="Maximum cost of the batch; needs prices."
-)
+@click.option("--max-cost", callback=_read_cost, metavar="AMOUNT", help="Maximum cost of the batch; needs prices.")
 @click.option(
     "--max-in-flight",
     type=click.IntRange(1, 1_000_000),

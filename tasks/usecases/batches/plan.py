@@ -34,7 +34,7 @@ class Changed:
 class Plan:
     """`existing`: position among all wanted → id of its generation. `versions`: how many of the new are new versions.
 
-    `new`: all others; empty if they are only counted. `unapplied`: options of the command that differ from those of
+    `new`: all others; empty if they are only counted. `unapplied`: options of the command that differ from
     existing rows.
     """
 

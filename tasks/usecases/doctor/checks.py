@@ -47,7 +47,7 @@ from worker.subscribers import NOTIFY_PREFIX
 _PATIENCE = 3
 #: a process that `darkroom up` started this recently may not have sent a heartbeat yet
 _STARTING = timedelta(seconds=30)
-#: a provider silent for this long was forgotten or has forgotten
+#: a submitted generation without a result for this long was probably forgotten
 _OVERDUE = timedelta(hours=1)
 #: a worker with a heartbeat within this time that is silent now was probably not stopped on purpose
 _RECENT = timedelta(hours=1)
