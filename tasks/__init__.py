@@ -3,7 +3,7 @@
 step        module         started by                    state change                             wakes
 create      usecases/      command line, create, API,    - → queued                               dispatch
                            follow_up
-dispatch    dispatch.py    create, room that is free     -                                        submit
+dispatch    dispatch.py    create, capacity freed     -                                        submit
 submit      submit.py      dispatch                      queued → submitting → submitted, or      dispatch, archive
                                                          (texts) succeeded; unconfirmed / failed
                                                          / queued

@@ -1,4 +1,4 @@
-"""Download each asset, store it, record its key; then the generation is done."""
+"""Download each asset, store it and record its key; the generation is then done."""
 
 import functools
 import logging
@@ -40,10 +40,10 @@ from worker.wakeup import ring_if_due
 log = logging.getLogger(__name__)
 
 THREADS = 10
-#: of these threads, how many are reserved for links that expire soon
+#: threads reserved for links that expire soon
 RESERVE = 2
-#: claims that may wait for a thread while work is quick: the more in a group, the less each one costs. After a crash
-#: each of them is processed alone
+#: claims that may wait for a thread while work is quick: the larger a group, the less each claim costs. After a crash,
+#: each is processed alone
 AHEAD = 22
 #: seconds that a stored asset may wait to be recorded together with others
 LINGER = 0.25
@@ -51,10 +51,10 @@ LINGER = 0.25
 PATIENCE = 20.0
 #: consecutive workers that may die while they process an asset
 MAX_TRIES = 6
-#: the most fresh links to request for one asset, if each is dead too
+#: maximum number of fresh links to request for one asset if each of them is dead, too
 MAX_RENEWALS = 8
-#: tries after which to look in the bucket, and to request a fresh link although the current one may still work: at
-#: once, and then, given the pauses between tries, after about a minute, five minutes, an hour, and some days
+#: tries after which to look in the bucket and to request a fresh link even if the current one may still work. Given the
+#: backoff, that is at once, then after about a minute, five minutes, an hour, and some days
 ASKED_AT = frozenset({1, 6, 13, 20, 40})
 #: even if the link expires much later
 MOST_PATIENT = timedelta(days=365)
@@ -65,7 +65,7 @@ _DIED = "workers died or hung while processing it; see their logs"
 
 @app.task(name=Step.ARCHIVE)
 def archive() -> None:
-    """Store the results of successes, in the order in which their links expire."""
+    """Store the results of successful generations, in the order in which their links expire."""
     here = services()
     archiving = here.ledger.assets
     claims = _Claims(here)
@@ -83,7 +83,7 @@ def archive() -> None:
         takes_long=LONG.holds,
         tell=_tell,
     ):
-        # Its time may be over while work is left, and perhaps no other wake-up waits.
+        # The time slice may have ended with work left, and there may be no other pending wake-up.
         ring_if_due(here.ledger, Step.ARCHIVE, Step.FOLLOW_UP, Step.THUMBNAIL)
 
 
@@ -122,15 +122,15 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
 def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     started = time.monotonic()
     waiting = [asset for asset in claim.assets if asset.state is AssetState.WAITING]
-    # Assets that killed workers come last within their generation.
+    # Within a generation, assets that killed workers come last.
     waiting = [asset for asset in waiting if asset.reason != Trouble.WORKER_DIED] or waiting
     if claim.deaths:
-        # One at a time, to identify the one that kills.
+        # One at a time, to identify the asset that kills workers.
         waiting = waiting[:1]
     results: list[Stored | Postponed | Lost] = []
     if claim.deaths >= MAX_TRIES or (claim.deaths and waiting and waiting[0].reason == Trouble.WORKER_DIED):
         given_back = [_put_off(here, claim, asset, _DIED, Trouble.WORKER_DIED) for asset in waiting]
-        # After so many, the look itself kills.
+        # After that many deaths, the lookup itself is the killer.
         is_safe = claim.deaths < 2 * MAX_TRIES
         results += map(functools.partial(_or_found, here, claim), waiting, given_back) if is_safe else given_back
         waiting = []
@@ -173,9 +173,9 @@ def _store(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Sto
 def _or_found(
     here: Services, claim: ArchiveClaim, asset: Asset, result: Stored | Postponed | Lost
 ) -> Stored | Postponed | Lost:
-    """Look in the bucket for what its link does not give: at first, now and then, and before it is lost.
+    """Look in the bucket for an asset that its link does not return: at first, now and then, and before it is lost.
 
-    A worker may have died after storing it, or the ledger may be restored from a backup.
+    A worker may have died after storing it, or the ledger may have been restored from a backup.
     """
     if isinstance(result, Stored) or (isinstance(result, Postponed) and not _is_looked_for(asset, result)):
         return result
@@ -200,13 +200,13 @@ def _instead_of(
     if found is None:
         return result
     if asset.refused is None and isinstance(result, Postponed) and result.refused is not None:
-        # It was set aside in this try, and the ledger will not know of it.
+        # It was set aside in this try, which the ledger will not record.
         forget_refused(here, asset)
     return found
 
 
 def _is_looked_for(asset: Asset, result: Postponed) -> bool:
-    """Whether its link is the trouble."""
+    """Return whether the link is the problem."""
     other = (Trouble.STORE, Trouble.SETTING, Trouble.WORKER_DIED)
     return asset.tries in ASKED_AT and not result.goes_on and result.reason not in other
 
@@ -218,7 +218,7 @@ def _reason_of(error: ArchiveError | ConfigurationError | DownloadError) -> Trou
 
 
 def _split(here: Services, claim: ArchiveClaim, waiting: Sequence[Asset]) -> Sequence[Stored | Postponed | Lost]:
-    """All of them at once: decoding the grid costs the most."""
+    """Split off all quadrants at once, because decoding the grid costs the most."""
     try:
         return keep_quadrants(here, claim, waiting)
     except LinkDead as error:
@@ -246,7 +246,7 @@ def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> St
     except DownloadError as error:
         return _put_off(here, claim, asset, str(error), error.trouble)
     except (ArchiveError, ConfigurationError) as error:
-        # The link works: no reason to give up.
+        # The link works, so keep trying.
         return Postponed(index=asset.index, error=str(error), reason=_reason_of(error))
 
 
@@ -285,11 +285,11 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
 
 
 def _record(here: Services, done: Sequence[Archived]) -> None:
-    """Record the results; after that, the files set aside for them are not needed any more."""
+    """Record the results, then delete the files set aside for them."""
     held = here.ledger.assets.record(done, thumbnails=here.settings.darkroom_thumbnails)
     for one in done:
         if one.claim.generation.id not in held:
-            # Another worker has it now and may need the file.
+            # Another worker now holds the claim and may need the file.
             continue
         stored = {result.index for result in one.results if isinstance(result, Stored)}
         for asset in one.claim.assets:

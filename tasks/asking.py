@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 #: some providers return one task per query
 THREADS = 8
-#: seconds after which no query is started; a running one takes about `worker.providers.http.READ_TIMEOUT`
+#: seconds after which no query is started; a running one takes up to about `worker.providers.http.READ_TIMEOUT`
 PATIENCE = 30.0
 
 
@@ -64,7 +64,7 @@ def hosts_of(here: Services, generation: Generation, asset: Asset) -> frozenset[
 
 
 def _page(provider: Provider, task_ids: Sequence[str], give_up_at: float) -> tuple[dict[str, Outcome], set[str]]:
-    """Return the outcomes, and the tasks for which the provider replied at all."""
+    """Return the outcomes, and the tasks about which the provider replied at all."""
     if time.monotonic() > give_up_at:
         return {}, set()
     try:

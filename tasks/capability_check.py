@@ -1,4 +1,4 @@
-"""Whether a provider can make a generation, and what is asked to follow it."""
+"""Checks that a provider can make a generation and the follow-ups requested for it."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from worker.recipes import steps_of
 
 
 def require_expressible(provider: Provider, request: GenerationRequest, follow_ups: Sequence[str]) -> None:
-    """Raise RequestInvalid unless this provider can make the request, and everything that follows its success."""
+    """Raise RequestInvalid unless this provider can make the request and everything that follows its success."""
     provider.translate(request)
     require_follow_ups(provider, follow_ups)
 

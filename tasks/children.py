@@ -27,7 +27,7 @@ def follow_up_of(
     recipe: Recipe | None = None,
     step: str | None = None,
 ) -> NewGeneration:
-    """Return a generation that follows its parent, in the parent's batch. `step`: of the recipe, that makes it."""
+    """Return a generation that follows its parent, in the parent's batch. `step`: the recipe step that makes it."""
     return NewGeneration(
         provider=parent.provider,
         request=request,
@@ -44,9 +44,9 @@ def follow_up_of(
 
 
 def inherited_prompt(parent: Generation, operation: Operation) -> str:
-    """Return the prompt of a follow-up without one of its own.
+    """Return the prompt of a follow-up that has none of its own.
 
-    A video that is extended without a prompt continues as it is; its first image's prompt would not fit.
+    A video extended without a prompt simply continues; the prompt of its first image would not fit.
     """
     if operation is Operation.SPLIT:
         return parent.prompt

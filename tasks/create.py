@@ -1,12 +1,12 @@
-"""Create a generation that another application on the same broker asks for.
+"""Create a generation that another application on the same broker requests.
 
-As the application sends it, with any Celery and without a line of ours:
+The application sends it with any version of Celery, without any code of ours:
 
     Celery(broker=REDIS_URL).send_task(
         "generation.create", kwargs={"key": "order-17", "prompt": "a red fox"}, queue="darkroom:generations"
     )
 
-Nothing is sent back: events tell what comes of it (`DARKROOM_NOTIFY_TASKS`), and each names the key.
+Nothing is sent back: events report the outcome (`DARKROOM_NOTIFY_TASKS`), and each includes the key.
 """
 
 import logging
@@ -24,14 +24,14 @@ from worker.wakeup import ring
 
 log = logging.getLogger(__name__)
 
-#: seconds after which a request is tried again that the ledger could not take
+#: seconds after which to retry a request that the ledger could not record
 AGAIN_SECONDS = 30
 
 
 @app.task(name=REQUEST_TASK, bind=True, base=RequestTask, typing=False)
 def generation_create(self: Any, /, *args: object, **asked: object) -> None:
-    """Create the generation once, however often the message arrives; refuse a wrong one for good, with a sentence."""
-    # Only workers that are asked need the use cases.
+    """Create the generation once, however often the message arrives; refuse an invalid one for good and say why."""
+    # Only workers that receive such requests need the use cases.
     from tasks.usecases.create import create  # noqa: PLC0415
 
     who = f"the message {self.request.id} from {self.request.origin or 'an unknown sender'}"
@@ -61,9 +61,9 @@ def _require_names(args: tuple[object, ...]) -> None:
 
 
 def try_again(task: Any, asked: dict[str, object], args: Sequence[object] = ()) -> None:
-    """Send it once more, to be read later; this message is then acknowledged."""
+    """Send the message again, for delivery later; the current one is then acknowledged."""
     try:
         task.apply_async(args, asked, task_id=task.request.id, countdown=AGAIN_SECONDS)
     except Exception as error:
-        # The broker is away as well: it still has the message, and hands it to a worker again.
+        # The broker is unreachable, too: it still has the message and will redeliver it.
         raise Reject(error, requeue=True) from error

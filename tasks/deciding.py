@@ -1,4 +1,4 @@
-"""Carries out the decisions that steps of recipes wait for."""
+"""Carries out the decisions that recipe steps wait for."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from worker.services import Services
 
 log = logging.getLogger(__name__)
 
-#: approvals that are ended at once
+#: overdue approvals ended per pass
 _BATCH = 50
-#: who decides when nobody has
+#: recorded as the decider when nobody decided in time
 NOBODY = "timeout"
 
 
@@ -30,10 +30,10 @@ def pick(
     why: str = "",
     held_for: timedelta = timedelta(),
 ) -> Decided:
-    """Pick these images and create what follows. `held_for`: how long nothing of it is submitted.
+    """Pick these images and create what follows. `held_for`: how long none of it is submitted.
 
-    Raises RequestInvalid for images that are not there and for what cannot follow, ConfigurationError where the
-    provider is not set up here: then nothing is decided.
+    Raises RequestInvalid for images that do not exist and for follow-ups that are impossible, ConfigurationError if the
+    provider is not set up here. Nothing is then decided.
     """
     if unknown := [number for number in numbers if number not in approval.images]:
         raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, approval.images))}")
@@ -47,7 +47,7 @@ def reject(here: Services, approval: Approval, *, by: str, why: str = "") -> Dec
 
 
 def end_overdue(here: Services) -> int:
-    """Do for those that nobody has decided in time what their step does otherwise; return how many were created."""
+    """Apply the step's default to approvals that nobody decided in time; return how many generations were created."""
     created = 0
     while overdue := here.ledger.approvals.overdue(_BATCH):
         created += sum(_end(here, approval).created for approval in overdue)
@@ -55,7 +55,7 @@ def end_overdue(here: Services) -> int:
 
 
 def _end(here: Services, approval: Approval) -> Decided:
-    """One that cannot be carried out does not keep the others waiting."""
+    """End one approval; if that fails, the others are not held up."""
     asked = _Asked(here, approval)
     try:
         return asked.end()
@@ -69,7 +69,7 @@ def _end(here: Services, approval: Approval) -> Decided:
 
 @dataclass(frozen=True, slots=True)
 class Consequences:
-    """What a decision leads to. `costs`: of the step's follow-up of each image, in millionths; None without prices."""
+    """What a decision leads to. `costs`: of the step's follow-up for each image, in millionths; None without prices."""
 
     recipe: Recipe
     step: Step
@@ -102,7 +102,7 @@ class _Asked:
         return {one: cost_of(prices, children[0]) for one, children in planned.items() if children}
 
     def planned(self, numbers: Sequence[int]) -> Planned:
-        """Raises RequestInvalid as `pick` does."""
+        """Plan the follow-ups. Raises RequestInvalid as `pick` does."""
         if self._parent.state is State.DELETED:
             raise RequestInvalid(f"{self._parent.id} was deleted: nothing can follow it")
         return plan_picked(self._here, self._parent, self.recipe, self.step, numbers)
@@ -116,7 +116,7 @@ class _Asked:
         try:
             planned = self.planned(numbers)
         except (RequestInvalid, ConfigurationError) as error:
-            # Nobody is there to hear it, and waiting longer is not what the recipe says.
+            # There is nobody to report this to, and the recipe does not say to wait longer.
             planned = Planned(refused=[f"step {self.step.id}: {error}"])
         return self._end(ApprovalState.DECIDED, numbers, planned)
 

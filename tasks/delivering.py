@@ -27,16 +27,16 @@ from worker.subscribers import (
     without_address,
 )
 
-#: takes a document of `tasks.usecases.views.of_event`, and the event's own address where an origin is served
+#: takes a document from `tasks.usecases.views.of_event` and, for an origin, the event's own address
 Send = Callable[[Mapping[str, Any], str | None], Reply]
 
-#: entries that a stream keeps, as good as: the oldest go first, whether they were read or not
+#: approximate number of entries that a stream keeps; the oldest are dropped first, read or not
 STREAM_LENGTH = 10_000
 
 
 @contextmanager
 def sending_to(subscriber: Subscriber, settings: Settings, clock: Clock) -> Iterator[Send]:
-    """Open a connection to a subscriber; the events keep their id however often they are sent."""
+    """Open a connection to a subscriber; events keep their ids however often they are sent."""
     ours = settings.darkroom_notify_secret
     our_secret = ours.get_secret_value() if ours else ""
     if isinstance(subscriber, Webhook):
@@ -66,7 +66,7 @@ def _post_to_address(
 ) -> Reply:
     assert url is not None, "an event of an origin has an address"  # noqa: S101
     try:
-        # The setting may have changed since it was submitted.
+        # The setting may have changed since the submission.
         rule.read(url)
     except ValueError as error:
         return Reply(Refusal(f"its address {error}"))
@@ -80,7 +80,7 @@ def _without(url: str, reply: Reply) -> Reply:
 def _call(connection: Any, subscriber: CeleryTask, document: Mapping[str, Any]) -> Reply:
     try:
         call_neighbour(connection, subscriber.task, subscriber.queue, document, task_id=document["id"])
-    except Exception as error:  # noqa: BLE001  or an error that nobody expected would hold up this subscriber for good
+    except Exception as error:  # noqa: BLE001  otherwise an unexpected error would block this subscriber for good
         return Reply(Refusal(f"the broker refused it: {redact(str(error))}"))
     return Reply()
 

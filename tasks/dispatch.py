@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 @app.task(name=Step.DISPATCH)
 def dispatch() -> None:
-    """Dispatch queued generations, as many as the providers' accounts and the budgets allow."""
+    """Dispatch as many queued generations as the providers' accounts and the budgets allow."""
     here = services()
     keep_watch(here)
     prices = here.prices
     began = time.monotonic()
     here.ledger.batches.start_due()
-    # First: what cannot be sent here is not tried in vain, after which it could not go elsewhere any more.
+    # First of all, so that nothing is tried in vain at a stopped provider and then cannot move elsewhere.
     _fail_over(here)
     dispatched = sum(_dispatch(here, name, prices) for name in PROVIDERS)
     if here.settings.darkroom_sandbox_url is not None:
@@ -69,7 +69,7 @@ def _tried(where: str, run: Callable[[], int]) -> int:
     try:
         return run()
     except LedgerUnavailable as error:
-        # Perhaps only these rows are locked.
+        # Possibly only these rows are locked.
         log.warning("could not dispatch to %s: %s", where, error)
     except LedgerUnfit:
         raise

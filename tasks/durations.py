@@ -4,7 +4,7 @@ from datetime import timedelta
 
 
 def elapsed(time: timedelta) -> str:
-    """To the second, such as `47 s`, `2 min 47 s` or `3 h 5 min`."""
+    """Format a duration to the second, such as `47 s`, `2 min 47 s` or `3 h 5 min`."""
     seconds = max(0, round(time.total_seconds()))
     if seconds < 60:
         return f"{seconds} s"

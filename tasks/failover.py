@@ -1,8 +1,9 @@
-"""Moves generations that were never sent away from a provider to which nothing can be sent.
+"""Moves unsent generations away from a provider to which nothing can be sent.
 
-A provider is stopped when it is not configured here, or when each of its accounts is paused, or has its breaker open,
-for a minute or more (`worker.ledger.dispatch.LONG`). Its queued generations then go to the next of their providers that
-can make them and is not stopped itself. Those that its daily budget holds go alone, to one whose budget has room.
+A provider is stopped when it is not configured here, or when each of its accounts is paused, or has its circuit breaker
+open, for a minute or more (`worker.ledger.dispatch.LONG`). Its queued generations then move to the next of their
+providers that can make them and is not stopped itself. If only its daily budget is used up, only the generations held
+by that budget move, to a provider whose budget has room.
 """
 
 import logging
@@ -20,25 +21,25 @@ from worker.services import Services
 
 log = logging.getLogger(__name__)
 
-#: generations that are read and decided together
+#: generations read and decided together
 PAGE = 500
-#: seconds after which a pass leaves the rest to the next one: dispatch waits meanwhile
+#: seconds after which a pass leaves the rest to the next one, because dispatch waits meanwhile
 _SLICE = 1.0
-#: seconds until a provider of which nothing could move is looked at again, unless another provider comes back
+#: seconds until a provider from which nothing could move is checked again, unless another provider recovers sooner
 _LOOK_AGAIN = 10.0
 
 
 class Failover:
-    """Remembers between passes where nothing can move, since reading a great queue each second would cost much."""
+    """Remembers between passes where nothing can move: reading a large queue every second would be expensive."""
 
     def __init__(self) -> None:
-        #: provider → the providers that were not stopped then, and when that was
+        #: provider → the providers that were not stopped at the time, and that time
         self._in_vain: dict[str, tuple[frozenset[str], float]] = {}
-        #: provider → up to which id a pass without enough time came, and whether nothing had moved by then
+        #: provider → the last id that an interrupted pass reached, and whether nothing had moved by then
         self._places: dict[str, tuple[str, bool]] = {}
 
     def __call__(self, here: Services) -> int:
-        """Return how many moved."""
+        """Return how many generations moved."""
         waiting = [name for name in here.ledger.dispatch.providers_failing_over() if name in PROVIDERS]
         if not waiting:
             return 0
@@ -79,7 +80,7 @@ fail_over: Callable[[Services], int] = Failover()
 
 
 class Situation:
-    """Which providers are stopped, and the room of their daily budgets, during one pass."""
+    """During one pass: which providers are stopped, and how much room their daily budgets have."""
 
     def __init__(self, here: Services) -> None:
         self._here = here
@@ -94,14 +95,14 @@ class Situation:
         return self._stops[name]
 
     def move_of(self, row: Candidate) -> ProviderMove | None:
-        """Return where this one goes; None if it stays. What can never make it is dropped from its choices."""
+        """Return where it moves; None if it stays. Providers that can never make it are dropped from its choices."""
         why = self.stop_of(row.provider) or self._held(row)
         if why is None:
             return None
         choices = list(row.providers or ())
         to = row.provider
         for name in row.providers or ():
-            # Of a name that only another version knows, nothing is said here.
+            # Leave alone names that only another version knows.
             if name not in PROVIDERS or self.stop_of(name) is not None:
                 continue
             if refusal_of(self._here, name, row) is not None:
@@ -115,7 +116,7 @@ class Situation:
         return ProviderMove(generation_id=row.id, left=row.provider, to=to, providers=tuple(choices), why=why)
 
     def _held(self, row: Candidate) -> str | None:
-        """Why its provider's daily budget holds it, if that is still so: prices and caps may be others by now."""
+        """Return why its provider's daily budget holds it, if it still does: prices and caps may have changed."""
         prices = self._prices
         if prices is None or row.held != By.PROVIDER or row.held_prices != prices.digest:
             return None
@@ -123,7 +124,7 @@ class Situation:
         return row.message if room is not None and room < (row.price or 0) else None
 
     def _takes(self, name: str, row: Candidate) -> bool:
-        """Whether its daily budget has room; what goes there in this pass counts."""
+        """Return whether the provider's daily budget has room, counting what moves there in this pass."""
         room = self._room_of(name)
         if self._prices is None or room is None or self._room is None:
             return True
@@ -134,7 +135,7 @@ class Situation:
         return True
 
     def _room_of(self, name: str) -> int | None:
-        """None: no cap."""
+        """Return the room left in its daily budget; None: no cap."""
         if self._prices is None:
             return None
         if self._room is None:
@@ -144,7 +145,7 @@ class Situation:
 
 
 def refusal_of(here: Services, name: str, row: Candidate) -> str | None:
-    """Return why this provider cannot make it, or what follows it; None if it can."""
+    """Return why this provider cannot make it or its follow-ups; None if it can."""
     try:
         require_expressible(here.provider(name), row.request, row.follow_up)
     except RequestInvalid as error:

@@ -1,4 +1,4 @@
-"""Create the generations that follow others: by their recipe, or by its short form."""
+"""Create follow-ups, according to a recipe or its short form."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ D = TypeVar("D")
 
 @app.task(name=Step.FOLLOW_UP)
 def follow_up() -> None:
-    """Create what follows generations: exactly once, however often this runs."""
+    """Create follow-ups exactly once, however often this runs."""
     here = services()
     generations = here.ledger.generations
     created = _drain(lambda: generations.due_follow_ups(BATCH), lambda parent: _create(here, parent))
@@ -52,7 +52,7 @@ def _drain(next_ones: Callable[[], Sequence[D]], create: Callable[[D], int]) -> 
 def _create(here: Services, parent: Generation, moment: After | None = None) -> int:
     """Return how many were created; a parent that fails does not affect the others.
 
-    `moment`: of the recipe's steps; None for the short form.
+    `moment`: which of the recipe's steps are due; None for the short form.
     """
     try:
         return _follow_short_form(here, parent) if moment is None else _follow_recipe(here, parent, moment)

@@ -27,17 +27,17 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BATCH = 100
-#: how long a callback waits if its provider has no key here, or cannot be reached to confirm it
+#: how long a callback waits if its provider has no key here or cannot be reached to confirm it
 UNCONFIRMABLE = timedelta(seconds=30)
 
 
 @app.task(name=Step.INGEST)
 def ingest() -> None:
-    """Apply callbacks, oldest first, until fewer are due than one group has: later ones have their own wake-up."""
+    """Apply callbacks, oldest first, until fewer than a full group are due: later ones have their own wake-up."""
     here = services()
     is_all = False
     while not is_all and not shutdown.is_asked() and (callbacks := here.ledger.callbacks.claim(BATCH, LEASE)):
-        # One that was tried before comes alone, whatever else is due.
+        # A callback that was tried before is claimed alone, whatever else is due.
         is_all = len(callbacks) < BATCH and not callbacks[0].tries
         began = time.monotonic()
         ids = [callback.id for callback in callbacks]
@@ -58,7 +58,7 @@ def ingest() -> None:
 def _each(
     callbacks: Sequence[StoredCallback], read: Callable[[StoredCallback], T]
 ) -> tuple[dict[int, T], dict[int, str]]:
-    """Return each callback's outcome, or why it is unreadable, by id; one that cannot be parsed affects no other."""
+    """Return each callback's outcome, or why it is unreadable, by id. An unreadable callback affects no other."""
     found: dict[int, T] = {}
     broken: dict[int, str] = {}
     for one in callbacks:
@@ -109,7 +109,7 @@ def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreada
 def _confirm(
     here: Services, callbacks: Sequence[StoredCallback], said: Mapping[int, Outcome | CallbackUnreadable | None]
 ) -> dict[int, Outcome | CallbackUnreadable | None]:
-    """Return the callbacks' outcomes, confirmed with the provider where required; None: it is unreachable now."""
+    """Return the callbacks' outcomes, confirmed with the provider where required; None if it is unreachable now."""
     final: dict[int, Outcome | CallbackUnreadable | None] = dict(said)
     doubted: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
     for callback in callbacks:
@@ -125,7 +125,7 @@ def _confirm(
 
 
 def _asked(here: Services, name: str, doubted: Mapping[int, tuple[str, str]]) -> dict[int, Outcome | None]:
-    """Return the provider's outcomes, by callback: (attempt, task_id); None: it is unreachable now."""
+    """Return the provider's outcomes for callbacks of (attempt, task_id); None if the provider is unreachable now."""
     account_of = here.ledger.dispatch.accounts_of([attempt_id for attempt_id, _ in doubted.values()])
     final: dict[int, Outcome | None] = dict.fromkeys(doubted)
     by_account: dict[str | None, dict[int, str]] = defaultdict(dict)

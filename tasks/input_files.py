@@ -1,4 +1,4 @@
-"""The images that users handed in, as providers take them: files, or links to the bucket."""
+"""The images that users supplied, in the form that providers accept: files, or links to the bucket."""
 
 import base64
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from worker.generation import GenerationRequest
 from worker.providers import Provider, inputs_of, with_inputs
 from worker.services import Services
 
-#: S3's longest, so that the provider may take its time
+#: the longest that S3 allows, so that the provider can take its time
 _LINK_LIFE = timedelta(days=7)
-#: after which a store that does not answer is asked again
+#: the pause before retrying when the bucket does not answer
 _RETRY_AFTER = timedelta(seconds=30)
 
 
@@ -28,7 +28,7 @@ class _Object(Protocol):
 
 
 def with_files(here: Services, provider: Provider, request: GenerationRequest) -> GenerationRequest:
-    """Return the request with what its options refer to. Call it before anything is sent.
+    """Return the request with the files that its options refer to. Call it before anything is sent.
 
     Raises RequestInvalid for a file that was pruned or is above the provider's limit, NotTaken if the bucket does not
     answer.
@@ -37,7 +37,7 @@ def with_files(here: Services, provider: Provider, request: GenerationRequest) -
         return request
     objects = _objects(here, digests)
     largest = max((one.bytes for one in objects.values()), default=0)
-    # It was checked for its first provider; a batch may have been moved to another one.
+    # The size was checked for the first provider, but the batch may have been moved to another one.
     if provider.input_limit is not None and largest > provider.input_limit:
         raise RequestInvalid(
             f"an input file has {largest / 1e6:.1f} MB, and {provider.title} accepts at most "
@@ -68,7 +68,7 @@ def with_files(here: Services, provider: Provider, request: GenerationRequest) -
 
 
 def _objects(here: Services, digests: Sequence[str]) -> dict[str, _Object]:
-    """Return what users have handed in, and results of ours to which recipes refer, by SHA-256."""
+    """Return images that users supplied, and results of ours that recipes refer to, by SHA-256."""
     objects: dict[str, _Object] = {**here.ledger.inputs.get(digests)}
     for sha256 in digests:
         if sha256 not in objects and (copy := here.ledger.assets.first_copy(sha256)):

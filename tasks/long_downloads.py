@@ -1,4 +1,4 @@
-"""Downloads that outlast a task: a few continue in their threads, the others are set down and resumed later."""
+"""Downloads that outlast a task: a few continue in their threads, the others are suspended and resumed later."""
 
 import threading
 import time
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from worker.ledger.assets import ArchiveClaim
 from worker.runtime import shutdown
 
-#: seconds after which a download needs one of the few places; even with a stall it ends within a task's time limit
+#: seconds after which a download needs one of the few places; even if it stalls, it ends within a task's time limit
 SLICE = 20.0
 #: the minimum for each download of a claim, in seconds
 LEAST = 10.0
-#: seconds after which it makes room for others in any case
+#: seconds after which a download makes room for others in any case
 LONGEST = 900.0
 
 
 class LongDownloads:
-    """The places of one process for long downloads; thread-safe."""
+    """A process's places for long downloads; thread-safe."""
 
     def __init__(self, places: int) -> None:
         self._lock = threading.Lock()
@@ -27,7 +27,7 @@ class LongDownloads:
 
     @contextmanager
     def turn(self, claim: ArchiveClaim) -> Iterator["Turn"]:
-        """Yield the turn of one thread while it works on a claim."""
+        """Yield a thread's turn while it works on a claim."""
         turn = Turn(self, _name(claim))
         try:
             yield turn

@@ -23,9 +23,9 @@ from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
-#: seconds after which no further manifest is started, so that other work gets its turn
+#: seconds after which no further manifest is started, to let other work run
 SLICE = 10.0
-#: time for the results of one batch, far below the time limit of a task; and for making thumbnails, in it
+#: time for the results of one batch, far below the time limit of a task; and the part of it for making thumbnails
 RESULTS, THUMBNAILS = timedelta(seconds=40), timedelta(seconds=20)
 #: bytes kept in memory
 MEMORY_PART = 1024 * 1024
@@ -43,13 +43,13 @@ def manifest() -> None:
                 write(here, claim)
                 write_results(here, claim)
         except (ArchiveError, ConfigurationError) as error:
-            # The next one would meet the same error.
+            # The next one would fail with the same error.
             log.warning("postponed the manifest of batch %s: %s", claim.id, error)
             return
         except (LedgerUnavailable, LedgerUnfit):
             raise
         except Exception:
-            # Due again after its lease; meanwhile the others are written.
+            # It is due again after its lease; meanwhile, the others are written.
             log.exception("could not write the manifest of batch %s", claim.id)
         else:
             here.ledger.assets.record_manifest(claim)
@@ -89,7 +89,7 @@ def write_results(here: Services, claim: BatchClaim) -> None:
         try:
             export_results(here, request, _in_time)
         except (_TooLong, RequestInvalid) as error:
-            # It would be the same the next time.
+            # It would be no different next time.
             log.warning(
                 "batch %s has no results beside its manifest: %s; use `darkroom batch results`", claim.id, error
             )
@@ -115,7 +115,7 @@ def _store_results(here: Services, claim: BatchClaim, output: Output) -> None:
 
 
 class _TooLong(Exception):
-    """It would outlast the time limit of a task."""
+    """The results would outlast the time limit of a task."""
 
 
 @contextmanager

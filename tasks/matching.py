@@ -1,6 +1,6 @@
 """Matches submissions without a callback mark to tasks in a provider's list, by the request that the list shows.
 
-Identical requests are interchangeable: of n submissions and k tasks, k are found and n-k stay unconfirmed. Where
+Identical requests are interchangeable: given n submissions and k tasks, k are found and n-k stay unconfirmed. If
 somebody else may have sent the same request, nothing is decided, and the tasks become candidates for a person.
 """
 
@@ -19,7 +19,7 @@ MOST_CANDIDATES = 20
 
 @dataclass(slots=True)
 class Matches:
-    """By attempt: its task, or the candidates. `later`: attempts to look for again soon."""
+    """The task or the candidates of each attempt. `later`: attempts to look for again soon."""
 
     found: dict[str, ListedTask] = field(default_factory=dict)
     candidates: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -41,18 +41,18 @@ def match(
     matches = Matches()
     alike: defaultdict[str, list[WithoutTask]] = defaultdict(list)
     for one in submissions:
-        # The list was not read back to an earlier attempt: it would take a task that belongs to another.
+        # The list was not read back as far as an earlier attempt, which could be given another attempt's task.
         is_covered = one.is_sending or one.sent_at - EARLIER >= since
         if is_covered and (request := requests.get(one.attempt_id)):
             alike[request.text].append(one)
     made: defaultdict[str, list[ListedTask]] = defaultdict(list)
-    # Each once: during a submission, a task may move to the next page and be read twice.
+    # Deduplicate: a submission during the read may move a task to the next page, so that it is read twice.
     for task in {task.outcome.task_id: task for task in tasks}.values():
         if task.request is not None:
             made[task.request.text].append(task)
     for text, group in alike.items():
         if any(one.is_sending for one in group):
-            # The reply will show which of the tasks it is.
+            # The reply will show which task it is.
             matches.later.update(one.attempt_id for one in group)
             continue
         is_certain = not is_shared and all(requests[one.attempt_id].is_all for one in group)
@@ -71,7 +71,7 @@ def _pairs(group: Sequence[WithoutTask], tasks: Sequence[ListedTask]) -> dict[st
         return None
     waiting = sorted(group, key=lambda one: one.sent_at)
     pairs = {}
-    # All have the same time window, so any order is as good as this one.
+    # All have the same time window, so any order will do.
     for _, task in sorted(dated, key=lambda pair: pair[0]):
         mine = next((one for one in waiting if _fits(one, task)), None)
         if mine is None:

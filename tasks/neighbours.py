@@ -8,13 +8,13 @@ from kombu.entity import Queue
 
 from worker.celery import app
 
-# Messages to our own workers have a prefix; other applications' workers do not read those queues.
+# Our own queues have a prefix, so other applications' workers do not read them.
 _NO_PREFIX = {"global_keyprefix": ""}
 
 
 @contextmanager
 def connected_to_neighbours(url: str | None = None) -> Iterator[Any]:
-    """Open a connection whose messages other applications' workers read. `url`: of a Redis that is not the broker."""
+    """Open a connection whose messages other applications' workers read. `url`: of a Redis other than the broker."""
     with app.connection_for_write(url, transport_options=_NO_PREFIX) as connection:
         yield connection
 

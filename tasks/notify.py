@@ -25,10 +25,10 @@ from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
-#: how many subscribers a worker serves at once, and for how long before others get their turn
+#: how many subscribers a worker serves at once, and for how long before the others get a turn
 THREADS = 16
 SLICE_SECONDS = 10.0
-#: seconds for which a worker that waits for subscribers that hang serves others, and between two looks for them
+#: seconds for which a worker serves other subscribers while some hang, and between its checks for them
 OTHERS_SECONDS = 20.0
 LOOK_SECONDS = 0.1
 
@@ -38,7 +38,7 @@ def notify() -> None:
     """Deliver due events to each subscriber in order; a failing subscriber does not delay the others."""
     here = services()
     known = subscriptions_of(here.ledger, here.settings)
-    # Those that fail come last and may hang: half of the threads are for the others, also for those due later.
+    # Failing subscribers come last and may hang: reserve half of the threads for the others, including those due later.
     claims = here.ledger.events.claim(known, THREADS // 2, LEASE)
     if not claims:
         return
@@ -56,7 +56,7 @@ def _pool() -> ThreadPoolExecutor:
 def _serve_all(
     here: Services, known: Mapping[str, Subscription], pool: ThreadPoolExecutor, held: list[NotifyClaim]
 ) -> None:
-    """Serve those who are `held`, and while one of them takes its time, the others that become due and do not fail."""
+    """Serve the `held` subscribers and, while one of them is slow, healthy ones that become due."""
     ends = time.monotonic() + OTHERS_SECONDS
     running: dict[Future[None], NotifyClaim] = {}
     fresh = list(held)
@@ -81,13 +81,13 @@ def serve(here: Services, subscription: Subscription, claim: NotifyClaim) -> Non
     events = here.ledger.events
     place = event_place(here.settings, lambda: here.prices)
     if claim.is_origin:
-        # Whoever may submit chooses the address, and may not decide for that reason.
+        # Anyone who can submit chooses this address; that must not let them decide approvals.
         place = replace(place, approval_link=None)
     began = time.monotonic()
     ends = began + SLICE_SECONDS
     kinds: Counter[str] = Counter()
     handed: Handed | None = None
-    # A version that is too old enqueues nothing more; others may deliver at once.
+    # A version that is too old enqueues nothing more; the others can deliver at once.
     with suppress(VersionTooOld), sending_to(subscription.subscriber, here.settings, here.clock) as send:
         while True:
             goes_on = time.monotonic() < ends and not shutdown.is_asked()

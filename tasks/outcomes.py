@@ -1,4 +1,4 @@
-"""Records the outcomes of attempts from any source, and wakes the next steps."""
+"""Records the outcomes of attempts from any source and wakes the next steps."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from worker.wakeup import ring, ring_if_due
 log = logging.getLogger(__name__)
 
 
-#: more than any request produces: a party that may report on one generation must not fill the ledger
+#: more than any request produces: a party that can report on one generation must not be able to fill the ledger
 MOST_LINKS = 64
 
 
@@ -50,7 +50,7 @@ def apply(here: Services, news: list[News]) -> None:
 
 
 def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, Verdict]]:
-    """Record all in one transaction; if that fails, each in its own."""
+    """Record all outcomes in one transaction; if that fails, each in its own."""
     try:
         tells_progress = here.settings.darkroom_progress_events
         verdicts = here.ledger.generations.apply_outcomes(news, tells_progress=tells_progress)

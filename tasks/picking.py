@@ -1,12 +1,12 @@
-"""Lets a Celery task of the user's pick images for a step of a recipe (`pick: task NAME@QUEUE`).
+"""Lets one of the user's Celery tasks pick images for a recipe step (`pick: task NAME@QUEUE`).
 
-Any application on the same broker has it, without a line of ours; what it returns is the answer:
+Any application on the same broker can define it, without any code of ours; its return value is the answer:
 
     @app.task(name="shop.pick")
     def pick(asked):
         return [2, 4]  # of asked["approval"]["images"]
 
-Its worker sends the answer to our queue, as a callback of the message. An answer that is none rejects all images.
+Its worker sends the answer to our queue, as a callback of the message. An invalid answer rejects all images.
 """
 
 import logging
@@ -34,7 +34,7 @@ _BATCH = 50
 
 
 def ask_tasks(here: Services) -> None:
-    """Send what was not sent yet: at least once each. If the broker refuses, the sweep finds it again."""
+    """Send pending questions, each at least once. If the broker refuses, the sweep finds them again."""
     while not shutdown.is_asked() and (unsent := here.ledger.approvals.unsent(_BATCH)):
         with connected_to_neighbours() as connection:
             for approval in unsent:
@@ -64,12 +64,12 @@ def _ask(here: Services, connection: Any, approval: Approval) -> bool:
 
 
 def _callback(task: str, approval: Approval) -> Any:
-    """What the other application's worker sends when its task has ended."""
+    """Return the message that the other application's worker sends when its task ends."""
     return app.signature(task, kwargs={"approval": approval.id}, queue=f"{KEY_PREFIX}{REQUEST_QUEUE}")
 
 
 def _document(here: Services, approval: Approval) -> dict[str, Any]:
-    from tasks.usecases import views  # noqa: PLC0415  only where tasks are asked
+    from tasks.usecases import views  # noqa: PLC0415  only needed when tasks are asked
 
     generations = here.ledger.generations
     of = [approval.generation_id]
@@ -87,7 +87,7 @@ def _document(here: Services, approval: Approval) -> dict[str, Any]:
 
 @app.task(name=PICKED_TASK, bind=True, base=RequestTask, typing=False)
 def approval_picked(self: Any, /, *args: Any, **facts: Any) -> None:
-    """Decide as the task has answered: once, however often the message arrives."""
+    """Decide as the task answered: once, however often the message arrives."""
     _take(self, args, facts, lambda here, approval: _answered(here, approval, args[0] if args else None))
 
 

@@ -28,13 +28,13 @@ from worker.steps import Step
 log = logging.getLogger(__name__)
 
 BATCH = 200
-#: a task may be invisible for a while after its submission; one that is unknown for this long is gone, but a later
+#: a task may be invisible for a while after its submission. One that is unknown for this long is gone, but a later
 #: success is still kept
 UNKNOWN_AFTER = timedelta(hours=1)
 #: the outcomes to record, and the candidates without a reply
 Answered = tuple[list[News], list[Silent]]
 Question = Callable[[Services, str, str, list[Silent]], Answered]
-#: the sandbox keeps nothing over a restart; a minute is more than any of its providers hides a new task
+#: the sandbox forgets everything on a restart; none of its providers hides a new task for as long as a minute
 _RESTARTED_AFTER = timedelta(minutes=1)
 _RESTARTED = "the sandbox does not know it: it was restarted, and keeps nothing; a retry makes it again"
 _UNKNOWN = "the provider has no such task, or no result for it, an hour after accepting it"
@@ -42,7 +42,7 @@ _UNKNOWN = "the provider has no such task, or no result for it, an hour after ac
 
 @app.task(name=Step.POLL)
 def poll() -> None:
-    """Poll what is due: by task_id, or unconfirmed attempts by their callback mark."""
+    """Poll what is due: by task_id or, for unconfirmed attempts, by callback mark."""
     here = services()
     began = time.monotonic()
     silent = here.ledger.submissions.claim_polls(BATCH, LEASE, here.settings.poll_after, here.settings.horizon)
@@ -58,11 +58,11 @@ def _ask_all(here: Services, silent: list[Silent]) -> list[Silent]:
     """Poll and record the outcomes; return the candidates without a reply."""
     by_question: dict[tuple[Question, str, str, bool], list[Silent]] = defaultdict(list)
     for one in silent:
-        # Reading the list back to an attempt that a person replaced late may take too long for the others.
+        # A person replaced it late: reading the list that far back could take too long for the others.
         is_old = here.clock() - one.sent_at > here.settings.horizon
         by_question[_found if one.task_id is None else _fetched, one.provider, one.account, is_old].append(one)
     unanswered: list[Silent] = []
-    # Concurrently, so that a slow account, or one that lost its key, does not delay the others.
+    # Concurrently, so that an account that is slow or has lost its key does not delay the others.
     with ThreadPoolExecutor(len(by_question), thread_name_prefix="poll") as pool:
         asked = {
             pool.submit(question, here, name, account, those): those
@@ -109,18 +109,18 @@ def _failed(task_id: str, reason: str, message: str) -> Outcome:
 
 def _news(here: Services, provider: Provider, one: Silent, outcome: Outcome) -> News:
     news = news_of(here, provider, one.attempt_id, outcome, cause="poll")
-    # Polled from the start, it ended about now; if a callback was lost, perhaps long ago.
+    # If it was polled from the start, it ended about now; if its callback was lost, perhaps long ago.
     is_polled = here.settings.public_url is None and one.state is AttemptState.ACCEPTED
     return replace(news, ended_at=here.clock()) if is_polled else news
 
 
 def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Answered:
-    """Read the list once for all of them, back to the oldest, however many tasks came after it."""
+    """Read the list once for all attempts, back to the oldest, however many tasks came after it."""
     provider = here.provider(name, account)
     if provider.listed is Listed.NO:
         return [], []
     waiting = {one.attempt_id: one for one in silent}
-    # Without a callback URL, tasks in the list have no mark of ours: read the whole list.
+    # Without a callback URL, tasks in the list do not have our mark, so read the whole list.
     calls_back = here.settings.public_url is not None and account != SANDBOX_ACCOUNT
     by_request = not calls_back and bool(provider.shown)
     tasks: list[ListedTask] = []
@@ -131,7 +131,7 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
         for task in provider.recent(since):
             if by_request:
                 tasks.append(task)
-            # By the id in its mark: the callback URL's address and key may have changed since.
+            # Compare only the id in the mark: the callback URL's address and key may have changed since.
             attempt_id = task.attempt_id
             if attempt_id in waiting:
                 del waiting[attempt_id]
@@ -145,7 +145,7 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
         log.warning("%s did not answer: %s", provider.name, error)
         return news, list(waiting.values())
     except Exception:
-        # What was found before the error is kept.
+        # Keep what was found before the error.
         log.exception("could not read the list of %s to the end", provider.name)
         return news, list(waiting.values())
     matches = _matched(here, provider, account, tasks, since) if by_request else Matches()
@@ -182,5 +182,5 @@ def _shown(provider: Provider, one: WithoutTask) -> Shown | None:
     try:
         return provider.shown_request(provider.translate(one.generation.request))
     except RequestInvalid:
-        # The provider's capabilities have changed since.
+        # The provider's capabilities have since changed.
         return None

@@ -11,19 +11,19 @@ from worker.services import services
 from worker.steps import Step
 from worker.wakeup import ring
 
-#: seconds after which other work gets its turn
+#: seconds after which to let other work run
 SLICE = 10.0
 
 
 @app.task(name=Step.PRUNE)
 def prune() -> None:
-    """Delete until no row is past its retention, or the time slice is over; another task then continues.
+    """Delete until no row is past its retention or the time slice ends; another task then continues.
 
-    After an upgrade, also correct what the older version could not count.
+    After an upgrade, also correct counts that the older version could not keep.
     """
     here = services()
     if any(beat.is_too_old for beat in here.ledger.maintenance.heartbeats()):
-        # It ends what it has begun, and knows no budgets of labels.
+        # Old workers finish what they have begun, without counting label budgets.
         here.ledger.budgets.recount_labels()
     if here.settings.keep is None:
         return

@@ -19,7 +19,7 @@ PAUSE = 0.02
 def bites(ledger: Ledger, before: datetime, archive: Archive | None) -> Iterator[Mapping[str, int]]:
     """Delete all rows older than `before`; yield the number of rows per table after each transaction.
 
-    Input files that nothing uses go with their objects, from the `archive`; without one, they stay.
+    Unused input files are deleted together with their objects in the `archive`; without one, they stay.
     """
     while archive is not None and (old := ledger.inputs.prune(before)):
         for one in old:

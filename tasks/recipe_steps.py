@@ -1,4 +1,4 @@
-"""What the steps of a recipe create for one generation. Decides; the ledger writes it down."""
+"""Decides what the steps of a recipe create for one generation; the ledger records it."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,32 +16,32 @@ from worker.recipes import After, Chooser, Facts, Recipe, Step, as_recipe
 from worker.services import Services
 
 _INDEXED = re.compile(r".*[a-z]([1-4])")
-#: content types of images that providers take → extension
+#: content types of images that providers accept → extension
 _TAKEN = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-#: bytes; Ace Data Cloud and Kie.ai take no larger images
+#: bytes; Ace Data Cloud and Kie.ai accept no larger images
 _LARGEST = 10 * 1024 * 1024
 
 
 @dataclass(slots=True)
 class Planned:
-    """`refused`: why other follow-ups are missing."""
+    """Planned follow-ups. `refused`: why others are missing."""
 
     children: list[NewGeneration] = field(default_factory=list)
     approvals: list[NewApproval] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 
-#: a follow-up of a step: from the number of its image (None: there is one only), and the request for it
+#: makes a step's follow-up from the number of its image (None: the only one) and the request for it
 Child = Callable[[Step, int | None, GenerationRequest], NewGeneration]
 
 
 def plan_steps(here: Services, parent: Generation, recipe: Recipe, moment: After) -> Planned:
-    """Return what the steps create that follow this moment of a generation."""
+    """Return what is created by the steps that follow this moment of a generation."""
     return _planned(here, parent, recipe, moment, _of_recipe(parent, recipe), assets=_assets(here, parent))
 
 
 def plan_short_form(here: Services, parent: Generation) -> Planned:
-    """Return what follows an archived generation that has the short form of a recipe."""
+    """Return what follows an archived generation that uses the short form of a recipe."""
     if (deepest := parent.depth) >= here.settings.darkroom_max_depth:
         return Planned(refused=[f"follow-ups may not be deeper than {deepest}"])
     assets = _assets(here, parent)
@@ -57,9 +57,9 @@ def plan_short_form(here: Services, parent: Generation) -> Planned:
 
 
 def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, picked: Sequence[int]) -> Planned:
-    """Return what a step creates of the picked images.
+    """Return what a step creates from the picked images.
 
-    Raises RequestInvalid for images that are not there, or of which nothing can be made; ConfigurationError.
+    Raises RequestInvalid for images that do not exist or cannot be used; ConfigurationError.
     """
     planned = Planned()
     found = _candidates(here, parent, step, _assets(here, parent), _of_recipe(parent, recipe))
@@ -132,7 +132,7 @@ def _of_short_form(parent: Generation, step: Step, _: int | None, request: Gener
 
 
 def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGeneration]) -> None:
-    """As many as its cost allows; tests cost nothing."""
+    """Add as many as the step's maximum cost allows; tests cost nothing."""
     if step.max_cost is None or all(child.is_test for child in children):
         planned.children.extend(children)
         return
@@ -152,7 +152,7 @@ def _add(here: Services, planned: Planned, step: Step, children: Sequence[NewGen
 
 
 def cost_of(prices: Prices, child: NewGeneration) -> int:
-    """Return what it costs, in millionths."""
+    """Return a follow-up's cost, in millionths."""
     request = child.request
     if child.is_test or request.operation is Operation.SPLIT:
         return 0
@@ -162,7 +162,7 @@ def cost_of(prices: Prices, child: NewGeneration) -> int:
 def _candidates(
     here: Services, parent: Generation, step: Step, assets: Sequence[Asset], child: Child
 ) -> dict[int, NewGeneration]:
-    """Return the follow-up of each image that can be picked, by its number; the only one has the number 1."""
+    """Return the follow-up of each image that can be picked, by its number; an only image has the number 1."""
     provider = here.provider_for(parent.provider, is_test=parent.is_test)
     if parent.depth >= here.settings.darkroom_max_depth:
         raise RequestInvalid(f"follow-ups may not be deeper than {parent.depth}")

@@ -32,7 +32,7 @@ _EXTENSIONS = {
 def set_aside(
     here: Services, claim: ArchiveClaim, asset: Asset, download: Download, why: str
 ) -> tuple[Refused | None, str]:
-    """Keep a refused file for review; return what is kept, and a sentence on where it is, or why it is not kept."""
+    """Keep a refused file for review; return what is kept, and a sentence saying where it is or why it is not kept."""
     generation_id = claim.generation.id
     key = here.archive.keys.rejected(generation_id, asset.index)
     aside = f"file kept under {key}; after a review, `darkroom accept {generation_id}/{asset.index}` archives it"
@@ -78,7 +78,7 @@ def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
             return None
         file.seek(0)
         if measured(file)[0] != refused.sha256:
-            # Not the bytes that the person saw.
+            # These are not the bytes that the person saw.
             return None
         facts = facts_of_refused(file, refused.type)
         download = Download(file=file, sha256=refused.sha256, bytes=refused.bytes, declared_type=refused.type)
@@ -86,7 +86,7 @@ def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
 
 
 def facts_of_refused(file: IO[bytes], said: str | None) -> FileFacts:
-    """Return what is known of a refused file without a check, and rewind it; `said`: the type that its server named."""
+    """Return the known facts of an unchecked refused file, and rewind it; `said`: the type that its server named."""
     file.seek(0)
     kind = kind_of(file.read(64), said)
     file.seek(0)

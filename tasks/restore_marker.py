@@ -1,8 +1,8 @@
-"""The ledger's marker in the bucket, which shows a ledger restored from a backup that it is old.
+"""The ledger's marker in the bucket, by which a ledger restored from a backup detects that it is old.
 
 It is checked before submissions and by the clock, at most once per `EVERY`. An unreachable or slow bucket does not stop
-a ledger that is at work: the check is repeated once the bucket is back, because a ledger's number does not rise without
-a check. A ledger that was not at work before waits for the bucket.
+a ledger that is already at work: the check is repeated once the bucket is back, because a ledger's number does not rise
+without a check. A ledger that was not at work before waits for the bucket.
 """
 
 import json
@@ -97,13 +97,13 @@ def _parsed(content: bytes) -> Marker:
 
 
 def _in_time(call: Callable[[], T]) -> T:
-    """Call it in a thread: a store that hangs takes most of a minute to fail. Raises TimeoutError."""
+    """Run `call` in a thread, because a hanging store takes most of a minute to fail. Raises TimeoutError."""
     done: Future[T] = Future()
 
     def run() -> None:
         try:
             done.set_result(call())
-        except Exception as error:  # noqa: BLE001  whatever it is, it belongs to who waits
+        except Exception as error:  # noqa: BLE001  whatever it is, the waiting caller gets it
             done.set_exception(error)
 
     threading.Thread(target=run, name="marker", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Cuts the four images out of a grid: here, pixel for pixel, from our own copy, at no cost."""
+"""Cuts the four images out of a grid: locally, pixel for pixel, from our own copy, at no cost."""
 
 import hashlib
 import io
@@ -29,20 +29,21 @@ class Quadrant:
 
 
 def is_grid(generation: Generation, assets: Sequence[Asset]) -> bool:
-    """Return whether its result is one image with four in it."""
+    """Return whether its result is one image that contains four."""
     is_one = len(assets) == 1 and assets[0].kind is AssetKind.IMAGE
     return is_one and _OF_A_GRID.issubset(generation.actions)
 
 
 def actions_of(generation: Generation, assets: Sequence[Asset]) -> tuple[str, ...]:
-    """Return what can follow an archived generation: what its provider offers, and what is done here."""
+    """Return what can follow an archived generation: what its provider offers, and what Darkroom does itself."""
     return (*generation.actions, Operation.SPLIT) if is_grid(generation, assets) else generation.actions
 
 
 def keep_quadrants(here: Services, claim: ArchiveClaim, waiting: Sequence[Asset]) -> list[Stored]:
-    """Store the quadrants that still wait.
+    """Store the quadrants that are still waiting.
 
-    Raises LinkDead if the grid was deleted, ArchiveError if the bucket does not return its bytes, and as `quadrants`.
+    Raises LinkDead if the grid was deleted, ArchiveError if the bucket does not return its bytes, and what `quadrants`
+    raises.
     """
     cut = cut_grid(here, claim.generation)
     stored = []
@@ -54,7 +55,7 @@ def keep_quadrants(here: Services, claim: ArchiveClaim, waiting: Sequence[Asset]
 
 
 def cut_grid(here: Services, generation: Generation) -> list[Quadrant]:
-    """Return the quadrants of the grid that a split belongs to. Raises as `keep_quadrants`."""
+    """Return the quadrants of the grid that a split belongs to. Raises the same errors as `keep_quadrants`."""
     with _grid(here, generation) as (grid, file):
         parts = quadrants(file, str(grid.content_type))
     return [Quadrant(io.BytesIO(part), hashlib.sha256(part).hexdigest(), len(part)) for part in parts]

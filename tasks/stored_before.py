@@ -1,4 +1,4 @@
-"""Finds a result that is in the bucket, but not in the ledger: its worker died too early, or a backup was restored."""
+"""Finds a result that is in the bucket but not in the ledger: its worker died too early, or a backup was restored."""
 
 import json
 from collections.abc import Mapping
@@ -18,34 +18,34 @@ from worker.services import Services
 
 
 class NotOurs(Exception):
-    """The object in a result's place is not shown to be that result; the text says why."""
+    """The object in a result's place cannot be shown to be that result; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """What was noted when an object was stored: for which generation, and the hash of its bytes."""
+    """What was recorded when an object was stored: its generation, and the hash of its bytes."""
 
     generation_id: str | None = None
     sha256: str | None = None
-    #: of the bytes that came
+    #: of the bytes that were downloaded
     source_sha256: str | None = None
 
 
 def stored_before(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | None:
     """Return the result as it was stored under its own key; None if there is no object.
 
-    Raises NotOurs if there is another one; ArchiveError or ConfigurationError if the bucket does not tell;
+    Raises NotOurs if there is a different object; ArchiveError or ConfigurationError if the bucket cannot be read;
     DownloadError if the decoder was not available.
     """
     stem = here.archive.keys.stem(claim.generation, claim.lineage, asset.index)
-    # Not its thumbnail.
+    # Skip its thumbnail.
     keys = [one.object_key for one in here.archive.list(stem) if one.object_key.removeprefix(stem).isalnum()]
     why = []
     for key in keys:
         try:
             return _checked(here, claim, asset, key, is_alone=len(keys) == 1)
         except NotFound as error:
-            # Perhaps its store is not of one mind yet. What was deleted is not listed the next time.
+            # The store may be eventually consistent. A deleted object is not listed the next time.
             raise ArchiveError(f'"{key}" is listed, but cannot be read: {error}') from error
         except NotOurs as error:
             why.append(f'"{key}" is in the bucket, but {error}')
@@ -74,7 +74,8 @@ def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str, *, is_
         except ContentInvalid as error:
             if note.sha256 is None:
                 raise NotOurs(str(error)) from error
-            # The same bytes were checked before they were stored, or accepted by somebody; a decoder may lack time.
+            # These bytes were checked before they were stored, or a person accepted them; the decoder may have run out
+            # of time.
             facts = replace(facts_of_refused(file, None), remark=f"taken as it was stored, although {error}")
     if not key.endswith(f".{facts.extension}"):
         raise NotOurs(f"it is {facts.content_type}")
@@ -96,7 +97,7 @@ def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str, *, is_
 
 
 def _note(here: Services, claim: ArchiveClaim, key: str, *, is_alone: bool) -> _Note:
-    """By the object itself, else by its sidecar: a store may forget metadata, as the embedded one does at its end."""
+    """Read the object's metadata, else its sidecar: a store may lose metadata, as the embedded one does on exit."""
     metadata, listed = here.archive.metadata(key), _sidecar(here, claim)
     owner, sha256 = metadata.get("generation-id"), metadata.get("sha256")
     if owner is not None:
@@ -104,12 +105,12 @@ def _note(here: Services, claim: ArchiveClaim, key: str, *, is_alone: bool) -> _
         return beside if (beside.generation_id, beside.sha256) == (owner, sha256) else _Note(owner, sha256)
     if listed is not None:
         return listed.get(key, _Note())
-    # A folder with its id is no other generation's; of several objects there, one may be a person's copy.
+    # A folder named by its id belongs to no other generation; but of several objects there, one may be a person's copy.
     return _Note(claim.generation.id) if is_alone and claim.generation.id in key.split("/") else _Note()
 
 
 def _sidecar(here: Services, claim: ArchiveClaim) -> Mapping[str, _Note] | None:
-    """What it lists, by key; None if there is none, or if somebody has changed it."""
+    """Return what the sidecar lists, by key; None if there is none or somebody has changed it."""
     try:
         with here.archive.read(here.archive.keys.sidecar(claim.generation, claim.lineage)) as pieces:
             document: Mapping[str, Any] = json.loads(b"".join(pieces))

@@ -1,4 +1,4 @@
-"""Reads our own copy of an image, to make a thumbnail of it."""
+"""Reads our own copy of an image to make a thumbnail."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ _MEMORY_PART = 4 * 1024 * 1024
 
 
 class Changed(Exception):
-    """The object has other bytes than were stored."""
+    """The object's bytes differ from those that were stored."""
 
 
 def thumbnail_of(archive: Archive, asset: Asset) -> Thumbnail | None:
     """Make a thumbnail of a stored asset; None for what is not an image.
 
-    Raises Changed, NotFound or ContentInvalid, for which trying again is of no use; ArchiveError, ConfigurationError
-    or DownloadError if it may help.
+    Raises Changed, NotFound or ContentInvalid if a retry is pointless; ArchiveError, ConfigurationError or
+    DownloadError if a retry may help.
     """
     with _read(archive, asset) as file:
         return thumbnail(file, str(asset.content_type), EDGE)

@@ -15,7 +15,7 @@ from worker.services import Services
 
 
 class Measured(Protocol):
-    """A file from its beginning, with its SHA-256 and its size."""
+    """A file at its beginning, with its SHA-256 and size."""
 
     @property
     def file(self) -> IO[bytes]: ...
@@ -51,7 +51,7 @@ def keep_file(
         sha256=stored.sha256,
         bytes=stored.bytes,
         content_type=stored.content_type,
-        # Of what was accepted nobody knows them.
+        # Unknown for accepted files.
         width=facts.width or None,
         height=facts.height or None,
         seconds=facts.seconds,

@@ -1,4 +1,4 @@
-"""Claim generations, call the provider once for each, record the reply."""
+"""Claim generations, call the provider once for each, and record the reply."""
 
 import functools
 import logging
@@ -54,10 +54,10 @@ def submit() -> None:
             tell=_tell,
         )
     finally:
-        # After any error, even a COMMIT without a reply: what was not sent needs no decision by a person.
+        # After any error, even a COMMIT without a reply: what was not sent must not need a person's decision.
         patiently(submissions.requeue_unsent)
     if done:
-        # Its time may be over while work is left, and perhaps no other wake-up waits.
+        # The time slice may have ended with work left, and there may be no other pending wake-up.
         ring_if_due(here.ledger, Step.SUBMIT, Step.DISPATCH)
 
 
@@ -101,7 +101,7 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
 
 
 def _provider_of(here: Services, claim: Claim) -> Provider:
-    """The provider that is asked; the sandbox for tests, and only for them, whatever the ledger says."""
+    """Return the provider to call: the sandbox for tests, and only for tests, whatever the ledger says."""
     if claim.generation.is_test != (claim.account == SANDBOX_ACCOUNT):
         what = "a test" if claim.generation.is_test else "a generation that is paid for"
         raise Rejected(f"nothing was sent: {what} was dispatched to account {claim.account}", code="wrong_account")
@@ -109,7 +109,7 @@ def _provider_of(here: Services, claim: Claim) -> Provider:
 
 
 def _callback_url(here: Services, claim: Claim) -> str | None:
-    """None for tests: the sandbox may not reach PUBLIC_URL, and is polled."""
+    """Return the callback URL; None for tests, because the sandbox may not reach PUBLIC_URL and is polled."""
     is_test = claim.generation.is_test
     return None if is_test else here.callback_url(claim.generation.provider, claim.attempt_id)
 
@@ -129,7 +129,7 @@ def _refuse_late(here: Services, claim: Claim) -> None:
     if shutdown.is_asked():
         reason = "its worker is stopping"
     elif here.clock() >= claim.lease_until:
-        # The process was frozen or starved: by now a person may have resubmitted it.
+        # The process was frozen or starved; a person may have resubmitted it by now.
         reason = "its worker reached it after its lease had ended"
     elif not here.ledger.submissions.begin(claim.attempt_id):
         reason = "its claim was returned"

@@ -1,4 +1,4 @@
-"""All subscribers of now: those that the settings declare, those that people added, and origins of submissions."""
+"""All current subscribers: those that the settings declare, those that people added, and origins of submissions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from worker.subscribers import (
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscriber and what it gets. `types`: patterns, one of which an event matches."""
+    """A subscriber and what it gets. `types`: patterns, one of which an event must match."""
 
     subscriber: Subscriber
     types: Sequence[str]
@@ -30,17 +30,17 @@ class Subscription:
 
 
 def subscriptions_of(ledger: Ledger, settings: Settings) -> dict[str, Subscription]:
-    """Return all that get events, by name. Raises LedgerUnavailable."""
+    """Return all subscriptions, by name. Raises LedgerUnavailable."""
     everything = patterns(settings.darkroom_notify_events)
     declared = {one.name: _subscription(one, everything) for one in settings.subscribers}
     rows = ledger.events.added_subscribers()
-    # Without a secret nothing can be signed; what is for these waits.
+    # Without a secret nothing can be signed, so their events wait.
     is_signed = settings.darkroom_notify_secret is not None
     return declared | {row.name: added(row) for row in rows if row.origin is None or is_signed}
 
 
 def added(row: KnownSubscriber) -> Subscription:
-    """Return what a person added, or the origin of addresses that submissions named."""
+    """Return a subscriber that a person added, or an origin of addresses that submissions named."""
     if row.origin is not None:
         return Subscription(NotifyOrigin(row.name, row.origin), ["*"], DeliveryFilter(by_address=True))
     labels = row.labels or {}

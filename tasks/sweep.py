@@ -29,11 +29,11 @@ from worker.wakeup import drop_stale, ring
 
 log = logging.getLogger(__name__)
 
-#: seconds between two passes
+#: seconds between passes
 PAUSE = 1.0
-#: seconds between two runs of prune
+#: seconds between runs of prune
 PRUNE_SECONDS = 3600.0
-#: seconds between two checks of why something waits
+#: seconds between checks of why something waits
 WAITS_SECONDS = 10.0
 #: shorter waits are not reported
 LONG_WAIT = timedelta(minutes=1)
@@ -61,7 +61,7 @@ def sweep() -> bool:
                 if found and isinstance(found, int):
                     did[part.__name__] = found
             except LedgerUnavailable as error:
-                # Perhaps only some rows are locked: the other parts may succeed.
+                # Possibly only some rows are locked: the other parts may succeed.
                 log.warning("postponed %s: %s", part.__name__, error)
             except VersionTooOld as error:
                 # Leaving work to a newer clock is not a failure; this one still reports its heartbeat.
@@ -102,7 +102,7 @@ def register_subscribers(here: Services) -> None:
 def ring_for_what_is_due(here: Services) -> None:
     due = here.ledger.maintenance.due(here.settings.poll_after)
     if not here.settings.darkroom_thumbnails:
-        # Of what was wanted before they were turned off.
+        # Thumbnails requested before they were turned off.
         due = [step for step in due if step is not Step.THUMBNAIL]
     if due:
         ring(*due)
@@ -134,7 +134,7 @@ class WaitsTold:
 
 
 def _is_short(wait: Wait) -> bool:
-    """A provider that throttles does so all the time, a batch is at its limit for most of it, and people take days."""
+    """Whether to ignore it: providers throttle all the time, batches are mostly at their limit, people take days."""
     is_over_soon = wait.until is not None and wait.since is not None and wait.until - wait.since < LONG_WAIT
     return wait.cause in {Cause.SLOWED, Cause.BATCH_LIMIT, Cause.APPROVAL} or is_over_soon
 
@@ -146,7 +146,7 @@ def tell_of_waits(here: Services) -> None:
 _waits_told = WaitsTold()
 
 
-#: `keep_watch` is last, because it waits for a bucket that hangs
+#: `keep_watch` is last, because it may wait for a hanging bucket
 PARTS: tuple[Callable[[Services], object], ...] = (
     give_up_lost_submissions,
     tell_of_risks,
@@ -161,9 +161,9 @@ PARTS: tuple[Callable[[Services], object], ...] = (
 
 @worker_ready.connect
 def start(sender: Any, **_: Any) -> None:
-    """The worker that serves `control` is the clock, in a thread of its own: its main thread works on `quick`."""
+    """Start the clock in the worker that serves `control`, in its own thread: the main thread works on `quick`."""
     if is_clock(sender):
-        # Before two threads ask for them, so that both get the same.
+        # Create them before two threads ask for them, so that both get the same.
         services()
         DrainingTask.shows_life = False
         threading.Thread(target=keep_time, args=(sender.hostname,), name="clock", daemon=True).start()
@@ -175,7 +175,7 @@ def start(sender: Any, **_: Any) -> None:
 def keep_time(worker: str) -> None:
     """Make a pass every second until the worker stops, by the monotonic clock; missed passes are not repeated.
 
-    Called directly, not through a queue: this finds work even if the broker is down or a task takes long.
+    Passes are called directly, not through a queue, so they find work even if the broker is down or a task takes long.
     """
     beat_at = prune_at = time.monotonic()
     has_looked = False
@@ -200,7 +200,7 @@ def keep_time(worker: str) -> None:
             with left_for_later(Step.SWEEP):
                 is_well = sweep.run()
                 if is_beat and is_well and not shutdown.is_asked():
-                    # After the pass, so that a clock whose passes fail or hang is not said to be at work.
+                    # After the pass, so that a clock whose passes fail or hang is not reported as healthy.
                     with watchdog.limit("the clock (heartbeat)", HANGS_AFTER):
                         here = services()
                         here.ledger.maintenance.beat(worker, os.getpid(), here.limit_settings)

@@ -20,18 +20,18 @@ from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
-#: one that decodes, and one that meanwhile reads or stores: a process has one decoder
+#: one decodes while the other reads or stores: a process has one decoder
 THREADS = 2
-#: claims that may wait for a thread while work is quick: the more in a group, the less each one costs, and the longer
-#: what is more urgent waits
+#: claims that may wait for a thread while work is quick: the larger a group, the less each claim costs, but the longer
+#: more urgent work waits
 AHEAD = 6
 #: seconds that a result may wait to be recorded together with others
 LINGER = 0.25
-#: seconds after which the process is there for other steps
+#: seconds after which the process is available to other steps
 SLICE = 3.0
-#: workers that may die in a row while they make one
+#: consecutive workers that may die while making a thumbnail
 MOST_DEATHS = 5
-#: failures of the store in a row after which a drain ends: the others would meet the same
+#: consecutive failures of the store after which a drain ends: the rest would fail the same way
 GIVE_UP = 4
 
 
@@ -41,7 +41,7 @@ def thumbnail() -> None:
     here = services()
     if not here.settings.darkroom_thumbnails:
         return
-    # Those that an earlier task has left to threads of their own count as well.
+    # Count those that an earlier task left running in their own threads.
     threads = THREADS - _under_way.number
     if threads <= 0:
         return
@@ -57,7 +57,7 @@ def thumbnail() -> None:
         ahead=AHEAD,
         linger=LINGER,
         seconds=SLICE,
-        # Nobody waits for one that is slow.
+        # Nothing waits for a slow one.
         takes_long=lambda _: True,
         tell=_tell,
     ):
@@ -90,7 +90,7 @@ class _Work:
 
 
 class _UnderWay:
-    """How many are made in this process, those included that a drain has left to a thread of their own."""
+    """How many this process is making, including those that a drain left running in their own threads."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -127,7 +127,7 @@ def make(here: Services, claim: ThumbnailClaim) -> ThumbnailMade | ThumbnailStat
         return ThumbnailState.UNDECODABLE
     if small is None:
         return ThumbnailState.UNDECODABLE
-    # Another version of the encoder may have written other bytes before.
+    # Another version of the encoder may have written different bytes before.
     stored = here.archive.overwrite(
         here.archive.keys.thumbnail_beside(str(asset.object_key)),
         small.webp,
@@ -141,7 +141,7 @@ def make(here: Services, claim: ThumbnailClaim) -> ThumbnailMade | ThumbnailStat
 
 def _record(here: Services, done: Sequence[ThumbnailResult]) -> None:
     for key in here.ledger.assets.record_thumbnails(done):
-        # Deleted while its thumbnail was made, which must not outlive it.
+        # The image was deleted while its thumbnail was being made; the thumbnail must not outlive it.
         try:
             here.archive.delete(here.archive.keys.thumbnail_beside(key))
         except (ArchiveError, ConfigurationError) as error:

@@ -1,4 +1,4 @@
-"""Why something waits, since when, until when, and the remedy. All other code only prints what this module finds."""
+"""Why something waits, since when, until when, and the remedy. All other code only prints this module's findings."""
 
 import re
 import shlex
@@ -18,15 +18,15 @@ from worker.providers import PROVIDERS, account_keys, provider_class
 from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT, redact, title_of
 from worker.settings import Settings
 
-#: several times the longest pause between the heartbeats of an idle worker
+#: several times the longest pause between heartbeats of an idle worker
 SILENCE = timedelta(seconds=75)
-#: what the Procfile calls the process that finds forgotten work
+#: the Procfile's name for the process that finds forgotten work
 CLOCK = "clock"
-#: a clock that was heard in this time was meant to run
+#: a clock with a heartbeat within this time is meant to be running
 _RECENT = timedelta(days=1)
-#: fewer failures may be transient
+#: with fewer failures, the cause may be transient
 _TRIES = 3
-#: the most urgent assets to look at
+#: how many of the most urgent assets to examine
 _MANY = 5000
 
 _SENT = frozenset({State.SUBMITTED, State.UNCONFIRMED})
@@ -42,7 +42,7 @@ class Cause(StrEnum):
     BATCH_PAUSED = "batch_paused"
     #: its start is still to come
     BATCH_START = "batch_start"
-    #: as many of it are at providers as may be
+    #: its maximum number of generations in flight is reached
     BATCH_LIMIT = "batch_limit"
     BUDGET = "budget"
     PAUSE = "pause"
@@ -50,19 +50,19 @@ class Cause(StrEnum):
     #: it continues at a reduced rate
     SLOWED = "slowed"
     DOWNLOAD = "download"
-    #: of somebody, about a step of a recipe
+    #: a person's, about a recipe step
     APPROVAL = "approval"
 
 
-#: a person has decided it, or it is how a batch is meant to go
+#: decided by a person, or how the batch is meant to run
 OF_BATCHES = (Cause.BATCH_PAUSED, Cause.BATCH_START, Cause.BATCH_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """One cause. `told`: the whole sentence; `remedy`: the part that says what to do.
+    """One cause of waiting. `told`: the whole sentence; `remedy`: the part that says what to do.
 
-    `count`: how many wait, if known. `fails`: it does not end by itself, or not soon.
+    `count`: how many generations wait, if known. `fails`: it does not end by itself, or not soon.
     """
 
     cause: Cause
@@ -74,19 +74,19 @@ class Wait:
     until: datetime | None = None
     count: int | None = None
     fails: bool = False
-    #: the generations that wait: in these states, of this provider, or these
+    #: which generations wait: in these states, at this provider, or these ids
     states: frozenset[State] = frozenset(OPEN)
     provider: str | None = None
     batch_id: str | None = None
     #: such as `client=acme`, whose budget it is
     label: str | None = None
     ids: frozenset[str] | None = field(default=None, repr=False)
-    #: whether tests wait for it, or all others; None: both
+    #: True: only tests wait for it; False: all others; None: both
     is_test: bool | None = None
 
     @property
     def name(self) -> tuple[Cause, str]:
-        """Identifies the wait for as long as it lasts."""
+        """What identifies the wait while it lasts."""
         return self.cause, self.subject
 
     def concerns(self, one: Generation) -> bool:
@@ -97,7 +97,7 @@ class Wait:
         if self.batch_id not in {None, one.batch_id} or (self.ids is not None and one.id not in self.ids):
             return False
         if self.cause in OF_BATCHES:
-            # One with an account is dispatched.
+            # A generation with an account has been dispatched.
             return one.account is None
         is_held = one.state is State.QUEUED and one.reason == "budget"
         if self.cause is Cause.BUDGET:
@@ -107,7 +107,7 @@ class Wait:
 
 
 def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
-    """Return everything that something may wait for now, the most blocking first."""
+    """Return everything that anything may be waiting for now, most blocking first."""
     now = ledger.database.clock()
     try:
         prices = settings.read_prices(PROVIDERS)
@@ -226,7 +226,7 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
                 f"`{command}` ends it now"
             )
         is_paused = one.paused_until is not None
-        # While another account works, nothing has to wait for this one.
+        # While another account works, nothing needs to wait for this one.
         waiting_for = (one.account,) if is_sandbox or not accounts else accounts
         all_stopped = all((one.provider, account) in stopped for account in waiting_for)
         yield Wait(
@@ -255,7 +255,7 @@ def _known(provider: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
 
 
 def _how(one: Slowed) -> str:
-    """Return all its limits, the worst first."""
+    """Describe all its limits, worst first."""
     found = []
     if one.paused_until is not None:
         found.append(f"paused{_span(one.paused_at, one.paused_until)}: {one.reason}")
@@ -274,7 +274,7 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         if not cap.waiting:
             continue
         is_of_batch = cap.budget is By.BATCH
-        # These do not begin anew with each day.
+        # These do not reset every day.
         lasts = is_of_batch or cap.budget is By.LABEL
         used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
         remedy = f"raise the cap in {settings.darkroom_prices} and restart the workers"
@@ -318,14 +318,14 @@ def _approvals(ledger: Ledger) -> Iterator[Wait]:
             )
 
 
-#: the address guard's error for a host that no setting or provider lists, also as older versions recorded it
+#: the address guard's error for a host that no setting or provider lists, including as older versions recorded it
 _NOT_ALLOWED = re.compile(
     r"https?://(?P<host>\[[^\]]*\]|[^/:?#\s]+)\S*: "
     r"(?:its host is (?:not one of the provider's hosts|none of the provider's)|only https on port 443 is allowed)"
 )
-#: what differs between assets: times, sizes, ids
+#: parts that differ between assets: times, sizes, ids
 _VARYING = re.compile(r"[\w.:/-]*[0-9][\w.:/-]*")
-#: what precedes the sentences of a download
+#: what precedes the message of a download error
 _ADDRESS = re.compile(r"https?://\S+: ")
 _HOST = re.compile(r"https?://(?:[^@/]*@)?(\[[^\]]*\]|[^/:?#]*)", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""`darkroom accept`: archive refused files as they are, after a person looked at them."""
+"""`darkroom accept`: archive refused files unchanged, after a person has reviewed them."""
 
 import click
 
@@ -24,9 +24,9 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
     """Archive refused files unchanged, after a review.
 
     ID is an asset (asset:gen_1/0 or gen_1/0, as `darkroom dead` and `darkroom at-risk` print it), or a generation (its
-    id or key) for all of its refused files. Each is shown with its type, its size, the reason and a link that works for
-    an hour. With --yes they are stored like any other result; the sidecar records who accepted them and why they were
-    refused. The exit code is 1 if any of the IDs has no refused files.
+    id or key), which means all of its refused files. Each file is shown with its type, size, the reason and a link that
+    works for an hour. With --yes they are stored like any other result; the sidecar records who accepted them and why
+    they were refused. The exit code is 1 if any of the IDs has no refused files.
     """
     asked: dict[AssetChoice, str] = {}
     found: list[int] = []

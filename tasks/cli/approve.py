@@ -1,4 +1,4 @@
-"""`darkroom approve`, `reject` and `approvals`: decisions that recipes wait for."""
+"""`darkroom approve`, `reject` and `approvals`: the decisions that recipes wait for."""
 
 import click
 
@@ -28,10 +28,11 @@ def _read_numbers(_: click.Context, __: click.Parameter, given: str) -> tuple[in
 @_why
 @json_option
 def approve(name: str, images: tuple[int, ...], why: str, *, as_json: bool) -> None:
-    """Pick images of a result, and continue its recipe with them.
+    """Pick images of a result and continue its recipe with them.
 
-    ID is the approval's id, or a name of its generation. IMAGES are numbers such as 2,4: 1 and 2 are in the top row.
-    The same decision again changes nothing; another decision is refused with who made the first one, and when.
+    ID is the approval's id, or any name of its generation. IMAGES are numbers such as 2,4: 1 and 2 are in the top row.
+    Repeating a decision changes nothing. A different decision is refused; the error says who made the first one, and
+    when.
     """
     with open_services() as here:
         _tell(usecase.approve(here, name, images, person(who(), why)), as_json=as_json)
@@ -42,26 +43,26 @@ def approve(name: str, images: tuple[int, ...], why: str, *, as_json: bool) -> N
 @_why
 @json_option
 def reject(name: str, why: str, *, as_json: bool) -> None:
-    """Pick none of the images: the step of the recipe does nothing.
+    """Pick none of the images: the recipe's step does nothing.
 
-    ID is the approval's id, or a name of its generation.
+    ID is the approval's id, or any name of its generation.
     """
     with open_services() as here:
         _tell(usecase.reject(here, name, person(who(), why)), as_json=as_json)
 
 
 @click.command()
-@click.option("--links", is_flag=True, help="Show the secret link under which anybody may decide each of them.")
+@click.option("--links", is_flag=True, help="Show a secret link for each; anyone who has it can decide.")
 @json_option
 def approvals(*, links: bool, as_json: bool) -> None:
-    """List what waits for a decision, oldest first.
+    """List approvals that are waiting for a decision, oldest first.
 
-    The links of --links lead to CONSOLE_URL; without it, to the private process on this machine.
+    The links point to CONSOLE_URL or, if it is not set, to the private process on this machine.
     """
     number = 0
     with open_ledger() as here:
         link_of = approval_links(here.settings) if links else None
-        for number, one in enumerate(usecase.pending(here), start=1):  # noqa: B007  it is read after the loop
+        for number, one in enumerate(usecase.pending(here), start=1):  # noqa: B007  used after the loop
             link = link_of and link_of(one.approval.id)
             if as_json:
                 print_json(views.of_pending_approval(one, link))

@@ -1,4 +1,4 @@
-"""`darkroom at-risk`: paid results that may be lost: links that expire soon, failing downloads, failing puts."""
+"""`darkroom at-risk`: paid results that may be lost because links expire soon, or downloads or uploads fail."""
 
 from datetime import timedelta
 
@@ -28,8 +28,8 @@ from worker.secrets import redact
 def at_risk(ctx: click.Context, within: timedelta | None, labels: dict[str, str], as_json: bool) -> None:
     """List results that may be lost; exit code 1 if there are any.
 
-    Assets that are not stored yet and whose link expires soon or whose download keeps failing, most urgent first; then
-    generations that are waiting for an outcome because their callback was unreadable. All of them are retried
+    Lists assets that are not stored yet and whose link expires soon or whose download keeps failing, most urgent first;
+    then generations still waiting for an outcome because their callback was unreadable. All of them are retried
     automatically; `darkroom retry` tries an asset at once.
     """
     with open_ledger() as here:
@@ -60,7 +60,7 @@ def _line_of_unread(callback: CallbackNote, owner: Generation) -> str:
 
 
 def _line(risky: RiskyAsset) -> str:
-    # Only people need what makes numbers readable.
+    # JSON output does not need the formatting helpers.
     from tasks.durations import duration  # noqa: PLC0415
 
     asset, left, is_proven = risky.asset, risky.left, risky.is_proven

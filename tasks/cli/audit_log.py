@@ -1,4 +1,4 @@
-"""`darkroom audit-log`: who asked for what at the API and in the console."""
+"""`darkroom audit-log`: who requested what over the API and in the console."""
 
 import click
 
@@ -10,16 +10,16 @@ from tasks.usecases.action_log import Action, list_actions
 
 @click.command()
 @click.option(
-    "--actor", metavar="NAME", help="Only what this token or user did; `local` is who uses the machine itself."
+    "--actor", metavar="NAME", help="Only what this token or user did; `local` is anyone working on this machine."
 )
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="Show at most N.")
 @json_option
 def audit_log(*, actor: str | None, limit: int, as_json: bool) -> None:
     """Show who changed what over the API and in the console, newest first.
 
-    Each write is recorded before it is carried out, with the name of its token or user; its status follows with the
-    answer. Logins are there too: those that failed with status 401, under the name if there is such a user, else as
-    `nobody`.
+    Each write is recorded before it is carried out, with the name of its token or user; its status is added with the
+    response. Logins are included. Failed logins have status 401, and are listed under the user's name, or as `nobody`
+    if there is no such user.
     """
     with open_ledger() as here:
         found = list_actions(here, actor, limit + 1)

@@ -43,20 +43,21 @@ def upgrade(as_json: bool) -> None:
 
 
 @db.command()
-@click.option("--scratch", metavar="URL", help="An empty PostgreSQL database for the copy, emptied at the end.  "
-              "[default: one that is created beside the ledger]")  # fmt: skip
+@click.option("--scratch", metavar="URL", help="An empty PostgreSQL database for the copy; emptied again at the end.  "
+              "[default: one created beside the ledger]")  # fmt: skip
 @json_option
 @click.pass_context
 def rehearse(ctx: click.Context, scratch: str | None, as_json: bool) -> None:
-    """Upgrade a copy of the ledger, and check it.
+    """Upgrade a copy of the ledger and check it.
 
-    Shows how long each migration takes, then checks the tables and asks the copy all that `darkroom doctor` asks. The
-    ledger itself is only read, and others may use it meanwhile. A copy of SQLite lies in TMPDIR and needs three times
-    the size of the ledger. The copy is removed at the end; what a killed rehearsal left, the next one removes.
+    Shows how long each migration takes, then checks the tables and runs on the copy the queries of `darkroom doctor`.
+    The ledger itself is only read and can be used meanwhile. A copy of an SQLite ledger is made in TMPDIR and needs
+    three times the size of the ledger. The copy is removed at the end; if a rehearsal is killed, the next one removes
+    its copy.
 
     The exit code is 1 if the upgrade would fail.
     """
-    # It imports what doctor needs, which the other commands need not pay.
+    # Slow to import (it needs doctor's modules); the other commands do without it.
     from tasks.usecases.rehearsal import RehearsalRequest, RehearsalTold  # noqa: PLC0415
     from tasks.usecases.rehearsal import rehearse as usecase  # noqa: PLC0415
 
@@ -91,9 +92,9 @@ def _print(rehearsal: "Rehearsal") -> None:
 @db.command()
 @json_option
 def size(as_json: bool) -> None:
-    """Show the rows of each table, and its size with indexes.
+    """Show the row count and the size of each table, including indexes.
 
-    Counts every row, which takes minutes in a large ledger but blocks nothing.
+    Counts every row, which takes minutes on a large ledger but blocks nothing.
     """
     with open_ledger() as here:
         whole = measure_ledger(here)

@@ -1,4 +1,4 @@
-"""`darkroom dead`: what Darkroom stopped trying, in one list; replay it after a fix, or dismiss it."""
+"""`darkroom dead`: everything that Darkroom has stopped trying, to replay after a fix, or to dismiss."""
 
 from collections import Counter
 
@@ -25,11 +25,11 @@ kind_option = click.option("--kind", type=click.Choice([kind.value for kind in L
 @json_option
 @click.pass_context
 def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
-    """List what was abandoned, and why.
+    """List abandoned work and the reasons.
 
-    Unreadable callbacks, assets whose link expired or whose download failed for weeks, events that a subscriber did not
-    accept, and follow-ups that could not be created. `darkroom dead replay` tries them again, `darkroom dead dismiss`
-    removes them from the list. `darkroom at-risk` lists what is still being tried.
+    Lists unreadable callbacks, assets whose link expired or whose download failed for weeks, events that a subscriber
+    did not accept, and follow-ups that could not be created. `darkroom dead replay` tries them again, `darkroom dead
+    dismiss` removes them from the list. For what is still being tried, see `darkroom at-risk`.
     """
     if ctx.invoked_subcommand is not None:
         if kind or as_json:
@@ -58,10 +58,10 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
 def replay(
     ctx: click.Context, *, letter_ids: tuple[str, ...], everything: bool, kind: str | None, verbose: bool, as_json: bool
 ) -> None:
-    """Try them again, after fixing the cause.
+    """Try abandoned work again, after fixing the cause.
 
-    Callbacks are parsed again, assets downloaded and archived, events delivered: this is free and safe to repeat.
-    Follow-ups are created, once, and cost as much as any other generation. The exit code is 1 if any of the IDs could
+    Callbacks are parsed again, assets downloaded and archived, and events delivered; this is free and safe to repeat.
+    Follow-ups are created once, and cost as much as any other generation. The exit code is 1 if any of the IDs could
     not be replayed.
     """
     selection = _selection(letter_ids, everything=everything, kind=kind)
@@ -99,9 +99,9 @@ def dismiss(
 ) -> None:
     """Remove callbacks, events and follow-ups from the list.
 
-    All or none: an unknown ID changes nothing. `darkroom show` still lists them, with your name, and `darkroom dead
-    replay ID` undoes it within DARKROOM_KEEP_DAYS. An asset stays in the list while its generation is expired;
-    `darkroom delete` removes both.
+    All or nothing: if any ID is unknown, nothing changes. `darkroom show` still lists them, with your name, and
+    `darkroom dead replay ID` undoes it within DARKROOM_KEEP_DAYS. An asset stays in the list while its generation is
+    expired; `darkroom delete` removes both.
     """
     few = 0 < len(letter_ids) <= FEW
     request = DismissRequest(_selection(letter_ids, everything=everything, kind=kind), person(who(), why))
@@ -127,7 +127,7 @@ def _selection(letter_ids: tuple[str, ...], *, everything: bool, kind: str | Non
 
 def _print_lines(letters: tuple[Letter, ...]) -> None:
     for letter in letters:
-        # The ids of assets and follow-ups name their generation, those of callbacks and events do not.
+        # The ids of assets and follow-ups contain the generation's id; those of callbacks and events do not.
         whose = letter.facts["generation"] if letter.kind in {LetterKind.CALLBACKS, LetterKind.EVENTS} else None
         of = f"  of {short_id(str(whose))}" if whose else ""
         click.echo(one_line(f"{letter.id}  {letter.what}  {letter.at.astimezone():%Y-%m-%d %H:%M}{of}"))

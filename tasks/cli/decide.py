@@ -1,4 +1,4 @@
-"""`darkroom retry`, `cancel` and `resume`: decisions that a person takes."""
+"""`darkroom retry`, `cancel` and `resume`: decisions that a person makes."""
 
 from collections import Counter
 
@@ -26,7 +26,7 @@ DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEE
 @click.option(
     "--failed",
     is_flag=True,
-    help="All failed or expired ones; choose with --batch, --provider, --key, --label or --all.",
+    help="All failed or expired ones; narrow it with --batch, --provider, --key or --label, or give --all.",
 )
 @click.option("--batch", metavar="BATCH", help="With --failed: only in this batch, by name or id.")
 @provider_option
@@ -34,7 +34,7 @@ DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEE
 @label_filter
 @only_option
 @click.option("--all", "everything", is_flag=True, help="With --failed: in the whole ledger.")
-@click.option("--may-pay-twice", is_flag=True, help="Include those that the provider may still deliver.")
+@click.option("--may-pay-twice", is_flag=True, help="Include generations that the provider may still deliver.")
 @verbose_option
 @json_option
 @click.pass_context
@@ -45,13 +45,13 @@ def retry(
 ) -> None:  # fmt: skip
     """Retry failed and expired generations.
 
-    Failed generations are submitted and paid for again. For expired ones only new links are requested, which is free. A
-    download that is waiting for its next try is tried now.
+    Failed generations are submitted and paid for again. For expired ones, only new links are requested, which is free.
+    A download that is waiting for its next retry is retried now.
 
-    A generation that timed out may still be delivered, and charged. It is left alone until the provider has been asked
-    about it again, 10 and 60 minutes after the time-out, unless you give --may-pay-twice.
+    A generation that timed out may still be delivered, and charged. It is left alone until the provider has been polled
+    again, 10 and 60 minutes after the timeout, unless you give --may-pay-twice.
 
-    The exit code is 1 if any of them was left alone.
+    The exit code is 1 if any generation was left alone.
     """
     is_chosen = bool(batch or provider or key or labels or everything)
     if bool(names) == failed or (names and is_chosen):
@@ -84,8 +84,8 @@ def retry(
 def cancel(ctx: click.Context, *, selection: Selection, verbose: bool, as_json: bool) -> None:
     """Cancel generations that are not submitted yet.
 
-    Submitted generations are paid for and left alone. The exit code is 1 if any of the named generations cannot be
-    cancelled.
+    Submitted generations are paid for, so they are left alone. The exit code is 1 if any of the named generations
+    cannot be cancelled.
     """
     with open_ledger() as here:
         decisions = control.cancel(here, selection)
@@ -100,8 +100,8 @@ def cancel(ctx: click.Context, *, selection: Selection, verbose: bool, as_json: 
 def resume(provider: str, account: str | None, as_json: bool) -> None:
     """Resume a paused provider.
 
-    Use it after adding credit or correcting the key. It also closes an open circuit breaker, and restores a rate that
-    was reduced after too many requests.
+    Use it after adding credit or correcting the key. It also closes an open circuit breaker and restores a rate limit
+    that was reduced after too many requests.
     """
     with open_ledger() as here:
         resumed = control.resume(here, ResumeRequest(provider, account))
@@ -111,7 +111,7 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
         click.echo(f"{title_of(provider, account) if account else provider} was not paused")
     else:
         for name, until in resumed.accounts.items():
-            # A clock that was ahead has written this end.
+            # The end of this pause was set by a clock that was ahead.
             held = f"; a wrong clock had paused it until {until.astimezone():%Y-%m-%d %H:%M}" if until else ""
             click.echo(f"{title_of(provider, name)}: resumed{held}")
     if resumed.wakes:

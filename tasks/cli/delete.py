@@ -18,7 +18,7 @@ from tasks.usecases.person import person
 from tasks.usecases.selection import Selection
 from worker.generation import State
 
-#: what comes first, by the state
+#: what to do first, by state
 _FIRST = {
     State.QUEUED: "queued (cancel them first)",
     State.UNCONFIRMED: "unconfirmed (resolve them first)",
@@ -40,8 +40,8 @@ def delete(
     """Delete generations, for example at a client's request.
 
     Prompt, options, links, texts, and the contents of callbacks and events are deleted permanently. The id, your key,
-    the times, the cost and the hashes of the results are kept. Safe to repeat, also after the bucket was unreachable.
-    The exit code is 1 if any of them cannot be deleted now.
+    the times, the cost and the hashes of the results are kept. Safe to repeat, for example after the bucket was
+    unreachable. The exit code is 1 if any generation cannot be deleted now.
     """
     request = DeleteRequest(selection, person(who(), why), with_objects=objects, dry_run=not yes)
     few = 0 < len(selection.names) <= FEW

@@ -1,4 +1,4 @@
-"""`darkroom doctor`: is everything there that Darkroom needs?"""
+"""`darkroom doctor`: check everything that Darkroom needs."""
 
 import click
 from rich.table import Table
@@ -12,7 +12,7 @@ from tasks.usecases.doctor import Diagnosis, Finding, Verdict, diagnose
 from worker.secrets import configure_logging, redact
 
 _STYLE = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
-#: columns for what is checked; longer names of accounts are folded
+#: width of the column of names; longer account names are folded
 _NAME_WIDTH = 16
 
 
@@ -20,10 +20,10 @@ _NAME_WIDTH = 16
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Check everything Darkroom needs, and say how to fix it.
+    """Check everything Darkroom needs and say how to fix it.
 
-    All checks run at once; on a terminal each result is printed as it arrives. The exit code is 1 if a check fails; a
-    warning alone is 0.
+    All checks run at once; on a terminal, each result is printed as it arrives. The exit code is 1 if a check fails,
+    and 0 if there are only warnings.
     """
     diagnosis = examine(as_json=as_json)
     if as_json:
@@ -32,8 +32,8 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
 
 def examine(*, as_json: bool = False) -> Diagnosis:
-    """Print the findings, unless that is done as JSON."""
-    # What libraries log about a server that is away is said by the finding.
+    """Print the findings, unless the caller prints them as JSON."""
+    # The findings already report what libraries would log about an unreachable server.
     configure_logging("CRITICAL")
     at_once = not as_json and console().is_terminal
     diagnosis = diagnose(read_settings, _print if at_once else lambda _: None)

@@ -1,4 +1,4 @@
-"""`darkroom healthcheck`: does a process of this machine work?"""
+"""`darkroom healthcheck`: check that a process on this machine is healthy."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from tasks.usecases.healthcheck import Health, Process, check_heartbeat, check_l
 from worker.errors import LedgerUnavailable
 from worker.secrets import redact
 
-#: the program that a container was started with, perhaps behind an init
+#: the program that the container was started with, possibly under an init process
 _FIRST = Path("/proc/1/cmdline")
 
 
@@ -21,14 +21,15 @@ _FIRST = Path("/proc/1/cmdline")
 @json_option
 @click.pass_context
 def healthcheck(ctx: click.Context, process: str | None, as_json: bool) -> None:
-    """Ask whether a process of this machine works, for containers.
+    """Check that a process on this machine is healthy, for containers.
 
-    Of the receiver and the API it asks their own /livez; of worker and clock it reads the latest heartbeat of this
-    host. Without an argument it finds out what this container runs. The exit code is 1 if the process does not work.
+    For the receiver and the API, it requests their own /livez; for the worker and the clock, it reads this host's
+    latest heartbeat. Without an argument, it detects what this container runs. The exit code is 1 if the process is
+    unhealthy.
     """
     health = _ask(Process(process) if process else _of_this_container())
     if as_json:
-        # Imported here and below only where it is needed: containers ask every few seconds.
+        # Imported only where needed, here and below: containers run this every few seconds.
         from tasks.usecases import views  # noqa: PLC0415
 
         print_json(views.of_health(health))
@@ -59,7 +60,7 @@ def _ask(process: Process) -> Health:
 
 
 def _environment() -> Mapping[str, str]:
-    """The environment, with what `.env` and a running `darkroom up` add to it."""
+    """Return the environment, plus what `.env` and a running `darkroom up` add to it."""
     data = Path(os.environ.get("DARKROOM_DATA") or "darkroom-data")
     if Path(".env").is_file() or (data / "running.json").is_file():
         from tasks.cli.ui.context import read_settings  # noqa: PLC0415

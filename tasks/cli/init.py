@@ -39,7 +39,7 @@ def init(force: bool) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         click.echo(env_text({}), nl=False)
         return
-    # What is wrong in the environment itself is no fault of an answer.
+    # An error in the environment itself must not be blamed on an answer.
     check_answers({})
     path = Path(ENV_FILE_NAME).absolute()
     if path.exists() and not force and not click.confirm(f"{path} exists. Replace it?"):
@@ -64,7 +64,7 @@ def _ask_provider(values: dict[str, str], provider: str) -> None:
     *others, key = provider_settings(provider)
     for name in others:
         _ask(values, name, f"Address of your {provider_title(provider)}", needed=True)
-    # Who has an address of their own may need no key.
+    # A provider at the user's own address may need no key.
     what = f"Key for {provider_title(provider)} (not shown{', Enter: none' if others else ''})"
     _ask(values, key, what, needed=not others, hidden=True, provider=provider)
 
@@ -89,7 +89,7 @@ def _ask(
     hidden: bool = False,
     provider: str | None = None,
 ) -> None:
-    """Ask until the answer is valid, or empty where that is allowed."""
+    """Ask until the answer is valid, or empty if that is allowed."""
     while True:
         answer = click.prompt(what, default="", show_default=False, hide_input=hidden).strip()
         if not answer:
@@ -98,7 +98,7 @@ def _ask(
                 continue
             return
         try:
-            # A public URL needs the keys that are made for it later.
+            # A public URL requires signing keys, which are made later.
             check_answers({"DARKROOM_SIGNING_KEYS": new_signing_keys(), **values, name: answer}, provider)
         except ConfigurationError as error:
             note(lines_only(redact(str(error))))

@@ -1,4 +1,4 @@
-"""`darkroom list`: the newest generations, or those that match."""
+"""`darkroom list`: the newest generations, or matching ones."""
 
 import click
 
@@ -30,7 +30,7 @@ def list_generations(
 ) -> None:  # fmt: skip
     """List generations, newest first.
 
-    Every other command accepts the short id in the first column, or your own key.
+    All other commands accept the short id in the first column, or your own key.
     """
     request = ListRequest(
         state=State(state) if state else None, batch=batch, provider=provider, key=key, labels=labels,
@@ -62,7 +62,7 @@ def list_generations(
 
 
 def _print_table(listed: list[ListedGeneration], namesakes: list[Batch]) -> None:
-    # Only people need what draws tables.
+    # JSON output does not need tables.
     from tasks.cli.ui.generation_table import print_table  # noqa: PLC0415
 
     print_table(listed)

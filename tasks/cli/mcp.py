@@ -10,9 +10,9 @@ from tasks.mcp import serve
 def mcp() -> None:
     """Serve tools for AI agents (Model Context Protocol).
 
-    An agent's program starts it, and talks to it over standard input and output. The tools: generate, get, list, spend.
-    A repeated call with the same client_key is the same generation, and is paid for once. Needs the extra
-    `darkroom[mcp]`.
+    The agent's program starts it and talks to it over standard input and output. The tools are generate, get, list and
+    spend. Repeated calls with the same client_key return the same generation, which is paid for once. Requires the
+    extra `darkroom[mcp]`.
     """
     with open_services() as here:
         serve(here)

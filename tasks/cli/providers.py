@@ -1,4 +1,4 @@
-"""`darkroom providers`: what each provider can do, and with which options."""
+"""`darkroom providers`: what each provider supports, and with which options."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -31,8 +31,8 @@ _DIM = "bright_black"
 def providers(name: str | None, as_json: bool) -> None:
     """Show what each provider supports.
 
-    With a PROVIDER, the options it accepts for each operation: those marked "own" are specific to it, all others mean
-    the same at every provider. No key is needed.
+    With a PROVIDER, shows the options that it accepts for each operation. Options marked "own" are specific to it; all
+    others mean the same at every provider. No key is needed.
     """
     with open_ledger() as here:
         rows = describe_providers(here, name)
@@ -97,7 +97,7 @@ def _print_one(row: ProviderFacts) -> None:
 
 
 def _troubled(row: ProviderFacts) -> list[tuple[str, str]]:
-    """The accounts that are not at their full rate, and why."""
+    """Return the accounts that are below their full rate, and why."""
     return [
         (title_of(row.name, one.account), _status(one))
         for one in row.accounts or ()
@@ -114,7 +114,7 @@ def _status(one: AccountFacts) -> str:
 
 
 def _versions(row: ProviderFacts) -> str:
-    """The known versions, with the options that each refuses."""
+    """Return the known versions, with the options that each refuses."""
     return ", ".join(
         f"{version} (no {', '.join(sorted(refused))})" if refused else version
         for version, refused in row.versions.items()
@@ -122,7 +122,7 @@ def _versions(row: ProviderFacts) -> str:
 
 
 def _takes(capability: Capability) -> tuple[str, list[tuple[str, str]]]:
-    """Its prompt and options in words; consecutive operations with the same options share one entry."""
+    """Describe its prompt and options; consecutive operations with the same options share one entry."""
     options = []
     for name, option in capability.options.items():
         notes = (" (required)" if name in capability.needs else "", "" if name in NORMALISED else " (own)")

@@ -1,4 +1,4 @@
-"""`darkroom prune`: what a worker does every hour, now."""
+"""`darkroom prune`: run a worker's hourly pruning now."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`darkroom reconcile`: is the ledger what it was? If not, a person resumes submissions after this comparison."""
+"""`darkroom reconcile`: compare a restored ledger with the outside world, so that a person can resume submissions."""
 
 from datetime import timedelta
 
@@ -28,8 +28,8 @@ def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_jso
     """Compare the ledger with the bucket and the providers' lists.
 
     After the ledger is restored from a backup, nothing is submitted until you have reviewed the findings and run this
-    with --confirm. That imports the tasks that Darkroom submitted after the backup, so that they are not paid for
-    again, and resumes submissions. Without --confirm nothing changes.
+    command with --confirm. It then imports the tasks that Darkroom submitted after the backup, so that they are not
+    paid for again, and resumes submissions. Without --confirm, nothing changes.
 
     The exit code is 1 while submissions are paused, or if something could not be compared.
     """

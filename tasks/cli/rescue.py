@@ -17,7 +17,7 @@ from tasks.usecases.import_tasks import FoundTask, FoundTasks, ImportRequest, im
 from worker.errors import DarkroomError
 from worker.secrets import links_hidden
 
-#: characters of a prompt in a line
+#: characters of a prompt shown on a line
 _PROMPT = 40
 
 
@@ -30,8 +30,8 @@ _PROMPT = 40
 def rescue(name: str, since: timedelta, *, dry_run: bool, verbose: bool, as_json: bool) -> None:
     """Import tasks that exist only at the provider.
 
-    They were made without Darkroom, or the ledger has lost them. Nothing is submitted or charged. Safe to repeat:
-    imported tasks are known from then on.
+    They were made without Darkroom, or the ledger lost them. Nothing is submitted or charged. Safe to repeat: tasks are
+    imported only once.
     """
     left: Counter[str] = Counter()
 

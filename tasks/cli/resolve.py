@@ -16,9 +16,9 @@ from tasks.usecases.selection import Selection
 
 @click.command()
 @selecting
-@click.option("--charged", is_flag=True, help="The provider accepted it and charged for it.")
-@click.option("--not-charged", is_flag=True, help="The provider did not accept it.")
-@click.option("--resubmit", is_flag=True, help="Submit it again; it may be paid for twice.")
+@click.option("--charged", is_flag=True, help="The provider accepted the submission and charged for it.")
+@click.option("--not-charged", is_flag=True, help="The provider did not accept the submission.")
+@click.option("--resubmit", is_flag=True, help="Submit it again, at the risk of paying twice.")
 @click.option("--task-id", metavar="TASK", help="With --charged: the provider's task id; its result is requested.")
 @click.option("--why", default="", metavar="TEXT", help="How you know; recorded with your name.")
 @verbose_option
@@ -29,7 +29,7 @@ def resolve(
 ) -> None:  # fmt: skip
     """Record what happened to unconfirmed generations.
 
-    All or none: an unknown name, or a generation that is not (or no longer) unconfirmed, changes nothing.
+    All or nothing: if any name is unknown, or any generation is not (or no longer) unconfirmed, nothing changes.
     """
     if charged + not_charged + resubmit != 1:
         raise click.UsageError("give exactly one of --charged, --not-charged and --resubmit")

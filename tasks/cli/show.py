@@ -27,12 +27,12 @@ from worker.generation import Generation, State, iso
 from worker.pricing import as_text
 from worker.secrets import DEFAULT_ACCOUNT, links_hidden, secrets_hidden
 
-#: events that the changes of state show already
+#: prefix of events that the state changes already show
 _SHOWN = "generation."
-#: what the results below the timeline show anyway
+#: facts that the results below the timeline show anyway
 _LONG = {"object_key", "sha256"}
 _DIM = "bright_black"
-#: a line of text is hard to read when it is longer
+#: longer lines of text are hard to read
 _WIDTH = 100
 
 
@@ -42,8 +42,8 @@ _WIDTH = 100
 def show(name: str, as_json: bool) -> None:
     """Show a generation and its history.
 
-    GENERATION is its id, a part of its id, its short id from `darkroom list`, or your own key (BATCH/KEY where several
-    batches have it).
+    GENERATION is its id, part of its id, its short id from `darkroom list`, or your own key (BATCH/KEY if several
+    batches use that key).
     """
     with open_ledger() as here:
         details = usecase.show(here, name)
@@ -100,7 +100,7 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
 
 
 def _waiting(waits_for: Wait | None) -> str | None:
-    """Without the advice to look at a generation, which is what somebody does here."""
+    """Describe the wait, without the advice to run `darkroom show`, which the user is doing."""
     if waits_for is None:
         return None
     told = waits_for.told
@@ -110,7 +110,7 @@ def _waiting(waits_for: Wait | None) -> str | None:
 
 
 def _choices(generation: Generation) -> str | None:
-    """Where it may go instead of its provider."""
+    """The providers that it may move to."""
     is_sent = generation.tries > 0 or generation.state is not State.QUEUED
     return None if is_sent else ", ".join(generation.providers)
 
@@ -175,7 +175,7 @@ def _print_timeline(screen: Console, story: Story) -> None:
     before: datetime | None = None
     for at, text in moments:
         waited = f"+{duration(at - before)}" if before is not None else ""
-        # The day again where the story runs past midnight.
+        # Repeat the day if the timeline runs past midnight.
         day = "" if at.astimezone().date() == (before or start).astimezone().date() else f"{at.astimezone():%m-%d} "
         time = f"  {day}{at.astimezone():%H:%M:%S}.{at.microsecond // 1000:03}"
         _print_beside(screen, Text.assemble(f"{time:<14}  ", (f"{waited:>8}", _DIM), "  "), text)
@@ -231,7 +231,7 @@ def _print_assets(screen: Console, story: Story) -> None:
 
 
 def _print_text(screen: Console, name: str, value: Any) -> None:
-    """Text from a provider: one, or several to choose from."""
+    """Print text from a provider: one, or several to choose from."""
     screen.print(Text(f"     {one_line(name)}", style=_DIM))
     texts = Table.grid(padding=(0, 1))
     texts.add_column(no_wrap=True, justify="right", style=_DIM)
@@ -268,7 +268,7 @@ def _print_pairs(screen: Console, pairs: list[tuple[str, str]]) -> None:
 
 
 def _print_beside(screen: Console, start: Text, text: Text) -> None:
-    """The text in lines beside its start; a link longer than a line stays whole, so that it can be copied."""
+    """Print the text wrapped beside `start`; a link longer than a line stays whole, so that it can be copied."""
     width = max(20, screen.width - start.cell_len)
     breaks, column = [], 0
     for word in re.finditer(r"\S+\s*", text.plain):

@@ -1,4 +1,4 @@
-"""`darkroom spend`: what generations cost, may still cost, and how much each budget has left."""
+"""`darkroom spend`: what generations have cost and may still cost, and what is left of each budget."""
 
 import csv
 import sys
@@ -26,7 +26,7 @@ from worker.errors import RequestInvalid
 from worker.pricing import Prices, as_text
 
 _AMOUNTS = ("known", "possible", "reserved", "total")
-#: with these, a cell that somebody else has filled begins a formula in a spreadsheet
+#: a spreadsheet takes a cell that begins with one of these for a formula, and others may have written the text
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -52,12 +52,12 @@ def _read_dimensions(_: click.Context, __: click.Parameter, given: str) -> tuple
     default="30d",
     show_default=True,
     metavar="SPAN",
-    help="Only what was submitted since then, in whole days of DARKROOM_TIMEZONE.",
+    help="Only what was submitted since then, in whole days in DARKROOM_TIMEZONE.",
 )
 @label_filter
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV, for spreadsheets.")
 @click.option(
-    "--price-now", is_flag=True, help="Charge what was submitted without a price, at the prices of the price file now."
+    "--price-now", is_flag=True, help="Charge what was submitted without a price, at the price file's current prices."
 )
 @click.option("--yes", is_flag=True, help="With --price-now: do it; without --yes, only show what would be charged.")
 @json_option
@@ -134,7 +134,7 @@ def _tell_unpriced(prices: Prices, unpriced: Sequence[Unpriced]) -> None:
 
 
 def _print_csv(spending: SpendReport) -> None:
-    # A spreadsheet wants the line ends of RFC 4180, and the terminal takes them.
+    # Spreadsheets expect the line ends of RFC 4180, and terminals accept them.
     out = csv.writer(sys.stdout, lineterminator="\r\n")
     out.writerow([*map(str, spending.by), *_AMOUNTS, "late", "currency"])
     currency = spending.prices.currency if spending.prices else ""
@@ -159,7 +159,7 @@ def _print_totals(by: Sequence[Dimension], rows: Sequence[Spent]) -> None:
     for name in _AMOUNTS:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        # The last one, of all, has one name.
+        # The last row, the total, has a single name.
         names = [*map(one_line, row.names), *("" for _ in by[len(row.names) :])]
         table.add_row(*names, *(as_text(getattr(row, name)) for name in _AMOUNTS))
     console().print(table)

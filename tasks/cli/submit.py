@@ -44,7 +44,7 @@ from worker.steps import Step
 
 STDIN = "-"
 _STDIN_NAME = "standard input"
-#: so many warnings are told one by one, and generations of a file are read at once
+#: warnings that are printed one by one; generations of a file that are read at once
 _TOLD, _PAGE = 10, 1000
 
 
@@ -69,7 +69,7 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     default=DEFAULT_PROVIDER,
     show_default=True,
     metavar="NAME[,…]",
-    help="Provider to use; several in order of preference, like kie,acedata: the next one is used while one is out of "
+    help="Provider to use, or several in order of preference, like kie,acedata: the next is used while one is out of "
     "service.",
 )
 @click.option(
@@ -96,13 +96,13 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     "--priority", type=click.IntRange(PRIORITIES[0], PRIORITIES[-1]), default=0, metavar="N", help="Higher goes first."
 )
 @click.option(
-    "--key", metavar="KEY", help="Your own name for it; submitting the same key again changes and costs nothing."
+    "--key", metavar="KEY", help="Your own name for it; submitting the same key again changes nothing and is free."
 )
 @label_option
 @click.option(
     "--batch",
     metavar="NAME",
-    help="Name of the batch; a file's batch is found by it.  [default: the file's name, or the time]",
+    help="Name of the batch, by which a file's batch is found.  [default: the file's name, or the time]",
 )
 @click.option("--parent", metavar="GENERATION", help="An archived generation to continue from, with --action.")
 @click.option("--action", metavar="ACTION", help="What to do with the parent: one of the actions it offers.")
@@ -114,9 +114,7 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     metavar="ID",
     help="Complete this submission, whose ID an error printed; repeat the rest of the command unchanged.",
 )
-@click.option(
-    "--notify", metavar="URL", help="Address that gets the events of this submission, signed (deploy/EVENTS.md)."
-)
+@click.option("--notify", metavar="URL", help="Address for the events of this submission, signed (deploy/EVENTS.md).")
 @test_option
 @click.option("--watch", "then_watch", is_flag=True, help="Follow them until all are done.")
 @json_option
@@ -129,13 +127,13 @@ def submit(
 ) -> None:  # fmt: skip
     r"""Submit generations: one prompt, several, or a file.
 
-    With --operation also videos and texts; some operations need no PROMPT. Several prompts, or a file, make one batch.
-    The PROMPT - reads a file from standard input. {red, blue} in a prompt makes a generation of each; write \{ for a
-    brace.
+    --operation also makes videos and texts; some operations need no PROMPT. Several prompts, or a file, make one batch.
+    A PROMPT of - reads a file from standard input. {red, blue} in a prompt makes one generation for each; write \{ for
+    a brace.
 
     Everything is checked before anything is saved. Once the IDs are printed, nothing can be lost. If the command is
-    interrupted before that, repeat it within 24 hours: it completes the submission and creates no duplicates. The same
-    file again adds only what is new to its batch, at any time (see `darkroom batch submit`).
+    interrupted before that, repeat it within 24 hours: it completes the submission and creates no duplicates.
+    Submitting the same file again, at any time, adds only what is new to its batch (see `darkroom batch submit`).
     """
     _refuse_contradictions(
         prompts, source=source, operation=operation, key=key, batch=batch, parent=parent, action=action
@@ -189,7 +187,7 @@ def _submit_file(
     here: Services, source: BinaryIO, name: str | None, defaults: Defaults, *, notify: str | None, is_test: bool,
     as_json: bool,
 ) -> str | None:  # fmt: skip
-    """Return the id of its batch."""
+    """Submit a file and return the id of its batch."""
     with open_batch_file(source.name, source) as file:
         defaults = replace(defaults, files=InputFiles(here, folder_of(file)))
         if defaults.operation is Operation.IMAGINE:
@@ -242,7 +240,7 @@ def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None, *
     many = len(prompts) > 1
     return [
         expanded
-        # One that needs no prompt is given none.
+        # Operations without a prompt get an empty one.
         for number, prompt in enumerate(prompts or ("",), start=1)
         for expanded in expand_entry(
             Entry(place=Place(f"prompt {number}" if many else ""), prompt=prompt.strip(), key=key), EXPAND_LIMIT
@@ -251,7 +249,7 @@ def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None, *
 
 
 def _are_many(source: BinaryIO | None, prompts: Sequence[str]) -> bool:
-    """A single prompt needs no batch."""
+    """Return whether this needs a batch; a single prompt does not."""
     return source is not None or len(prompts) > 1 or STDIN in prompts
 
 
@@ -267,7 +265,7 @@ def _tell_batch(result: SubmitResult, batch: str | None) -> None:
 
 
 def _tell_warnings(warnings: Sequence[Sequence[str]]) -> None:
-    """Print the first ones and the number of others."""
+    """Print the first warnings and the number of others."""
     told = [sentence for sentences in warnings for sentence in sentences]
     for sentence in told[:_TOLD]:
         note(f"warning: {one_line(sentence)}")
@@ -286,9 +284,9 @@ def _print(
             else:
                 click.echo(generation.id)
     except OSError as error:
-        if error.errno == errno.EPIPE:  # click knows what that means
+        if error.errno == errno.EPIPE:  # click handles it
             raise
-        # Or Python tries once more to write what is left of it at its end, and ends with a code of its own.
+        # Otherwise Python tries again to flush standard output at exit, and exits with a code of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise DarkroomError(
             f"saved, but the IDs cannot be printed: {error.strerror}; `darkroom list` shows them, and so does the same "

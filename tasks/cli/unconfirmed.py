@@ -22,7 +22,8 @@ def unconfirmed(provider: str | None, labels: dict[str, str], as_json: bool) -> 
     """List submissions with an unknown outcome.
 
     The provider may have accepted and charged them. They are never resubmitted automatically: a late callback or the
-    provider's task list may still settle them; otherwise, check yourself and record the result with `darkroom resolve`.
+    provider's task list may still settle them; otherwise, check with the provider and record the result with `darkroom
+    resolve`.
     """
     with open_ledger() as here:
         found = list_unconfirmed(here, provider, labels)
@@ -38,7 +39,7 @@ def unconfirmed(provider: str | None, labels: dict[str, str], as_json: bool) -> 
 
 
 def _lines(one: Unconfirmed) -> str:
-    # Only people need what makes numbers readable.
+    # JSON output does not need the formatting helpers.
     from tasks.cli.ui.style import cut, prompt_text  # noqa: PLC0415
 
     unclear, generation = one.unclear, one.unclear.generation

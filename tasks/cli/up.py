@@ -31,10 +31,10 @@ from worker.generation import State
 from worker.services import Services
 from worker.settings import Settings, load_settings, misspelt_settings, url_of, use_env_file
 
-#: seconds in which a worker is expected to say that it is at work
+#: seconds within which a worker is expected to send its first heartbeat
 _START_SECONDS = 15
 _TELL_SECONDS = 60
-#: what is told of the last minute, in this order
+#: states that are reported every minute, in this order
 _TOLD = (State.ARCHIVED, State.FAILED, State.EXPIRED, State.UNCONFIRMED)
 _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 
@@ -71,7 +71,7 @@ def up(as_json: bool) -> None:
 
 
 def _sandbox_of(given: Mapping[str, str]) -> tuple[int | None, Mapping[str, str]]:
-    """Return the port of the sandbox, and what tells others of it; nothing if the environment names one."""
+    """Return the sandbox's port and the variables that point to it; none if the environment names a sandbox."""
     if given.get("DARKROOM_SANDBOX_URL"):
         return None, {}
     port = free_port()
@@ -79,7 +79,7 @@ def _sandbox_of(given: Mapping[str, str]) -> tuple[int | None, Mapping[str, str]
 
 
 def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: StopSignals) -> None:
-    """Wait for the first heartbeat of the new worker and the new clock."""
+    """Wait for the first heartbeats of the new worker and the new clock."""
     deadline = time.monotonic() + _START_SECONDS
     while not signals.received() and time.monotonic() < deadline:
         roles = {role for name, role in workers_of_host(settings).items() if name not in known}
@@ -89,7 +89,7 @@ def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: Sto
 
 
 def _tell_changes(settings: Settings, signals: StopSignals | LateSandbox) -> None:
-    """Once a minute, until a signal arrives, print what was archived or failed, if anything."""
+    """Once a minute until a signal arrives, print what was archived or failed, if anything."""
     before = count_states(settings)
     while not signals.wait(_TELL_SECONDS):
         if (now := count_states(settings)) is None:
@@ -103,10 +103,10 @@ def _tell_changes(settings: Settings, signals: StopSignals | LateSandbox) -> Non
 def _check_before_start() -> str:
     """Return the log format.
 
-    Raises DarkroomError for what would otherwise fail only when the first generation is submitted or archived.
+    Raises DarkroomError for anything that would otherwise fail only at the first submission or upload.
     """
     if not os.environ.get("DARKROOM_SIGNING_KEYS") and not os.environ.get("DARKROOM_SIGNING_KEYS_FILE"):
-        # The folder brings its own, but only when it is used; until then any will do to read the settings.
+        # The data folder has its own keys, but they are not read yet; to read the settings, any will do.
         os.environ["DARKROOM_SIGNING_KEYS"] = f"k1:{secrets.token_urlsafe(32)}"
     with closing(Services(load_settings())) as here:
         check_before_start(here, has_broker=bool(os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE")))

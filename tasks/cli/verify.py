@@ -23,7 +23,7 @@ from worker.secrets import redact
     "--since", callback=read_span, metavar="SPAN", help="Only what was archived in this time span, such as 2d."
 )
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N results, chosen at random.")
-@click.option("--repair", is_flag=True, help="Restore what is missing or changed, where a link still works.")
+@click.option("--repair", is_flag=True, help="Restore missing and changed objects if their link still works.")
 @json_option
 @click.pass_context
 def verify(
@@ -32,7 +32,7 @@ def verify(
 ) -> None:  # fmt: skip
     """Re-read stored results and compare them with the ledger.
 
-    Lists missing and changed objects and, if all results are verified, orphaned ones, which belong to no generation.
+    Lists missing and changed objects and, if all results are verified, orphaned objects, which belong to no generation.
     The exit code is 1 if any of them was not repaired.
     """
     try:

@@ -1,4 +1,4 @@
-"""`darkroom watch`: follow a batch or some generations until they are done."""
+"""`darkroom watch`: follow a batch or generations until they are done."""
 
 import click
 
@@ -18,10 +18,10 @@ from tasks.usecases.scope import BatchScope, summarize, watched
 def watch(ctx: click.Context, names: tuple[str, ...], labels: dict[str, str], as_json: bool) -> None:
     """Follow generations until all are done.
 
-    Follows a batch (by name or id), generations (by key or id) with their follow-ups, or all that have a --label;
-    without any of these, the newest batch. Failures come first, with their reason; the last line shows totals, cost,
-    duration and manifest. The exit code is 0 if all were archived, and 3 if the rest waits for decisions of yours. With
-    --json, one line per change.
+    Follows a batch (by name or id), generations (by key or id) with their follow-ups, or all that have a --label; by
+    default, the newest batch. Failures come first, with their reasons; the last line shows totals, cost, duration and
+    manifest. The exit code is 0 if all were archived, and 3 if the rest is waiting for your decisions. With --json,
+    prints one line per change.
     """
     with open_ledger() as here:
         scope = watched(here, names, labels)

@@ -1,1 +1,1 @@
-"""What people and programs can ask for: `usecase(services, request) → result`, without a terminal or HTTP."""
+"""What people and programs can request: `usecase(services, request) → result`, without a terminal or HTTP."""

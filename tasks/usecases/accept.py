@@ -1,4 +1,4 @@
-"""Refused files: view them, and archive them unchanged."""
+"""Refused files: view them and archive them unchanged."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from worker.generation import Asset, AssetState
 from worker.services import Services
 from worker.steps import Step
 
-#: the step that stores what was accepted
+#: the step that stores accepted files
 WAKES = (Step.ARCHIVE,)
 #: states in which an asset may still be archived
 _OPEN = (AssetState.WAITING, AssetState.EXPIRED)
@@ -22,7 +22,7 @@ _HEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class AssetChoice:
-    """One asset of a generation, or, without an index, all its refused ones."""
+    """One asset of a generation or, without an index, all its refused assets."""
 
     generation_id: str
     index: int | None = None
@@ -51,7 +51,7 @@ class RefusedBytes:
 
 
 def read_choices(here: Services, names: Sequence[str]) -> tuple[AssetChoice, ...]:
-    """`NAME/INDEX` is an asset of the generation of that name, with or without `asset:` before it; else all of its own.
+    """Parse `NAME/INDEX`, with or without `asset:`, as one asset of that generation, `NAME` as all its refused ones.
 
     Raises as `find_generation` does.
     """
@@ -61,7 +61,7 @@ def read_choices(here: Services, names: Sequence[str]) -> tuple[AssetChoice, ...
 def _read_choice(here: Services, name: str) -> AssetChoice:
     generation, slash, index = name.rpartition("/")
     if slash and re.fullmatch(r"[0-9]{1,4}", index):
-        # A key may look like that as well.
+        # A key may look like this, too.
         if is_key(here.ledger, name):
             return AssetChoice(find_generation(here.ledger, name))
         return AssetChoice(find_generation(here.ledger, generation), int(index))
@@ -77,9 +77,9 @@ def look_at_refused(here: Services, choices: tuple[AssetChoice, ...]) -> tuple[t
 def accept(
     here: Services, request: AcceptRequest, tell: Callable[[AssetChoice, tuple[RefusedBytes, ...]], None]
 ) -> None:
-    """Let the archive step store the files unchanged; call `tell` with what was accepted, after each choice.
+    """Let the archive step store the files unchanged; call `tell` after each choice with what was accepted.
 
-    Raises NotFound, before anything is changed.
+    Raises NotFound before anything is changed.
     """
     here.ledger.generations.get([one.generation_id for one in request.choices])
     for choice in request.choices:
@@ -98,7 +98,7 @@ def _kept(here: Services, choice: AssetChoice) -> tuple[RefusedBytes, ...]:
 
 def _look(here: Services, asset: Asset) -> RefusedBytes:
     refused = asset.refused
-    assert refused is not None  # noqa: S101  chosen by it
+    assert refused is not None  # noqa: S101  selected on this condition
     key = here.archive.keys.rejected(asset.generation_id, asset.index)
     kind, link, trouble = None, None, None
     try:

@@ -1,4 +1,4 @@
-"""The accounts of each provider: how they are doing, how full they are, and their pause by a person."""
+"""The accounts of each provider: their health, their load, and pauses by a person."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,10 @@ __all__ = ["AccountFacts", "ListedAccount", "credit_of", "list_accounts", "pause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedAccount:
-    """`full_rate`: submissions per second when nothing slows it down; `capacity`: of `in_flight`."""
+    """An account.
+
+    `full_rate`: submissions per second when nothing slows it down; `capacity`: maximum of `in_flight`.
+    """
 
     provider: str
     title: str
@@ -46,7 +49,7 @@ def list_accounts(here: LedgerServices) -> Sequence[ListedAccount]:
 
 
 def pause(here: LedgerServices, provider: str, account: str, person: Person) -> datetime:
-    """Submit nothing to the account for an hour, the longest pause; return until when. `control.resume` ends it.
+    """Pause the account for an hour, the longest pause; return its end. `control.resume` ends it sooner.
 
     Raises ConfigurationError for an account that is not set up.
     """
@@ -62,7 +65,10 @@ def pause(here: LedgerServices, provider: str, account: str, person: Person) -> 
 
 
 def credit_of(here: Services, provider: str, account: str) -> str:
-    """Ask the provider what is left; a sentence where it does not say. Raises ConfigurationError."""
+    """Return the account's credit according to the provider; a sentence if it does not say.
+
+    Raises ConfigurationError.
+    """
     require_provider(provider)
     try:
         left = here.provider(provider, account).credit()

@@ -1,4 +1,4 @@
-"""The log of actions: what was asked for at the private doors, by whom, and how it was answered."""
+"""The log of actions: what was requested at the private doors, by whom, and with what result."""
 
 import logging
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ log = logging.getLogger(__name__)
 
 
 def begin(here: LedgerServices, new: NewAction) -> str:
-    """Write an action down before it is carried out; return its id."""
+    """Record an action before it is carried out; return its id."""
     return here.ledger.access.record_action(new)
 
 
 def finish(here: LedgerServices, action_id: str, status: int, subject: str | None) -> None:
-    """Note how an action was answered. If the ledger is away, it stays without a status, as if its process had died."""
+    """Record an action's result. If the ledger is unreachable, the action stays without a status, as after a crash."""
     try:
         here.ledger.access.record_answer(action_id, status, subject)
     except (LedgerUnavailable, LedgerUnfit) as error:
@@ -26,5 +26,5 @@ def finish(here: LedgerServices, action_id: str, status: int, subject: str | Non
 
 
 def list_actions(here: LedgerServices, actor: str | None, limit: int) -> Sequence[Action]:
-    """Return the newest actions, newest first; if `actor` is given, only what they did."""
+    """Return the newest actions, newest first; if `actor` is given, only theirs."""
     return here.ledger.access.actions(actor, limit)

@@ -67,7 +67,7 @@ def adopt(
         [news_of(here, provider, attempt_id, tasks[index].outcome, cause=cause) for index, attempt_id in told]
     )
     applied = {index for (index, _), verdict in zip(told, verdicts, strict=True) if verdict is Verdict.APPLIED}
-    # A new task is imported even if it has no outcome yet.
+    # A new task is imported even before it has an outcome.
     return [
         (one, index in applied or (one.place is Place.NEW and one.attempt_id is not None))
         for index, one in enumerate(adopted)

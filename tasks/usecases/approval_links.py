@@ -1,4 +1,4 @@
-"""Links under which anybody may decide an approval, once. They are secrets: never stored, and redacted in logs."""
+"""Links with which anyone can decide an approval, once. They are secrets: never stored, and redacted in logs."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nothing is bo
 
 
 def approval_links(settings: Settings) -> Callable[[str], str]:
-    """Return what makes the link of an approval from its id; without CONSOLE_URL, links work on this machine only.
+    """Return a function from an approval's id to its link; without CONSOLE_URL, links work only on this machine.
 
     Raises ConfigurationError without keys to sign them.
     """

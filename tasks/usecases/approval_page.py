@@ -1,4 +1,4 @@
-"""What a person who follows the link of an approval sees."""
+"""What a person sees after following an approval's link."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from worker.recipes import Chooser, Pick
 from worker.secrets import links_hidden
 from worker.services import Services
 
-#: of a grid, as its provider numbers them
+#: the numbers of a grid's images, as providers count them
 _QUADRANTS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownImage:
-    """`index`: of the asset; `numbers`: of the images in it, four in a grid."""
+    """An image on the page. `index`: of the asset; `numbers`: of the images in it, four in a grid."""
 
     index: int
     numbers: tuple[int, ...]
@@ -31,8 +31,8 @@ class ApprovalPage:
     """`do`: what follows; `costs`: of each image, as text with its currency; `otherwise`: if nobody decides.
 
     `amounts`: the same costs in millionths of the currency; `max_cost`: more follow-ups of the step are refused.
-    `unseen`: numbers that can be picked, and are in no image. `has_more_steps`: whether the recipe continues after
-    that, which costs more.
+    `unseen`: numbers that can be picked but are in no image. `has_more_steps`: whether the recipe continues afterwards,
+    which costs more.
     """
 
     approval: Approval
@@ -53,7 +53,7 @@ class ApprovalPage:
 
 
 def page_of(here: Services, approval_id: str) -> ApprovalPage:
-    """Raises NotFound."""
+    """Return the page of an approval. Raises NotFound."""
     approval = here.ledger.approvals.get(approval_id)
     (generation,) = here.ledger.generations.get([approval.generation_id])
     lineage = here.ledger.generations.lineages([generation.id])[generation.id]
@@ -101,7 +101,7 @@ def _images(here: Services, generation_id: str) -> list[Asset]:
 
 def _shown_images(here: Services, approval: Approval) -> tuple[ShownImage, ...]:
     images = _images(here, approval.generation_id)
-    # One image with several numbers is a grid, whatever its provider offers for it.
+    # A single image with several numbers is a grid, whatever its provider offers for it.
     is_one_grid = len(images) == 1 and len(approval.images) > 1 and set(approval.images) <= set(_QUADRANTS)
     return tuple(
         ShownImage(

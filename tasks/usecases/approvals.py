@@ -1,4 +1,4 @@
-"""Approvals: what waits for a decision, and the decision."""
+"""Approvals: pending ones, and deciding them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from worker.steps import Step
 __all__ = ["Approval", "ApprovalPage", "ApprovalState", "Approved", "PendingApproval", "Undone", "approve",
            "find_approval", "pending", "pending_page", "reject", "undo"]  # fmt: skip
 
-#: approvals that are read at once
+#: approvals read at once
 _PAGE = 200
 
 
@@ -30,7 +30,7 @@ class PendingApproval:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPage:
-    """`next`: after which the next page begins; None on the last one."""
+    """A page of approvals. `next`: the id after which the next page begins; None on the last page."""
 
     approvals: Sequence[PendingApproval]
     next: str | None
@@ -38,7 +38,10 @@ class ApprovalPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """`is_new`: False if the same decision was made before. `wakes`: the steps that have work now."""
+    """A decided approval.
+
+    `is_new`: False if the same decision was made before. `wakes`: the steps that now have work.
+    """
 
     approval: Approval
     is_new: bool
@@ -48,14 +51,14 @@ class Approved:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """The approval, which waits again, and how many follow-ups were cancelled."""
+    """The approval, which is pending again, and how many follow-ups were cancelled."""
 
     approval: Approval
     cancelled: int
 
 
 def pending(here: LedgerServices) -> Iterator[PendingApproval]:
-    """Yield what waits for a decision, the oldest first."""
+    """Yield pending approvals, oldest first."""
     after = ""
     while page := here.ledger.approvals.pending(_PAGE, after):
         yield from with_generations(here, page)
@@ -63,7 +66,7 @@ def pending(here: LedgerServices) -> Iterator[PendingApproval]:
 
 
 def pending_page(here: LedgerServices, after: str | None, limit: int) -> ApprovalPage:
-    """Return a page of them, the oldest first."""
+    """Return a page of pending approvals, oldest first."""
     found = here.ledger.approvals.pending(limit + 1, after or "")
     page = found[:limit]
     return ApprovalPage(with_generations(here, page), page[-1].id if len(found) > limit else None)
@@ -81,9 +84,9 @@ def with_generations(here: LedgerServices, approvals: Sequence[Approval]) -> lis
 
 
 def find_approval(here: LedgerServices, name: str) -> Approval:
-    """Return the approval of this id, or the one of a generation: the one that waits, else the last.
+    """Return the approval with this id, or a generation's: the pending one, else the last.
 
-    Raises NotFound; RequestInvalid where several wait.
+    Raises NotFound; RequestInvalid if several are pending.
     """
     if name.startswith("apr_"):
         return here.ledger.approvals.get(name)
@@ -101,10 +104,10 @@ def find_approval(here: LedgerServices, name: str) -> Approval:
 def approve(
     here: Services, name: str, images: Sequence[int], person: Person, *, held_for: timedelta = timedelta()
 ) -> Approved:
-    """Pick these images, and create what follows them, which waits for `held_for` before it is submitted.
+    """Pick these images and create their follow-ups, which are submitted only after `held_for`.
 
-    Raises RequestInvalid for images that are not there, AlreadyDecided after another decision, TooLate where nobody
-    has decided in time, and as `find_approval`.
+    Raises RequestInvalid for images that do not exist, AlreadyDecided after a different decision, TooLate if the time
+    to decide is over, and as `find_approval`.
     """
     numbers = sorted(set(images))
     approval = find_approval(here, name)
@@ -125,10 +128,10 @@ def reject(here: Services, name: str, person: Person) -> Approved:
 
 
 def undo(here: LedgerServices, name: str, person: Person) -> Undone:
-    """Take the decision back: what it created is cancelled, and somebody can decide again.
+    """Take the decision back: cancel what it created, so that the approval can be decided again.
 
-    Raises NotPossible, and changes nothing, where something of it may have been sent, where its time is over, or where
-    a program decides; and as `find_approval`.
+    Raises NotPossible, and changes nothing, if any of it may have been sent, if the time to decide is over, or if a
+    program decides; and as `find_approval`.
     """
     approval = find_approval(here, name)
     if approval.task is not None:
@@ -145,7 +148,7 @@ def _approved(decided: Decided, to: ApprovalState, numbers: Sequence[int]) -> Ap
 
 
 def _repeated(approval: Approval, to: ApprovalState, numbers: Sequence[int]) -> Approved:
-    """The same decision again is none; another comes too late."""
+    """Accept the same decision again without effect; refuse a different one as too late."""
     if approval.state is to and list(approval.picked or ()) == list(numbers):
         return Approved(approval=approval, is_new=False, created=0, wakes=())
     if approval.state in {ApprovalState.ASKED, ApprovalState.EXPIRED}:
@@ -154,6 +157,6 @@ def _repeated(approval: Approval, to: ApprovalState, numbers: Sequence[int]) -> 
 
 
 def in_words(approval: Approval) -> str:
-    """`decided at 2026-11-29T12:00:00.000Z by ada: images 2, 4`; for one that is decided."""
+    """`decided at 2026-11-29T12:00:00.000Z by ada: images 2, 4`; for a decided approval."""
     picked = f": images {', '.join(map(str, approval.picked))}" if approval.picked else ""
     return f"{approval.state} at {iso(approval.decided_at)} by {approval.decided_by}{picked}"

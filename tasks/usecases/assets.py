@@ -1,4 +1,4 @@
-"""One result of a generation, for whoever wants its bytes: a link to our copy of it, or its text."""
+"""One result of a generation: a link to our copy, or its text."""
 
 import json
 from collections.abc import Mapping
@@ -34,10 +34,10 @@ class AssetText:
 
 
 def get_asset(here: Services, name: str, index: int) -> AssetFile | AssetText:
-    """Return a stored asset of the generation of that name.
+    """Return a stored asset of the generation with that name.
 
-    Raises NotFound for an unknown one and for what was abandoned; Gone for what was deleted; NotYet, with the reason
-    and the next try, for what is not stored yet; RequestInvalid as `find_generation` does.
+    Raises NotFound for unknown or abandoned assets; Gone for deleted ones; NotYet, with the reason and the time of the
+    next try, for assets that are not stored yet; RequestInvalid as `find_generation` does.
     """
     generation_id = find_generation(here.ledger, name)
     (generation,) = here.ledger.generations.get([generation_id])
@@ -55,7 +55,7 @@ def get_asset(here: Services, name: str, index: int) -> AssetFile | AssetText:
 
 
 def link_to(here: Services, asset: Asset) -> str | None:
-    """Return a presigned link to a stored file, None for what has none; never store or log it."""
+    """Return a presigned link to a stored file, None if it has none; never store or log it."""
     if asset.state is not AssetState.STORED or asset.object_key is None or asset.content is not None:
         return None
     return here.archive.url(asset.object_key, expires=LINK_LIFE)
@@ -71,7 +71,7 @@ def bucket_origin(here: Services) -> str | None:
 
 
 def text_of(content: Mapping[str, object]) -> str:
-    """Return the values of a text result, each on lines of its own."""
+    """Return the values of a text result, each on its own lines."""
     values = (value if isinstance(value, list) else [value] for value in content.values())
     lines = (one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for value in values for one in value)
     return "".join(f"{line}\n" for line in lines)

@@ -1,4 +1,4 @@
-"""Warnings about options that change the price, but have no factor in the price file.
+"""Warnings about options that change the price but have no factor in the price file.
 
 Darkroom then reserves the highest known factor (`worker/pricing/surcharges.py`).
 """
@@ -28,7 +28,7 @@ def assumed_in(wanted: Sequence[NewGeneration], prices: Prices, file: Path | Non
 
 
 def assumed_at(provider: str, prices: Prices, file: Path | None) -> str | None:
-    """Return a sentence on this provider's options without factor or price; None if all have one."""
+    """Return a sentence about this provider's options without factor or price; None if all have one."""
     options = {name for one in provider_class(provider).capabilities.values() for name in one.options}
     missing = [extra for extra in extras_of_options(options) if not prices.has_factor(provider, extra)]
     if not missing:

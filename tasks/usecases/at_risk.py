@@ -1,4 +1,4 @@
-"""Paid results that may be lost: links that expire soon, failing downloads or puts, unreadable callbacks."""
+"""Paid results that may be lost: links that expire soon, failing downloads or uploads, unreadable callbacks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ __all__ = ["AtRisk", "CallbackNote", "RiskyAsset", "at_risk"]
 
 @dataclass(frozen=True, slots=True)
 class RiskyAsset:
-    """`left`: time until its link expires, negative afterwards. `is_proven`: `left` is known, not estimated."""
+    """An asset that may be lost.
+
+    `left`: time until its link expires, negative afterwards. `is_proven`: `left` is known, not estimated.
+    """
 
     asset: Asset
     owner: Generation
@@ -25,7 +28,7 @@ class RiskyAsset:
 
 @dataclass(frozen=True, slots=True)
 class AtRisk:
-    """Assets, the most urgent first, and unreadable callbacks of generations that wait for an outcome."""
+    """Assets, most urgent first, and unreadable callbacks of generations that wait for an outcome."""
 
     assets: tuple[RiskyAsset, ...]
     unread: tuple[tuple[CallbackNote, Generation], ...]
@@ -36,7 +39,7 @@ def at_risk(
 ) -> AtRisk:
     """Return what is not stored and expires within `within` (default DARKROOM_AT_RISK_HOURS), or cannot be fetched.
 
-    Of generations with all these `labels`.
+    Only of generations with all these `labels`.
     """
     ledger, now = here.ledger, here.clock()
     assets = ledger.assets.at_risk(now + (within or here.settings.at_risk))

@@ -1,4 +1,4 @@
-"""What needs a person now, the most urgent first."""
+"""What needs a person's attention now, most urgent first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from tasks.usecases.subscribers import SubscriberState, list_subscribers
 from tasks.waiting import Cause, Wait, waits_of
 from worker.generation import State
 
-#: rows that are read of each list; more are "200 or more"
+#: rows read per list; more are reported as "200 or more"
 MOST = 200
-#: a pause that ends sooner needs nobody
+#: shorter pauses need nobody's attention
 _SHORT = timedelta(minutes=5)
 
 
 class Urgency(IntEnum):
-    #: money or results are being lost, or nothing goes on
+    #: money or results are being lost, or everything has stopped
     NOW = 0
-    #: it will be, if nobody comes
+    #: this will happen if nobody acts
     SOON = 1
     #: it can wait for the morning
     LATER = 2
 
 
 class Subject(StrEnum):
-    """Where the remedy is."""
+    """Where to find the remedy."""
 
     RESTORE = "restore"
     AT_RISK = "at-risk"
@@ -44,7 +44,10 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """`what`: a sentence without its end; `consequence`: what happens if nobody comes; `number`: of things, if any."""
+    """Something to attend to.
+
+    `what`: a sentence without its end; `consequence`: of doing nothing; `number`: a count, if any.
+    """
 
     urgency: Urgency
     subject: Subject
@@ -56,7 +59,7 @@ class Need:
 
 
 def needs(here: LedgerServices) -> Sequence[Need]:
-    """Return what needs a person now, the most urgent first; a constant number of queries, each of them bounded."""
+    """Return what needs a person now, most urgent first, using a constant number of bounded queries."""
     found = [*_waits(here), *_results(here), *_unconfirmed(here), *_dead(here), *_subscribers(here)]
     return sorted(found, key=lambda one: one.urgency)
 
@@ -89,7 +92,7 @@ def _waits(here: LedgerServices) -> Iterator[Need]:
 
 
 def _passes(wait: Wait, now: datetime) -> bool:
-    """Whether it is a short pause after too many requests, which ends by itself."""
+    """Return whether it is a short rate-limit pause, which ends by itself."""
     is_short = wait.until is not None and wait.until - now < _SHORT
     return wait.cause is Cause.PAUSE and is_short and not wait.fails
 

@@ -43,7 +43,7 @@ class KnownKeys:
 
 @dataclass(kw_only=True)
 class Findings:
-    """Keys by problem. `missing` and `changed` list the assets stored under the key, because duplicates share one."""
+    """Keys by problem. `missing` and `changed` list the assets stored under the key, because duplicates share a key."""
 
     checked: int = 0
     missing: dict[str, list[Asset]] = field(default_factory=lambda: defaultdict(list))
@@ -90,7 +90,7 @@ def _verdict(archive: Archive, asset: Asset) -> Verdict | str:
 
 
 def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> None:
-    """List the bucket; call it after `read_again` has gone through the whole ledger."""
+    """List the bucket; call this after `read_again` has covered the whole ledger."""
     strangers = []
     for listed in archive.list(f"{archive.keys.prefix}/" if archive.keys.prefix else ""):
         kind = archive.keys.kind(listed.object_key)
@@ -103,13 +103,13 @@ def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> No
 
 
 def _without_owner(archive: Archive, inventory: Assets, strangers: list[str]) -> list[str]:
-    # Objects stored since the ledger was read, or being stored now: the row is written after the object.
+    # Ignore objects stored since the ledger was read, or being stored now: the row is written after the object.
     images = {key: archive.keys.images_beside(key) for key in strangers}
     known = inventory.known_keys([*strangers, *(image for found in images.values() for image in found)])
     owned = {key for key in strangers if not known.isdisjoint((key, *images[key]))}
     folders = {archive.keys.folder(one, lineage) for one, lineage in inventory.being_archived()}
     left = [key for key in strangers if key not in owned and key.rpartition("/")[0] not in folders]
-    # The sidecar of a duplicate has no object beside it.
+    # A duplicate's sidecar has no object beside it.
     sidecars = [key for key in left if archive.keys.kind(key) is Kind.SIDECAR]
     with ThreadPoolExecutor(THREADS) as pool:
         owners = dict(zip(sidecars, pool.map(partial(described, archive), sidecars), strict=True))

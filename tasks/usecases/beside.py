@@ -1,4 +1,4 @@
-"""The images beside one, in the order of the gallery: newest first, and in a generation by number."""
+"""The neighbors of an image, in gallery order: newest first, and by number within a generation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,10 +8,9 @@ from tasks.usecases.services import LedgerServices
 from worker.generation import Asset, AssetState
 from worker.ledger.generations import Looked, Wanted
 
-#: generations that one look may find
+#: generations that one query may find
 _MANY = 50
-#: looks for the newer neighbour, of which each takes a range of ids: 16 times as wide as the last one, while nothing
-#: was found
+#: queries for the newer neighbor, each for a range of ids that is 16 times as wide as the last while nothing is found
 _MOST_LOOKS, _WIDER = 60, 16
 #: ids begin with 48 bits of milliseconds; the first range is a minute
 _FIRST, _LAST = 1 << 96, (1 << 128) - 1
@@ -27,16 +26,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """`before`: the one on its left, which is newer or the one before it of the same generation."""
+    """`before`: the image on its left, which is newer, or the previous one of the same generation."""
 
     before: Place | None
     after: Place | None
 
 
 def beside(here: LedgerServices, request: GalleryRequest, generation_id: str, index: int | None) -> Beside:
-    """Return the neighbours of an image, which need not match itself. Raises as `gallery` does.
+    """Return the neighbors of an image, which itself need not match. Raises as `gallery` does.
 
-    None also where too much would have to be looked at to find one.
+    A neighbor is also None if finding it would take too many queries.
     """
     queries, known = here.ledger.generations, wanted(here, request)
     own = _indexes(queries.assets_of([generation_id])[generation_id])
@@ -58,13 +57,12 @@ def _indexes(assets: Sequence[Asset]) -> list[int]:
 
 
 def _newer(here: LedgerServices, known: Wanted, generation_id: str) -> str | None:
-    """Return the oldest one that is newer.
+    """Return the oldest generation that is newer.
 
-    The ledger looks from the newest on: what lies between is widened until there are some, then halved until they are
-    few.
+    The ledger searches from the newest, so the range is widened until it contains some, then halved until they are few.
     """
     floor, width = int(generation_id[4:], 16), _FIRST
-    #: there are some up to it
+    #: the range up to this id contains some
     top: int | None = None
     for _ in range(_MOST_LOOKS):
         last = min(_LAST, floor + width) if top is None else (floor + top) // 2

@@ -1,8 +1,8 @@
-"""The board: how many batches stand, read again and again by those who keep it open all day.
+"""The board: the progress of many batches, read again and again by people who keep it open all day.
 
-What changes each second is read each time. What is an average over minutes, or takes longer to find, is read again
-after a few seconds (`Slow`). More batches take no more statements, and of larger ones no more is read, except for what
-failed.
+What changes every second is read every time. Averages over minutes, and what takes longer to find, are read again after
+a few seconds (`Slow`). More batches take no more statements, and larger batches no more reading, except for their
+failures.
 """
 
 from collections import Counter, defaultdict
@@ -23,23 +23,23 @@ from worker.pricing import Prices
 __all__ = ["About", "BatchState", "Board", "BoardRow", "Cause", "FailureGroup", "Slow", "Totals", "Wait",
            "about_batch", "show_board"]  # fmt: skip
 
-#: rows of a page
+#: rows per page
 SHOWN = 50
-#: seconds for which the slow part is good
+#: seconds for which the slow part is reused
 _FRESH = timedelta(seconds=5)
-#: the time over which it is measured how many end a minute, and how many ends are looked at
+#: the time over which completions per minute are measured, and the maximum number of completions examined
 _LATELY, _MOST_ENDED = timedelta(minutes=5), 5000
-#: generations whose labels are shown of a batch, and actions
+#: generations of a batch whose labels are shown, and actions shown
 _LABELLED, _ACTIONS = 200, 20
-#: what holds up the whole pipeline
+#: causes that hold up the whole pipeline
 _OF_ALL = (Cause.RESTORE_GUARD, Cause.WORKERS, Cause.CLOCK)
-#: the row says so by its state
+#: causes that the row's state already shows
 _OF_STATE = (Cause.BATCH_PAUSED, Cause.BATCH_START, Cause.APPROVAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureGroup:
-    """What came to nothing for the same kind of reason; `reasons`: how many, by the provider's word."""
+    """Failures with the same kind of reason; `reasons`: how many, by the provider's word."""
 
     category: Category
     reasons: Mapping[str, int]
@@ -54,15 +54,15 @@ class FailureGroup:
 
     @property
     def is_retriable(self) -> bool:
-        """Whether a retry takes these at all."""
+        """Whether these can be retried at all."""
         return self.category is not Category.UNCONFIRMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
-    """`per_minute`: how many ended lately; `left`: time until all have, at that rate, if any did.
+    """`per_minute`: how many finished lately; `left`: time until all have, at that rate, if any did.
 
-    `cap`: what it may cost, in millionths; `at_risk`: assets.
+    `cap`: its maximum cost, in millionths; `at_risk`: assets.
     """
 
     batch: ListedBatch
@@ -81,13 +81,13 @@ class BoardRow:
 
     @property
     def is_open(self) -> bool:
-        """Whether anything of it can still be paused or cancelled."""
+        """Whether any of it can still be paused or cancelled."""
         return self.batch.done < self.batch.total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Of the whole ledger. `spent_today`, `day_cap`: in millionths; `at_risk`: assets."""
+    """Totals of the whole ledger. `spent_today`, `day_cap`: in millionths; `at_risk`: assets."""
 
     queued: int
     in_flight: int
@@ -100,7 +100,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What does not change each second of a batch. `labels`: of its newest generations; `actions`: the newest first."""
+    """What does not change every second about a batch. `labels`: of its newest generations; `actions`: newest first."""
 
     labels: Mapping[str, Sequence[str]]
     actions: Sequence[Action]
@@ -108,7 +108,7 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slow:
-    """What `show_board` found at `at` and need not ask again for a while, of these batches."""
+    """What `show_board` found out about these batches at `at` and can reuse for a while."""
 
     at: datetime
     prices: Prices | None
@@ -124,7 +124,7 @@ class Slow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """A page, the newest batch first. `waits`: what holds up all of them.
+    """A page of batches, newest first. `waits`: what holds up all of them.
 
     `older`: the id after which the next page begins, if there is one.
     """
@@ -145,9 +145,9 @@ def show_board(
     batch: str | None = None,
     known: Slow | None = None,
 ) -> Board:
-    """Return the newest batches, those before the one with this id, or `batch` alone.
+    """Return the newest batches, those before the batch with this id, or only `batch`.
 
-    `known`: what the last look at the same page found. Raises NotFound for an unknown `batch`.
+    `known`: what the last read of the same page found. Raises NotFound for an unknown `batch`.
     """
     now, queries = here.clock(), here.ledger.generations
     is_fresh = known is not None and timedelta() <= now - known.at < _FRESH
@@ -179,7 +179,7 @@ def show_board(
 
 
 def about_batch(here: LedgerServices, batch_id: str) -> About:
-    """Return its labels, and what was done to it."""
+    """Return its labels and what was done to it."""
     newest = here.ledger.generations.page(batch=batch_id, limit=_LABELLED)
     labels: defaultdict[str, set[str]] = defaultdict(set)
     for of_one in here.ledger.generations.labels_of([one.id for one in newest]).values():
@@ -199,7 +199,7 @@ def _ask(
     ids = [one.facts.id for one in rows]
     counts = {one.facts.id: one.counts for one in rows}
     open_ids = [one.facts.id for one in rows if one.done < one.total]
-    # What is over is not read again while nothing of it moves.
+    # Finished batches are not read again while nothing in them changes.
     same = known.counts.keys() - set(open_ids) if known is not None else set()
     kept = {one: known.failed.get(one, ()) for one in same if known and known.counts[one] == counts.get(one)}
     failed: defaultdict[str, list[FailedOf]] = defaultdict(list)
@@ -230,7 +230,7 @@ def _ask(
 
 
 def _rate(facts: BatchFacts, now: datetime, since: datetime, number: int) -> float:
-    """How many a minute that is, since then or since the batch is there."""
+    """Return the number per minute, since then or since the batch was created."""
     return 60 * number / max(60.0, (now - max(since, facts.created_at)).total_seconds())
 
 

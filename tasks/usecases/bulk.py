@@ -1,6 +1,7 @@
-"""One action on many images of the gallery: first a look at what it would do, then the action on what was seen.
+"""One action on many gallery images: first a preview of what it would do, then the action on what was previewed.
 
-What arrived after that look is left alone. Each action is done by the use case for few: `control`, `submit`, `delete`.
+Anything that arrived after the preview is left alone. Each action is done by the use case for few: `control`, `submit`,
+`delete`.
 """
 
 from collections import Counter
@@ -42,17 +43,17 @@ from worker.services import Services
 from worker.steps import Step
 
 RETRY, CANCEL, DELETE = "retry", "cancel", "delete"
-#: the action with the number of each picture that was picked
+#: actions that take the number of each picked image
 UPSCALE_PICKED, VARY_PICKED = "upscale", "variation"
 ACTIONS_OF_PICKED = (UPSCALE_PICKED, VARY_PICKED)
 _OF_WHAT_IS_THERE = (RETRY, CANCEL, DELETE)
-#: whose key keeps two from creating at once
+#: owner of the key that keeps two requests from creating at once
 _ONE_AT_A_TIME = "console"
 #: the part of a request that creates
 _CREATED = "created"
-#: generations that one action takes, and that one creation takes
+#: maximum number of generations per action, and per creation
 MOST, MOST_CREATED = 50_000, 2_000
-#: generations that are read, or done something to, at once
+#: generations read or processed at once
 _AT_ONCE = 500
 _IMAGES = 4
 
@@ -66,10 +67,10 @@ class Pick(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Either images that somebody picked, or all that match. `newest`: the newest of those that were seen, if known.
+    """Either picked images or all that match. `newest`: the newest of those that were previewed, if known.
 
-    `seen_at`: when somebody looked at what would be done: what changed later is left alone. `most`: how many may be
-    done at most: those that were said to be possible.
+    `seen_at`: the time of the preview; what changed later is left alone. `most`: the maximum number, as the preview
+    showed.
     """
 
     picks: tuple[Pick, ...] = ()
@@ -79,7 +80,7 @@ class Chosen:
     most: int | None = None
 
     def picked(self) -> Mapping[str, set[int]]:
-        """Return the numbers of the images that were picked, by generation."""
+        """Return the numbers of the picked images, by generation."""
         found: dict[str, set[int]] = {}
         for one in self.picks:
             found.setdefault(one.generation_id, set()).update(() if one.number is None else (one.number,))
@@ -88,12 +89,11 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreseen:
-    """What an action would do: to `number` of `total`, and to the others not, by why.
+    """The preview of an action: it applies to `number` of `total`; why not to the others, counted by reason.
 
-    `cost`: at most, in millionths, with what follows; None where there are no prices. `amount`: the same as people
-    write it, in this `currency`.
-    `seen_at`: when that was so; `newest`: of all that were looked at; None if there are none. `images`: those that a
-    deletion takes with it.
+    `cost`: the maximum in millionths, with follow-ups; None without prices. `amount`: the same for people, in this
+    `currency`. `seen_at`: the time of the preview; `newest`: the newest generation previewed; None if there are none.
+    `images`: those that a deletion would delete.
     """
 
     action: str
@@ -112,7 +112,7 @@ class Foreseen:
 class Done:
     """`wakes`: the steps that have work now. `is_replayed`: the same request was carried out before.
 
-    `may_be_more`: the same request was broken off before, and may have done more than `number`.
+    `may_be_more`: an earlier try of the same request was interrupted, and may have done more than `number`.
     """
 
     action: str
@@ -127,7 +127,7 @@ class Done:
 class Wish:
     """`action`: RETRY, CANCEL, DELETE, or what providers offer, such as `upscale2`. `max_cost`: in millionths.
 
-    `by`: who asks; `with_objects`: delete the files in the bucket, too.
+    `by`: who requests it; `with_objects`: delete the files in the bucket, too.
     """
 
     action: str
@@ -138,7 +138,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sorted:
-    """What is possible: of these generations, or creating these."""
+    """What is possible: to act on these generations, or to create these."""
 
     ids: tuple[str, ...]
     new: tuple[NewGeneration, ...]
@@ -149,9 +149,9 @@ class _Sorted:
 
 
 def foresee(here: Services, chosen: Chosen, wish: Wish) -> Foreseen:
-    """Look at what the action would do, and write nothing.
+    """Preview the action; write nothing.
 
-    Raises RequestInvalid for too many, or for an unknown action, and as `gallery`.
+    Raises RequestInvalid for too many generations or an unknown action, and as `gallery`.
     """
     seen_at = here.clock()
     found = _sorted(here, chosen, wish)
@@ -171,7 +171,7 @@ def foresee(here: Services, chosen: Chosen, wish: Wish) -> Foreseen:
 
 
 def read_amount(text: str) -> int | None:
-    """Return what somebody wrote, in millionths; None for nothing. Raises RequestInvalid."""
+    """Parse an amount into millionths; None for empty text. Raises RequestInvalid."""
     if not text.strip():
         return None
     try:
@@ -181,9 +181,9 @@ def read_amount(text: str) -> int | None:
 
 
 def settled(here: LedgerServices, chosen: Chosen) -> Chosen:
-    """Return the images themselves where all with a mark are meant: others of their generations are not.
+    """If all images with a mark are meant, return the images themselves: others of their generations are not meant.
 
-    A generation that was marked after somebody looked is left alone.
+    A generation that was marked after the preview is left alone.
     """
     mark = chosen.request.mark
     if chosen.picks or mark is None:
@@ -196,7 +196,7 @@ def settled(here: LedgerServices, chosen: Chosen) -> Chosen:
 
 
 def ids_of(here: LedgerServices, chosen: Chosen) -> list[str]:
-    """Return the generations that are meant, newest first. Raises RequestInvalid for too many, and as `gallery`."""
+    """Return the generations that are meant, newest first. Raises RequestInvalid if too many, and as `gallery`."""
     if chosen.picks:
         known = here.ledger.assets.existing_generations(list(chosen.picked()))
         return sorted((one for one in known if chosen.newest is None or one <= chosen.newest), reverse=True)
@@ -207,10 +207,10 @@ def ids_of(here: LedgerServices, chosen: Chosen) -> list[str]:
 
 
 def carry_out_once(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Done:
-    """Carry the action out on what was seen, once for this key.
+    """Carry out the action on what was previewed, once for this key.
 
-    Raises NotPossible if more is possible now than was seen, or it costs more than it may; KeyReused and KeyInUse; and
-    as the action on few.
+    Raises NotPossible if more is possible now than the preview showed, or if it costs more than allowed; KeyReused and
+    KeyInUse; and as the action on few.
     """
     answer = carry_out(here, once, lambda _: _carried_out(here, chosen, wish, once))
     done: Mapping[str, Any] = answer.document
@@ -220,7 +220,7 @@ def carry_out_once(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Do
         left=dict(done["left"]),
         wakes=() if answer.is_replayed else tuple(step for step in Step if step in done["wakes"]),
         is_replayed=answer.is_replayed,
-        # What was created in an earlier try is found by its own key, and counted.
+        # What an earlier try created is found by its own key, and counted.
         may_be_more=answer.may_be_more and wish.action in _OF_WHAT_IS_THERE,
     )
 
@@ -230,7 +230,7 @@ def _carried_out(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapp
         return {"number": len(created), "left": {}, "wakes": [Step.DISPATCH, Step.ARCHIVE]}
     if wish.action in _OF_WHAT_IS_THERE:
         return _done(here, chosen, wish, once)
-    # Two who want the same of the same images at one moment would find that neither exists, and pay for both.
+    # Two concurrent requests for the same follow-ups would both find that none exist, and pay for both.
     alone = Once(owner=_ONE_AT_A_TIME, key=_CREATED, request_sha256="")
     try:
         return carry_out(here, alone, lambda _: _done(here, chosen, wish, once), is_kept=False).document
@@ -280,7 +280,7 @@ def _delete(here: Services, selection: Selection, wish: Wish) -> Deletions:
     try:
         return delete(here, DeleteRequest(selection, Person(wish.by), with_objects=wish.with_objects), lambda _: None)
     except (ArchiveError, ConfigurationError) as error:
-        # Deleted ones match no more, so nobody finds their files by sending this again.
+        # Deleted generations no longer match, so repeating the request would not find their files.
         gone = [one.id for one in _generations(here, selection.ids) if one.state is State.DELETED]
         halves = dict.fromkeys(one.generation_id for one, _ in here.ledger.generations.objects_to_delete(gone))
         if not halves:
@@ -298,14 +298,14 @@ def _is_split(new: NewGeneration) -> bool:
 def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
     chosen = settled(here, chosen)
     picked = chosen.picked()
-    # Without an image that had the mark, nothing is meant, and not all of its generation.
+    # If no image has the mark, nothing is meant, rather than the whole generation.
     is_none = chosen.request.mark is not None and not picked
     ids = [] if is_none else ids_of(here, chosen)
     newest = max(ids, default=None)
     if wish.action in _OF_WHAT_IS_THERE:
         sort: Callable[[Services, Sequence[str]], tuple[list[str], Counter[str]]]
         sort = {RETRY: _for_retry, CANCEL: _for_cancel, DELETE: _for_delete}[wish.action]
-        # What is queued again since can be cancelled as it was seen.
+        # Anything queued again since can still be cancelled as previewed.
         later = set[str]() if wish.action == CANCEL else _changed_since(here, chosen.seen_at, ids)
         possible, left = sort(here, [one for one in ids if one not in later])
         left += _left_later(later)
@@ -324,14 +324,14 @@ def _sorted(here: Services, chosen: Chosen, wish: Wish) -> _Sorted:
 
 
 def _changed_since(here: Services, moment: datetime | None, ids: Sequence[str]) -> set[str]:
-    """What was not as it is now when somebody looked, such as what this very request has submitted again."""
+    """Return what has changed since the preview, such as what this very request has already resubmitted."""
     if moment is None:
         return set()
     return {one.id for one in _generations(here, ids) if one.updated_at > moment}
 
 
 def _generations(here: Services, ids: Sequence[str]) -> Iterator[Generation]:
-    """All of them at once would take more memory than the process may."""
+    """Yield them in pages: all at once would take too much memory."""
     for some in _parts(ids):
         yield from here.ledger.generations.get(some)
 
@@ -418,7 +418,7 @@ _OBSTACLES = {
 def _follow_ups(
     here: Services, ids: Sequence[str], picked: Mapping[str, set[int]], wish: Wish
 ) -> tuple[list[NewGeneration], Counter[str], int]:
-    """What would be created, why the others would not, and of how many."""
+    """Return what would be created, why the others would not, and from how many generations."""
     files = InputFiles(here)
     left: Counter[str] = Counter()
     found: list[NewGeneration] = []
@@ -442,7 +442,7 @@ def _follow_ups(
 
 
 def _actions_for(snapshot: Snapshot, action: str, indexes: set[int] | None) -> list[str]:
-    """`upscale` means upscale1 to upscale4, each for its image."""
+    """Return the actions: `upscale` means upscale1 to upscale4, each for its image."""
     if action not in ACTIONS_OF_PICKED:
         return [action]
     images = [one.index for one in snapshot.assets if one.kind is AssetKind.IMAGE]

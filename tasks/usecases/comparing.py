@@ -1,4 +1,4 @@
-"""Compares the providers' lists with a ledger that may be incomplete; changes nothing."""
+"""Compares the providers' lists with a possibly incomplete ledger; changes nothing."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from worker.providers import PROVIDERS, Listed, ListedTask, Provider
 from worker.secrets import title_of
 from worker.services import Services
 
-#: tasks that are looked up together
+#: tasks looked up together
 PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A task that, by its callback mark, is a generation of this ledger, which did not know the task."""
+    """A task whose callback mark shows that it is a generation of this ledger, which did not know the task."""
 
     task_id: str
     generation_id: str
@@ -61,7 +61,7 @@ class Compared:
     trouble: str | None = None
 
     def is_placed(self, task: ListedTask) -> bool:
-        """Whether it is a generation that the ledger has."""
+        """Return whether the task is a generation that the ledger has."""
         task_id = str(task.outcome.task_id)
         return task_id in self.waiting or any(found.task_id == task_id for found in self.found)
 
@@ -118,18 +118,18 @@ class Waiting:
         self._requested_at: dict[str, datetime] = {}
         for page in pages_of(ledger, state=State.QUEUED):
             for one in page:
-                # No list of a provider shows what the sandbox makes.
+                # What the sandbox makes is in no provider's list.
                 if one.provider == provider and not one.is_test:
                     self._by_action[one.operation, one.action].append(one)
                     self._by_request[one.operation, one.action, words(one.prompt)].append(one)
-            # A restored ledger creates follow-ups anew: what counts is when their first ancestor was requested.
+            # A restored ledger creates follow-ups again: what counts is when their first ancestor was requested.
             lineages = ledger.generations.lineages([one.id for one in page if one.parent_id is not None])
             self._requested_at.update((one, lineage.root_created_at) for one, lineage in lineages.items())
 
     def like(self, task: ListedTask) -> list[Generation]:
         """Return the generations with the same request as this task, oldest first."""
         if task.parent:
-            # It says what it was made from, and not always with which words.
+            # The task shows what it was made from, but not always its prompt.
             alike = self._by_action[task.operation, task.action]
         elif task.prompt:
             alike = self._by_request[task.operation, task.action, words(task.prompt)]
@@ -144,11 +144,11 @@ class Waiting:
         ]
 
     def take(self, one: Generation) -> None:
-        """Remove a generation that is found, so that no other task matches it."""
+        """Remove a matched generation, so that no other task matches it."""
         self._by_action[one.operation, one.action].remove(one)
         self._by_request[one.operation, one.action, words(one.prompt)].remove(one)
 
 
 def words(prompt: str) -> str:
-    """Return a prompt without options, which providers append to it."""
+    """Return a prompt without the options that providers append."""
     return " ".join(prompt.partition(" --")[0].split())

@@ -46,7 +46,7 @@ _REPLACED = "replaced by a new version"
 _SINCE = "failed again since this was asked for"
 _UNDER_WAY = "it is still under way"
 _AWAITED = "may still be delivered (--may-pay-twice submits them again)"
-#: what a retry is for
+#: states that can be retried
 OVER = (State.FAILED, State.EXPIRED)
 _AFTER_RETRY = (Step.DISPATCH, Step.ARCHIVE)
 
@@ -55,9 +55,9 @@ _AFTER_RETRY = (Step.DISPATCH, Step.ARCHIVE)
 class RetryRequest:
     """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver.
 
-    `only`: those that failed for such reasons; empty: all. `failed_before`: what failed later is left alone, such as
-    what a request that is repeated has submitted again already. Without `may_submit`, nothing is paid for:
-    only results that are paid for are fetched.
+    `only`: those that failed for these reasons; empty: all. `failed_before`: what failed later is left alone, such as
+    what a repeated request has already resubmitted. Without `may_submit`, nothing is paid for: only results that are
+    already paid for are fetched.
     """
 
     selection: Selection
@@ -77,7 +77,7 @@ class ResumeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """A generation and its state afterwards. `is_done`: as asked; `message`: what that means, or why it is not.
+    """A generation and its state afterwards. `is_done`: as requested; `message`: what that means, or why not.
 
     `left`: in a few words why it was left alone.
     """
@@ -87,7 +87,7 @@ class Decided:
     is_done: bool
     message: str
     left: str = ""
-    #: when the provider is asked next for one that it may still deliver
+    #: when the provider is next polled for a generation that it may still deliver
     awaited: datetime | None = None
 
 
@@ -102,7 +102,7 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """`left`: how many more of the selection were left alone, by why. `wakes`: the steps that have work now."""
+    """`left`: how many others of the selection were left alone, by reason. `wakes`: the steps that have work now."""
 
     generations: tuple[Decided, ...]
     wakes: tuple[Step, ...]
@@ -110,7 +110,7 @@ class Decisions:
 
     @property
     def all_left(self) -> Counter[str]:
-        """How many were left alone, also of those that were asked for by name, by why."""
+        """Return how many were left alone, by reason, including those requested by name."""
         return Counter(self.left) + Counter(one.left for one in self.generations if not one.is_done)
 
     @property
@@ -120,7 +120,7 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryCheck:
-    """What `retry` would do. `found`: what it would submit or fetch again; `left`: how many others, by why.
+    """What `retry` would do. `found`: what it would submit or fetch again; `left`: how many others, by reason.
 
     `awaited`: how many of these the provider may still deliver.
     """
@@ -132,14 +132,14 @@ class RetryCheck:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The accounts that were paused or throttled, each with the pause's end where a clock that was ahead had set it."""
+    """The accounts that were paused or throttled, each with the pause's end if a clock that was ahead had set it."""
 
     accounts: Mapping[str, datetime | None]
     wakes: tuple[Step, ...]
 
 
 def cancel(here: LedgerServices, selection: Selection) -> Decisions:
-    """Cancel what was not submitted yet; for a batch, whatever is still queued.
+    """Cancel what is not submitted yet; for a batch, whatever is still queued.
 
     Raises NotFound before any change; LedgerUnavailable states how many were done before.
     """
@@ -156,7 +156,7 @@ def cancel(here: LedgerServices, selection: Selection) -> Decisions:
 
 
 def count_retriable(here: LedgerServices) -> int:
-    """Generations that failed or expired."""
+    """Count failed and expired generations."""
     counts = here.ledger.generations.counts()
     return sum(counts.get(state, 0) for state in OVER)
 
@@ -185,7 +185,7 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
 
 
 def check_retry(here: LedgerServices, request: RetryRequest) -> RetryCheck:
-    """What a retry would do now; nothing is changed. Raises NotFound."""
+    """Return what a retry would do now; change nothing. Raises NotFound."""
     candidates, left = _candidates(here, request)
     awaited = () if request.may_pay_twice else here.ledger.generations.awaited([one.id for one in candidates])
     found = tuple(one for one in candidates if one.id not in awaited)
@@ -193,13 +193,13 @@ def check_retry(here: LedgerServices, request: RetryRequest) -> RetryCheck:
 
 
 def _candidates(here: LedgerServices, request: RetryRequest) -> tuple[list[Generation], Counter[str]]:
-    """What a retry is for, and how many of the selection it leaves alone, by why."""
+    """Return what can be retried, and how many of the selection are left alone, by reason."""
     ledger = here.ledger
     selected = select(ledger, request.selection, OVER)
     left = Counter(_named(selected.left))
     found: list[Generation] = []
     candidates = ledger.generations.get(selected.ids)
-    # Of whatever was named itself, an old version may be wanted; otherwise its row would be paid for twice.
+    # An old version may be wanted if it was named explicitly; otherwise its row would be paid for twice.
     replaced = set[str]() if request.selection.names else replaced_in(ledger, candidates)
     for one in candidates:
         category = category_of(one.state, one.reason, one.message)
@@ -215,7 +215,7 @@ def _candidates(here: LedgerServices, request: RetryRequest) -> tuple[list[Gener
 
 
 def retry_once(here: LedgerServices, generation_id: str, once: Once, *, may_pay_twice: bool = False) -> Retried:
-    """Retry one, for a program that may repeat its request: `once` is its idempotency key.
+    """Retry one generation, for a program that may repeat its request: `once` is its idempotency key.
 
     Raises NotFound, KeyReused and KeyInUse. A request that changes nothing does not use up its key.
     """
@@ -254,7 +254,10 @@ def _named(left: Mapping[State, int]) -> dict[str, int]:
 
 
 def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:
-    """End accounts' pause, open breaker and reduced rate. Raises ConfigurationError for an unknown account."""
+    """End the accounts' pause, open circuit breaker and reduced rate.
+
+    Raises ConfigurationError for an unknown account.
+    """
     provider, account = request.provider, request.account
     require_provider(provider)
     resumed = here.ledger.dispatch.resume_account(provider, account)
@@ -264,7 +267,7 @@ def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:
 
 
 def _require_account(provider: str, account: str, settings: Settings) -> None:
-    """Raise ConfigurationError for an unknown account: a typo would look like an account that works."""
+    """Raise ConfigurationError for an unknown account: otherwise a typo would look like a working account."""
     known = account_keys(provider, settings)
     if account != SANDBOX_ACCOUNT and account not in known:
         raise ConfigurationError(f"{provider} has no account {shown(account)!r}; configured: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""Creates one generation that a program describes in plain JSON; asked again with its key, it is the same one."""
+"""Creates one generation that a program describes in plain JSON; a repeated key returns the same generation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from worker.errors import RequestInvalid
 from worker.generation import Generation, Lineage, Operation
 from worker.services import Services
 
-#: mistakes that one sentence names
+#: mistakes listed in one sentence
 _TOLD = 3
 
 
@@ -35,7 +35,7 @@ def _first(operation: Operation) -> Operation:
 
 
 def _joined(value: object) -> object:
-    """A list of texts as the text with commas that people write."""
+    """Return a list of texts as the comma-separated text that people write."""
     is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
     return ",".join(value) if is_list and isinstance(value, list) else value
 
@@ -44,7 +44,7 @@ _Text = Annotated[StrictStr, BeforeValidator(_joined)]
 
 
 class GenerationDescription(BaseModel):
-    """One generation as a program asks for it. `provider`: one, or several in order of preference."""
+    """One generation as a program requests it. `provider`: one, or several in order of preference."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,7 +74,7 @@ class Created:
 
 
 def read_description(asked: Mapping[str, object]) -> GenerationDescription:
-    """Raises RequestInvalid that names each mistake's field."""
+    """Parse a description. Raises RequestInvalid, naming the field of each mistake."""
     try:
         return GenerationDescription.model_validate(asked)
     except ValidationError as error:
@@ -94,8 +94,8 @@ def read_description(asked: Mapping[str, object]) -> GenerationDescription:
 def create(here: Services, asked: Mapping[str, object]) -> Created:
     """Create the generation, or find the one that has its key; the caller wakes dispatch if it is new.
 
-    Raises RequestInvalid or ConfigurationError, also if the key belongs to another request; LedgerUnavailable if
-    repeating it later may help.
+    Raises RequestInvalid or ConfigurationError, including for a key that belongs to another request; LedgerUnavailable
+    if repeating it later may help.
     """
     one = read_description(asked)
     entry = Entry(

@@ -17,9 +17,9 @@ from worker.ledger import Ledger
 from worker.secrets import secrets_hidden
 from worker.steps import Step
 
-#: more than anybody would read
+#: more than anyone would read
 _MOST = 100_000
-#: characters of a body
+#: characters of a body that are shown
 _LONGEST_SHOWN = 64 * 1024
 
 
@@ -92,7 +92,7 @@ class Replays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawCallback:
-    """A callback as it came, without its secrets. `is_cut`: the body is longer."""
+    """A callback as received, without its secrets. `is_cut`: the body is longer."""
 
     id: int
     attempt_id: str
@@ -113,7 +113,7 @@ def list_dead(here: LedgerServices, kind: LetterKind | None = None, *, most: int
 
 
 def raw_callback(here: LedgerServices, callback_id: int) -> RawCallback:
-    """Return a callback to look at, its beginning if it is long. Raises NotFound."""
+    """Return a callback for inspection, or only its beginning if it is long. Raises NotFound."""
     came, note = here.ledger.callbacks.get(callback_id)
     text = came.body.decode("utf-8", "backslashreplace")
     with suppress(ValueError):
@@ -127,7 +127,7 @@ def raw_callback(here: LedgerServices, callback_id: int) -> RawCallback:
         received_at=came.received_at,
         verdict=note.verdict,
         error=secrets_hidden(note.error),
-        # The signatures of callbacks are secrets of their provider and ours.
+        # Callback signatures are secrets of the provider and ours.
         headers={name: secrets_hidden(value) if _is_harmless(name) else "[redacted]"
                  for name, value in came.headers.items()},
         body=text[:_LONGEST_SHOWN],
@@ -148,7 +148,7 @@ def replay(here: LedgerServices, selection: LetterSelection, tell: Callable[[Rep
     for letter_id in chosen:
         replays = ((pattern.fullmatch(letter_id), step, again) for pattern, step, again in _REPLAYS)
         match, step, again = next(found for found in replays if found[0])
-        assert match  # noqa: S101 - what fits none of them was refused before
+        assert match  # noqa: S101 - ids that match none were refused before
         is_done, message = again(here.ledger, match)
         if is_done:
             done += 1
@@ -158,7 +158,7 @@ def replay(here: LedgerServices, selection: LetterSelection, tell: Callable[[Rep
 
 
 def dismiss(here: LedgerServices, request: DismissRequest) -> tuple[str, ...]:
-    """Dismiss callbacks, events and follow-ups, all or none; return their ids.
+    """Dismiss callbacks, events and follow-ups, all or nothing; return their ids.
 
     Raises RequestInvalid for an asset, NotFound for an unknown id.
     """
@@ -258,12 +258,12 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     asset = next((one for one in assets if one.index == int(match["index"])), None)
     if asset is None:
         return False, "was not found"
-    # No other state: a FAILED generation would be submitted, and paid for, again.
+    # Only in this state: a FAILED generation would be submitted, and paid for, again.
     if generation.state is State.EXPIRED and asset.state is AssetState.EXPIRED:
         ledger.generations.retry([generation.id])
         return True, "will be downloaded again"
     if asset.state is AssetState.WAITING:
-        # Perhaps because of another asset of this generation: all are requested together.
+        # It may be expired because of another asset: all assets of a generation are requested together.
         ledger.generations.retry([generation.id])
         return True, "is being archived already"
     return False, f"was not abandoned: it is {asset.state}, its generation {generation.state}"

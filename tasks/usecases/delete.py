@@ -15,7 +15,7 @@ from worker.steps import Step
 
 #: generations deleted per transaction
 _BITE = 50
-#: generations with their prompts that are in memory at once
+#: generations, with their prompts, in memory at once
 _READ_AT_ONCE = 500
 _THREADS = 8
 
@@ -56,7 +56,7 @@ class Deletions:
 
 
 def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], None]) -> Deletions:
-    """Delete in small groups; `tell` is called for each. Safe to repeat, also after the bucket was unreachable.
+    """Delete in small groups; `tell` is called for each. Safe to repeat, for example after the bucket was unreachable.
 
     Raises NotFound before any deletion; ArchiveError or ConfigurationError if the bucket cannot be used.
     """
@@ -114,7 +114,7 @@ def _delete(archive: Archive, generation: Generation, lineage: Lineage, assets: 
     if not there:
         return
     sidecars = [archive.keys.sidecar(generation, lineage)]
-    # Where it was under another template.
+    # Its sidecar's place under an earlier key template.
     sidecars += [archive.keys.sidecar_beside(str(asset.object_key)) for asset in there if asset.id in own]
     for key in dict.fromkeys(sidecars):
         # A later generation with the same user key shares the folder.

@@ -1,4 +1,4 @@
-"""One requested generation, and its position in the input."""
+"""One requested generation and its position in the input."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ FIRST = (
 )
 #: the range that every database can store
 PRIORITIES = range(-(2**31), 2**31)
-#: characters of a key, and of the name of a batch, which databases have indexes of
+#: maximum characters of a key and of a batch's name; databases index both
 LONGEST_KEY, LONGEST_BATCH = 512, 255
-#: what no database stores: a NUL, and half of a character: JSON writes one as two, and Python passes on so what is not
-#: UTF-8
+#: what no database stores: a NUL, and half of a surrogate pair, which JSON can contain, and which Python uses for bytes
+#: that are not UTF-8
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -24,7 +24,7 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 class Place:
     """`source`: the file's name, or the prompt's number; empty for a single prompt. Lines and columns start at 1.
 
-    `column`: the number of a character, or the name of a column where the file has them.
+    `column`: the number of a character, or the name of a column if the file has columns.
     """
 
     source: str
@@ -69,12 +69,12 @@ class Entry:
 
     @property
     def said(self) -> frozenset[str]:
-        """Return the names of its options and of the fields that it sets itself."""
+        """Return the names of its options and of the fields that it sets."""
         parts = ("provider", "operation", "follow_up", "recipe", "options", "labels", "notify")
         return frozenset({"prompt", *self.options, *(part for part in parts if getattr(self, part))})
 
     def place_of(self, at: int | None) -> Place:
-        """Return the place of that character of the prompt, or of the entry."""
+        """Return the place of this character of the prompt, or else of the entry."""
         if at is None:
             return self.place
         return Place(self.place.source, column=at + 1) if self.locate is None else self.locate(at)

@@ -19,7 +19,8 @@ from worker.providers import PROVIDERS, Prompt, Provider, inputs_of
 from worker.recipes import Recipe, parse_follow_ups
 from worker.services import Services
 
-#: how Python passes on bytes that are not UTF-8, and half of a character in JSON; the ledger would store another key
+#: Python's form of bytes that are not UTF-8, and half of a surrogate pair in JSON; the ledger would store a different
+#: key
 _HALF = re.compile("[\ud800-\udfff]")
 DEFAULT_PROVIDER = next(iter(PROVIDERS))
 
@@ -28,8 +29,8 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 class Defaults:
     """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`.
 
-    `files`: where images are found that are no links; without it, options name links and stored images only.
-    `created_by`: who asks, for the history of what is created. `is_test`: made by the sandbox, as the request says.
+    `files`: where to find images that are not links; without it, options may name only links and stored images.
+    `created_by`: who requested it, for the history. `is_test`: made by the sandbox, as requested.
     """
 
     provider: str = DEFAULT_PROVIDER
@@ -45,7 +46,7 @@ class Defaults:
 
 
 class EntryInvalid(DarkroomError):
-    """What is wrong with an entry. `parts`: of the entry and its request, in which it may be; `error`: the reason."""
+    """A mistake in an entry. `parts`: the parts of the entry and its request that it may be in; `error`: the reason."""
 
     def __init__(self, error: RequestInvalid | ConfigurationError, parts: Collection[str]) -> None:
         super().__init__(str(error))
@@ -58,7 +59,7 @@ class EntryInvalid(DarkroomError):
 def check_entry(services: Services, entry: Entry, defaults: Defaults, options_said: frozenset[str]) -> NewGeneration:
     """Return the entry's generation; the error begins with its place, unless only defaults are wrong.
 
-    `options_said`: by any entry, so that one that lacks such an option is named.
+    `options_said`: options set by any entry, so that an entry that lacks one is named.
     """
     try:
         return generation_of(services, entry, defaults, entry.provider or defaults.provider)
@@ -67,7 +68,7 @@ def check_entry(services: Services, entry: Entry, defaults: Defaults, options_sa
         is_missing = "operation" in invalid.parts and not options_said.isdisjoint(invalid.about)
         if not place or (entry.said.isdisjoint(invalid.parts | invalid.about) and not is_missing):
             raise invalid.error from None
-        # A subclass has arguments of its own.
+        # A subclass has different arguments.
         kind = RequestInvalid if isinstance(invalid.error, RequestInvalid) else ConfigurationError
         raise kind(f"{place}: {invalid}") from invalid.error
 
@@ -139,7 +140,7 @@ def refuse_both(recipe: Recipe | None, follow_up: Sequence[str]) -> None:
 def other_mistakes(
     services: Services, entry: Entry, defaults: Defaults, providers: str, first: EntryInvalid
 ) -> Iterator[EntryInvalid]:
-    """Yield what else is wrong with its options: the check of a provider stops at the first."""
+    """Yield further mistakes in its options: a provider's check stops at the first."""
     options, removed, about = dict(entry.options), set[str](), first.about
     while wrong := about & options.keys():
         removed |= wrong
@@ -148,7 +149,7 @@ def other_mistakes(
             generation_of(services, replace(entry, options=options), defaults, providers)
         except EntryInvalid as other:
             about = other.about
-            # Without the wrong ones, some may be missing.
+            # With the wrong options removed, required ones may be missing.
             if about and not about & removed:
                 yield other
         else:
@@ -166,7 +167,7 @@ def refuse_unusable(key: str | None, priority: int) -> None:
 
 
 def refuse_unused(provider: Provider, operation: Operation, prompt: str) -> None:
-    """A recipe's follow-up drops its parent's prompt where none is accepted; a person gets an error instead."""
+    """Raise RequestInvalid for an unusable prompt; a recipe's follow-up drops its parent's prompt instead."""
     if prompt.strip() and provider.capabilities[operation].prompt is Prompt.UNUSED:
         raise RequestInvalid(f"{operation} accepts no prompt at {provider.title}; leave it out")
 
@@ -179,7 +180,7 @@ def follow_ups_of(services: Services, text: str) -> tuple[str, ...]:
 
 
 def doubts_about(services: Services, place: Place, new: NewGeneration) -> Iterator[str]:
-    """What is let through because a vendor may have more than its table here says."""
+    """Yield doubts about what is accepted because a vendor may support more than our table says."""
     provider = services.provider_for(new.provider, is_test=new.is_test)
     version = read_version(new.request) if new.request.operation in provider.capabilities else None
     known = [float(one) for one in provider.versions]

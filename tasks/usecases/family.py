@@ -1,4 +1,4 @@
-"""A family: a first generation and all that follows from it, as a tree."""
+"""A family: a first generation and all its descendants, as a tree."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from tasks.usecases.services import LedgerServices
 from worker.generation import Asset, AssetState, Generation
 
-#: generations of a tree, the nearest to the first one and those that lead to the one that is looked at
+#: generations in a tree: those nearest to the first one, and those that lead to the one shown
 _MOST = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A generation of the family. `assets`: those that are stored."""
+    """A generation of the family. `assets`: the stored ones."""
 
     generation: Generation
     assets: tuple[Asset, ...]
     children: tuple["Member", ...]
 
     def all(self) -> Iterator["Member"]:
-        """Yield it and all that follows from it: parents first."""
+        """Yield it and all its descendants, parents first."""
         yield self
         for child in self.children:
             yield from child.all()
@@ -28,14 +28,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """`left_out`: how many of it are not in the tree."""
+    """A family. `left_out`: how many generations are not in the tree."""
 
     root: Member
     left_out: int
 
 
 def family(here: LedgerServices, root_id: str, looked_at: str) -> Family:
-    """Return the family of a first generation, to which `looked_at` belongs. Raises NotFound."""
+    """Return the family of a first generation, including `looked_at`. Raises NotFound."""
     here.ledger.generations.get([root_id])
     everyone = {one.id: one for one in here.ledger.generations.family(root_id)}
     nearest = sorted(everyone.values(), key=lambda one: (one.depth, one.id))

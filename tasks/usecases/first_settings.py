@@ -1,4 +1,4 @@
-"""The first `.env` of a user: its settings and their meaning, and whether the answers are valid."""
+"""A user's first `.env`: its settings, their meaning, and validation of the answers."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from worker.providers import PROVIDERS, load_provider, provider_class
 from worker.services import Services
 from worker.settings import Settings, env_line, read_env_file, settings_with
 
-#: what a paid test asks for
+#: the prompt of a paid test
 _TEST_PROMPT = "a red darkroom lamp above drying photographs, film grain"
 
 _HEAD = """\
@@ -51,12 +51,12 @@ _OTHERS: Mapping[str, tuple[str, ...]] = {
 
 
 def provider_names() -> tuple[str, ...]:
-    """The first one is the default."""
+    """Return the providers' names, the default first."""
     return tuple(PROVIDERS)
 
 
 def env_text(values: Mapping[str, str]) -> str:
-    """A whole `.env`, each setting explained; those without a value are comments."""
+    """Return a whole `.env` that explains each setting; settings without a value are commented out."""
     lines = [_HEAD, _PROVIDERS]
     for name in PROVIDERS:
         kind = provider_class(name)
@@ -68,7 +68,7 @@ def env_text(values: Mapping[str, str]) -> str:
 
 
 def provider_settings(name: str) -> tuple[str, ...]:
-    """What a provider needs: its address where it has none of its own, and its key."""
+    """Return the settings that a provider needs: its key, and its address if it has no fixed one."""
     kind = provider_class(name)
     address = f"{kind.prefix}_base_url"
     has_address = Settings.model_fields[address].default is not None
@@ -76,7 +76,7 @@ def provider_settings(name: str) -> tuple[str, ...]:
 
 
 def check_answers(values: Mapping[str, str], provider: str | None = None) -> None:
-    """Raise ConfigurationError for what cannot be used; of a provider also for a key that no header can hold."""
+    """Raise ConfigurationError for unusable values, including a provider's key that cannot be sent in a header."""
     settings = settings_with(values)
     if provider is not None:
         load_provider(provider, settings)
@@ -87,7 +87,7 @@ def new_signing_keys() -> str:
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
-    """Replace the file in one step by one that only its owner can read. Raises ConfigurationError."""
+    """Atomically replace the file, readable only by its owner. Raises ConfigurationError."""
     try:
         write_private(path, env_text(values))
     except OSError as error:
@@ -97,7 +97,7 @@ def write_env(path: Path, values: Mapping[str, str]) -> None:
 
 
 def price_of_test(here: Services, provider: str) -> str | None:
-    """What a paid test costs; None where no price is known."""
+    """Return the cost of a paid test; None if no price is known."""
     prices = here.prices
     if prices is None or not prices.knows(provider):
         return None

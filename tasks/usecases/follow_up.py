@@ -1,4 +1,4 @@
-"""One follow-up of a generation that is there: an action that it offers, or an operation on one of its images."""
+"""One follow-up of an existing generation: an action that it offers, or an operation on one of its images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,18 +18,19 @@ from worker.ledger.generations import NewGeneration
 from worker.providers import inputs_of
 from worker.services import Services
 
-#: operations that are no actions of their parent, and take an image of it
+#: operations that are not actions of their parent but take one of its images
 OF_AN_IMAGE = (Operation.VIDEO, Operation.EDIT, Operation.DESCRIBE)
-#: providers list what can follow an image, but not always that a region of it can be repainted
+#: providers list what can follow an image, but do not always list repainting a region
 UNLISTED = "variation_region"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpRequest:
-    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's.
+    """One follow-up of an archived generation; its own prompt replaces the parent's.
 
+    `labels`: in addition to the parent's.
     `action`: one that the parent offers, or an operation that takes one of its images, such as `video`: the one with
-    the number `image`, which counts from 0 and is needed where there are several. `created_by`: as in `Defaults`.
+    the number `image`, which counts from 0 and is required if there are several. `created_by`: as in `Defaults`.
     `is_test`: its parent must be a test; what follows a test always is one. `notify`: the address for its events.
     """
 
@@ -48,7 +49,7 @@ class FollowUpRequest:
 
 
 def on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) -> NewGeneration:
-    """Return what is asked for, in the batch of its parent. Raises as `check`; NotPossible if it is not archived."""
+    """Return the requested follow-up, in its parent's batch. Raises as `check`; NotPossible if it is not archived."""
     refuse_unusable(wanted.key, wanted.priority)
     check_labels(wanted.labels)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
@@ -59,7 +60,7 @@ def on_parent(services: Services, wanted: FollowUpRequest, files: InputFiles) ->
 def check_follow_up(
     services: Services, parent: Generation, assets: Sequence[Asset], wanted: FollowUpRequest, files: InputFiles
 ) -> NewGeneration:
-    """Return the follow-up of this parent, which has these assets; raises as `on_parent`."""
+    """Return the follow-up of this parent with these assets; raises as `on_parent`."""
     if parent.state is not State.ARCHIVED:
         raise NotPossible(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
     if wanted.is_test and not parent.is_test:
@@ -121,7 +122,7 @@ def _of_an_image(
         priority=wanted.priority,
         labels=wanted.labels,
         created_by=wanted.created_by,
-        # The image itself is a result of ours, which is not pruned.
+        # The image itself is one of our results, which are not pruned.
         inputs=inputs_of(given),
     )
 

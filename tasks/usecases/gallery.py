@@ -1,4 +1,4 @@
-"""The gallery: results, newest first, by whatever somebody is looking for; at a bounded cost for each page."""
+"""The gallery: results, newest first, with filters, at a bounded cost per page."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,23 +20,23 @@ from worker.ledger.marks import ImageMark, Mark
 from worker.providers import PROVIDERS
 from worker.secrets import links_hidden, redact
 
-#: pictures of a page, at least; the last generation is shown whole
+#: minimum number of images per page; the last generation is shown completely
 PAGE = 100
-#: what a filter offers
+#: the choices of a filter
 PROVIDER_NAMES = tuple(PROVIDERS)
-#: batches of one name
+#: maximum number of batches with one name
 _MOST_BATCHES = 50
 _LONGEST = 200
-#: lines and characters of a text that a picture shows
+#: lines and characters shown of a text
 _LINES, _CHARACTERS = 8, 600
 _CURSOR = re.compile(r"gen_[0-9a-f]{32}")
-#: what a first look shows: whatever has results. The rarest first, as the ledger wants them
+#: the default: whatever has results. Rarest first, as the ledger requires
 WITH_RESULTS = (State.EXPIRED, State.SUCCEEDED, State.ARCHIVED)
-#: what is shown of a size that is not known
+#: the size shown if it is unknown
 _SQUARE = 1024
-#: of a thumbnail that is there soon
+#: states of a thumbnail that will soon exist
 _COMING = (None, ThumbnailState.WANTED)
-#: pictures that look alike, at once
+#: maximum number of similar images shown at once
 _MOST_SIMILAR = 500
 
 
@@ -44,9 +44,8 @@ _MOST_SIMILAR = 500
 class GalleryRequest:
     """`batch`: a name or an id; `state`: None for whatever has results; `key`: a pattern, as in `Selection`.
 
-    `words`: in the prompt, whatever their case; `mark`: only images with it, and those that are rejected only if all of
-    their generation are; `since`, `until`: days of UTC, the last one included; `cursor`: `next`
-    of the page before.
+    `words`: in the prompt, in any case; `mark`: only images with it, rejected ones only if all of their generation are;
+    `since`, `until`: UTC days, inclusive; `cursor`: `next` of the previous page.
     """
 
     batch: str | None = None
@@ -63,7 +62,7 @@ class GalleryRequest:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the ledger knows how many there are without reading them."""
+        """Whether the ledger can count them without reading them."""
         return (
             not (self.provider or self.operation or self.labels or self.key or self.words or self.mark)
             and not self.has_days
@@ -76,10 +75,10 @@ class GalleryRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A result, or a generation that has none (`index` is None). `why`: what is the matter with it.
+    """A result, or a generation that has none (`index` is None). `why`: its problem, if any.
 
-    `width`, `height`: in pixels, of a square if they are not known. `bytes`: only of what is stored. `has_thumbnail`:
-    one is there, or may be asked for; `colour`: the average, `#rrggbb`. `actions`: what can follow its generation.
+    `width`, `height`: in pixels, of a square if unknown. `bytes`: only for stored results. `has_thumbnail`: one exists
+    or can be requested; `colour`: the average, `#rrggbb`. `actions`: what can follow its generation.
     """
 
     generation_id: str
@@ -108,10 +107,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimilarPictures:
-    """Groups of images of a batch that look alike, the largest first. `left`: how many more groups there are.
+    """Groups of similar images of a batch, largest first. `left`: how many more groups there are.
 
-    `compared`: images; `unknown`: those that nobody has looked at yet, for want of a thumbnail. `is_complete`: all
-    were compared.
+    `compared`: images; `unknown`: images that could not be compared because they have no thumbnail yet. `is_complete`:
+    all were compared.
     """
 
     groups: tuple[tuple[Picture, ...], ...]
@@ -123,7 +122,7 @@ class SimilarPictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GalleryPage:
-    """`searched_back_to`: the limit of rows was reached at this moment; there may be more before it."""
+    """A page. `searched_back_to`: the time at which the row limit was reached; there may be more before it."""
 
     pictures: tuple[Picture, ...]
     next: str | None
@@ -133,7 +132,7 @@ class GalleryPage:
 def gallery(here: LedgerServices, request: GalleryRequest, limit: int = PAGE) -> GalleryPage:
     """Return a page of images.
 
-    Raises NotFound for an unknown batch, RequestInvalid for what nothing could match.
+    Raises NotFound for an unknown batch, RequestInvalid for filters that nothing can match.
     """
     queries = here.ledger.generations
     looked = queries.look(wanted(here, request), before=_cursor(request), limit=limit)
@@ -154,7 +153,7 @@ def gallery(here: LedgerServices, request: GalleryRequest, limit: int = PAGE) ->
 
 
 def similar(here: LedgerServices, batch: str) -> SimilarPictures:
-    """Return the images of a batch that look alike. Raises as `near_duplicates`."""
+    """Return the similar images of a batch. Raises as `near_duplicates`."""
     found = near_duplicates(here, batch)
     groups, number = [], 0
     for group in found.groups:
@@ -178,7 +177,7 @@ def similar(here: LedgerServices, batch: str) -> SimilarPictures:
 
 
 def count(here: LedgerServices, request: GalleryRequest) -> int | None:
-    """Return how many generations there are; None where only reading all of them would tell."""
+    """Return the number of generations; None if counting would require reading all of them."""
     if not request.is_counted:
         return None
     known = wanted(here, request)
@@ -189,7 +188,7 @@ def count(here: LedgerServices, request: GalleryRequest) -> int | None:
 def all_ids(here: LedgerServices, request: GalleryRequest, *, until: str | None = None) -> Iterator[str]:
     """Yield the id of everything that matches, newest first, however many rows that takes.
 
-    `until`: the newest that counts. Raises as `gallery` does.
+    `until`: the newest to include. Raises as `gallery` does.
     """
     known, before = wanted(here, request), None if until is None else f"{until}0"
     while True:
@@ -201,7 +200,7 @@ def all_ids(here: LedgerServices, request: GalleryRequest, *, until: str | None 
 
 
 def marks_of(here: LedgerServices, ids: Sequence[str], mark: Mark) -> Iterator[ImageMark]:
-    """Yield the images of these generations that are marked so."""
+    """Yield the images of these generations that have this mark."""
     return (one for one in here.ledger.marks.of(ids) if one.verdict is mark)
 
 
@@ -211,7 +210,7 @@ def batch_names(here: LedgerServices, most: int) -> list[str]:
 
 
 def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
-    """Return what the ledger has to look for. Raises as `gallery` does."""
+    """Return the ledger's query. Raises as `gallery` does."""
     if request.provider is not None and request.provider not in PROVIDERS:
         raise RequestInvalid(f"unknown provider {shown(request.provider)!r}; expected one of {', '.join(PROVIDERS)}")
     for name, asked in (("key", request.key), ("text", request.words)):
@@ -236,12 +235,12 @@ def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
 
 
 def made_at(generation_id: str) -> datetime:
-    """Return when an id was given."""
+    """Return when an id was assigned."""
     return datetime.fromtimestamp(int(generation_id[4:16], 16) / 1000, UTC)
 
 
 def _batches(here: LedgerServices, batch: str) -> tuple[str, ...]:
-    """All that have this name; the newest one if it is a part of an id."""
+    """Return all batches with this name; the newest one if it is part of an id."""
     found = batches_called(here.ledger, batch)
     if any(one.name != batch for one in found):
         return tuple(one.id for one in found if one.id == batch) or (found[0].id,)
@@ -252,7 +251,7 @@ def _batches(here: LedgerServices, batch: str) -> tuple[str, ...]:
 
 
 def _first_id(day: date) -> str:
-    """What all ids of a day are not below: an id begins with its milliseconds."""
+    """Return the lower bound of a day's ids: an id begins with its milliseconds."""
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return f"gen_{max(0, int(at.timestamp() * 1000)):012x}"
 

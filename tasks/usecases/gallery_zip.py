@@ -1,7 +1,7 @@
-"""Images of the gallery as one ZIP: its length is known before its first byte, and none of it is kept in memory.
+"""Gallery images as one ZIP: its length is known before its first byte, and none of it is kept in memory.
 
-The files are stored, in blocks of DEFLATE that compress nothing: images are compressed already. Only so does a reader
-of a stream know where a file ends whose checksum comes after it.
+The files are stored, in blocks of DEFLATE that compress nothing: images are compressed already. Only then can a
+streaming reader tell where a file ends whose checksum follows it.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from worker.services import Services
 
 log = logging.getLogger(__name__)
 
-#: files of one ZIP
+#: maximum number of files in one ZIP
 MOST_FILES = 10_000
 _AT_ONCE = 500
 _MODE = 0o100644
 #: the longest block that DEFLATE stores, and its header
 _BLOCK, _BLOCK_HEAD = 65_535, 5
-#: bytes of what Zip64 says about a file before, after and apart from its content, beside its name
+#: bytes of Zip64 headers before and after a file's content and in the directory, without its name, and at the end
 _BEFORE, _AFTER, _IN_DIRECTORY, _END = 59, 24, 83, 98
 
 
@@ -45,7 +45,7 @@ class ZipFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZipPlan:
-    """`left`: how many images are not in it, by why. `newest`: the newest generation that was looked at."""
+    """`left`: how many images are not in it, by reason. `newest`: the newest generation that was considered."""
 
     files: tuple[ZipFile, ...]
     left: Mapping[str, int]
@@ -67,7 +67,10 @@ class ZipPlan:
 
 
 def plan_zip(here: Services, chosen: Chosen) -> ZipPlan:
-    """Return what is in the ZIP, by the ledger. Raises RequestInvalid for too many files, and as `gallery`."""
+    """Return what is in the ZIP, according to the ledger.
+
+    Raises RequestInvalid for too many files, and as `gallery`.
+    """
     chosen = settled(here, chosen)
     ids, picked = ids_of(here, chosen), chosen.picked()
     files: list[ZipFile] = []
@@ -96,10 +99,10 @@ def plan_zip(here: Services, chosen: Chosen) -> ZipPlan:
 def stream_zip(here: Services, plan: ZipPlan) -> Iterator[bytes]:
     """Yield the ZIP, `plan.length` bytes.
 
-    Raises ArchiveError in the middle if an object is gone or has other bytes: who gets it must see that it is not
-    whole.
+    Raises ArchiveError midway if an object is missing or has changed: the recipient must notice that the ZIP is
+    incomplete.
     """
-    # With its cryptography it takes 5 MB, which nobody needs before the first download.
+    # With its cryptography it takes 5 MB, not needed before the first download.
     import stream_zip as library  # noqa: PLC0415
 
     members = (
@@ -110,7 +113,7 @@ def stream_zip(here: Services, plan: ZipPlan) -> Iterator[bytes]:
 
 
 class _Stored:
-    """What compresses nothing, in place of `zlib.compressobj`: its length depends on the size alone."""
+    """Replaces `zlib.compressobj` without compressing: the output's length depends only on the size."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()
@@ -118,7 +121,7 @@ class _Stored:
     def compress(self, piece: bytes) -> bytes:
         self._waiting += piece
         blocks = bytearray()
-        # One block is kept for the end, which has to be marked.
+        # Keep one block back, because the last one must be marked.
         while len(self._waiting) > _BLOCK:
             blocks += _block(self._waiting[:_BLOCK], is_last=False)
             del self._waiting[:_BLOCK]
@@ -171,7 +174,7 @@ def _file(of: Generation, lineage: Lineage, asset: Asset, names: Counter[str]) -
     name = plain_name(_stem(of, lineage, path), asset.index, extension)
     names[folded(name)] += 1
     if (number := names[folded(name)]) > 1:
-        # The same key in another batch.
+        # The same key may exist in another batch.
         while names[folded(name := plain_name(f"{_stem(of, lineage, path)}_{number}", asset.index, extension))]:
             number += 1
         names[folded(name)] += 1
@@ -186,7 +189,7 @@ def _file(of: Generation, lineage: Lineage, asset: Asset, names: Counter[str]) -
 
 
 def _stem(of: Generation, lineage: Lineage, path: PurePosixPath) -> str:
-    """By the user's key and what was done with it, as in the download of a batch; else by the object's folder."""
+    """Return a name from the user's key and actions, as in a batch download; else from the object's folder."""
     key = of.key or lineage.root_key
     if key is None:
         return path.parent.name or of.id

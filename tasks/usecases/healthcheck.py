@@ -1,6 +1,6 @@
-"""Does a process of this machine work? For health checks of containers and process managers, which ask often.
+"""Health of a process on this machine, for containers and process managers, which check often.
 
-A receiver and the API answer for themselves, so only those who ask about a worker or a clock pay for the ledger.
+A receiver and the API answer for themselves, so only checks of a worker or a clock need the ledger.
 """
 
 import http.client
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Process(StrEnum):
-    """As the Procfile calls those that keep running."""
+    """The Procfile's names of long-running processes."""
 
     WEB = "web"
     API = "api"
@@ -25,16 +25,16 @@ class Process(StrEnum):
     CLOCK = "clock"
 
 
-#: those that listen: the settings with their address, and what it is without them
+#: processes that listen: the settings of their address, and the defaults
 _LISTENING = {
     Process.WEB: (("HOST", "0.0.0.0"), ("PORT", "8000")),  # noqa: S104  compared, not bound
     Process.API: (("API_HOST", "127.0.0.1"), ("API_PORT", "8001")),
 }
 #: addresses that mean all of this machine
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
-#: seconds for the answer of a process that listens
+#: seconds to wait for a listening process to respond
 _PATIENCE = 3.0
-#: longer than the silence that is reported (`tasks.waiting.SILENCE`): whoever asks here may restart the process
+#: longer than the silence that is reported (`tasks.waiting.SILENCE`): the caller may restart the process
 _DEAD_AFTER = timedelta(seconds=90)
 
 _COMMANDS = {
@@ -55,7 +55,7 @@ class Health:
 
 
 def process_of(command: str) -> Process | None:
-    """Return which process of the Procfile has this command line; None if it is another program."""
+    """Return the Procfile process with this command line; None if it is another program."""
     return next((process for process, words in _COMMANDS.items() if re.search(words, command)), None)
 
 
@@ -64,12 +64,12 @@ def listens(process: Process) -> bool:
 
 
 def check_listener(process: Process, env: Mapping[str, str]) -> Health:
-    """Ask a process that listens for its own /livez, at the address of its settings."""
+    """Request /livez from a listening process, at the address in its settings."""
     host, port = (env.get(name) or default for name, default in _LISTENING[process])
     host = _EVERYWHERE.get(host, host)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        # Without the proxies of the environment.
+        # Bypasses proxies from the environment.
         with closing(http.client.HTTPConnection(host, int(port), timeout=_PATIENCE)) as connection:
             connection.request("GET", "/livez", headers={"Connection": "close"})
             answer = connection.getresponse()
@@ -86,7 +86,7 @@ def check_listener(process: Process, env: Mapping[str, str]) -> Health:
 def check_heartbeat(process: Process, here: "LedgerServices", host: str) -> Health:
     """Look for the latest heartbeat of the workers, or the clocks, of this host; raises LedgerUnavailable.
 
-    One that was asked to stop does not count.
+    A process that was asked to stop does not count.
     """
     now = here.clock()
     beats = [

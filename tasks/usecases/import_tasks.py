@@ -32,9 +32,10 @@ class ImportRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTask:
-    """A task that the ledger does not have. `is_taken`: it is or would be imported; `message`: why not.
+    """A task that the ledger does not have.
 
-    `generation_id`: the generation that it is, or may be. `left`: in a few words why it is left.
+    `is_taken`: it is or would be imported; `message`: why not. `generation_id`: the generation that it is, or may be.
+    `left`: why it is skipped, in a few words.
     """
 
     task_id: str
@@ -72,7 +73,7 @@ def import_tasks(
     """Import the tasks that a provider lists; nothing is sent. `tell` is called after each page is stored.
 
     Safe to repeat. Raises ConfigurationError for a provider that is unknown or has no key, RequestInvalid for one
-    that has no list.
+    without a list.
     """
     name = request.provider
     here.provider(name)
@@ -138,7 +139,7 @@ def _is_wanted(task: ListedTask, place: Placed) -> bool:
 
 
 class _Ours:
-    """What a restored ledger has of tasks that were sent from here: they would be paid for again beside an import."""
+    """A restored ledger's own versions of tasks sent from here, which would be paid for again despite an import."""
 
     def __init__(self, here: Services, provider: str) -> None:
         self._provider = provider
@@ -146,7 +147,7 @@ class _Ours:
         self._waiting = Waiting(here.ledger, provider)
 
     def obstacle(self, task: ListedTask, place: Placed) -> str | None:
-        """Return why it must not be imported now, if so."""
+        """Return why the task must not be imported now; None if it may be."""
         if place.place is not Place.NEW or task.attempt_id is None:
             return None
         if alike := self._waiting.like(task):
@@ -159,7 +160,7 @@ class _Ours:
 def _take(
     here: Services, whose: tuple[str, str], page: Sequence[ListedTask], placed: Sequence[Placed], wanted: Sequence[bool]
 ) -> tuple[list[Placed], list[bool]]:
-    """Store the wanted tasks; return each one's place, and which changed."""
+    """Store the wanted tasks; return each one's place and which of them changed."""
     after = [(one, False) for one in placed]
     indexes = [index for index, is_wanted in enumerate(wanted) if is_wanted]
     adopted = adopt(here, whose, [page[index] for index in indexes], cause="rescued")
@@ -187,7 +188,7 @@ def _message(task: ListedTask, place: Placed, is_taken: bool, *, dry_run: bool) 
 
 
 def _left(task: ListedTask, place: Placed) -> str:
-    """Why it is left alone, if it is."""
+    """Return why a task that is not imported is skipped."""
     words = {
         Place.MARKED: "submitted from here, no result yet",
         Place.DOUBTFUL: "may be ours (see above)",

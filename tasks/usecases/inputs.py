@@ -1,4 +1,4 @@
-"""Images as inputs of generations: stored once in the bucket, and referred to in their options."""
+"""Images as inputs of generations: stored once in the bucket and referenced in options."""
 
 import hashlib
 import os.path
@@ -21,27 +21,27 @@ from worker.net import is_inside
 from worker.providers import PROVIDERS, Provider, input_reference, inputs_of, provider_class, takes_only_links
 from worker.services import Services
 
-#: bytes; Ace Data Cloud and Kie.ai take no larger ones
+#: bytes; Ace Data Cloud and Kie.ai accept no larger ones
 LARGEST = 10 * 1024 * 1024
 EXTENSIONS: Mapping[str, str] = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-#: what is no path; a reference is checked as it is used
+#: values that are not paths; a reference is checked when it is used
 _ELSEWHERE = re.compile(r"(https?://|data:|input:[0-9a-f]{64}\.)", re.IGNORECASE)
 _THREADS = 8
-#: names that an error lists
+#: maximum number of names that an error lists
 _LISTED = 5
 
 
 class _Source(NamedTuple):
-    """A file by its name, and what opens it."""
+    """A file's name and the function that opens it."""
 
     name: str
     open: Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 class InputFiles:
-    """The images that a submission refers to. Each file is read once and stored once; each reference is asked for once.
+    """The images that a submission refers to. Each file is read and stored once; each reference is looked up once.
 
-    `folder`: where paths of files on this machine begin; None: options must not name any, as in requests of programs.
+    `folder`: what local paths are relative to; None: options must not contain local paths, as in programs' requests.
     """
 
     def __init__(self, services: Services, folder: Path | None = None) -> None:
@@ -49,16 +49,16 @@ class InputFiles:
         self._folder = folder
         self._references: dict[str, str] = {}
         self._found: dict[str, tuple[_Source, InputFile]] = {}
-        #: stored by an earlier request or an upload, and named by their references
+        #: stored by an earlier request or an upload, and named by reference
         self._known: dict[str, InputObject] = {}
-        #: provider → the bucket's host, if that is out of its reach
+        #: provider → the bucket's host, if the provider cannot reach it
         self._unreachable: dict[str, str | None] = {}
 
     def referenced(self, options: Mapping[str, object]) -> Mapping[str, object]:
         """Return the options with paths of files replaced by references to them.
 
-        Raises RequestInvalid, about the option, for a file that is not there or no image, and for a reference to a file
-        that is not in the bucket, or not any more.
+        Raises RequestInvalid, naming the option, for a file that is missing or not an image, and for a reference to a
+        file that is not, or no longer, in the bucket.
         """
         for name, value in options.items():
             self._require_known(name, value)
@@ -71,10 +71,10 @@ class InputFiles:
         return found
 
     def require_usable(self, provider: Provider, request: GenerationRequest) -> None:
-        """Raise RequestInvalid for a stored image that this provider cannot take.
+        """Raise RequestInvalid for a stored image that this provider cannot accept.
 
-        That is one above its limit, and one that it would have to open as a link to a bucket that only this machine
-        reaches. A provider with an address inside, such as a sandbox or a proxy of your own, is taken to reach it.
+        That is an image above its limit, or one that it would have to open as a link to a bucket that only this machine
+        can reach. A provider at an internal address, such as a sandbox or your own proxy, is assumed to reach it.
         """
         for name, value in request.options.items():
             size = self._largest({name: value})
@@ -97,7 +97,7 @@ class InputFiles:
             )
 
     def fitting(self, providers: Sequence[str], request: GenerationRequest) -> tuple[str, ...]:
-        """Return the providers whose limits the stored images of the request keep."""
+        """Return the providers whose limits the request's stored images respect."""
         fit = fitting_providers(self._largest(request.options))
         return tuple(name for name in providers if name in fit)
 
@@ -112,9 +112,9 @@ class InputFiles:
         archive = self._services.archive
         known = [_file_of(one) for one in self._known.values()]
         files = [one for _, one in self._found.values()]
-        # Also those that are known: what is used now is not pruned before its generation is written.
+        # Include known ones, so that what is used now is not pruned before its generation is written.
         objects = self._services.ledger.inputs.record([*known, *files], archive.keys.inputs)
-        # What was pruned has another key now, and nothing is stored there.
+        # A pruned file has a different key now, under which nothing is stored.
         for sha256 in self._known.keys() - self._found.keys():
             if objects[sha256].object_key != self._known[sha256].object_key:
                 raise RequestInvalid(
@@ -168,10 +168,10 @@ class InputFiles:
 
 
 class EnclosedFiles(InputFiles):
-    """The images that came together with a batch file, by the names that its rows call them; links, and uploads.
+    """Images sent along with a batch file, by the names that its rows use; links; and uploads.
 
-    `files`: name → its content; what has folders in its name is also known by its last part, if only one is called so.
-    It knows no paths of this machine.
+    `files`: name → its content; a name with folders is also known by its last part if that is unique. Local paths are
+    not accepted.
     """
 
     def __init__(self, services: Services, files: Mapping[str, IO[bytes]]) -> None:
@@ -203,13 +203,13 @@ class EnclosedFiles(InputFiles):
 
 
 class UploadedFiles(InputFiles):
-    """The images that a program refers to: links, and what it has uploaded. It knows no paths of this machine."""
+    """Images that a program refers to: links and its uploads. Local paths are not accepted."""
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
 
     def referenced(self, options: Mapping[str, object]) -> Mapping[str, object]:
-        """Raises RequestInvalid also for what is neither a link nor a reference."""
+        """As the base class; also raises RequestInvalid for anything but a link or a reference."""
         for name in image_options() & options.keys():
             for item in _items(options[name]):
                 if not isinstance(item, str) or not is_elsewhere(item):
@@ -219,7 +219,7 @@ class UploadedFiles(InputFiles):
 
 
 def put_input(services: Services, object_key: str, one: InputFile, file: IO[bytes], filename: str) -> None:
-    """Put a recorded input file in the bucket; again, it changes nothing. Raises as `Archive.store` does."""
+    """Put a recorded input file in the bucket; repeating it changes nothing. Raises as `Archive.store` does."""
     services.archive.store(
         object_key,
         file,
@@ -239,7 +239,7 @@ def fitting_providers(size: int) -> tuple[str, ...]:
 
 
 def is_elsewhere(item: str) -> bool:
-    """Whether the value of an image option begins as a link or a reference, and is no path."""
+    """Return whether an image option's value begins like a link or a reference, so is not a path."""
     return _ELSEWHERE.match(item) is not None
 
 
@@ -260,7 +260,7 @@ def image_options() -> frozenset[str]:
 
 
 def _items(value: object) -> Sequence[object]:
-    """Links are separated by spaces; a path may have some in it."""
+    """Split a value: spaces separate links, but a path may contain them."""
     if isinstance(value, list):
         return value
     return value.split() if isinstance(value, str) and is_elsewhere(value) else [value]
@@ -273,13 +273,13 @@ def _who_takes(size: int) -> str:
 def read_image(option: str, given: str, folder: Path = Path()) -> tuple[bytes, str]:
     """Return the content and the content type of an image file, relative to `folder`.
 
-    Raises RequestInvalid, about the option, for a file that is not there, too large or no image.
+    Raises RequestInvalid, naming the option, for a file that is missing, too large or not an image.
     """
     return _read(option, given, _file_at(given, folder))
 
 
 def _file_at(given: str, folder: Path) -> _Source:
-    # A shell does not read the ~ behind an equals sign; that of Path raises for unknown users.
+    # Shells do not expand a ~ after an equals sign; Path.expanduser raises for unknown users.
     path = folder / os.path.expanduser(given)  # noqa: PTH111
     return _Source(path.name, lambda: path.open("rb"))
 

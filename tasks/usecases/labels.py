@@ -1,4 +1,4 @@
-"""Labels such as `client=acme`: what names and values may look like."""
+"""Labels such as `client=acme`: the rules for names and values."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,14 +7,14 @@ from tasks.shown import shown
 from tasks.usecases.entry import UNSTORABLE
 from worker.errors import RequestInvalid
 
-#: labels of one generation
+#: maximum number of labels per generation
 MOST_LABELS = 16
 _NAME = re.compile(r"[a-z0-9_.-]{1,63}")
 _LONGEST = 256
 
 
 def read_labels(given: Iterable[str]) -> dict[str, str]:
-    """Return name → value of texts of the form NAME=VALUE. Raises RequestInvalid as `check_labels` does."""
+    """Return name → value for texts of the form NAME=VALUE. Raises RequestInvalid as `check_labels` does."""
     labels: dict[str, str] = {}
     for text in given:
         name, equals, value = (part.strip() for part in text.partition("="))
@@ -28,7 +28,7 @@ def read_labels(given: Iterable[str]) -> dict[str, str]:
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Raise RequestInvalid for an impossible name or value, or for too many of them."""
+    """Raise RequestInvalid for an invalid name or value, or for too many labels."""
     for name, value in labels.items():
         check_label_name(name)
         if not 1 <= len(value) <= _LONGEST:

@@ -37,5 +37,5 @@ def upgrade_ledger(settings: Settings, say: Callable[[str], None]) -> Upgraded:
 
 
 def measure_ledger(here: LedgerServices) -> LedgerSize:
-    """Count the rows of every table: may take minutes, blocks nobody."""
+    """Count the rows of every table: may take minutes but blocks nobody."""
     return ledger_size(here.ledger.database)

@@ -1,4 +1,4 @@
-"""One generation, with all that somebody who looks at it may want to know."""
+"""One generation, with everything that a viewer may want to know."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ _PAID = ("spent", "late")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """`cost`: what was paid for it, and `total`: with all that follows, as text. `remedy`: of a failure.
+    """`cost`: what was paid for it; `total`: the same with all its follow-ups, both as text.
 
-    `refused`: files that were not archived because of what they are, and may be accepted unchanged.
+    `remedy`: of a failure. `refused`: files that were refused for their content and may be accepted unchanged.
     """
 
     details: Details
@@ -41,12 +41,12 @@ class Looked:
 
     @property
     def may_be_retried(self) -> bool:
-        """Whether it is over without its results, or still waits for some of them."""
+        """Whether it ended without its results, or still waits for some of them."""
         return self.story.generation.state in {*OVER, State.SUCCEEDED}
 
 
 def look(here: Services, name: str) -> Looked:
-    """Raises as `find_generation` does."""
+    """Return a generation's details. Raises as `find_generation` does."""
     details = show(here, name)
     story = details.story
     generation = story.generation
@@ -64,7 +64,7 @@ def look(here: Services, name: str) -> Looked:
 
 
 def _refused(here: Services, story: Story) -> tuple[RefusedBytes, ...]:
-    # Each is looked at in the bucket.
+    # Each refused file takes a request to the bucket.
     if not any(one.refused for one in story.assets):
         return ()
     (found,) = look_at_refused(here, (AssetChoice(story.generation.id),))

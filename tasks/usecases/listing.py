@@ -1,4 +1,4 @@
-"""One page of a list after the other, for programs: each at a bounded cost, and stable while others are created."""
+"""Lists in pages, for programs: each page has a bounded cost and is stable while generations are created."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,19 +11,22 @@ from worker.generation import Generation
 from worker.ledger import Ledger
 from worker.providers import PROVIDERS
 
-#: generations that are looked at for one page, and read at once
+#: maximum number of generations examined for one page, and read at once
 MOST_LOOKED_AT, _AT_ONCE = 10_000, 500
 
 
 class ListedPage(NamedTuple):
-    """`next`: the id after which the next page begins; None at the end of the list. A page may have few, or none."""
+    """`next`: the id after which the next page begins; None at the end of the list.
+
+    A page may have few rows, or none.
+    """
 
     ids: Sequence[str]
     next: str | None
 
 
 def list_page(here: LedgerServices, request: ListRequest, after: str | None, limit: int) -> ListedPage:
-    """The newest first, after this id. Raises as `list_generations` does."""
+    """Return a page, newest first, after this id. Raises as `list_generations` does."""
     if request.provider is not None and request.provider not in PROVIDERS:
         raise RequestInvalid(f"unknown provider {request.provider!r}; expected one of {', '.join(PROVIDERS)}")
     batch = batch_of(here.ledger, request)

@@ -33,7 +33,7 @@ class ImageId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CullingRequest:
-    """`at`: None for the first image; neighbours: only those with this `mark`, or only those `unmarked`."""
+    """`at`: None for the first image; `mark`, `unmarked`: restrict the neighbors."""
 
     batch: str
     at: ImageId | None = None
@@ -52,7 +52,7 @@ def clear_mark(here: LedgerServices, image: ImageId) -> None:
 
 
 def undo_last(here: LedgerServices, person: Person, once: Once) -> ImageId | None:
-    """Take back this person's last mark that nobody has changed since, one for this key; None if there is none."""
+    """Undo this person's last mark that nobody has changed since, once per key; None if there is none."""
     found = here.ledger.marks.undo(person.name, once)
     return None if found is None else ImageId(*found)
 
@@ -63,7 +63,7 @@ def list_marks(here: LedgerServices, generation_ids: Sequence[str]) -> Sequence[
 
 
 def cull(here: LedgerServices, request: CullingRequest) -> CullingPlace:
-    """Return an image of a batch with its neighbours. Raises NotFound for an unknown batch."""
+    """Return an image of a batch with its neighbors. Raises NotFound for an unknown batch."""
     at = None if request.at is None else (request.at.generation_id, request.at.index)
     batch_id = find_batch(here.ledger, request.batch)
     return here.ledger.marks.place(batch_id, at, request.mark, unmarked=request.unmarked)

@@ -1,4 +1,4 @@
-"""The most that a request may cost, by its own word."""
+"""A request's own maximum cost."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Excess(NamedTuple):
 def excesses(
     services: Services, checked: Checked, each: Sequence[int | None], together: int | None
 ) -> Iterator[Excess]:
-    """Yield what would cost more than the request allows, in millionths, with its follow-ups.
+    """Yield what would exceed the request's maximum cost, in millionths, including follow-ups.
 
     What exists already costs nothing. Raises RequestInvalid without a price file, and ConfigurationError for an invalid
     one.

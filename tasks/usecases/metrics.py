@@ -1,7 +1,7 @@
-"""What `/metrics` shows: families, and the parts in which they are read.
+"""The metrics of `/metrics`: families, and the parts in which they are read.
 
-Everything comes from the ledger, except the lengths of the broker's queues, and costs the same however large it is. A
-part that cannot be read has no samples: a zero would be a statement.
+Everything except the lengths of the broker's queues comes from the ledger, at a cost that does not depend on its size.
+A part that cannot be read has no samples, because a zero would be a claim.
 """
 
 import logging
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 class Kind(StrEnum):
     GAUGE = "gauge"
-    #: grows only, whichever processes restart
+    #: only increases, even across restarts
     COUNTER = "counter"
     HISTOGRAM = "histogram"
 
@@ -69,14 +69,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is read together. `read` returns None where there is nothing to show, as without prices."""
+    """What is read together. `read` returns None if there is nothing to show, such as without prices."""
 
     name: str
     families: tuple[Family, ...]
     read: Callable[[LedgerServices], Sequence[Sample] | None]
 
 
-#: by part; one that is missing could not be read
+#: by part; a missing part could not be read
 Readings = Mapping[str, Sequence[Sample] | None]
 
 
@@ -197,12 +197,12 @@ PAUSES = ("key", "person", "provider", "circuit_open")
 
 
 def read_parts(here: LedgerServices, parts: Sequence[Part]) -> Readings:
-    """Read these one after the other. Where the ledger is unavailable, the rest is not tried: it would wait as long."""
+    """Read parts one by one. If the ledger is unavailable, skip the rest, which would wait just as long."""
     found: dict[str, Sequence[Sample] | None] = {}
     for part in parts:
         try:
             found[part.name] = part.read(here)
-        except Exception as error:  # noqa: BLE001  whatever it is, the others can be read
+        except Exception as error:  # noqa: BLE001  whatever it is, the other parts can be read
             log.warning("metrics: %s cannot be read: %s", part.name, described(error))
             if isinstance(error, LedgerUnavailable):
                 break
@@ -252,7 +252,10 @@ def _counts(here: LedgerServices) -> list[Sample]:
 def _buckets(
     tallies: Mapping[TallyKey, int], kinds: tuple[Tally, Tally], provider: str, bounds: Sequence[float]
 ) -> Histogram:
-    """`kinds`: of the buckets, and of the sum in millionths. A bound that another version used is in the next one."""
+    """`kinds`: of the buckets, and of the sum in millionths.
+
+    A bound that another version used counts in the next one.
+    """
     numbers = {
         float(key.value): number for key, number in tallies.items() if (key.kind, key.provider) == (kinds[0], provider)
     }
@@ -297,7 +300,7 @@ def _accounts(here: LedgerServices) -> list[Sample]:
 
 
 def _pause(one: Slowed) -> str | None:
-    """Why nothing is submitted to it, in one of few words."""
+    """Return why nothing is submitted to it, as one of `PAUSES`."""
     if one.paused_until is None:
         return "circuit_open" if one.is_open else None
     if one.paused_key is not None:
@@ -351,11 +354,11 @@ def _broker(_: LedgerServices) -> list[Sample]:
 
 
 def _age(age: timedelta) -> float:
-    """Seconds; of a time in the future, which a wrong clock has written, 0."""
+    """Return seconds; 0 for a time in the future, written by a wrong clock."""
     return max(0.0, age.total_seconds())
 
 
-#: what matters most is read first
+#: the most important first
 OF_LEDGER: tuple[Part, ...] = (
     Part("counts", (_GENERATIONS, _CALLBACKS, _ANSWERS, _ACKNOWLEDGED, _LINK_LIFE, _RECOVERIES), _counts),
     Part("results", (_AT_RISK,), _results),

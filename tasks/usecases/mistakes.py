@@ -1,4 +1,4 @@
-"""All that is wrong with the entries of one request, each with its path."""
+"""All mistakes in the entries of one request, each with its path."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from worker.errors import ConfigurationError, RequestInvalid
 from worker.ledger.generations import NewGeneration
 from worker.services import Services
 
-#: parts of an entry, those that say most first
+#: parts of an entry, the most telling first
 _PARTS = ("key", "priority", "labels", "notify", "recipe", "follow_up", "provider", "operation", "prompt")
 
 
 class Mistake(NamedTuple):
     """`path`: where it is below the entry, such as `("options", "version")`; empty: the entry as a whole.
 
-    `missing`: an option that is needed, and not there.
+    `missing`: a required option that is absent.
     """
 
     entry: Entry
@@ -36,7 +36,7 @@ class EntriesInvalid(RequestInvalid):
 
 
 def check_all(services: Services, request: SubmitRequest) -> Checked:
-    """As `check`, but raises EntriesInvalid with every mistake.
+    """Check as `check` does, but raise EntriesInvalid with every mistake.
 
     ConfigurationError only if the default provider is not set up.
     """
@@ -46,7 +46,7 @@ def check_all(services: Services, request: SubmitRequest) -> Checked:
     defaults = request.defaults_with(request.defaults.files)
     for given in request.entries:
         try:
-            # Its prompt is a template, as everywhere, but makes one generation.
+            # Its prompt is a template, as everywhere, but must make a single generation.
             (entry,) = expand_entry(given, 1)
         except RequestInvalid as error:
             mistakes.append(Mistake(given, ("prompt",), str(error)))
@@ -73,7 +73,7 @@ def _mistake(entry: Entry, invalid: EntryInvalid) -> Mistake:
     else:
         named = invalid.about or (invalid.parts & entry.said)
         word = next((part for part in _PARTS if part in named), None)
-        # What it is about, and is no part of an entry, is an option that is missing.
+        # If it is about something that is not part of an entry, that is a missing option.
         others = ("options",) if invalid.about - set(_PARTS) and word is None else ()
         path = others if word is None else _path(entry, word)
     missing = min(invalid.about - entry.options.keys() - {*_PARTS, "options"}, default=None)

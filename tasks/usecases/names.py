@@ -1,4 +1,4 @@
-"""What a person calls generations and batches, and which they are."""
+"""Resolves the names that people use for generations and batches."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -22,24 +22,25 @@ __all__ = [
     "short_id",
 ]
 
-#: candidates that an error lists
+#: maximum number of candidates that an error lists
 _LISTED = 8
 #: characters of a key or prompt in such a list
 _PROMPT = 40
 
 
 def find_generation(ledger: Ledger, name: str) -> str:
-    """The id of the one that is called so: by its id, its key, `BATCH/KEY`, its short id, or a part of its id.
+    """Return the id of a generation by its id, key, `BATCH/KEY`, short id, or part of its id.
 
-    Of a key with several versions in its batch, the newest. Raises NotFound; RequestInvalid where several may be meant.
+    If a key has several versions in its batch, return the newest. Raises NotFound; RequestInvalid if the name is
+    ambiguous.
     """
     return find_generations(ledger, [name])[0]
 
 
 def find_generations(ledger: Ledger, names: Sequence[str], *, has_batch_option: bool = False) -> list[str]:
-    """The id of each, in this order, each once. Raises as `find_generation` does.
+    """Return the ids in this order, without duplicates. Raises as `find_generation` does.
 
-    `has_batch_option`: the command that asks takes --batch, which is then what it advises for the name of a batch.
+    `has_batch_option`: the calling command has --batch, so the error for a batch's name suggests it.
     """
     wanted = list(dict.fromkeys(names))
     known = {name: name for name in ledger.assets.existing_generations(wanted)}
@@ -54,14 +55,14 @@ def find_generations(ledger: Ledger, names: Sequence[str], *, has_batch_option: 
 
 
 def is_key(ledger: Ledger, name: str) -> bool:
-    """Whether it is the key of a generation, or `BATCH/KEY`. Raises RequestInvalid where several may be meant."""
+    """Return whether it is a generation's key, or `BATCH/KEY`. Raises RequestInvalid if it is ambiguous."""
     return bool(ledger.generations.with_keys([name])) or _in_batch(ledger, name) is not None
 
 
 def batch_name(name: str, *, is_test: bool) -> str:
-    """The name of a batch as it is kept: a batch of tests says that it is one.
+    """Return a batch's name as it is stored; a test batch's is marked.
 
-    Raises RequestInvalid if another one would say so, too.
+    Raises RequestInvalid if the name of another batch would look marked.
     """
     if not is_test and name.endswith(TEST_BATCH):
         raise RequestInvalid(f"the name {name!r} is for a batch of tests: give the batch another one")
@@ -69,9 +70,9 @@ def batch_name(name: str, *, is_test: bool) -> str:
 
 
 def find_batch(ledger: Ledger, name: str) -> str:
-    """The id of the batch that is called so: by its name, its id, its short id, or the beginning of its id.
+    """Return the id of a batch by its name, id, short id, or the beginning of its id.
 
-    Raises NotFound; RequestInvalid where several may be meant.
+    Raises NotFound; RequestInvalid if the name is ambiguous.
     """
     found = batches_called(ledger, name)
     if len(found) > 1:
@@ -81,15 +82,15 @@ def find_batch(ledger: Ledger, name: str) -> str:
 
 
 def newest_batch(ledger: Ledger, name: str) -> Batch:
-    """As `find_batch`, but of several with that name the newest."""
+    """As `find_batch`, but return the newest of several with that name."""
     found = batches_called(ledger, name)
     if found[0].name != name:
-        find_batch(ledger, name)  # which refuses a part of an id that several have
+        find_batch(ledger, name)  # refuses an ambiguous part of an id
     return found[0]
 
 
 def batches_called(ledger: Ledger, name: str) -> list[Batch]:
-    """All that may be meant, the newest first; raises NotFound if there is none."""
+    """Return all batches that may be meant, newest first; raises NotFound if there is none."""
     found = ledger.generations.batches_called(name, _LISTED + 1)
     if not found:
         raise NotFound(f"there is no batch {shown(name)!r}; `darkroom batch list` shows all")
@@ -97,7 +98,7 @@ def batches_called(ledger: Ledger, name: str) -> list[Batch]:
 
 
 def _in_batch(ledger: Ledger, name: str) -> str | None:
-    """The id of the one that `BATCH/KEY` means; both may contain slashes."""
+    """Return the id for `BATCH/KEY`; both parts may contain slashes."""
     parts = name.split("/")
     for length in range(1, len(parts)):
         batch, key = "/".join(parts[:length]), "/".join(parts[length:])
@@ -109,7 +110,7 @@ def _in_batch(ledger: Ledger, name: str) -> str | None:
 
 
 def _one_of(ledger: Ledger, name: str, found: Sequence[Keyed]) -> str:
-    """The only one; of several versions of a row the newest, and before tests what is paid for."""
+    """Return the only one; among versions of a row the newest, and paid generations before tests."""
     newest: dict[str, Keyed] = {}
     for one in sorted(found, key=lambda one: one.row_version or 0):
         newest[one.id if one.row_version is None else str(one.batch_id)] = one

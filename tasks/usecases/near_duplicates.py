@@ -1,4 +1,4 @@
-"""Groups of images of one batch that look alike."""
+"""Groups of similar images within one batch."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -9,13 +9,13 @@ from tasks.usecases.names import find_batch
 from tasks.usecases.services import LedgerServices
 from worker.errors import RequestInvalid
 
-#: bits of 64 in which two that look alike may differ; one that was encoded again, or made smaller, differs in 0 to 4
+#: maximum of 64 bits in which similar images differ; a re-encoded or smaller copy differs in 0 to 4
 DISTANCE = 6
-#: with more, most images of a batch would belong to one group
+#: above this, most images of a batch would be in one group
 MOST_DISTANCE = 10
-#: images of a batch that are looked at, the oldest first
+#: maximum number of images examined per batch, oldest first
 MOST_IMAGES = 20_000
-#: pairs that are compared at the most, for half a second
+#: maximum number of pairs compared, which takes half a second
 _MOST_PAIRS = 3_000_000
 
 
@@ -29,9 +29,9 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicates:
-    """`groups`: the largest first, in each the oldest image first; nobody is in two.
+    """`groups`: largest first, in each the oldest image first; no image is in two.
 
-    `unknown`: images whose thumbnail is not made, so that nothing is known of them. `is_complete`: False if the batch
+    `unknown`: images without a thumbnail, which cannot be compared. `is_complete`: False if the batch
     has too many images to compare them all.
     """
 
@@ -44,7 +44,7 @@ class NearDuplicates:
 def near_duplicates(here: LedgerServices, batch: str, distance: int = DISTANCE) -> NearDuplicates:
     """Return the images of a batch that differ by at most `distance` bits, directly or through others between them.
 
-    Raises RequestInvalid for a distance that is not from 0 to 10, and as `find_batch` does.
+    Raises RequestInvalid for a distance outside 0 to 10, and as `find_batch` does.
     """
     if not 0 <= distance <= MOST_DISTANCE:
         raise RequestInvalid(f"the distance is from 0 to {MOST_DISTANCE} bits, not {distance}")
@@ -69,7 +69,7 @@ def _place(image: Image) -> tuple[str, int]:
 
 
 def _joined(hashes: Collection[int], distance: int) -> tuple[Iterable[list[int]], bool]:
-    """Join different hashes to groups; False if there were too many pairs to look at.
+    """Join different hashes into groups; False if there were too many pairs to compare.
 
     Two that differ in `distance` bits differ in at most one bit in one of these bands (in none, if it is 0), so those
     are looked up. With narrower bands, in which they would be equal, smooth images would all share one.

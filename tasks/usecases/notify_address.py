@@ -6,7 +6,7 @@ from worker.subscribers import FORM, NotifyAddress, NotifyRule
 
 
 def notify_address(settings: Settings, url: str | None) -> NotifyAddress | None:
-    """Return it; raises RequestInvalid, without it, if it is not allowed, or if there is no secret to sign with."""
+    """Return the address. Raises RequestInvalid, not quoting it, if it is not allowed or there is no signing secret."""
     if url is None:
         return None
     if settings.darkroom_notify_secret is None:

@@ -1,4 +1,4 @@
-"""What can be made of a generation: each follow-up that its provider offers, its price, or why it is not possible."""
+"""What can be made from a generation: each follow-up on offer, with its price or why it is impossible."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ class Offer:
     """One follow-up. `operation`: None for an action that only its provider knows.
 
     `cost`: text with its currency, None if no price is known; `is_free`: it costs nothing. `why_not`: why it is not
-    possible. `needs`: what has to be entered first, options or the prompt. `made`: how often it was made before.
+    possible. `needs`: options, or the prompt, that must be entered first. `made`: how often it was already made.
     """
 
     action: str
@@ -35,7 +35,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offers:
-    """`missing`: follow-ups that the provider has, and does not offer for this one."""
+    """`missing`: follow-ups that the provider supports but does not offer for this generation."""
 
     offers: tuple[Offer, ...]
     missing: tuple[Operation, ...]
@@ -82,7 +82,7 @@ def _offer(generation: Generation, action: str, operation: Operation | None, pri
         told = f"{provider.title} offers it, and Darkroom does not support it"
         return Offer(action=action, operation=operation, cost=None, why_not=told)
     needs = sorted(capability.needs - ({"images"} if is_on_image else set()))
-    # What is made of an image is told in words of its own.
+    # Operations on an image have their own wording.
     if is_on_image and capability.prompt is not Prompt.UNUSED:
         needs.append("prompt")
     child = child_of(generation, action, (), dedupe=None)
@@ -111,9 +111,9 @@ def _why_not(here: Services, generation: Generation) -> str | None:
 
 
 def known_prices(here: Services) -> Prices | None:
-    """The price file's; None without one, or if it is invalid."""
+    """Return the price file's prices; None without one, or if it is invalid."""
     try:
         return here.prices
     except ConfigurationError:
-        # The workers and the doctor say so.
+        # The workers and the doctor report this.
         return None

@@ -1,4 +1,4 @@
-"""`darkroom batch cancel`: cancel what is not submitted yet of a batch."""
+"""`darkroom batch cancel`: cancel the part of a batch that is not submitted yet."""
 
 import click
 
@@ -12,10 +12,10 @@ from tasks.usecases.batches import steer
 @batch_argument
 @json_option
 def cancel(batch: str, *, as_json: bool) -> None:
-    """Cancel what is not submitted yet of a batch.
+    """Cancel the part of a batch that is not submitted yet.
 
-    What is at a provider already is paid for: it continues and is archived, but gets no follow-ups. If the command is
-    interrupted, the batch is paused: repeat it for the rest.
+    What has reached a provider is paid for: it continues and is archived, but gets no follow-ups. If the command is
+    interrupted, the batch is paused; repeat the command to cancel the rest.
     """
     with open_ledger() as here:
         steered = steer.cancel(here, batch)

@@ -1,4 +1,4 @@
-"""`darkroom batch check`: all that is wrong with a file, and what it would cost."""
+"""`darkroom batch check`: every mistake in a file, and what the file would cost."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tasks.usecases.inputs import InputFiles
 
 #: errors and warnings that are printed one by one
 _TOLD, _TOLD_WARNINGS = 50, 10
-#: reasons of a provider that are printed
+#: reasons that are printed per provider
 _REASONS = 5
 
 
@@ -34,9 +34,9 @@ def check(
 
     FILE is CSV, XLSX, JSON lines, a JSON array or plain text with one prompt per line; - reads standard input. Columns:
     key (or custom_id, id, sku), prompt, provider, operation, recipe, follow_up, priority, label.NAME, and each option
-    under its own name; all others are yours and can be used in prompts as {column}.
+    under its own name. All other columns are yours, and prompts can use them as {column}.
 
-    In prompts, {red, blue} makes a prompt of each; write \, for a comma in one of them, and \{ for a brace.
+    In prompts, {red, blue} makes one prompt for each; write \, for a comma inside one, and \{ for a brace.
 
     Writes nothing; exits with 1 if anything is wrong.
     """
@@ -81,7 +81,7 @@ def _report(file: str, found: BatchCheck) -> Iterator[str]:
 
 
 def _names(message: str, value: str) -> bool:
-    """Whether the message names the value, and not only a longer word: `imagin` in `imagine`."""
+    """Return whether the message names the value itself, not just a longer word, such as `imagine` for `imagin`."""
     return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", message) is not None
 
 

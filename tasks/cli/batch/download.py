@@ -24,11 +24,11 @@ from worker.secrets import redact
 @json_option
 @click.pass_context
 def download(ctx: click.Context, *, batch: str, folder: Path, name: str, as_json: bool) -> None:
-    """Download the results of a batch into DIR, verified, and named by your keys.
+    """Download the results of a batch into DIR, verified and named by your keys.
 
-    Row 0042 becomes 0042_0.png, its upscale 0042_upscale1_0.png. Run again, it fetches what is missing: files with the
-    right content are kept, and no file is overwritten. In names, / of a key becomes ~ and other characters that some
-    file system refuses become =XX. If two results would get one name, nothing is written.
+    Row 0042 becomes 0042_0.png, and its upscale 0042_upscale1_0.png. Run it again to fetch what is missing: files with
+    the right content are kept, and no file is overwritten. In names, a / in a key becomes ~, and other characters that
+    some file systems refuse become =XX. If two results would get the same name, nothing is written.
 
     The exit code is 1 if a file could not be written.
     """

@@ -1,4 +1,4 @@
-"""`darkroom batch limit`: set the start, the cost and the concurrency of a batch."""
+"""`darkroom batch limit`: set the start time, maximum cost and concurrency of a batch."""
 
 from datetime import datetime
 
@@ -17,8 +17,8 @@ from tasks.usecases.batches.steer import NewSteering
     "--start-at", metavar="TIME", callback=read_start, help="Submit nothing before: '2026-12-01 18:00', 18:00 or 2h."
 )
 @click.option("--no-start-at", is_flag=True, help="Start now.")
-@click.option("--max-cost", metavar="AMOUNT", callback=read_cost, help="Submit nothing that would cost more in all.")
-@click.option("--no-max-cost", is_flag=True, help="Only the caps of the price file.")
+@click.option("--max-cost", metavar="AMOUNT", callback=read_cost, help="Submit nothing that would exceed this total.")
+@click.option("--no-max-cost", is_flag=True, help="Apply only the caps of the price file.")
 @click.option(
     "--max-in-flight", metavar="NUMBER", type=click.IntRange(1, 10**6), help="At most this many at providers at once."
 )
@@ -28,11 +28,11 @@ def limit(
     batch: str, *, start_at: datetime | None, no_start_at: bool, max_cost: int | None, no_max_cost: bool,
     max_in_flight: int | None, no_max_in_flight: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Set the start, the cost and the concurrency of a batch.
+    """Set the start time, maximum cost and concurrency of a batch.
 
-    What you do not name stays. What is at a provider already continues, and counts. The maximum cost covers the whole
-    batch, in the currency of the price file; if a cap there is lower, that cap holds. Without a price file nothing has
-    a cost.
+    Settings that you do not give stay as they are. What has reached a provider continues, and counts toward the limits.
+    The maximum cost covers the whole batch, in the currency of the price file; if a cap there is lower, that cap
+    applies. Without a price file, nothing has a cost.
     """
     changes: NewSteering = {}
     if start_at is not None or no_start_at:

@@ -1,4 +1,4 @@
-"""`darkroom batch list`: the newest batches, and how each stands."""
+"""`darkroom batch list`: the newest batches and their progress."""
 
 import click
 
@@ -37,7 +37,7 @@ def list_batches(*, limit: int, everything: bool, as_json: bool) -> None:
 
 
 def _print_table(shown: list[ListedBatch]) -> None:
-    # Only people need what draws tables.
+    # JSON output does not need tables.
     from rich.table import Table  # noqa: PLC0415
 
     from tasks.cli.ui.batch_text import counted  # noqa: PLC0415

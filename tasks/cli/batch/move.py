@@ -1,4 +1,4 @@
-"""`darkroom batch move`: move what was never sent of a batch to another provider."""
+"""`darkroom batch move`: move the unsent part of a batch to another provider."""
 
 import click
 
@@ -23,17 +23,17 @@ _TOLD = 10
     "providers",
     required=True,
     metavar="NAME[,…]",
-    help="The new provider; several in order of preference, like kie,acedata.",
+    help="The new provider, or several in order of preference, like kie,acedata.",
 )
 @json_option
 @click.pass_context
 def move(ctx: click.Context, batch: str, providers: str, *, as_json: bool) -> None:
-    """Move what was never sent of a batch to another provider.
+    """Move the unsent part of a batch to another provider.
 
-    From then on the new provider's prices and budgets apply. What was sent, or may have been, stays where
-    it is, and follow-ups stay with their parents. A paused batch stays paused.
+    The new provider's prices and budgets then apply. What was sent, or may have been sent, stays where it is, and
+    follow-ups stay with their parents. A paused batch stays paused.
 
-    The exit code is 1 if there is a generation that none of the providers can make.
+    The exit code is 1 if none of the providers can make some generation.
     """
     names = read_providers(providers)
     with open_services() as here:

@@ -1,4 +1,4 @@
-"""`darkroom batch pause`: submit nothing more of a batch for now."""
+"""`darkroom batch pause`: stop submitting a batch for now."""
 
 import click
 
@@ -12,9 +12,9 @@ from tasks.usecases.batches import steer
 @batch_argument
 @json_option
 def pause(batch: str, *, as_json: bool) -> None:
-    """Submit nothing more of a batch for now.
+    """Stop submitting a batch for now.
 
-    What is at a provider already is paid for: it continues and is archived. Follow-ups wait with the rest of the batch.
+    What has reached a provider is paid for: it continues and is archived. Follow-ups wait with the rest of the batch.
     """
     with open_ledger() as here:
         steered = steer.pause(here, batch)

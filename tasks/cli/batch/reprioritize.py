@@ -1,4 +1,4 @@
-"""`darkroom batch reprioritize`: give a batch another priority."""
+"""`darkroom batch reprioritize`: change the priority of a batch."""
 
 import click
 
@@ -13,10 +13,10 @@ from tasks.usecases.batches import steer
 @click.argument("priority", type=int)
 @json_option
 def reprioritize(batch: str, priority: int, *, as_json: bool) -> None:
-    """Give a batch another priority.
+    """Change the priority of a batch.
 
-    Of what is queued, the highest priority goes first; 0 is the default, and it may be negative. Retries and follow-ups
-    of what is under way get the new priority, too.
+    Queued generations with the highest priority go first. The default is 0, and a priority may be negative. Retries and
+    follow-ups of generations in progress get the new priority, too.
     """
     with open_ledger() as here:
         steered = steer.reprioritize(here, batch, priority)

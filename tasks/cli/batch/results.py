@@ -1,4 +1,4 @@
-"""`darkroom batch results`: every row back, with its images, costs and reasons."""
+"""`darkroom batch results`: every row, with its images, costs and reasons."""
 
 import sys
 from contextlib import ExitStack
@@ -28,12 +28,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--links", callback=read_span, metavar="SPAN", help="Add links to the results that work for SPAN, at most 7d."
 )
 @click.option("--errors", type=_FILE, metavar="FILE", help="Write the failing rows of your sheet to FILE.")
-@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 @click.option("--json", "given", flag_value=Format.JSONL.value, help="The same as --format jsonl.")
 def results(
     *, batch: str, given: str | None, output: Path | None, links: timedelta | None, errors: Path | None, force: bool
 ) -> None:
-    """Give back every row of a batch, in your order and with your columns, plus results, costs and reasons.
+    """Return every row of a batch, in your order and with your columns, plus results, costs and reasons.
 
     \b
     csv    one line per generation, follow-ups below their row; files side by side in
@@ -44,8 +44,8 @@ def results(
     xlsx   as csv, for Excel; needs --output
     html   a contact sheet that opens from disk: small images are inside (up to 50 MB)
 
-    --links signs links for whoever gets the file: they work without a password until they expire, and no longer than
-    the credentials that signed them.
+    --links adds signed links, which work without a password for anyone who has the file, until they or the credentials
+    that signed them expire.
 
     --errors writes your failing rows with an `error` column (csv, jsonl or xlsx, by FILE's suffix). Correct them there
     and run `darkroom batch submit FILE --name BATCH --new-version`, which ignores that column. To submit them again
@@ -66,7 +66,7 @@ def results(
 
         outputs = []
         if shown is not None:
-            # Programs in a pipe want no byte order mark.
+            # Programs reading a pipe do not expect a byte order mark.
             piped = Output(shown, sys.stdout.buffer, mark=False)
             outputs.append(piped if output is None else Output(shown, opened(output)))
         failed = None if errors is None or failing is None else Output(failing, opened(errors))

@@ -14,7 +14,8 @@ from tasks.usecases.batches import steer
 def resume(batch: str, *, as_json: bool) -> None:
     """Continue a paused batch.
 
-    A batch with a start that is still to come waits for it: `darkroom batch limit BATCH --no-start-at` starts it now.
+    If its start time is still to come, the batch waits for it; `darkroom batch limit BATCH --no-start-at` starts it
+    now.
     """
     with open_ledger() as here:
         steered = steer.resume(here, batch)

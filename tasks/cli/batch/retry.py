@@ -1,4 +1,4 @@
-"""`darkroom batch retry`: submit again what failed of a batch."""
+"""`darkroom batch retry`: retry the failed and expired generations of a batch."""
 
 import click
 
@@ -16,12 +16,12 @@ from worker.failures import Category
 @click.command()
 @click.argument("batch", metavar="BATCH")
 @only_option
-@click.option("--may-pay-twice", is_flag=True, help="Include those that the provider may still deliver.")
+@click.option("--may-pay-twice", is_flag=True, help="Include generations that the provider may still deliver.")
 @json_option
 def retry(batch: str, only: frozenset[Category], *, may_pay_twice: bool, as_json: bool) -> None:
     """Retry the failed and expired generations of a batch.
 
-    Failed generations are submitted and paid for again; for expired ones only new links are requested, which is free.
+    Failed generations are submitted and paid for again; for expired ones, only new links are requested, which is free.
     What succeeded stays as it is. Safe to repeat.
     """
     with open_ledger() as here:

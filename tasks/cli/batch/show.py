@@ -1,4 +1,4 @@
-"""`darkroom batch show`: how one batch stands."""
+"""`darkroom batch show`: the progress of one batch."""
 
 import click
 
@@ -13,7 +13,7 @@ from tasks.usecases.batches.show import show_batch
 @click.argument("batch")
 @json_option
 def show(batch: str, *, as_json: bool) -> None:
-    """Show how a batch stands: counts, throughput, time left, spend, results at risk, failures.
+    """Show the progress of a batch: counts, throughput, time left, spend, results at risk, failures.
 
     BATCH is its name, its id, or the short id that `darkroom batch list` shows.
     """

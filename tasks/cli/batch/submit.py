@@ -1,4 +1,4 @@
-"""`darkroom batch submit`: check a file, write what is new of it, then wake the workers."""
+"""`darkroom batch submit`: check a file, save its new rows, then wake the workers."""
 
 from datetime import datetime
 from pathlib import Path
@@ -45,19 +45,17 @@ def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None
     "--start-at",
     callback=read_start,
     metavar="TIME",
-    help="Submit nothing of it before: '2026-12-01 18:00', 18:00 or 2h.",
+    help="Submit nothing before: '2026-12-01 18:00', 18:00 or 2h.",
 )
-@click.option(
-    "--max-cost", callback=_read_cost, metavar="AMOUNT", help="What the batch may cost at most; needs prices."
-)
+@click.option("--max-cost", callback=_read_cost, metavar="AMOUNT", help="Maximum cost of the batch; needs prices.")
 @click.option(
     "--max-in-flight",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    help="How many of it may be at providers at once.",
+    help="At most this many generations at providers at once.",
 )
-@click.option("--new-version", is_flag=True, help="Submit rows that were changed since once more, as new versions.")
-@click.option("--skip-invalid", is_flag=True, help="Submit the other rows if some are invalid.")
+@click.option("--new-version", is_flag=True, help="Submit changed rows again, as new versions.")
+@click.option("--skip-invalid", is_flag=True, help="If some rows are invalid, submit the others.")
 @click.option(
     "--errors",
     "errors_file",
@@ -65,9 +63,9 @@ def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None
     metavar="FILE",
     help="Write the invalid rows to this CSV file, with a column `error`.",
 )
-@click.option("--notify", metavar="URL", help="Address that gets the events of a new batch, signed (deploy/EVENTS.md).")
+@click.option("--notify", metavar="URL", help="Address for the events of a new batch, signed (deploy/EVENTS.md).")
 @test_option
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--watch", "then_watch", is_flag=True, help="Follow the batch until it is done.")
 @json_option
 @click.pass_context
@@ -81,11 +79,11 @@ def submit(
 ) -> None:  # fmt: skip
     """Submit a file as a batch: each row once.
 
-    FILE is as for `batch check`; - reads standard input and needs --name. The batch is found by its name: the same file
-    again adds only rows that are new, and completes what was interrupted. A key is unique within its batch. A row that
-    was changed is refused, unless --new-version submits it once more.
+    FILE is as for `batch check`; - reads standard input and needs --name. The batch is found by its name: submitting
+    the same file again adds only new rows and completes an interrupted submission. A key is unique within its batch. A
+    changed row is refused unless --new-version submits it again.
 
-    Nothing is written unless all rows are valid or --skip-invalid is given.
+    Nothing is written unless all rows are valid or you give --skip-invalid.
     """
     if then_watch and dry_run:
         raise click.UsageError("give either --watch or --dry-run")

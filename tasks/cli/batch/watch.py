@@ -14,11 +14,11 @@ from tasks.usecases.scope import batch_scope, summarize
 @json_option
 @click.pass_context
 def watch(ctx: click.Context, batch: str, *, as_json: bool) -> None:
-    """Follow a batch until all of it is done, also while the ledger or the workers are restarted.
+    """Follow a batch until all of it is done, even while the ledger or the workers restart.
 
-    The last line shows totals, cost, duration and manifest. The exit code is 1 if something failed that no new version
-    of its row replaces, and 3 if the rest waits for decisions of yours. With --json, one document as `batch show`
-    prints it per change. `darkroom watch` shows its generations one by one.
+    The last line shows totals, cost, duration and manifest. The exit code is 1 if something failed and no new version
+    of its row replaces it, and 3 if the rest is waiting for your decisions. With --json, prints a document as
+    `batch show` does for each change. `darkroom watch` shows the generations one by one.
     """
     with open_ledger() as here:
         scope = batch_scope(here, batch)

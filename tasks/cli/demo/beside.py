@@ -1,4 +1,4 @@
-"""What happens beside the demo, in a thread of its own."""
+"""Threads that run beside the demo."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ _LOOK_AGAIN = 0.3
 
 
 class Beside(ABC):
-    """Runs while its block does; leaving the block ends it, done or not."""
+    """A thread that runs during its `with` block; leaving the block ends it, finished or not."""
 
     def __init__(self) -> None:
         self._ended = threading.Event()
@@ -27,7 +27,7 @@ class Beside(ABC):
         self._thread.join()
 
     def _until(self, look: Callable[[], T]) -> T | None:
-        """Look until there is something; None if the block ended before."""
+        """Poll until `look` finds something; None if the block ended first."""
         while not (found := look()):
             if self._ended.wait(_LOOK_AGAIN):
                 return None

@@ -1,4 +1,4 @@
-"""`darkroom demo`: the whole pipeline on this machine, with sandbox providers, in a folder of its own."""
+"""`darkroom demo`: the whole pipeline on this machine, with sandbox providers, in its own folder."""
 
 import json
 import os
@@ -49,14 +49,14 @@ from worker.services import Services
 from worker.settings import load_settings, provider_prefixes, url_of, use_env_file
 from worker.steps import Step
 
-#: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
+#: with --exit: enough for three rounds of the provider's delay on a slow machine; the demo must end sometime
 _PATIENCE_SECONDS = 90
 _ROUNDS = 10
 
 
 @click.command()
 @click.option(
-    "--exit", "leave", is_flag=True, help="Exit when everything is done, with code 0 if all of it was archived."
+    "--exit", "leave", is_flag=True, help="Exit when everything is done, with code 0 if everything was archived."
 )
 @click.option(
     "--delay",
@@ -64,7 +64,7 @@ _ROUNDS = 10
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long the sandbox providers take for a result.",
+    help="How long the sandbox providers take to produce a result.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show the logs of all processes.")
 @json_option
@@ -74,8 +74,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
 
     Starts everything in a new folder with sandbox providers, whose charges are not real, and submits twelve generations
     to them, some with follow-ups, one with a recipe: its grid is split, and the demo approves an image to upscale. One
-    provider's account runs out of credit on the way, so that another one takes over. In the end a receiver gets an
-    event. Ctrl-C stops it; with --exit it stops when everything is done.
+    provider's account runs out of credit midway, so another takes over. At the end, a receiver gets an event. Ctrl-C
+    stops the demo; with --exit, it stops when everything is done.
     """
     use_env_file()
     given = dict(os.environ)
@@ -133,7 +133,7 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
 
 
 def _new_folder(parent: Path) -> Path:
-    """A folder of its own for each run, so that none touches the results of an earlier one."""
+    """Make a new folder for each run, so that no run touches the results of an earlier one."""
     with folder_errors(parent):
         make_private_folder(parent)
         while True:
@@ -159,7 +159,7 @@ def _start(running: Embedded, port: int, delay: float) -> None:
         *("--quiet", "--hmac-key", running.env["KIE_WEBHOOK_HMAC_KEY"]),
     )
     answers = partial(http_answers, LOOPBACK, port, "/livez")
-    # The C library would keep 200 MB for the threads that once drew an image, a heap for each of them.
+    # Otherwise glibc keeps a heap for each thread that ever drew an image, about 200 MB in all.
     env = {**running.env, "MALLOC_ARENA_MAX": "1"}
     running.supervisor.start(Child(name="sandbox", argv=command, env=env, ready=answers))
     running.start_procfile(procfile_commands())
@@ -199,7 +199,7 @@ def _follow(scope: Scope, signals: StopSignals, log: ProcessLog, limit: float | 
 
 
 def _charges(sandbox: str) -> Mapping[str, int]:
-    # The sandbox that we have started ourselves.
+    # We started this sandbox ourselves.
     with urllib.request.urlopen(f"{sandbox}/sandbox/bill", timeout=5) as answer:  # noqa: S310
         lines = json.load(answer)["lines"]
     return Counter(line["provider"] for line in lines if not line["refunded"])
@@ -207,7 +207,7 @@ def _charges(sandbox: str) -> Mapping[str, int]:
 
 def _tell_where(data: Path, result: Result, given: Mapping[str, str]) -> None:
     folder = shlex.quote(str(data))
-    # After `make demo` it is not on the PATH of the terminal; that of this process has it by now.
+    # After `make demo`, the command is on the PATH of this process but not on the terminal's.
     command = "darkroom" if shutil.which("darkroom", path=given.get("PATH", "")) else shlex.quote(sys.argv[0])
     lines = [
         f"{result.archived} of {len(result.generations)} archived in {data / 's3' / BUCKET}",

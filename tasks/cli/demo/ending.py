@@ -1,4 +1,4 @@
-"""What people and programs add to the demo: the decision that its recipe waits for, and the receiver of its event."""
+"""The demo's stand-ins for people and programs: the decision that its recipe waits for, and its event receiver."""
 
 import base64
 import secrets
@@ -19,7 +19,7 @@ from worker.services import Services
 from worker.subscribers import WebhookSigner
 
 RECIPE = "demo"
-#: the event that its receiver asks for: the last one
+#: the event that the receiver asks for: the last of the demo
 EVENT = "batch.completed"
 #: the images that the demo picks
 PICKED = (2,)
@@ -30,18 +30,18 @@ steps:
   - {{id: cut, do: split}}
   - {{id: best, pick: person, timeout: 1h, otherwise: none, do: upscale}}
 """
-#: seconds; the workers send an event as soon as it has happened
+#: seconds; workers send an event as soon as it happens
 _EVENT_PATIENCE = 20.0
 
 
 def write_recipe(folder: Path) -> None:
-    """Write the demo's recipe into a new folder of recipes."""
+    """Write the demo's recipe to a new recipes folder."""
     make_private_folder(folder)
     write_private(folder / f"{RECIPE}.yaml", _TEXT)
 
 
 class Receiver:
-    """A program of somebody else: takes events whose signature is right."""
+    """Somebody else's program: accepts events with a valid signature."""
 
     def __init__(self) -> None:
         self.secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
@@ -59,7 +59,7 @@ class Receiver:
         self._server.server_close()
 
     def wait(self) -> None:
-        """Until an event came, or for too long."""
+        """Wait until an event arrives, or the patience runs out."""
         self._came.wait(_EVENT_PATIENCE)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -86,7 +86,7 @@ class Receiver:
 
 
 class Decision(Beside):
-    """Approves what the recipe asks for, as a person would with `darkroom approve`."""
+    """Approves the recipe's images, as a person would with `darkroom approve`."""
 
     def __init__(self, here: Services) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The demo's outage: a provider's account runs out of credit in the middle, and is topped up."""
+"""The demo's outage: a provider's account runs out of credit midway and is topped up."""
 
 import json
 import urllib.request
@@ -12,15 +12,15 @@ from worker.errors import DarkroomError
 from worker.generation import Generation, State
 from worker.services import Services
 
-#: whose account runs out of credit, its key, and how many submissions that pays for
+#: the provider whose account runs out of credit, its key, and how many submissions its credit pays for
 PROVIDER, KEY, CREDIT = "kie", "demo-kie", 2
 _QUEUED = ListRequest(state=State.QUEUED, provider=PROVIDER)
 
 
 class Outage(Beside):
-    """From the start, `KEY` has little credit. Tops it up when everything that may go elsewhere has gone, or was tried.
+    """`KEY` starts with little credit. Tops it up once everything that can move elsewhere has moved or been tried.
 
-    What was tried waits for its own account, as follow-ups do, so it is finished only after that.
+    What was tried waits for its own account, as follow-ups do, so it finishes only after the top-up.
     """
 
     def __init__(self, here: Services, sandbox: str) -> None:
@@ -41,9 +41,9 @@ class Outage(Beside):
 
 
 def give_credit(sandbox: str, credit: dict[str, int]) -> None:
-    """Limit the submissions of these keys, and of no other."""
+    """Limit the submissions of these keys only."""
     request = urllib.request.Request(f"{sandbox}/sandbox/credit", json.dumps(credit).encode())  # noqa: S310
-    with urllib.request.urlopen(request, timeout=5):  # noqa: S310  the sandbox that we have started ourselves
+    with urllib.request.urlopen(request, timeout=5):  # noqa: S310  we started this sandbox ourselves
         pass
 
 

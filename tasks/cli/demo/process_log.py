@@ -12,12 +12,12 @@ REMEMBERED_LINES = 15
 
 
 class ProcessLog:
-    """Takes lines from several threads. `aloud`: also to standard error."""
+    """Collects lines from several threads. `aloud`: also print them to standard error."""
 
     def __init__(self, path: Path, *, aloud: bool) -> None:
         self.path = path
         self._aloud = aloud
-        self._file = open(  # noqa: SIM115  that of Path has no opener; `__exit__` closes it
+        self._file = open(  # noqa: SIM115  Path.open has no opener; `__exit__` closes the file
             path, "a", encoding="utf-8", errors="backslashreplace", buffering=1, opener=open_private
         )
         self._lock = threading.Lock()

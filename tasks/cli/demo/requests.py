@@ -10,10 +10,10 @@ from worker.generation import Operation
 
 BATCH = "demo"
 
-#: the key of the one that follows the recipe
+#: the key of the generation that follows the recipe
 _FOLLOWS_RECIPE = "owl"
 
-#: squares of one colour, as files of this machine are sent
+#: single-color squares, in the form in which local files are sent
 _BLUE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQMAAAD+wSzIAAAAA1BMVEUYKGCloADgAAAAC0lEQVR42mNgQAUAABAAAaoZ+IIAAAAASUVORK5CYII="  # noqa: E501
 _ORANGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQMAAAD+wSzIAAAAA1BMVEXwjCiwPTG3AAAAC0lEQVR42mNgQAUAABAAAaoZ+IIAAAAASUVORK5CYII="  # noqa: E501
 _LINK = "https://example.com/tram.png"
@@ -21,7 +21,7 @@ _LINK = "https://example.com/tram.png"
 _IMAGINE, _BLEND, _VIDEO = Operation.IMAGINE, Operation.BLEND, Operation.VIDEO
 _DESCRIBE, _TRANSLATE = Operation.DESCRIBE, Operation.TRANSLATE
 
-#: by the provider that is asked, or several in order of preference; the key becomes the name of the folder
+#: by provider, or several in order of preference; the key becomes the folder name
 _ASKED: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[str, ...]], ...]] = {
     "acedata": (
         ("observatory", _IMAGINE, "an observatory on a sleeping volcano, first stars, long exposure",
@@ -32,7 +32,7 @@ _ASKED: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[s
         ("teahouse", _IMAGINE, "a tea house between two waterfalls, ukiyo-e, mist", {}, ("variation2", "upscale1")),
         ("tram", _VIDEO, "a yellow tram climbs into the northern lights", {"images": _LINK}, ("extend1",)),
     ),
-    # What is left of these when the credit of the first is used up goes to the second.
+    # When the credit of the first provider is used up, the rest goes to the second.
     "kie,acedata": (
         ("whale", _IMAGINE, "a whale of clouds swimming over a harbour at dawn", {"speed": "turbo"}, ()),
         ("lighthouse", _IMAGINE, "a lighthouse that reads bedtime stories to passing ships, gouache",

@@ -16,7 +16,7 @@ from worker.generation import Asset, Generation, Operation, State
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`charges`: what each sandbox provider charged; `events`: that its receiver got."""
+    """`charges`: what each sandbox provider charged; `events`: the events that the receiver got."""
 
     generations: tuple[Generation, ...]
     assets: Mapping[str, tuple[Asset, ...]]
@@ -38,7 +38,7 @@ class Result:
         return found
 
     def moves(self) -> Counter[tuple[str, str, str]]:
-        """Return how many generations left which provider, for which, and why."""
+        """Return how many generations moved, by old provider, new provider and reason."""
         return Counter(
             (change.left, change.to, change.why) for one in self.generations for change in one.provider_changes
         )
@@ -57,7 +57,7 @@ class Result:
 
     @property
     def approved(self) -> int:
-        """Follow-ups of the images that somebody picked."""
+        """Return the number of follow-ups of picked images."""
         return sum(one.step is not None and one.operation is not Operation.SPLIT for one in self.generations)
 
     def recipe_told(self) -> list[str]:
@@ -95,7 +95,7 @@ class Result:
 
 
 def print_table(result: Result) -> None:
-    """Print which provider made what, and where it is stored."""
+    """Print what each provider made, and where it is stored."""
     for name, generations in result.by_provider().items():
         files = sum(asset.object_key is not None for one in generations for asset in result.assets[one.id])
         archived, charges = _archived(generations), result.charges.get(name, 0)

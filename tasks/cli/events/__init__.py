@@ -14,7 +14,7 @@ COMMANDS: Commands = {
 
 @click.group(cls=LateGroup, table=COMMANDS)
 def events() -> None:
-    """List, follow, resend and try out events.
+    """List, follow, resend and try events.
 
-    deploy/EVENTS.md describes each event. All commands read the ledger: none needs a public address.
+    deploy/EVENTS.md describes each event. All commands read the ledger, so none needs a public address.
     """

@@ -1,4 +1,4 @@
-"""`darkroom events list`: the newest events, or those that match."""
+"""`darkroom events list`: the newest events, or matching ones."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -18,8 +18,8 @@ from tasks.usecases.events.log import EventSelection
 @click.command("list")
 @types_option
 @batch_option
-@click.option("--generation", metavar="GENERATION", help="Only of this generation, by key or id.")
-@click.option("--since", callback=read_span, metavar="SPAN", help="Not older than SPAN, such as 90m or 3d.")
+@click.option("--generation", metavar="GENERATION", help="Only events of this generation, by key or id.")
+@click.option("--since", callback=read_span, metavar="SPAN", help="Only events from the last SPAN, such as 90m or 3d.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="Show at most N.")
 @click.option("--all", "everything", is_flag=True, help="Show all that match.")
 @json_option
@@ -29,12 +29,12 @@ def list_events(
 ) -> None:  # fmt: skip
     """List recorded events, newest first.
 
-    Events are kept for DARKROOM_KEEP_DAYS. With --json, one event per line, as subscribers get it.
+    Events are kept for DARKROOM_KEEP_DAYS. With --json, one event per line, as subscribers receive it.
     """
     selection = EventSelection(types=types, batch=batch, generation=generation, since=since)
     number = 0
     with open_ledger() as here:
-        # Lists are passed on: without the links under which anybody may decide.
+        # Lists get shared, so leave out the links with which anyone can decide.
         place = replace(log.place_of(here), approval_link=None)
         for event in log.list_events(here, selection, None if everything else limit + 1):
             if not everything and number == limit:

@@ -20,15 +20,15 @@ from worker.secrets import redact
 @click.command()
 @types_option
 @batch_option
-@click.option("--after", metavar="ID", help="Begin after this event, instead of with the next one that happens.")
+@click.option("--after", metavar="ID", help="Begin after this event instead of with the next one.")
 @click.option("--forward-to", "url", metavar="URL", help="Post each event there, signed like a webhook.")
 @json_option
 def listen(*, types: tuple[str, ...], batch: str | None, after: str | None, url: str | None, as_json: bool) -> None:
     """Print events as they happen; with --forward-to, also post them to a URL, for example on this machine.
 
-    Reads the ledger, so it needs neither a public address nor a tunnel, and is no subscriber: nothing is queued for it.
-    The secret for --forward-to stays the same on this machine. An event that is not accepted is reported and not sent
-    again. Stop it with Ctrl-C; --after continues where it stopped.
+    Reads the ledger, so it needs neither a public address nor a tunnel. It is not a subscriber: nothing is queued for
+    it. The secret for --forward-to stays the same on this machine. An event that is not accepted is reported but not
+    sent again. Stop with Ctrl-C; use --after to continue from there.
     """
     last = after
     with ExitStack() as stack:

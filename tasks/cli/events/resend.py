@@ -16,14 +16,14 @@ from worker.errors import RequestInvalid
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--since", callback=read_span, metavar="SPAN", help="All that --subscriber gets, not older than SPAN.")
-@click.option("--subscriber", metavar="NAME", help="Only to this one, as named in `darkroom dead` and `doctor`.")
+@click.option("--since", callback=read_span, metavar="SPAN", help="All events of the last SPAN that --subscriber gets.")
+@click.option("--subscriber", metavar="NAME", help="Only to this subscriber, as named in `darkroom dead` and `doctor`.")
 @json_option
 def resend(*, ids: tuple[str, ...], since: timedelta | None, subscriber: str | None, as_json: bool) -> None:
-    """Deliver events to subscribers again, oldest first, whether they had them or not.
+    """Deliver events to subscribers again, oldest first, whether or not they received them.
 
-    They keep their ids, so a subscriber that remembers ids ignores what it has. `darkroom dead replay` is for events
-    that were abandoned.
+    Events keep their ids, so a subscriber that remembers ids ignores those it has. For abandoned events, use `darkroom
+    dead replay`.
     """
     try:
         request = ResendRequest(ids=ids, since=since, subscriber=subscriber)

@@ -20,7 +20,8 @@ from worker.secrets import redact
 def trigger(ctx: click.Context, *, event_type: str, url: str | None, subscriber: str | None, as_json: bool) -> None:
     """Send an example of an event to all subscribers, to one, or to a URL.
 
-    It is made from the published schema, marked "test": true, and recorded nowhere. Exit code 1 if anyone refuses it.
+    It is made from the published schema, marked "test": true, and recorded nowhere. The exit code is 1 if anyone
+    refuses it.
     """
     try:
         request = TriggerRequest(type=event_type, to=url, subscriber=subscriber)

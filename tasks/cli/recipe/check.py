@@ -1,4 +1,4 @@
-"""`darkroom recipe check`: is this file a recipe?"""
+"""`darkroom recipe check`: check that a file is a valid recipe."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tasks.usecases.recipes import read_recipe
 def check(ctx: click.Context, path: Path, *, as_json: bool) -> None:
     """Check a recipe file before it is used.
 
-    Names the first mistake with its line and column. Exit code 1: the file is not a valid recipe.
+    Reports the first mistake with its line and column. The exit code is 1 if the file is not a valid recipe.
     """
     found = read_recipe(path)
     if as_json:

@@ -20,9 +20,9 @@ from worker.generation import Operation
 @click.option("--operation", type=FirstOperation(), help="What is submitted.  [default: imagine]")
 @json_option
 def draw(name: str, *, provider: str, operation: str | None, as_json: bool) -> None:
-    """Draw what a recipe makes of one generation in the worst case, with its cost.
+    """Draw what a recipe makes from one generation in the worst case, with its cost.
 
-    Every condition that may hold is taken to hold, and every person to pick all images.
+    Assumes that every condition that can hold does, and that every person picks all images.
     """
     drawing = draw_recipe(read_settings(), name, provider, Operation(operation or Operation.IMAGINE))
     if as_json:

@@ -11,7 +11,7 @@ from tasks.usecases.recipes import list_recipes
 @click.command("list")
 @json_option
 def list_all(*, as_json: bool) -> None:
-    """List the recipes of this installation: the files of the folder DARKROOM_RECIPES."""
+    """List the recipes of this installation: the files in the folder DARKROOM_RECIPES."""
     found = list_recipes(read_settings())
     for one in found:
         if as_json:

@@ -1,4 +1,4 @@
-"""`darkroom subscriber add`: somebody who gets events from now on."""
+"""`darkroom subscriber add`: add a subscriber, which gets events from now on."""
 
 import click
 
@@ -16,10 +16,10 @@ from worker.errors import RequestInvalid
 @click.argument("url", required=False)
 @click.option("--task", metavar="NAME[@QUEUE]", help="A Celery task of another application, on your broker.")
 @click.option("--stream", metavar="STREAM", help="A Redis stream; or redis://host/0#STREAM for another Redis.")
-@click.option("--name", help="By default made of the address.")
+@click.option("--name", help="Name of the subscriber; by default made from the address.")
 @types_option
-@click.option("--batch", metavar="BATCH", help="Only of this batch, by name or id.")
-@click.option("--provider", metavar="PROVIDER", help="Only of this provider.")
+@click.option("--batch", metavar="BATCH", help="Only events of this batch, by name or id.")
+@click.option("--provider", metavar="PROVIDER", help="Only events of this provider.")
 @label_filter
 @click.option(
     "--format", "form", type=click.Choice([one.value for one in Format]), default=Format.STANDARD.value,
@@ -33,7 +33,7 @@ def add(
 ) -> None:  # fmt: skip
     """Add a webhook (URL), a Celery task or a Redis stream that gets events from now on.
 
-    Each URL has its own secret, which is shown once. The options select events; all of them must match.
+    Each URL gets its own secret, which is shown once. The options select events; all of them must match.
     """
     try:
         request = AddRequest(

@@ -1,4 +1,4 @@
-"""`darkroom subscriber enable`: deliver to it again."""
+"""`darkroom subscriber enable`: deliver to a disabled subscriber again."""
 
 import click
 
@@ -14,9 +14,9 @@ from worker.steps import Step
 @click.argument("name")
 @json_option
 def enable(name: str, *, as_json: bool) -> None:
-    """Deliver to a disabled subscriber again, from where it stopped, and at once.
+    """Deliver to a disabled subscriber again, at once, from where it stopped.
 
-    It gets what happened meanwhile, in order. A failing one is also tried at once.
+    It gets the events that it missed, in order. A failing subscriber is also retried at once.
     """
     with open_ledger() as here:
         found = enable_subscriber(here, name)

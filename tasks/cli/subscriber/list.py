@@ -12,10 +12,10 @@ from tasks.usecases.subscribers import list_subscribers as usecase
 @click.command("list")
 @json_option
 def list_subscribers(*, as_json: bool) -> None:
-    """List subscribers, and how they are.
+    """List subscribers and their health.
 
-    Addresses are shortened, because they may contain tokens. What settings declare is marked, and changed there.
-    `notify` are hosts that submissions have named for their own events.
+    Addresses are shortened because they may contain tokens. Subscribers declared in the settings are marked; change
+    them there. `notify` marks hosts that submissions have named for their own events.
     """
     with open_ledger() as here:
         found = usecase(here)
@@ -29,7 +29,7 @@ def list_subscribers(*, as_json: bool) -> None:
 
 
 def line_of(one: ListedSubscriber) -> str:
-    """One subscriber for people."""
+    """Describe one subscriber on a line for people."""
     row = one.row
     selected = [",".join(one.types)] if list(one.types) != ["*"] else []
     if row is not None:
@@ -43,7 +43,7 @@ def line_of(one: ListedSubscriber) -> str:
 
 
 def _addresses(number: int | None) -> str:
-    """Of an origin."""
+    """The number of addresses of an origin."""
     if number is None:
         return ""
     return "1 address of a submission" if number == 1 else f"{number:,} addresses of submissions"

@@ -1,4 +1,4 @@
-"""`darkroom subscriber remove`: nothing more is sent to it."""
+"""`darkroom subscriber remove`: send it nothing more."""
 
 import click
 
@@ -12,10 +12,10 @@ from tasks.usecases.subscribers import remove_subscriber
 @click.argument("name")
 @json_option
 def remove(name: str, *, as_json: bool) -> None:
-    """Remove a subscriber: nothing more is sent to it, and its address and secrets are forgotten.
+    """Remove a subscriber: send it nothing more, and forget its address and secrets.
 
-    Added again under the same name, it continues where it stopped. Of a host that submissions have named, all of their
-    addresses are forgotten.
+    If it is added again under the same name, it continues where it stopped. For a host that submissions have named, all
+    of their addresses are forgotten.
     """
     with open_ledger() as here:
         found = remove_subscriber(here, name)

@@ -1,4 +1,4 @@
-"""`darkroom subscriber rotate`: a new secret, beside the one before."""
+"""`darkroom subscriber rotate`: a new secret, valid together with the previous one."""
 
 import click
 
@@ -12,7 +12,7 @@ from tasks.usecases.subscribers import rotate_secret
 @click.argument("name")
 @json_option
 def rotate(name: str, *, as_json: bool) -> None:
-    """Make a new secret for a webhook. Events are signed with it and with the one before, until the next rotation."""
+    """Make a new secret for a webhook. Until the next rotation, events are signed with both it and the previous one."""
     with open_ledger() as here:
         rotated = rotate_secret(here, name)
     if as_json:

@@ -1,4 +1,4 @@
-"""`darkroom subscriber show`: a subscriber and what became of its last deliveries."""
+"""`darkroom subscriber show`: a subscriber and the outcomes of its last deliveries."""
 
 import click
 
@@ -11,10 +11,10 @@ from tasks.usecases.subscribers import show_subscriber
 
 @click.command()
 @click.argument("name")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Deliveries.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most N.")
 @json_option
 def show(name: str, *, limit: int, as_json: bool) -> None:
-    """Show a subscriber and its last deliveries, newest first, with the replies to the last tries of each."""
+    """Show a subscriber and its last deliveries, newest first, with the replies to the last tries of each delivery."""
     with open_ledger() as here:
         found, deliveries = show_subscriber(here, name, limit)
     if as_json:

@@ -1,4 +1,4 @@
-"""`darkroom subscriber test`: an example for one subscriber, and its reply."""
+"""`darkroom subscriber test`: send one subscriber an example and show its reply."""
 
 import click
 
@@ -11,13 +11,13 @@ from tasks.usecases.subscribers import try_subscriber
 
 @click.command()
 @click.argument("name")
-@click.option("--type", "event_type", default="generation.archived", show_default=True, metavar="TYPE", help="Of what.")
+@click.option("--type", "event_type", default="generation.archived", show_default=True, metavar="TYPE", help="Type.")
 @json_option
 @click.pass_context
 def test(ctx: click.Context, *, name: str, event_type: str, as_json: bool) -> None:
     """Send an example to a subscriber, whatever it selects, and show its reply.
 
-    It is marked "test": true and recorded nowhere. Exit code 1: it was refused.
+    It is marked "test": true and recorded nowhere. The exit code is 1 if the subscriber refuses it.
     """
     if event_type not in EVENTS:
         raise click.UsageError(f"there is no event {event_type!r}; there are: {', '.join(EVENTS)}")

@@ -14,19 +14,19 @@ from tasks.usecases.tokens import ALL, Scope, TokenRequest, create_token
 _SCOPES = ", ".join(Scope)
 
 
-@click.command(epilog=f"Scopes: {_SCOPES}, or {ALL}. To write includes to read.")
+@click.command(epilog=f"Scopes: {_SCOPES}, or {ALL}. Writing includes reading.")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="What it allows; several times for several.")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="What the token allows; repeatable.")
 @click.option("--test", "is_test", is_flag=True, help="What it creates goes to the sandbox provider and costs nothing.")
 @click.option("--expires", "expires_in", callback=read_span, metavar="SPAN", help="Such as 90d; by default never.")
-@click.option("--rate", metavar="RATE", help="Such as 100/second; by default DARKROOM_API_RATE.")
+@click.option("--rate", metavar="RATE", help="Rate limit, such as 100/second; by default, DARKROOM_API_RATE.")
 @json_option
 def create(
     *, name: str, scopes: tuple[str, ...], is_test: bool, expires_in: timedelta | None, rate: str | None, as_json: bool
 ) -> None:
     """Create a token for a program that uses the API.
 
-    NAME appears in `darkroom audit-log`. The token itself is shown once, and only its hash is kept.
+    NAME appears in `darkroom audit-log`. The token itself is shown once; only its hash is kept.
     """
     if not scopes:
         raise click.UsageError(f"give at least one --scope: {_SCOPES}, or {ALL}")

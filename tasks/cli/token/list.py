@@ -12,12 +12,12 @@ from tasks.usecases.tokens import list_tokens as usecase
 
 
 @click.command("list")
-@click.option("--all", "with_revoked", is_flag=True, help="Include revoked ones.")
+@click.option("--all", "with_revoked", is_flag=True, help="Include revoked tokens.")
 @json_option
 def list_tokens(*, with_revoked: bool, as_json: bool) -> None:
-    """List tokens, and when each was used.
+    """List tokens and when each was last used.
 
-    A token is known by its name and its first characters.
+    A token is identified by its name and its first characters.
     """
     with open_ledger() as here:
         found = usecase(here, with_revoked=with_revoked)
@@ -31,7 +31,7 @@ def list_tokens(*, with_revoked: bool, as_json: bool) -> None:
 
 
 def _print_table(found: list[ListedToken]) -> None:
-    # Only people need what draws tables.
+    # JSON output does not need tables.
     from rich.table import Table  # noqa: PLC0415
 
     from tasks.cli.ui.style import console  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`darkroom token revoke`: from now on nobody gets in with it."""
+"""`darkroom token revoke`: refuse a token from now on."""
 
 import click
 
@@ -14,7 +14,7 @@ from tasks.usecases.tokens import revoke_token
 def revoke(name: str, *, as_json: bool) -> None:
     """Revoke a token.
 
-    Running processes refuse it within five seconds. What was submitted with it continues.
+    Running processes refuse it within five seconds. Generations submitted with it continue.
     """
     with open_ledger() as here:
         revoked = revoke_token(here, name)

@@ -1,4 +1,4 @@
-"""The file and the options that `batch check` and `batch submit` have in common."""
+"""The file and the options that `batch check` and `batch submit` share."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,7 @@ _OPTIONS = (
     click.option(
         "--template",
         metavar="PROMPT",
-        help="Prompt of all rows: {column} is filled in, {red, blue} makes a prompt of each.",
+        help="Prompt for all rows: {column} is filled in; {red, blue} makes one prompt for each.",
     ),
     click.option(
         "--provider",
@@ -46,16 +46,16 @@ _OPTIONS = (
         metavar="NAMES",
         help=f"Providers in order of preference, separated by commas.  [default: {DEFAULT_PROVIDER}]",
     ),
-    click.option("--operation", type=FirstOperation(), help="What to make of rows without one.  [default: imagine]"),
+    click.option("--operation", type=FirstOperation(), help="Operation for rows without one.  [default: imagine]"),
     click.option(
         "--option",
         "options",
         multiple=True,
         callback=read_options,
         metavar="NAME=VALUE",
-        help="An option of rows without a value of their own, such as version=8.1. Repeatable.",
+        help="An option for rows without their own value, such as version=8.1. Repeatable.",
     ),
-    click.option("--recipe", metavar="NAME", help="Recipe of rows without one: what follows each success."),
+    click.option("--recipe", metavar="NAME", help="Recipe for rows without one: what follows each success."),
     click.option("--follow-up", default="", metavar="ACTIONS", help="Follow-up actions, such as upscale1,upscale3."),
     click.option(
         "--priority",
@@ -65,14 +65,14 @@ _OPTIONS = (
         help="Higher goes first.",
     ),
     label_option,
-    click.option("--name", metavar="NAME", help="Name of the batch.  [default: the file's name without its ending]"),
+    click.option("--name", metavar="NAME", help="Name of the batch.  [default: the file's name without its suffix]"),
     click.option(
         "--expand-limit",
         type=click.IntRange(min=1),
         default=EXPAND_LIMIT,
         show_default=True,
         metavar="N",
-        help="Generations that one row may make.",
+        help="Maximum number of generations per row.",
     ),
     click.option(
         "--max-submissions",
@@ -80,7 +80,7 @@ _OPTIONS = (
         default=MAX_SUBMISSIONS,
         show_default=True,
         metavar="N",
-        help="Generations that the whole file may make.",
+        help="Maximum number of generations for the whole file.",
     ),
 )
 
@@ -104,7 +104,7 @@ def tell_number(counted: Counted) -> None:
 
 
 def folder_of(file: BatchFile) -> Path:
-    """Return the folder in which its images are."""
+    """Return the folder that image paths in the file are relative to."""
     return Path() if file.name == STDIN_NAME else Path(file.name).parent
 
 

@@ -1,4 +1,4 @@
-"""Following a batch as a whole: a bar and a paragraph on a terminal, now and then a line everywhere else."""
+"""Following a batch as a whole: a bar and a paragraph on a terminal, a line now and then elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from tasks.usecases import views
 from tasks.usecases.batches.show import BatchDetails
 from tasks.usecases.scope import BatchScope, Scope, Summary
 
-#: seconds between two lines without a terminal
+#: seconds between lines without a terminal
 _TOLD_EVERY = 10.0
 
 
 def follow_batch(
     batch: BatchScope, look: Callable[[], BatchDetails], summary: Callable[[], Summary], *, as_json: bool = False
 ) -> Ending:
-    """Show how it stands until all of it is done or waits for a person; WELL if nothing of it failed.
+    """Show the batch's progress until all of it is done or waits for a person; return WELL if nothing failed.
 
-    A ledger that is away is waited for.
+    Waits out an unreachable ledger.
     """
     patience = Patience(lambda: False)
     scope = patience.of(batch)
@@ -46,7 +46,7 @@ def follow_batch(
 
 def _picture(details: BatchDetails) -> Group:
     total = max(1, details.batch.total)
-    # A bar alone does not end its line.
+    # A bar on its own does not end its line.
     bar = Table.grid()
     bar.add_row(ProgressBar(total=total, completed=details.batch.done, width=40, complete_style="green"))
     return Group(bar, *(Text(line) for line in paragraph(details)))

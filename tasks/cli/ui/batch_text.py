@@ -1,4 +1,4 @@
-"""How a batch stands, in a paragraph that people read; the same in `batch show` and `batch watch`."""
+"""The progress of a batch as a paragraph, shared by `batch show` and `batch watch`."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,7 +12,7 @@ from worker.generation import FINAL, State, iso
 from worker.pricing import as_text
 from worker.secrets import redact, secrets_hidden
 
-#: reasons of failures that are told of one by one
+#: failure reasons that are listed one by one
 _REASONS = 5
 
 
@@ -56,7 +56,7 @@ def _state(batch: ListedBatch) -> str:
 
 def _money(details: BatchDetails) -> str:
     prices, money = details.prices, details.batch.money
-    assert prices is not None  # noqa: S101 - it is told only with prices
+    assert prices is not None  # noqa: S101 - only called with prices
     of = "" if details.cap is None else f" of at most {prices.text(details.cap)}"
     more = ", ".join(
         f"{as_text(amount)} {what}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def perhaps(generation_id: str, candidates: Sequence[str]) -> str | None:
-    """Which tasks, why it was not decided, and what to do; None without any."""
+    """Say which tasks they are, why none was chosen, and what to do; None without candidates."""
     if not candidates:
         return None
     tasks = f"task {candidates[0]}" if len(candidates) == 1 else f"one of the tasks {', '.join(candidates)}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: in a demo's folder: the settings of that demo, so that other commands find its sandbox provider
 DEMO = "demo.json"
 
-#: what a demo has of its own, and therefore never takes from the environment
+#: settings that a demo sets itself, and therefore never takes from the environment
 _OF_A_DEMO = re.compile(
     rf"(?!DARKROOM_DATA$|{ENV_FILE_READ}$)(({'|'.join(provider_prefixes())}|AWS|S3|DARKROOM)_"
     r"|(DATABASE_URL|REDIS_URL|PUBLIC_URL|CONSOLE_URL|HOST|API_HOST)(_FILE)?$)"
@@ -29,19 +29,19 @@ def data_folder(env: Mapping[str, str]) -> Path:
 
 
 def without_services(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without everything that names servers, providers or how they are used."""
+    """Return the environment without variables that name servers or providers, or say how to use them."""
     return {name: value for name, value in env.items() if not _OF_A_DEMO.match(name)}
 
 
 def use_environment(env: Mapping[str, str]) -> None:
-    """From now on the settings, Celery and boto3 read these variables and no others."""
+    """Make the settings, Celery and boto3 read only these variables from now on."""
     for name in os.environ.keys() - env.keys():
         del os.environ[name]
     os.environ.update(env)
 
 
 def read_settings() -> Settings:
-    """The settings, with what is running in the data folder; raises ConfigurationError."""
+    """Return the settings, including what is running in the data folder. Raises ConfigurationError."""
     use_env_file()
     data = data_folder(os.environ)
     demo = read_values(data / DEMO)
@@ -52,7 +52,7 @@ def read_settings() -> Settings:
 
 @contextmanager
 def open_ledger() -> Iterator[LedgerServices]:
-    """The ledger alone, for commands that need no provider and no bucket."""
+    """Open only the ledger, for commands that need no provider and no bucket."""
     here = LedgerAlone(read_settings())
     try:
         yield here
@@ -62,8 +62,8 @@ def open_ledger() -> Iterator[LedgerServices]:
 
 @contextmanager
 def open_services() -> "Iterator[Services]":
-    """Ledger, providers and bucket, for commands that need more than the ledger."""
-    # They take as long to import as the ledger, which commands that only ask it need not pay.
+    """Open ledger, providers and bucket, for commands that need more than the ledger."""
+    # As slow to import as the ledger; commands that only need the ledger do without it.
     from worker.services import Services  # noqa: PLC0415
 
     settings = read_settings()

@@ -1,4 +1,4 @@
-"""Progress of what is counted: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a count: a bar on a terminal, a line now and then elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,19 +6,19 @@ from contextlib import AbstractContextManager, contextmanager
 
 from tasks.cli.ui.output import note
 
-#: seconds between two lines where no bar can be drawn
+#: seconds between lines where no bar can be drawn
 _PAUSE = 10.0
 
 
 def counting(doing: str, done: str) -> Callable[[int], AbstractContextManager[Callable[[], None]]]:
-    """Return what shows progress: it takes the total and yields the function to call after each.
+    """Return a context manager that takes the total and yields the function to call after each item.
 
-    Such as `counting("reading", "read")`.
+    Example: `counting("reading", "read")`.
     """
 
     @contextmanager
     def progress(total: int) -> Iterator[Callable[[], None]]:
-        # Only people need what draws bars.
+        # Without a terminal, no bars are needed.
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
         from tasks.cli.ui.style import console  # noqa: PLC0415

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import click
 
-#: more would lead to a day before all calendars
+#: more could lead to a date before the first calendar year
 _LONGEST = timedelta(days=3650)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def read_span(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
-    """`90m`, `2h` or `3d` as a time span."""
+    """Parse `90m`, `2h` or `3d` as a time span."""
     if given is None:
         return None
     found = re.fullmatch(r"([0-9]{1,6})([mhd])", given)

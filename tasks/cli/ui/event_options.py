@@ -1,4 +1,4 @@
-"""Options and lines of the commands about events."""
+"""Options and output lines that the event commands share."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,12 +21,12 @@ types_option = click.option(
     multiple=True,
     callback=_split,
     metavar="PATTERN",
-    help="Only these, such as 'generation.*,asset.expired'; repeatable.",
+    help="Only these types, such as 'generation.*,asset.expired'; repeatable.",
 )
 
 
 def event_line(document: Mapping[str, Any]) -> str:
-    """One event for people: when, what, about what, why, and its id."""
+    """Describe an event on one line for people: time, type, subject, reason and id."""
     data = document["data"]
     at = datetime.fromisoformat(document["timestamp"]).astimezone()
     of = short_id(data["generation_id"]) if "generation_id" in data else data.get("batch") or data.get("provider") or ""

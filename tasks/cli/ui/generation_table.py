@@ -1,4 +1,4 @@
-"""Generations as a table: for a terminal cut to its width, for a pipe whole and separated by tabs."""
+"""Generations as a table: cut to the width of a terminal, or complete and tab-separated in a pipe."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ _WHY = {
     Cause.DOWNLOAD: "download waits",
     Cause.APPROVAL: "waits for a decision",
 }
-#: characters of a prompt that stands before a reason, and of a batch's name
+#: maximum characters of a prompt shown before a reason, and of a batch's name
 _SHORT_PROMPT, _BATCH = 24, 16
 
 
@@ -64,7 +64,7 @@ def print_table(listed: Sequence[ListedGeneration]) -> None:
 
 
 def reason_of(one: ListedGeneration) -> str:
-    """Why it waits, or is not archived, in a few words."""
+    """Say in a few words why it waits or is not archived."""
     if one.waits_for is not None:
         return _WHY[one.waits_for.cause]
     generation = one.generation
@@ -82,7 +82,7 @@ def _title(one: ListedGeneration) -> Text:
 
 
 def _names(listed: Sequence[ListedGeneration]) -> dict[str | None, str]:
-    """Names of batches by id; batches of the same name get their short id as well."""
+    """Return batch names by id; batches with the same name also get their short id."""
     names = {one.generation.batch_id: one.lineage.batch or "" for one in listed if one.generation.batch_id}
     shared = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {

@@ -18,7 +18,7 @@ def _read(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[s
 #: for commands that submit
 label_option = click.option(
     "--label", "labels", multiple=True, callback=_read, metavar="NAME=VALUE",
-    help="Label to find and bill it by, such as client=acme; its follow-ups inherit it. Repeatable.",
+    help="Label for finding and billing, such as client=acme; follow-ups inherit it. Repeatable.",
 )  # fmt: skip
 #: for commands that select
 label_filter = click.option(

@@ -1,4 +1,4 @@
-"""Groups whose commands are imported when they are called, so that `--help` answers at once."""
+"""Groups whose commands are imported when they are called, so that `--help` is fast."""
 
 import gc
 import os
@@ -10,26 +10,26 @@ import click
 
 from worker.errors import DarkroomError
 
-#: name → where a command lives, and what it does in a few words (those that its own help begins with)
+#: name → where a command is defined, and what it does in a few words (its own help begins with the same ones)
 Commands = Mapping[str, tuple[str, str]]
 
 
 class LateGroup(click.Group):
-    """Imports a command when it is called, and is the one place where an error becomes a sentence and an exit code."""
+    """Imports a command when it is called, and is the only place that turns errors into messages and exit codes."""
 
     def __init__(self, *args: Any, table: Commands, **options: Any) -> None:
         super().__init__(*args, **options)
         self._table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        # `list` is the command's module here, once that is imported.
+        # Not `list(…)`: once imported, `list` is the command's module here.
         return [*self._table]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in self._table:
             return None
         module, _, attribute = self._table[cmd_name][0].partition(":")
-        # What an import makes stays; looking for garbage in it takes a sixth of the start of `darkroom list`.
+        # Imports create little garbage, and collecting it takes a sixth of the start of `darkroom list`.
         gc.disable()
         try:
             command: click.Command = getattr(import_module(module), attribute)
@@ -38,7 +38,7 @@ class LateGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        # The list in click would import every command to ask for its help.
+        # click's own list would import every command for its help text.
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in self._table.items()])
 
@@ -49,12 +49,12 @@ class LateGroup(click.Group):
             _say(error)
             ctx.exit(1)
         except KeyboardInterrupt:
-            # As a shell reports a program that SIGINT ended.
+            # The exit code that shells report for SIGINT.
             ctx.exit(130)
 
 
 def _say(error: DarkroomError) -> None:
-    from tasks.cli.ui.output import lines_only  # noqa: PLC0415 - only an error needs it
+    from tasks.cli.ui.output import lines_only  # noqa: PLC0415 - needed only for errors
     from worker.secrets import redact  # noqa: PLC0415
 
     plain = bool(os.environ.get("NO_COLOR"))

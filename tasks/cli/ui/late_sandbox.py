@@ -1,4 +1,4 @@
-"""The sandbox of `darkroom up`: started when the first test needs it, so that nobody else pays for its memory."""
+"""The sandbox of `darkroom up`: started when the first test needs it, so that its memory is not used otherwise."""
 
 import sys
 import time
@@ -12,12 +12,12 @@ from worker.embedded import LOOPBACK, Child, Embedded, StopSignals, http_answers
 from worker.errors import ConfigurationError, DarkroomError
 from worker.settings import Settings, receiver_environment
 
-#: seconds between two looks
+#: seconds between checks
 _PAUSE = 1.0
 
 
 class LateSandbox:
-    """`port`: where it will listen; None if somebody else runs it."""
+    """`port`: where the sandbox will listen; None if somebody else runs it."""
 
     def __init__(self, running: Embedded, settings: Settings, port: int | None, signals: StopSignals) -> None:
         self._running = running
@@ -26,7 +26,7 @@ class LateSandbox:
         self._port = port
 
     def wait(self, seconds: float) -> bool:
-        """As the signals do, and start the sandbox once a test, or a token for tests, needs it."""
+        """Wait as `StopSignals.wait` does; start the sandbox once a test or a test token needs it."""
         end = time.monotonic() + seconds
         while self._port is not None and time.monotonic() < end:
             if self._signals.wait(_PAUSE):
@@ -39,24 +39,24 @@ class LateSandbox:
         self._here.close()
 
     def _start(self, port: int) -> None:
-        """Once: the supervisor keeps it running."""
+        """Start it once; the supervisor keeps it running."""
         self._port = None
         note("there is a test: starting the sandbox")
         command = (sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--quiet")
-        # The C library would keep 200 MB for the threads that once drew an image, a heap for each of them.
+        # Otherwise glibc keeps a heap for each thread that ever drew an image, about 200 MB in all.
         env = {**receiver_environment(self._running.env), "MALLOC_ARENA_MAX": "1"}
         answers = partial(http_answers, LOOPBACK, port, "/livez")
         try:
             self._running.supervisor.start(Child(name="sandbox", argv=command, env=env, ready=answers))
         except KeyboardInterrupt:
-            # The signals say so, too.
+            # The caller sees the signal, too.
             return
         except ConfigurationError as error:
-            # Everything else goes on.
+            # Everything else keeps running.
             note(f"the sandbox is not running, so tests wait: {error}")
 
     def _is_needed(self) -> bool:
-        # While the ledger is away, which the workers explain, nobody knows.
+        # Unknown while the ledger is unreachable, which the workers report.
         with suppress(DarkroomError):
             return needs_sandbox(self._here)
         return False

@@ -1,4 +1,4 @@
-"""Progress of reading a provider's list: a transient line on a terminal, elsewhere a line now and then."""
+"""Progress of reading a provider's list: a transient line on a terminal, a line now and then elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from rich.text import Text
 from tasks.cli.ui.output import note
 from tasks.cli.ui.style import console
 
-#: seconds between two lines where nothing can be drawn over
+#: seconds between lines where output cannot be redrawn
 _PAUSE = 10.0
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ def pages(title: str, tasks: Iterator[T], size: int) -> Iterator[list[T]]:
     done, told_at = 0, time.monotonic()
     while True:
         if screen.is_terminal:
-            # Only while it is read: a line that is drawn again and again would repaint what is printed in between.
+            # Only while reading: a constantly redrawn line would overwrite what is printed in between.
             with screen.status(Text(f"reading the list of {title}: {done:,} so far")):
                 page = list(islice(tasks, size))
         else:

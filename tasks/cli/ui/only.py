@@ -4,7 +4,7 @@ import click
 
 from worker.failures import Category
 
-#: nothing is retried of these: nobody knows whether it is paid for
+#: never retried: it is unknown whether these are paid for
 _NEVER = Category.UNCONFIRMED
 
 

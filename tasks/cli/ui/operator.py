@@ -1,4 +1,4 @@
-"""Who uses the command line, for the record."""
+"""Who is using the command line, for the record."""
 
 import os
 import pwd
@@ -6,10 +6,10 @@ import socket
 
 
 def who() -> str:
-    """The user of the operating system, and the machine; LOGNAME could be anybody's."""
+    """Return the operating system's user and the machine; LOGNAME is not used because anyone can set it."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        # Containers often run under a number that nobody has.
+        # Containers often run under a uid without a user name.
         name = f"uid {os.getuid()}"
     return f"{name} on {socket.gethostname()}"

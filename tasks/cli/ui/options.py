@@ -1,4 +1,4 @@
-"""`--option NAME=VALUE`: repeated images add up, and a local file becomes a `data:` link."""
+"""`--option NAME=VALUE`: repeated images accumulate, and a local file becomes a `data:` link."""
 
 import base64
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from worker.generation import Operation
 
 
 class FirstOperation(click.Choice[str]):
-    """One of FIRST; the error for the others says how to submit them."""
+    """A choice of FIRST; the error for other operations says how to submit them."""
 
     def __init__(self) -> None:
         super().__init__([operation.value for operation in FIRST])
@@ -24,7 +24,7 @@ class FirstOperation(click.Choice[str]):
 
 
 def read_options(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
-    """One value per option; for repeated images, all of them."""
+    """Return one value per option; for repeated images, all of them."""
     options: dict[str, Any] = {}
     for item in given:
         name, equals, value = (part.strip() for part in item.partition("="))
@@ -40,7 +40,7 @@ def read_options(_: click.Context, __: click.Parameter, given: Sequence[str]) ->
 
 
 def _links(name: str, value: str) -> list[str]:
-    """Links and references unchanged, files as `data:` links; raises RequestInvalid for anything else."""
+    """Return links and references unchanged, files as `data:` links. Raises RequestInvalid for anything else."""
     return value.split() if is_elsewhere(value) else [_data_link(name, value)]
 
 

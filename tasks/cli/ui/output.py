@@ -10,21 +10,21 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on one line."""
-    # Readable where the other side reads UTF-8, and still JSON where it does not.
+    """Print one JSON document on one line."""
+    # Readable if the other side reads UTF-8, and still JSON if it does not.
     ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
     text = json.dumps(value, ensure_ascii=ascii_only)
-    # What is not printable can repaint a terminal, or turn its lines around; escaped it means the same.
+    # Unprintable characters can repaint a terminal or reverse its lines; escaped, they mean the same.
     click.echo(text if text.isprintable() else "".join(map(_escaped, text)))
 
 
 def note(text: str) -> None:
-    """Print a note for the user on standard error, not for a program reading the pipe."""
+    """Print a note for the user on standard error, out of the way of a program reading the pipe."""
     click.echo(text, err=True)
 
 
 def one_line(text: str) -> str:
-    """Text from outside as one harmless line: a control character could repaint the terminal."""
+    """Return external text as one harmless line: a control character could repaint the terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
@@ -38,5 +38,5 @@ def _escaped(sign: str) -> str:
 
 
 def many(number: int, what: str) -> str:
-    """Such as `1 row` or `1,200 rows`."""
+    """Return a count such as `1 row` or `1,200 rows`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""A password from a terminal or from standard input, and never from an argument, which every process can read."""
+"""A password from a terminal or from standard input; never from an argument, which every process can read."""
 
 import sys
 
@@ -7,12 +7,12 @@ import click
 password_stdin_option = click.option(
     "--password-stdin", "from_stdin", is_flag=True, help="Read the password from standard input, as its first line."
 )
-#: bytes of a line; the longest password has fewer
+#: maximum bytes of a line; more than the longest password needs
 _LONGEST_LINE = 16 * 1024
 
 
 def read_password(*, from_stdin: bool) -> str:
-    """Return the password. Raises UsageError if there is none, or nobody who could be asked."""
+    """Return the password. Raises UsageError if there is none and no terminal to ask on."""
     if from_stdin:
         return _first_line()
     if not _is_terminal():

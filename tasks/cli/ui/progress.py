@@ -27,17 +27,17 @@ from worker.failures import Category
 from worker.generation import FINAL, Generation, Lineage, State, Transition
 from worker.secrets import redact, secrets_hidden
 
-#: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
+#: minimum seconds between polls, and how many times longer than the poll itself: watching must not be a load
 _PAUSE = 0.25
 _PAUSE_FACTOR = 4
-#: seconds between two looks for why something waits, and how many generations are looked at
+#: seconds between polls for why something waits, and how many generations are examined
 _REASONS_EVERY = 5.0
 _MOST = 1000
-#: seconds of which the rate is measured, how many of them it takes, and between two lines about it without a terminal
+#: seconds over which the rate is measured, the minimum of them, and between lines about it without a terminal
 _RATE_OVER, _RATE_FROM, _TOLD_EVERY = 60.0, 5.0, 30.0
-#: seconds between two looks whether a ledger that is away is back
+#: seconds between retries while the ledger is unreachable
 _AWAY = 1.0
-#: what is told as a state, and not as a reason
+#: reported as a state, not as a reason
 _STATES = {Category.UNCONFIRMED, Category.CANCELLED}
 #: states that a person must look at
 _BAD = (State.EXPIRED, State.FAILED, State.UNCONFIRMED)
@@ -50,12 +50,12 @@ class Ending(IntEnum):
 
     WELL = 0
     BADLY = 1
-    #: a person has to decide before it goes on
+    #: a person has to decide before it continues
     UNDECIDED = 3
 
 
 class Patience:
-    """Reads the ledger, and waits for it where it is away, which it says once."""
+    """Reads the ledger; while it is unreachable, says so once and waits."""
 
     def __init__(self, interrupted: Callable[[], bool]) -> None:
         self._interrupted = interrupted
@@ -76,7 +76,7 @@ class Patience:
                 return found
 
     def of(self, scope: Scope) -> Scope:
-        """The same scope, which waits for the ledger."""
+        """Return the same scope, waiting for the ledger."""
         return _PatientScope(scope, self)
 
 
@@ -124,12 +124,12 @@ def follow(
     summary: Callable[[], Summary] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Ending:
-    """Show what happens until all are done or wait for a person; WELL if all were archived.
+    """Show what happens until all are done or wait for a person; return WELL if all were archived.
 
     `interrupted`: raise KeyboardInterrupt.
 
-    A ledger that is away is waited for.
-    `waits`: why something may wait, now; what holds up any of these is printed when it begins. `summary`: printed last.
+    Waits out an unreachable ledger. `waits`: the current reasons why something may wait; each is printed when it begins
+    to hold up any of these. `summary`: printed last.
     """
     patience = Patience(interrupted)
     scope = patience.of(scope)
@@ -142,7 +142,7 @@ def follow(
             before, rate = None, _Rate()
             for _ in looks(scope, interrupted):
                 picture = picture_of(scope, screen.height, reasons.look(), rate)
-                # Drawing the same again would only flicker.
+                # Redrawing an unchanged view would only flicker.
                 if picture != before:
                     live.update(picture.drawn(), refresh=True)
                 before = picture
@@ -153,7 +153,7 @@ def follow(
 
 
 def ending(scope: Scope, *, is_good: bool) -> Ending:
-    """Return how watching ends; says so if a person has to decide."""
+    """Return how watching ended; print a note if a person has to decide."""
     if number := scope.decisions():
         note(f"waits for {many(number, 'decision')} of yours: `darkroom approvals`")
         return Ending.UNDECIDED
@@ -196,7 +196,7 @@ def _print_changes(scope: Scope, reasons: "_Reasons", interrupted: Callable[[], 
 
 
 def looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[bool]:
-    """Yield once per look at the scope: whether it is done, and this the last look."""
+    """Yield once per poll of the scope: whether it is done, which makes this the last poll."""
     done = False
     while not done:
         started = time.monotonic()
@@ -215,13 +215,13 @@ def _wait(seconds: float, interrupted: Callable[[], bool]) -> None:
 
 
 class _Rate:
-    """Generations that end per second, over the last minute."""
+    """Generations that finish per second, over the last minute."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def left(self, counts: Mapping[State, int]) -> str | None:
-        """Such as `252 of 336, about 45 s left`; None while too little is known, or nothing ends."""
+        """Such as `252 of 336, about 45 s left`; None while too little is known or nothing finishes."""
         now, total = time.monotonic(), sum(counts.values())
         done = sum(count for state, count in counts.items() if state in FINAL)
         while self._seen and now - self._seen[0][0] > _RATE_OVER:
@@ -235,13 +235,13 @@ class _Rate:
 
 
 def _rounded(seconds: float) -> str:
-    """Rounded: no more precise than the estimate, and steady enough to read."""
+    """Round to the precision of the estimate, steady enough to read."""
     step = 5 if seconds < 60 else 30 if seconds < 600 else 60
     return elapsed(timedelta(seconds=max(step, round(seconds / step) * step))).removesuffix(" 0 s")
 
 
 class _Reasons:
-    """What holds up generations of this scope; queried now and then, because it seldom changes."""
+    """What holds up generations of this scope; queried only now and then, because it seldom changes."""
 
     def __init__(self, scope: Scope, waits: Callable[[], Sequence[Wait]]) -> None:
         self._scope = scope
@@ -258,7 +258,7 @@ class _Reasons:
         return self._now
 
     def tell(self) -> None:
-        """The new ones, one line each."""
+        """Print the new ones, one line each."""
         now = self.look()
         for wait in now:
             if wait.name not in self._told:
@@ -287,11 +287,11 @@ class Picture:
 
 
 def picture_of(scope: Scope, height: int, waits: Sequence[Wait] = (), rate: _Rate | None = None) -> Picture:
-    """As much as fits a terminal of this height."""
+    """Return as much as fits a terminal of this height."""
     reasons = tuple(f"waiting: {one_line(redact(wait.told))}" for wait in waits)
-    # Three lines for each of these.
+    # Each reason takes three lines.
     height -= 3 * len(reasons)
-    # Room for the heading, the line of what is left out, and the line where the cursor stands.
+    # Room for the heading, the line about what is left out, and the cursor's line.
     shown = tuple(scope.some(max(1, height - 5)))
     counts = dict(scope.counts())
     return Picture(
@@ -316,7 +316,7 @@ def _heading(picture: Picture) -> RenderableType:
             numbers.append(f"  {counts[state]:,} {state}", style=MARK[state][1])
     if picture.left is not None:
         numbers.append(f"  {picture.left.partition(', ')[2]}", style="bright_black")
-    # The numbers first: a long name is cut, or left out.
+    # Numbers first: a long name is cut or left out.
     heading.add_column()
     heading.add_column(min_width=numbers.cell_len, no_wrap=True)
     heading.add_column(no_wrap=True, overflow="ellipsis")
@@ -350,7 +350,7 @@ def _rows(generations: Sequence[Generation], lineages: Mapping[str, Lineage]) ->
 
 
 def _reason(one: Generation) -> str:
-    """Why it failed or waits: the reason, and the message if there is one."""
+    """Say why it failed or waits: the reason, and the message if there is one."""
     if not one.reason or one.state is State.ARCHIVED:
         return ""
     message = f": {secrets_hidden(one.message)}" if one.message else ""

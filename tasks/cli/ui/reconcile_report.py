@@ -7,7 +7,7 @@ from tasks.usecases.restore import Report
 from worker.generation import State
 from worker.secrets import title_of
 
-#: ids that are shown to a person; programs get all of them
+#: ids that are shown to people; programs get all of them
 _SHOWN = 10
 
 
@@ -36,7 +36,7 @@ def lines(report: Report) -> Iterator[str]:
 
 
 def _advice(report: Report) -> str:
-    """What comes before --confirm, where something must, and what --confirm does."""
+    """Say what must be done before --confirm, if anything, and what --confirm does."""
     if report.gate is not None and report.gate.idle_since is not None:
         return (
             "find out why the bucket does not answer; submissions resume automatically within a minute after it does, "

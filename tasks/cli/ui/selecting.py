@@ -11,7 +11,7 @@ from tasks.usecases.selection import Selection
 from worker.errors import RequestInvalid
 from worker.generation import State
 
-#: so many that were named are printed one by one, more of them as totals
+#: up to this many named generations are printed one by one, more as totals
 FEW = 10
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print one line per item.")
 batch_option = click.option("--batch", metavar="BATCH", help="Only in this batch, by name or id.")
@@ -26,7 +26,7 @@ Command = Callable[..., Any]
 
 
 def selecting(command: Command) -> Command:
-    """GENERATION… or --batch, --state, --provider, --key and --label, given to the command as one `selection`."""
+    """Add GENERATION… or --batch, --state, --provider, --key and --label, passed to the command as one `selection`."""
 
     @click.argument("names", nargs=-1, metavar="[GENERATION]...")
     @batch_option

@@ -1,4 +1,4 @@
-"""Progress of one thing that takes a while: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of one long operation: a bar on a terminal, a line now and then elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 
 from tasks.cli.ui.output import note
 
-#: seconds between two lines where no bar can be drawn
+#: seconds between lines where no bar can be drawn
 _PAUSE = 10.0
 
 
 @contextmanager
 def share(doing: str) -> Iterator[Callable[[float], None]]:
-    """Yield the function to call with the share that is done, from 0 to 1. The bar goes when it is complete."""
-    # Only people need what draws bars.
+    """Yield the function to call with the share done, from 0 to 1. The bar disappears when complete."""
+    # Without a terminal, no bars are needed.
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415
 
     from tasks.cli.ui.style import console  # noqa: PLC0415

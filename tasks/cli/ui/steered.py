@@ -1,4 +1,4 @@
-"""What the commands that steer a batch print, and the times and amounts that they are given."""
+"""What the commands that steer a batch print, and the times and amounts that they accept."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ _TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
 
 def print_steered(steered: Steered, *, as_json: bool) -> None:
-    """One document, or a line on the batch, one on its generations, and one for each note; then wake the workers."""
+    """Print one document, or lines about the batch, its generations and each note; then wake the workers."""
     if as_json:
         print_json(views.of_steered(steered))
     else:
@@ -32,7 +32,7 @@ def print_steered(steered: Steered, *, as_json: bool) -> None:
 
 
 def read_cost(_: click.Context, __: click.Parameter, given: str | None) -> int | None:
-    """In millionths."""
+    """Parse an amount into millionths."""
     if given is None:
         return None
     if (amount := read_amount(given)) is None:
@@ -41,7 +41,7 @@ def read_cost(_: click.Context, __: click.Parameter, given: str | None) -> int |
 
 
 def read_start(ctx: click.Context, parameter: click.Parameter, given: str | None) -> datetime | None:
-    """`2026-12-01 18:00` (local time unless it has a zone), `18:00` (the next one), or `2h` from now."""
+    """Parse `2026-12-01 18:00` (local time unless it has a zone), `18:00` (the next one), or `2h` from now."""
     if given is None:
         return None
     now = datetime.now(UTC)

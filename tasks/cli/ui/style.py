@@ -1,4 +1,4 @@
-"""One look for all commands: colours of states, numbers that people read, a console that fits."""
+"""One style for all commands: state colors, readable numbers, a console that fits."""
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -25,7 +25,7 @@ MARK = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Plain text: no colour codes unless we ask for them, nothing in a prompt is taken as markup or an emoji."""
+    """Return a plain-text console: no color codes unless we ask for them, and no markup or emoji from prompts."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
@@ -47,9 +47,9 @@ def prompt_text(generation: Generation) -> str:
 
 
 def title_text(generation: Generation, root_key: str | None, width: int | None = None) -> str:
-    """How a person recognizes it: the key (of its first ancestor, with the action), and the prompt as far as it fits.
+    """Return its title: the key (of its first ancestor, with the action) and the prompt, cut to fit.
 
-    `width`: characters of a prompt that stands alone. A test says that it is one.
+    `width`: characters of a prompt that stands alone. A test is marked as one.
     """
     title = _title(generation, root_key, width)
     return f"[test] {title}" if generation.is_test else title
@@ -75,12 +75,12 @@ def age(time: timedelta) -> str:
 
 
 def cut(text: str, width: int = 100) -> str:
-    """Its beginning, if all of it would crowd out the lines around it."""
+    """Return the text, or only its beginning if all of it would crowd out the lines around it."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def size(number: int | None) -> str:
-    """Bytes as a person reads them, in powers of ten."""
+    """Return a readable number of bytes, in powers of ten."""
     if number is None:
         return ""
     if number < 1000:
@@ -91,7 +91,7 @@ def size(number: int | None) -> str:
 
 
 def as_tree(generations: Iterable[Generation]) -> Iterator[tuple[int, Generation]]:
-    """Each parent with its follow-ups below it, the oldest first; a child whose parent is not shown stands alone."""
+    """Yield each parent with its follow-ups below it, oldest first; a child whose parent is not shown stands alone."""
     generations = sorted(generations, key=lambda one: one.id)
     known = {one.id for one in generations}
     children: dict[str | None, list[Generation]] = {}

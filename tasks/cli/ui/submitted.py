@@ -1,4 +1,4 @@
-"""What became of a file that was submitted, for the user."""
+"""What happened to a submitted file, for the user."""
 
 from tasks.cli.ui.output import many, note, one_line
 from tasks.usecases.batches.submit import BatchSubmitted

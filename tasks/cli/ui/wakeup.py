@@ -1,4 +1,4 @@
-"""Wake the workers from a command. Apart from `tasks.cli.ui.context`, because with it comes Celery."""
+"""Wake the workers from a command. Separate from `tasks.cli.ui.context` because it imports Celery."""
 
 import logging
 
@@ -8,7 +8,7 @@ from worker.steps import Step
 
 
 def ring(*steps: Step) -> bool:
-    """Wake the workers after the results are printed; if the broker is down, nothing is lost."""
+    """Wake the workers, after the results are printed; if the broker is down, nothing is lost."""
     logging.getLogger("worker.wakeup").setLevel(logging.ERROR)
     if worker.wakeup.ring(*steps):
         return True

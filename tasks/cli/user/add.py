@@ -1,4 +1,4 @@
-"""`darkroom user add`: somebody whom the console lets in."""
+"""`darkroom user add`: add a user of the console."""
 
 import click
 
@@ -20,13 +20,13 @@ from tasks.usecases.users import Role, UserRequest, add_user, read_name
 @click.option("--no-password", is_flag=True, help="Only your proxy lets them in (DARKROOM_CONSOLE_PROXY_HEADER).")
 @json_option
 def add(*, name: str, role: str, from_stdin: bool, no_password: bool, as_json: bool) -> None:
-    """Add somebody whom the console lets in with a password.
+    """Add a user of the console, with a password.
 
     The password is asked for twice; only its hash is kept. NAME appears in `darkroom audit-log`.
     """
     if no_password and from_stdin:
         raise click.UsageError("give either --password-stdin or --no-password")
-    # Before somebody has typed a password twice.
+    # Check before asking for a password twice.
     name = read_name(name)
     password = None if no_password else read_password(from_stdin=from_stdin)
     with open_ledger() as here:

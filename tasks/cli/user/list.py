@@ -1,4 +1,4 @@
-"""`darkroom user list`: whom the console lets in."""
+"""`darkroom user list`: the users of the console."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from tasks.usecases.users import list_users as usecase
 
 
 @click.command("list")
-@click.option("--all", "with_removed", is_flag=True, help="Include removed ones.")
+@click.option("--all", "with_removed", is_flag=True, help="Include removed users.")
 @json_option
 def list_users(*, with_removed: bool, as_json: bool) -> None:
-    """List users of the console, and when each logged in last."""
+    """List users of the console and when each last logged in."""
     with open_ledger() as here:
         found = usecase(here, with_removed=with_removed)
     if as_json:
@@ -28,7 +28,7 @@ def list_users(*, with_removed: bool, as_json: bool) -> None:
 
 
 def _print_table(found: Sequence[User]) -> None:
-    # Only people need what draws tables.
+    # JSON output does not need tables.
     from rich.table import Table  # noqa: PLC0415
 
     from tasks.cli.ui.style import console  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`darkroom user passwd`: a new password, and the old one is worth nothing any more."""
+"""`darkroom user passwd`: replace a user's password."""
 
 import click
 
@@ -16,10 +16,10 @@ from tasks.usecases.users import change_password, find_user
 def passwd(name: str, *, from_stdin: bool, as_json: bool) -> None:
     """Set a user's password.
 
-    Wherever the user is logged in, they are logged out.
+    The user is logged out everywhere.
     """
     with open_ledger() as here:
-        # Before somebody has typed a password twice.
+        # Check before asking for a password twice.
         find_user(here, name)
         changed = change_password(here, name, read_password(from_stdin=from_stdin))
     if as_json:

@@ -1,4 +1,4 @@
-"""`darkroom user remove`: from now on the console does not let them in."""
+"""`darkroom user remove`: stop letting a user into the console."""
 
 import click
 
@@ -12,7 +12,7 @@ from tasks.usecases.users import remove_user
 @click.argument("name")
 @json_option
 def remove(name: str, *, as_json: bool) -> None:
-    """Remove a user, and log them out everywhere.
+    """Remove a user and log them out everywhere.
 
     What they submitted continues, and `darkroom audit-log` still names them.
     """

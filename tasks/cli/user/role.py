@@ -1,4 +1,4 @@
-"""`darkroom user role`: what a user may do from now on."""
+"""`darkroom user role`: change what a user may do."""
 
 import click
 
@@ -13,7 +13,7 @@ from tasks.usecases.users import Role, change_role
 @click.argument("role", type=click.Choice([one.value for one in Role]))
 @json_option
 def role(name: str, role: str, *, as_json: bool) -> None:
-    """Change what a user may do, from their next request on.
+    """Change a user's role, starting with their next request.
 
     A viewer sees everything and changes nothing; an operator also submits, decides and spends.
     """

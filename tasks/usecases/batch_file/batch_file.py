@@ -24,15 +24,15 @@ from tasks.usecases.batch_file.text_rows import TextLines
 from tasks.usecases.entry import Entry, Place
 from worker.errors import DarkroomError, RequestInvalid
 
-#: how many entries a template makes of one row, unless more are allowed
+#: how many entries a template may make from one row, unless more are allowed
 EXPAND_LIMIT = 64
-#: the same of a whole file
+#: the same for a whole file
 MAX_SUBMISSIONS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """`submissions`: the entries of all rows, before they are checked."""
+    """Counts of a file. `submissions`: the entries of all rows, before they are checked."""
 
     rows: int
     submissions: int
@@ -41,7 +41,7 @@ class Counted:
 class BatchFile:
     """A file that can be read again and again; its private copy is deleted when it is closed.
 
-    `sha256`: of its bytes; `sheet`: the name of the sheet that is read; `other_sheets`: those with cells that are not.
+    `sha256`: of its bytes; `sheet`: the name of the sheet that is read; `other_sheets`: other sheets with cells.
     """
 
     def __init__(self, spool: Spool, file_format: Format, reader: RowReader, sheet: Spreadsheet | None) -> None:
@@ -79,7 +79,7 @@ class BatchFile:
         return tuple(found)
 
     def require_prompts(self) -> None:
-        """Raise RequestInvalid for a table without a column of prompts, which perhaps lacks a header."""
+        """Raise RequestInvalid for a table without a prompt column, which may lack a header."""
         names = self._reader.columns
         if names and not columns_of(names).fields.keys() & {"prompt", "operation"}:
             raise RequestInvalid(
@@ -88,7 +88,7 @@ class BatchFile:
             )
 
     def count(self, template: str | None = None) -> Counted:
-        """Return how many rows and entries there are, which takes a part of the time that checking them takes."""
+        """Count rows and entries, in a fraction of the time that checking them takes."""
         reading = self._reading(template, EXPAND_LIMIT)
         rows = submissions = 0
         for row in self._reader.rows():
@@ -122,7 +122,7 @@ class BatchFile:
             except RecursionError:
                 yield Fault(row.line, row.at, None, "this row has brackets nested too deeply", number)
                 continue
-            # Rows whose prompts expand have further keys, which others may have as their own.
+            # Rows whose prompts expand have further keys, which may collide with other rows' own keys.
             keys = dict.fromkeys([key_of(row, columns), *(one.key for one in found if isinstance(one, Entry))])
             again = next((key for key in keys if key in lines), None)
             if again is not None:
@@ -136,7 +136,7 @@ class BatchFile:
             raise RequestInvalid(f"{self.name} contains no rows")
 
     def cells(self) -> Iterator[tuple[int, Mapping[str, object]]]:
-        """Yield the number and the cells of each row, as they are written; none of a row that cannot be read."""
+        """Yield each row's number and cells as written; no cells for an unreadable row."""
         for number, row in enumerate(self._reader.rows(), start=1):
             yield number, row.cells if isinstance(row, Row) else {}
 
@@ -160,7 +160,7 @@ class BatchFile:
         parsed = None
         if template is not None:
             try:
-                # Lines of a text file have no columns, but prompts.
+                # Lines of a text file have no columns, only a prompt.
                 parsed = read_template(template, self.columns or ("prompt",))
             except RequestInvalid as error:
                 raise RequestInvalid(f"{Place('the template', column=(error.at or 0) + 1)}: {error}") from error
@@ -172,7 +172,7 @@ class BatchFile:
     def _leading_zeros(self) -> LeadingZeros:
         found = LeadingZeros()
         names = self._reader.columns
-        # A program that writes JSON knows text from numbers.
+        # A program that writes JSON distinguishes text from numbers.
         if names and (key := columns_of(names).key):
             for row in self._reader.rows():
                 if isinstance(row, Row) and isinstance(text := row.cells.get(key), str):
@@ -183,11 +183,11 @@ class BatchFile:
 def open_batch_file(
     name: str, stream: BinaryIO, sheet: str | None = None, *, media_type: str | None = None
 ) -> BatchFile:
-    """Copy the stream and find out its format. `sheet`: of a spreadsheet, the first one by default.
+    """Copy the stream and detect its format. `sheet`: of a spreadsheet, the first one by default.
 
     `media_type`: one of MEDIA_TYPES that declares the format; otherwise the name does.
 
-    Raises RequestInvalid, with the place, for what is no batch file, and DarkroomError if it cannot be copied.
+    Raises RequestInvalid, with the place, if it is not a batch file, and DarkroomError if it cannot be copied.
     """
     try:
         with ExitStack() as cleanup:

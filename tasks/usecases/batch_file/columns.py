@@ -1,4 +1,4 @@
-"""What the columns of a file mean, by their names."""
+"""Determines from their names what the columns of a file mean."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ from worker.providers import PROVIDERS, provider_class
 KEYS = ("key", "custom_id", "id", "sku")
 #: columns that say something about the generation itself
 FIELDS = ("prompt", "provider", "operation", "follow_up", "recipe", "priority")
-#: written into the file of errors, and ignored when that is submitted
+#: written to the errors file, and ignored when that file is submitted
 ERROR = "error"
 _LABEL = "label."
 _LIKE_LABEL = re.compile(r"labels?[_:.](\w+)")
-#: so that `aspect_ration` is taken for a mistake, and a shop's own column `style` is not
+#: chosen so that `aspect_ration` counts as a typo, and a shop's own column `style` does not
 _ALIKE = 0.84
 _OBJECT = "give each option a column of its own, such as aspect_ratio"
 
@@ -39,7 +39,7 @@ class Columns:
 
     @cached_property
     def known(self) -> dict[str, str]:
-        """Return the columns with fields and options of the request."""
+        """Return the columns that hold fields and options of the request."""
         return {**self.fields, **self.options}
 
 
@@ -51,18 +51,18 @@ def option_names() -> frozenset[str]:
 
 
 def word_of(name: str) -> str:
-    """Return the name as our words are written: `Aspect Ratio` is aspect_ratio."""
+    """Return the name in the spelling of our words: `Aspect Ratio` is aspect_ratio."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def is_known(name: str) -> bool:
-    """Whether the name of a column means something to Darkroom."""
+    """Return whether a column's name means something to Darkroom."""
     word = word_of(name)
     return word in {*KEYS, *FIELDS, ERROR} or word in option_names() or word.startswith(_LABEL)
 
 
 def columns_of(names: Sequence[str], *, is_table: bool = True) -> Columns:
-    """Sort the columns. Raises RequestInvalid, about the column's name, if they contradict each other."""
+    """Classify the columns. Raises RequestInvalid, naming the column, if they contradict each other."""
     found = Columns()
     for name in names:
         word = word_of(name)
@@ -93,7 +93,7 @@ def _once(known: Mapping[str, str], word: str, name: str) -> str:
 
 
 def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the user's own columns that look like one of ours, and what it is called."""
+    """Yield the user's own columns that look like one of ours, with our name."""
     ours = sorted({*KEYS, *FIELDS, *option_names()})
     for name in names:
         word = word_of(name)
@@ -106,7 +106,7 @@ def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def header_of(file: str, line: int, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a table's columns; empty for columns without one. Raises RequestInvalid."""
+    """Return a table's column names; empty for columns without a name. Raises RequestInvalid."""
     found = tuple(name.strip() for name in names)
     while found and not found[-1]:
         found = found[:-1]

@@ -1,4 +1,4 @@
-"""Turns a row into entries: its columns are typed, its prompt is filled in and expanded."""
+"""Turns a row into entries: types its columns, and fills in and expands its prompt."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from tasks.usecases.entry import FIRST, LONGEST_KEY, PRIORITIES, UNSTORABLE, Ent
 from worker.errors import RequestInvalid
 from worker.generation import Operation
 
-#: the name in `Entry.input` of the alternatives that were chosen from the template
+#: the name in `Entry.input` of the alternatives chosen from the template
 CHOICE = "_choice"
 
 
@@ -84,7 +84,7 @@ class Reading:
                 prompt=text,
                 key=key if key is None or template.count == 1 else f"{key}/{position}",
                 input={**own, CHOICE: ", ".join(choice)} if choice else own,
-                # In a prompt that was put together, a position says nothing about the file.
+                # In an assembled prompt, a position says nothing about the file.
                 locate=partial(_place_in, entry, row.is_text and text == prompt),
             )
 
@@ -93,19 +93,19 @@ class Reading:
 
 
 def digest_of(cells: Mapping[str, object]) -> str:
-    """Return what tells this row, as it was written, from a changed one."""
+    """Return a digest that distinguishes this row, as written, from a changed one."""
     written = {name: cell for name, cell in cells.items() if name.lower() != ERROR}
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
 
 def key_of(row: Row, columns: Columns) -> str | None:
-    """Return the row's key, as far as it has one."""
+    """Return the row's key, if it has one."""
     value = row.cells.get(columns.key or "")
     return None if value is None else str(value).strip()
 
 
 def expand_entry(entry: Entry, limit: int) -> list[Entry]:
-    """Return the entries that the prompt of one without a file makes. Raises RequestInvalid for more than `limit`."""
+    """Return the entries that an entry's prompt expands to, without a file. Raises RequestInvalid above `limit`."""
     try:
         template = read_template(entry.prompt, ())
     except RequestInvalid as error:
@@ -128,7 +128,7 @@ def expand_entry(entry: Entry, limit: int) -> list[Entry]:
 
 
 class _Cells:
-    """The cells of one row as our types; what does not fit is collected in `faults`."""
+    """The cells of one row as our types; mistakes are collected in `faults`."""
 
     def __init__(self, row: Row, columns: Columns) -> None:
         self._row = row
@@ -136,7 +136,7 @@ class _Cells:
         self.faults: list[Fault] = []
 
     def fault(self, word: str | None, what: str, *, at: int | None = None) -> None:
-        """Note a fault in the column of this word; None: in no column."""
+        """Record a fault in this word's column; None: in no column."""
         name = None if word is None else self._columns.known.get(word, word)
         self._note(name, what, at)
 
@@ -175,11 +175,11 @@ class _Cells:
         return value.strip()
 
     def check_notify(self) -> None:
-        """Nothing would be sent to an address in a row, and results would show it."""
+        """Refuse a notify address in a row: nothing would be sent to it, and results would show it."""
         for name in self._columns.own:
             if word_of(name) == "notify" and str(self._row.cells.get(name)).startswith(("https://", "http://")):
                 what = "rows have no address of their own for events: give one for the whole batch with --notify"
-                # Without the address, which may contain a token.
+                # Leave out the address, which may contain a token.
                 self.faults.append(Fault(self._row.line, name, None, what))
 
     def follow_up(self) -> str | None:
@@ -241,7 +241,7 @@ class _Cells:
         return found
 
     def check_damage(self) -> None:
-        """Note what a spreadsheet says of its own cells."""
+        """Record damage that the spreadsheet itself reports about its cells."""
         if not self._row.damaged:
             return
         known = {self._columns.key, *self._columns.known.values()}
@@ -253,7 +253,7 @@ class _Cells:
                 self._note(name, damage.what)
 
     def check_texts(self) -> None:
-        """Note names and cells with characters that the ledger cannot store."""
+        """Record names and cells with characters that the ledger cannot store."""
         noted = {fault.column for fault in self.faults}
         for name, value in self._row.cells.items():
             if name not in noted and any(map(UNSTORABLE.search, (name, *_texts_in(value)))):
@@ -288,7 +288,7 @@ def _text(cell: object) -> str:
 
 
 def _place_in(entry: Entry, is_written: bool, at: int) -> Place:
-    """Return the place of a character of the prompt; `is_written`: it stands in the file as it is."""
+    """Return the place of a character of the prompt; `is_written`: the prompt is in the file verbatim."""
     place = entry.place
     if is_written and isinstance(place.column, int):
         return replace(place, column=place.column + at)

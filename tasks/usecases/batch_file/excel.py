@@ -1,8 +1,8 @@
-"""Names what spreadsheets do to text that looks like a number, a date or a time."""
+"""Detects what spreadsheets do to text that looks like a number, a date or a time."""
 
 import re
 
-#: as spreadsheets write it, and nobody else: 4e12 may be the beginning of a hash
+#: the form that only spreadsheets write; 4e12 could be the beginning of a hash
 _SCIENTIFIC = re.compile(r"[1-9](?:[.,][0-9]+)?E\+[0-9]{2,3}")
 _MONTHS = "jan|feb|mar|mrz|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"
 _DATE = re.compile(
@@ -22,14 +22,14 @@ _AS_TEXT = "format the column as text and enter it again"
 
 
 def damage_in_key(key: str) -> str | None:
-    """Return what a spreadsheet has made of a key; None if it may be as it was written."""
+    """Return what a spreadsheet turned a key into; None if the key may be intact."""
     if _SCIENTIFIC.fullmatch(key):
         return f"{key} is how a spreadsheet shortens a long number, whose digits are lost: {_AS_TEXT}"
     return None
 
 
 def damage_in_option(name: str, value: str) -> str | None:
-    """Return what a spreadsheet has made of an option's value."""
+    """Return what a spreadsheet turned an option's value into."""
     if _DATE.fullmatch(value):
         return f"{value} is a date that a spreadsheet made of what was entered, such as 16:9 or 8.1: {_AS_TEXT}"
     if name == "aspect_ratio" and not _RATIO.fullmatch(value) and (time := _TIME.fullmatch(value)):
@@ -41,7 +41,7 @@ def damage_in_option(name: str, value: str) -> str | None:
 
 
 def is_error(text: str) -> bool:
-    """Whether the cell is the error of a formula, as a spreadsheet writes it into CSV."""
+    """Return whether the cell is a formula error, as spreadsheets write it to CSV."""
     return _ERROR.fullmatch(text) is not None
 
 
@@ -51,7 +51,7 @@ def made_of(kind: str, text: str) -> str:
 
 
 class LeadingZeros:
-    """Finds keys that have lost their leading zeros, beside others that have them."""
+    """Finds keys that have lost their leading zeros among others that have them."""
 
     def __init__(self) -> None:
         self._shortest: tuple[int, str, int] | None = None

@@ -10,7 +10,7 @@ class Fault(NamedTuple):
     """One mistake in a row; `row` is the row's number, None if it concerns the whole file.
 
     `column`: the column's name where the file has columns, else the number of a character. `value`: the beginning of
-    what stands there.
+    the value.
     """
 
     line: int | None
@@ -20,7 +20,7 @@ class Fault(NamedTuple):
     row: int | None = None
 
     def sentence(self, name: str) -> str:
-        """Return it with the file's name and its place."""
+        """Return the message with the file's name and the place."""
         return f"{Place(name, self.line, self.column)}: {self.message}"
 
 

@@ -1,4 +1,4 @@
-"""Decides the format of a batch file, by its name and its content together."""
+"""Determines the format of a batch file from its name and content together."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -35,7 +35,7 @@ _FORMATS: Mapping[str, Format] = {
     "json": Format.JSON,
     **dict.fromkeys(("txt", "text"), Format.TEXT),
 }
-#: how a caller over HTTP names the format
+#: how an HTTP caller names the format
 MEDIA_TYPES: Mapping[str, Format] = {
     "text/csv": Format.CSV,
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Format.XLSX,
@@ -53,9 +53,9 @@ _TITLES = {
 
 
 def format_of(spool: Spool, media_type: str | None = None) -> Format:
-    """Return the format. Raises RequestInvalid if it is no batch file, or another one than its name says.
+    """Return the format. Raises RequestInvalid if the file is not a batch file, or not the kind that its name says.
 
-    `media_type`: it says so instead of the name.
+    `media_type`: declares the format instead of the name.
     """
     if media_type is not None:
         return _declared(spool, media_type)
@@ -103,7 +103,7 @@ def _refuse_misfit(spool: Spool, found: Format, lines: Sequence[Line]) -> None:
 
 
 def _contradiction(suffix: str, named: Format | None, content: Format | None, lines: Sequence[Line]) -> str | None:
-    """Return what is wrong with the name, beside this content."""
+    """Return what is wrong with the name, given this content."""
     if suffix in OTHER_KINDS:
         return f"a .{suffix} file is {OTHER_KINDS[suffix]}: {ADVICE}"
     if named is Format.JSON and content is Format.JSON_LINES and object_on_lines(lines):
@@ -118,7 +118,7 @@ def _contradiction(suffix: str, named: Format | None, content: Format | None, li
 
 
 def _content(lines: Sequence[Line]) -> Format | None:
-    """What the first lines show; None for what may be anything."""
+    """Return the format that the first lines show; None if they could be anything."""
     if is_array(lines):
         return Format.JSON
     if OBJECT.match(lines[0].text) or lines[0].text.strip() == "{":

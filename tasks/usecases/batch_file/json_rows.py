@@ -16,9 +16,9 @@ _EXAMPLE = 'expected an object such as {"prompt": "a lighthouse"}'
 _TOO_DEEP = "this JSON has a number that is too long or brackets nested too deeply"
 _PIECE = 64 * 1024
 _BLANK = re.compile(r"\s*")
-#: of OpenAI's request around the body
+#: fields of OpenAI's request around the body
 _ENVELOPE = frozenset({"method", "url", "body"})
-#: of the body: what has no effect here, and may stay
+#: fields of the body that are allowed but have no effect here
 _HARMLESS = frozenset({"model", "user", "metadata", "response_format"})
 
 
@@ -35,7 +35,7 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 class _NoNumber(ValueError):
-    """NaN or Infinity, which Python writes and JSON does not have."""
+    """NaN or Infinity, which Python writes but JSON does not allow."""
 
 
 def _refuse_constant(word: str) -> NoReturn:
@@ -86,7 +86,7 @@ class JsonArray:
         self._spool = spool
 
     def rows(self) -> Iterator[Row | Fault]:
-        """Yield the elements one by one; a mistake in the JSON itself ends it."""
+        """Yield the elements one by one; a syntax error in the JSON is the last."""
         window = _Window(self._spool)
         window.next_sign()
         window.at += 1
@@ -150,7 +150,7 @@ class _Window:
         return _after(self._text[: self.at if at is None else at], self._line, self._column)
 
     def expect(self, sign: str) -> Iterator[Fault]:
-        """Check that this character is next, and then nothing."""
+        """Check that this character is next and that nothing follows."""
         for one in (sign, "") if sign else ("",):
             if (found := self.next_sign()) != one:
                 what = "expected a comma or the end of the array" if one else "something follows the array"
@@ -159,7 +159,7 @@ class _Window:
             self.at += len(one)
 
     def _read(self) -> bool:
-        """Read as much again as is left, and drop what was passed."""
+        """Read as much again as is left, and drop what was consumed."""
         piece = self._reader.read(max(_PIECE, len(self._text) - self.at))
         self._line, self._column = self.place()
         self._text, self.at = self._text[self.at :] + piece, 0
@@ -167,7 +167,7 @@ class _Window:
 
 
 def _after(text: str, line: int, column: int) -> tuple[int, int]:
-    """Return the place behind this text, which begins at the other place."""
+    """Return the place after this text, which begins at the given place."""
     lines = text.count("\n")
     return line + lines, (len(text) - text.rfind("\n") if lines else column + len(text))
 
@@ -190,5 +190,5 @@ def _row(value: object, line: int, column: int) -> Row | Fault:
 
 
 def _may_be_in_body(name: str, value: object) -> bool:
-    # One image of each request is what OpenAI's clients ask for by default.
+    # OpenAI's clients request one image by default.
     return is_known(name) or name in _HARMLESS or word_of(name) == "options" or (name == "n" and value == 1)

@@ -1,4 +1,4 @@
-"""Reads the text of a file line by line, and none that would fill the memory."""
+"""Reads the text of a file line by line, refusing lines that would fill the memory."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from tasks.usecases.batch_file.spool import Spool
 
 #: characters; an object with an image of 10 MB in it fits
 LONGEST = 16 * 1024 * 1024
-#: characters that the decision about the format is based on
+#: characters from which the format is determined
 _BEGINNING = 1 << 20
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def lines_of(spool: Spool) -> Iterator[str]:
-    """Yield each line, also blank ones, with its line break. Raises RequestInvalid for one that is too long."""
+    """Yield each line, including blank ones, with its line break. Raises RequestInvalid for a line that is too long."""
     reader, number = spool.text(), 0
     # Not splitlines(): texts may contain other line separators.
     while line := reader.readline(LONGEST + 1):
@@ -26,6 +26,6 @@ def lines_of(spool: Spool) -> Iterator[str]:
 
 
 def first_lines(spool: Spool) -> list[Line]:
-    """Return the first lines that are not blank; the last one may not be whole."""
+    """Return the first non-blank lines; the last may be incomplete."""
     numbered = enumerate(_LINE_END.split(spool.text().read(_BEGINNING)), start=1)
     return [Line(number, text) for number, text in numbered if text.strip()]

@@ -1,7 +1,7 @@
-"""Recognizes what is no batch file: other encodings, programs' own formats, tables and JSON that pass for prompts.
+"""Recognizes files that are not batch files: other encodings, other formats, tables and JSON that pass for prompts.
 
 Every line that counts as a prompt costs money, so files that are clearly something else are refused. Commas,
-semicolons, colons, quotes and braces may occur in prompts; none of them alone is evidence.
+semicolons, colons, quotes and braces may occur in prompts; none of them is evidence on its own.
 """
 
 import csv
@@ -89,7 +89,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """The place that shows that a file is not a prompt file, and what it is instead."""
+    """Evidence that a file is not a prompt file: the place, and what the file is instead."""
 
     line: int
     column: int
@@ -97,7 +97,7 @@ class Misfit:
 
 
 def misfit_of_head(head: bytes) -> str | None:
-    """Return what a file that begins with these bytes is, unless it may be text or a spreadsheet."""
+    """Return what kind of file begins with these bytes; None if it may be text or a spreadsheet."""
     if _PROTECTED in head and head.startswith(_OLE):
         return "this spreadsheet is protected by a password: save it without the password, or as CSV"
     for begins, kind in _SIGNATURES:
@@ -120,7 +120,7 @@ def misfit_of_text(lines: Sequence[Line]) -> Misfit | None:
 
 
 def misfit_of_line(line: Line) -> Misfit | None:
-    """Check one line of a text file for what no prompt is."""
+    """Check one line of a text file for content that cannot be a prompt."""
     text = line.text.strip()
     if control := CONTROL.search(line.text):
         what = f"a control character (U+{ord(control[0]):04X}), invalid in a prompt: save the file as plain text"
@@ -134,9 +134,9 @@ def misfit_of_line(line: Line) -> Misfit | None:
     return None
 
 
-#: what no prompt and no cell has
+#: characters that no prompt or cell contains
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-#: brackets, rules and fences that JSON, YAML and Markdown put on lines of their own
+#: brackets, rules and fences that JSON, YAML and Markdown put on their own lines
 _SIGNS = re.compile(r"[!-/:-@\[-`{-~]+(\s+[!-/:-@\[-`{-~]+)*", re.ASCII)
 
 
@@ -150,13 +150,13 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.|"")*"')
 
 
 def is_array(lines: Sequence[Line]) -> bool:
-    """Whether these first lines begin a JSON array, and not a prompt in brackets."""
+    """Return whether these first lines begin a JSON array rather than a prompt in brackets."""
     text = lines[0].text.strip()
     return _LIST.match(text) is not None or (text.startswith("[") and _is_json(lines))
 
 
 def object_on_lines(lines: Sequence[Line]) -> Misfit | None:
-    """Check for an object that does not end in its line."""
+    """Check for an object that does not end on its line."""
     first = lines[0]
     if not first.text.rstrip().endswith("}") and _spans_lines(lines):
         return Misfit(first.number, first.start, f"this object continues on the next line: {_ON_ONE_LINE}")
@@ -164,7 +164,7 @@ def object_on_lines(lines: Sequence[Line]) -> Misfit | None:
 
 
 def _program(lines: Sequence[Line]) -> Misfit | None:
-    """Check for what a program would write or read, other than JSON."""
+    """Check for machine-readable content other than JSON."""
     first = lines[0]
     text = first.text.strip()
     if _ASSIGNED.fullmatch(text) and len(lines) > 1 and lines[1].text.lstrip().startswith(("'", '"', "{", "[")):
@@ -188,7 +188,7 @@ def _is_json(lines: Sequence[Line]) -> bool:
 
 
 def _spans_lines(lines: Sequence[Line]) -> bool:
-    """Whether the first object ends in a later line."""
+    """Return whether the first object ends on a later line."""
     text = "\n".join(line.text for line in lines).lstrip()
     try:
         _, end = json.JSONDecoder().raw_decode(text)
@@ -245,7 +245,7 @@ _TO_FLAG = re.compile(r"\s*[-\N{EN DASH}\N{EM DASH}]")
 
 
 def begins_table(lines: Sequence[Line]) -> bool:
-    """Whether the first line is the header of a CSV file, or Excel's `sep=;` before it."""
+    """Return whether the first line is a CSV header, or Excel's `sep=;` before one."""
     first = lines[0]
     text = first.text.strip()
     if text.lower().strip("\"'") in _STRONG or text.lower().strip('"').startswith("sep="):
@@ -281,7 +281,7 @@ def _is_header(cells: Sequence[str], others: Sequence[str], delimiter: str) -> b
     if words & _STRONG:
         return True
     alike = bool(others) and all(len(_cells(text.strip(), delimiter)) == len(cells) for text in others)
-    # In a sentence, a comma is followed by a blank.
+    # In a sentence, a space follows a comma.
     alike = alike and not any(cell.startswith(" ") for cell in cells)
     return alike and (len(words & _WEAK) > 1 or any(map(_ABOUT_PROMPTS.fullmatch, words)))
 
@@ -308,7 +308,7 @@ def _tabs(text: str) -> Iterator[int]:
 
 
 def _columns_of_values(lines: Sequence[Line], delimiter: str) -> int:
-    """Count the columns with only values that no prompt has there; 0 if lines differ in their number of columns."""
+    """Count the columns whose values all cannot be prompt text; 0 if lines differ in their number of columns."""
     rows: list[list[str]] = []
     for line in lines:
         row = _cells(line.text.strip(), delimiter)
@@ -317,7 +317,7 @@ def _columns_of_values(lines: Sequence[Line], delimiter: str) -> int:
         rows.append(row)
     found = 0
     for column in zip(*rows, strict=True):
-        # In a sentence, a comma is followed by a blank.
+        # In a sentence, a space follows a comma.
         if any(cell.startswith(" ") for cell in column):
             continue
         values = [_bare(cell) for cell in column]
@@ -337,7 +337,7 @@ def _bare(cell: str) -> str:
     return cell.strip().strip("\"'").strip().lower()
 
 
-# --- what is neither
+# --- neither of these
 
 _TAG = re.compile(r"<[?!a-z][^<>]*>", re.IGNORECASE)
 _PROMPTS = re.compile(r"\[{1,2}prompts?\]{1,2}|prompts?\s*[:=]\s*(\[.*)?", re.IGNORECASE)

@@ -1,6 +1,6 @@
-"""Warns about suspicious prompts, which cost money and may not give what was meant.
+"""Warns about suspicious prompts, which cost money and may not produce what was meant.
 
-They are not refused: no vendor documents how it treats them, and some treat them as meant.
+They are not refused: no vendor documents how it treats them, and some treat them as intended.
 """
 
 import re
@@ -12,7 +12,7 @@ from worker.prompt_flags import EM_DASH, OPTION_OF, OTHER_DASHES, OTHERS, flags_
 _KNOWN = OPTION_OF.keys() | OTHERS
 _NAME = "|".join(sorted(map(re.escape, _KNOWN), key=len, reverse=True))
 _DASH = rf"(?:--|[{EM_DASH}{OTHER_DASHES}]{{1,2}})"
-#: special blanks that not every program accepts, and invisible characters
+#: special spaces that some programs do not accept, and invisible characters
 _STRANGE = "\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff"
 
 
@@ -33,7 +33,7 @@ _ODD = _compiled(
     (r"\A\*\*.+\*\* - .*", "this looks like a message from the Discord bot: copy only the prompt"),
     (r"\t(?!\s*[-\u2013\u2014])", "a tab, as between table cells"),
 )
-#: skipped where a prompt is all ASCII; there may be very many prompts
+#: skipped for all-ASCII prompts, because there may be very many prompts
 _ODD_BEYOND_ASCII = _compiled(
     (
         rf"(?<!\S)[{EM_DASH}{OTHER_DASHES}]{{1,2}}(?P<name>{_NAME})(?=[\s=]|$)",

@@ -9,7 +9,7 @@ from tasks.usecases.batch_file.fault import Fault
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What a spreadsheet made of a cell. `is_lost`: nobody can tell what was entered."""
+    """What a spreadsheet turned a cell into. `is_lost`: the original value cannot be recovered."""
 
     what: str
     is_lost: bool = False

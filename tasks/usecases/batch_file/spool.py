@@ -1,4 +1,4 @@
-"""A private copy of the file: read again without asking for it twice, and checked to be UTF-8 text or a spreadsheet."""
+"""A private copy of the file, which can be reread, checked to be UTF-8 text or a spreadsheet."""
 
 import codecs
 import hashlib
@@ -13,9 +13,9 @@ from tasks.usecases.batch_file.misfits import misfit_of_head, nul_in
 #: bytes; 50,000 rows of 5,000 characters fit
 LARGEST = 256 * 1024 * 1024
 _PIECE = 1 << 20
-#: bytes at the first wrong one, from which its encoding is guessed
+#: bytes around the first invalid one, from which the encoding is guessed
 _SAMPLE = 32 * 1024
-#: encoding → how people call it; spreadsheets and editors write these
+#: encoding → its common name; spreadsheets and editors write these
 _ENCODINGS = {
     "cp1252": "Windows-1252 (Western European)",
     "cp1250": "Windows-1250 (Central European)",
@@ -33,7 +33,7 @@ class Spool:
     """`name`: of the file; `sha256`: of its bytes. The copy is deleted when it is closed."""
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
-        """Copy the stream. Raises RequestInvalid for what is too large, or neither UTF-8 text nor a ZIP file."""
+        """Copy the stream. Raises RequestInvalid if it is too large, or neither UTF-8 text nor a ZIP file."""
         self.name = name
         # Mode 0600 and without a name: nobody else can open it, and nothing is left behind.
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="darkroom-batch-")  # noqa: SIM115
@@ -52,7 +52,7 @@ class Spool:
         return self._file.fileno()
 
     def binary(self) -> io.BufferedReader:
-        """Return a new reader with a position of its own."""
+        """Return a new reader with its own position."""
         return reader_of(self.descriptor)
 
     def text(self) -> io.TextIOWrapper:
@@ -66,7 +66,7 @@ class Spool:
         digest = hashlib.sha256()
         decoder = codecs.getincrementaldecoder("utf-8")()
         size, is_zip = 0, False
-        # One byte more, to notice that there is more.
+        # Read one byte more than allowed, to detect a larger file.
         while piece := stream.read(min(_PIECE, LARGEST + 1 - size)):
             if not size:
                 is_zip = piece.startswith(_ZIP)
@@ -113,12 +113,12 @@ class Spool:
 
     def _advice(self, at: int) -> str:
         """Name the encoding that these bytes are probably in."""
-        from charset_normalizer import from_bytes  # noqa: PLC0415 - 10 MB that only a wrong file needs
+        from charset_normalizer import from_bytes  # noqa: PLC0415 - 10 MB, needed only for a wrong file
 
         self._file.flush()
         sample = os.pread(self.descriptor, _SAMPLE, max(0, at - _SAMPLE // 2))
         best = from_bytes(sample, cp_isolation=list(_ENCODINGS)).best()
-        # Several of them often say the same; the first one is the most widespread.
+        # Several often decode to the same text; the first is the most common.
         alike = (title for encoding, title in _ENCODINGS.items() if best and _decoded(sample, encoding) == str(best))
         title = next(alike, None)
         probably = f"it is probably {title}: " if title else ""
@@ -133,12 +133,12 @@ def _decoded(sample: bytes, encoding: str) -> str | None:
 
 
 def reader_of(descriptor: int) -> io.BufferedReader:
-    """Return a reader of an open file with a position of its own; it leaves the file open."""
+    """Return a reader of an open file with its own position; closing it leaves the file open."""
     return io.BufferedReader(_Reader(descriptor), _PIECE)
 
 
 class _Reader(io.RawIOBase):
-    """Reads a file that others read as well."""
+    """Reads a file that others are reading, too."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -1,4 +1,4 @@
-"""Reads XLSX: another process turns one sheet into lines of JSON, so that no file can take the memory of this one."""
+"""Reads XLSX: another process turns one sheet into lines of JSON, so that no file can exhaust this process's memory."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from tasks.usecases.batch_file.spool import Spool, reader_of
 from tasks.usecases.batch_file.tables import row_of
 from worker.errors import DarkroomError
 
-#: not imported: its libraries are for that process alone
+#: not imported, because only that process needs its libraries
 _PROGRAM = str(Path(__file__).with_name("spreadsheet_child.py"))
-#: bytes and seconds that a sheet of a million rows stays below
+#: bytes and seconds; a sheet of a million rows needs less
 MEMORY = 1 << 30
 CPU_SECONDS = 60
 _WALL_SECONDS = 300
@@ -31,15 +31,15 @@ _BROKEN = {
     "formula": "a formula without a stored result: open the file in Excel or LibreOffice and save it again",
     "error": ERROR_CELL,
 }
-#: digits that Excel keeps of a number
+#: digits of a number that Excel keeps
 _DIGITS = 15
 
 
 class Spreadsheet:
-    """`sheet`: the name of the one that is read; `others`: those that have cells, too."""
+    """A spreadsheet. `sheet`: the name of the sheet that is read; `others`: other sheets with cells."""
 
     def __init__(self, spool: Spool, sheet: str | None) -> None:
-        """Convert the sheet, by default the first. Raises RequestInvalid for what cannot be read."""
+        """Convert the sheet, by default the first. Raises RequestInvalid if it cannot be read."""
         self._name = spool.name
         self._rows: IO[bytes] = tempfile.TemporaryFile(prefix="darkroom-sheet-")  # noqa: SIM115
         try:

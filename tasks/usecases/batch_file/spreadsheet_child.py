@@ -1,7 +1,7 @@
-"""The program that reads a spreadsheet for `spreadsheet.py`: with little memory and time, for a file may be a trap.
+"""The program that reads a spreadsheet for `spreadsheet.py`, with limited memory and time: the file may be hostile.
 
-Standard input is the file, standard output gets one JSON document per line: first the facts of the sheet, or the error;
-then the number and the cells of each row. What JSON lacks is an object with one name: {"date": …}, {"time": …} or
+Standard input is the file. Standard output gets one JSON document per line: first the facts of the sheet, or the error;
+then the number and the cells of each row. Values that JSON lacks are objects with one name: {"date": …}, {"time": …} or
 {"broken": …}.
 """
 
@@ -16,19 +16,19 @@ from xml.etree import ElementTree as ET
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _LINKS = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
-#: a cell with a formula and without its result, and one with an error such as #REF!; both are read as empty
+#: a cell with a formula but no result, and one with an error such as #REF!; both are read as empty
 _BROKEN = re.compile(
     rb'<c\b(?P<error>[^>]*\bt="e"[^>]*)>'
     rb"|<c\b(?P<formula>[^>]*)>\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
 )
 _PLACE = re.compile(rb'\br="([A-Z]+)([0-9]+)"')
 _PIECE = 1 << 20
-#: characters between a cell's beginning and its end, at most
+#: maximum characters between a cell's beginning and its end
 _LONGEST_CELL = 40_000
 
 
 def main(sheet_name: str, largest: int, memory: int, cpu_seconds: int) -> None:
-    # Loaded before the limits.
+    # Load this before the limits are set.
     from python_calamine import CalamineWorkbook  # noqa: PLC0415
 
     for limit, most in (
@@ -54,7 +54,7 @@ def main(sheet_name: str, largest: int, memory: int, cpu_seconds: int) -> None:
         others = [name for name in names if name != chosen and _has_rows(archive, paths.get(name))]
         broken = _broken_cells(archive, paths.get(chosen))
     sheet = book.get_sheet_by_name(chosen)
-    # Rows are given from the first one on, columns from the first that has cells.
+    # Rows start at the first row, but columns at the first one with cells.
     _, first_column = sheet.start or (0, 0)
     _tell({"sheet": chosen, "others": others})
     for number, cells in enumerate(sheet.iter_rows(), start=1):
@@ -81,7 +81,7 @@ def _plain(cell: Any) -> Any:
 
 def _paths(archive: zipfile.ZipFile) -> dict[str, str]:
     """Return where each sheet is in the archive."""
-    links = ET.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314 - this process is the wall
+    links = ET.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314 - this process is isolated
     targets = {link.get("Id"): str(link.get("Target")) for link in links}
     book = ET.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314
     found = {str(one.get("name")): targets.get(one.get(_LINKS), "") for one in book.iter(f"{_MAIN}sheet")}
@@ -96,7 +96,7 @@ def _has_rows(archive: zipfile.ZipFile, path: str | None) -> bool:
 
 
 def _broken_cells(archive: zipfile.ZipFile, path: str | None) -> dict[int, dict[int, str]]:
-    """Return row → column → what is broken; rows count from 1, columns from 0."""
+    """Return row → column → what is broken; rows start at 1, columns at 0."""
     found: dict[int, dict[int, str]] = {}
     if path is None or path not in archive.namelist():
         return found
@@ -133,6 +133,6 @@ if __name__ == "__main__":
         main(sys.argv[1], *map(int, sys.argv[2:]))
     except MemoryError:
         _fail("too_large")
-    except Exception as error:  # noqa: BLE001 - whatever the libraries find
+    except Exception as error:  # noqa: BLE001 - whatever the libraries raise
         kind = type(error).__name__
         _fail("password" if kind == "PasswordError" else "unreadable", detail=f"{error}"[:200])

@@ -1,4 +1,4 @@
-"""Reads CSV: separated by commas, semicolons or tabs, which its header decides."""
+"""Reads CSV separated by commas, semicolons or tabs, as its header shows."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -65,7 +65,7 @@ class Table:
             reader = self._reader(delimiter)
             try:
                 skipped, cells = 0, next(reader)
-                # Excel writes this line for itself; and lines before the header may be empty.
+                # Excel writes this line for itself, and there may be empty lines before the header.
                 while not any(cells) or (skipped == 0 and "".join(cells).lower().startswith("sep=")):
                     skipped = reader.line_num
                     cells = next(reader)
@@ -96,7 +96,7 @@ def _with_errors(row: Row) -> Row:
 
 
 def row_of(names: Sequence[str], cells: Sequence[str], line: int, delimiter: str | None = None) -> Row | Fault:
-    """Return the row; a Fault if it has another number of cells than the header."""
+    """Return the row; a Fault if its number of cells differs from the header's."""
     while len(cells) > len(names) and not cells[-1].strip():
         cells = cells[:-1]
     if len(cells) != len(names):

@@ -1,6 +1,6 @@
-r"""Prompt templates: `{column}` is filled in, `{red, blue}` makes several prompts, as Midjourney users know it.
+r"""Prompt templates: `{column}` is filled in, `{red, blue}` makes several prompts, as in Midjourney.
 
-`\,` `\{` `\}` `\|` `\_` are literal. Only the template is read: the text of a column is put in as it is.
+`\,` `\{` `\}` `\|` `\_` are literal. Only the template is parsed: a column's text is inserted verbatim.
 """
 
 import itertools
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from worker.errors import RequestInvalid
 
-#: more than anybody may want; larger counts are not computed
+#: more than anyone wants; larger counts are not computed
 MANY = 10**12
 _DEPTH = 10
 _SIGN = re.compile(r"\\[,{}|_]|[{},|]")
@@ -35,14 +35,17 @@ _Parts = tuple["str | _Column | _Choice", ...]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """`count`: the number of prompts that it makes of one row, at most `MANY`; `columns`: those that it fills in."""
+    """A template.
+
+    `count`: the number of prompts that it makes from one row, at most `MANY`; `columns`: those it fills in.
+    """
 
     parts: _Parts
     count: int
     columns: frozenset[str]
 
     def prompts(self, cells: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield each prompt with the alternatives that were chosen in it."""
+        """Yield each prompt with the alternatives chosen in it."""
         for text, choice in _texts(self.parts, cells):
             yield text.strip(), choice
 
@@ -72,7 +75,7 @@ class _Reader:
         self.used: set[str] = set()
 
     def sequence(self, depth: int) -> _Parts:
-        """Read up to the end of the text, or to the sign that ends this alternative."""
+        """Read to the end of the text or of this alternative."""
         parts: list[str | _Column | _Choice] = []
         begin = self.at
         while found := _SIGN.search(self._text, self.at):
@@ -133,7 +136,7 @@ class _Reader:
 
 
 def _stripped(parts: _Parts) -> _Parts:
-    """Without the blanks around an alternative."""
+    """Strip the spaces around an alternative."""
     if not parts:
         return parts
     first, *others = parts

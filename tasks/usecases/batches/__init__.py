@@ -1,1 +1,1 @@
-"""Batches: what a person hands in as a file, and what becomes of it."""
+"""Batches: files that people submit, and their results."""

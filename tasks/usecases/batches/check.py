@@ -1,4 +1,4 @@
-"""Checks a whole file before anything is written: all that is wrong with its rows, and what they cost."""
+"""Checks a whole file before anything is written: every mistake in its rows, and what they cost."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from worker.generation import Operation
 from worker.ledger.generations import NewGeneration
 from worker.services import Services
 
-#: warnings and reasons that are kept; a file may have one for each row
+#: maximum number of warnings and reasons kept; a file may have one for each row
 _KEPT = 1000
 _REASONS = 20
 
@@ -25,7 +25,7 @@ _REASONS = 20
 class ProviderCheck:
     """`submissions`: those that go to it first; `alternative`: those that may go to it instead.
 
-    `cannot`: why others of the rows cannot be submitted to it, with their numbers.
+    `cannot`: why other rows cannot be submitted to it, with their numbers.
     """
 
     name: str
@@ -38,8 +38,8 @@ class ProviderCheck:
 class BatchCheck:
     """`rows`: of the file, `invalid` of them have errors; `submissions`: that the other rows make.
 
-    `unkeyed`: how many of these have no key of their own. `errors` are in the order of the file; `more_warnings`: how
-    many were not kept. `estimate`: None without prices.
+    `unkeyed`: how many of these have no key of their own. `errors` are in file order; `more_warnings`: how many were
+    not kept. `estimate`: None without prices.
     """
 
     rows: int
@@ -54,7 +54,7 @@ class BatchCheck:
 
 
 class RowsInvalid(RequestInvalid):
-    """Rows of the file are invalid, so nothing was written; `found` has all that is wrong."""
+    """Rows of the file are invalid, so nothing was written; `found` has all mistakes."""
 
     def __init__(self, message: str, found: BatchCheck) -> None:
         super().__init__(message)
@@ -69,7 +69,7 @@ def check_batch(
     counted: Callable[[Counted], None] = lambda _: None,
     take: Callable[[NewGeneration], None] = lambda _: None,
 ) -> BatchCheck:
-    """Check all rows; only `take` keeps those that are valid.
+    """Check all rows; only `take` keeps the valid ones.
 
     `counted` gets the number of rows and submissions before anything is checked. Raises RequestInvalid if the file as a
     whole cannot be a batch, and ConfigurationError if a provider of the request is not set up.
@@ -82,7 +82,7 @@ def check_batch(
         file.require_prompts()
     number = file.count(request.template)
     counted(number)
-    # Also of rows that make none: each has a mistake, which is kept.
+    # Count rows that make no submissions, too: each has a mistake, which is kept.
     if max(number.rows, number.submissions) > max_submissions:
         many = f"makes {number.submissions:,} submissions" if number.submissions > max_submissions else ""
         raise RequestInvalid(
@@ -116,7 +116,7 @@ class _Checking:
         self._estimator = Estimator(services, prices) if prices and not request.is_test else None
 
     def checked(self) -> Iterator[NewGeneration]:
-        """Yield what is valid; what is not is kept for the result."""
+        """Yield valid generations; mistakes are kept for the result."""
         request, file = self._request, self._request.file
         if file.other_sheets:
             others = ", ".join(file.other_sheets)
@@ -157,7 +157,7 @@ class _Checking:
         return self._request.name or PurePath(self._request.file.name).stem
 
     def _generation(self, entry: Entry) -> NewGeneration | None:
-        """Return it at the first provider that supports it; None, and the faults are kept, if none does."""
+        """Return the generation at the first provider that supports it; if none does, keep the faults: None."""
         names = self._providers
         if entry.provider is not None:
             names = tuple(dict.fromkeys(name.strip() for name in entry.provider.split(",")))
@@ -174,7 +174,7 @@ class _Checking:
             self._refuse(entry, failed)
             return None
         first, *others = found
-        # In the sandbox no provider is out of service.
+        # In the sandbox, no provider is ever out of service.
         is_alone = first.is_test or not others
         return first if is_alone else replace(first, providers=tuple(one.provider for one in others))
 
@@ -192,7 +192,7 @@ class _Checking:
         return self._tallies.setdefault(name, _Tally())
 
     def _count_reason(self, name: str, reason: str) -> None:
-        # Not for each misspelt name in a column.
+        # Do not create a tally for every misspelled name in a column.
         tally = self._tallies.get(name)
         if tally is not None and (reason in tally.reasons or len(tally.reasons) < _REASONS):
             tally.reasons[reason] += 1
@@ -211,12 +211,12 @@ class _Checking:
         else:
             together = "; ".join(f"{name}: {invalid}" for name, invalid in failed)
             found = [_fault(entry, first, f"none of the providers supports it: {together}")]
-        # What a template makes of one row is often wrong in the same way.
+        # The entries that a template makes from one row are often wrong in the same way.
         self._errors += [one for one in found if one not in self._errors[-_REASONS:]]
 
 
 def _fault(entry: Entry, invalid: EntryInvalid, message: str) -> Fault:
-    """Return it with the column that it is about, as far as the entry has it."""
+    """Return the fault with the column that it is about, if the entry has that column."""
     place = entry.place_of(invalid.at)
     named = entry.said & (entry.columns.keys() | entry.options.keys())
     word = next((word for word in (*sorted(invalid.about), *sorted(invalid.parts)) if word in named), None)

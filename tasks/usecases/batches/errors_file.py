@@ -13,7 +13,7 @@ ERROR = "error"
 
 
 def write_errors(file: BatchFile, errors: Sequence[Fault], out: TextIO) -> int:
-    """Write CSV with the columns of the file; return how many rows. `out` is opened with newline=""."""
+    """Write CSV with the columns of the file; return the number of rows. `out` is opened with newline=""."""
     told: defaultdict[int, list[str]] = defaultdict(list)
     for fault in errors:
         if fault.row is not None:

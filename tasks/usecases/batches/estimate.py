@@ -1,4 +1,4 @@
-"""What a batch would cost, beside the budgets."""
+"""What a batch would cost, compared with the budgets."""
 
 from collections import Counter
 from contextlib import suppress
@@ -14,7 +14,7 @@ from worker.providers import provider_class
 from worker.recipes import Recipe, steps_of
 from worker.services import Services
 
-#: of a grid
+#: images in a grid
 _IMAGES = 4
 
 
@@ -34,8 +34,8 @@ class Budget:
 class Estimate:
     """Amounts are millionths. `amount`: of all submissions; `follow_ups`: of what follows them, at most.
 
-    `by_provider`: amount of each; `unpriced`: submissions without a price; `assumed`: those with a price that was
-    multiplied by the highest known factor, for want of one in the price file.
+    `by_provider`: amount of each; `unpriced`: submissions without a price; `assumed`: those whose price was multiplied
+    by the highest known factor because the price file has none.
     """
 
     prices: Prices
@@ -47,14 +47,14 @@ class Estimate:
     budgets: tuple[Budget, ...]
 
     def room(self, budget: Budget) -> str:
-        """How much of it is needed, and how much there is."""
+        """Say how much of the budget is needed and how much is left."""
         standing, text = budget.standing, self.prices.text
         room = f"{text(budget.needed)} needed, {text(standing.left)} of {text(standing.cap)} left"
         return f"budget {standing.name}: {room}{'' if budget.is_enough else '; the rest waits until there is room'}"
 
     @property
     def shortages(self) -> tuple[str, ...]:
-        """Budgets that do not have room for all of it."""
+        """Budgets without room for all of it."""
         return tuple(self.room(one) for one in self.budgets if not one.is_enough)
 
 
@@ -94,7 +94,7 @@ class Estimator:
 
     @property
     def total(self) -> int:
-        """Of all submissions, and of what follows them, at most."""
+        """The most that all submissions and their follow-ups may cost."""
         return sum(self._amounts.values()) + self._later
 
     def result(self, batch: str) -> Estimate:
@@ -114,7 +114,7 @@ class Estimator:
         amount, number = 0, 1
         for operation, action in steps_of(item):
             if operation is Operation.SPLIT:
-                continue  # it is done here
+                continue  # Darkroom does it itself
             actions = provider_class(provider).capabilities[operation].actions
             number *= 1 if action else min(_IMAGES, len(actions) or 1)
             amount += number * self._prices.price(provider, operation, tier)
@@ -123,7 +123,7 @@ class Estimator:
     def _budgets(self, batch: str, amount: int) -> list[Budget]:
         found = []
         standings: list[Standing] = []
-        # The rows are checked all the same.
+        # The rows are checked anyway.
         with suppress(LedgerUnavailable):
             standings = self._services.ledger.budgets.standings(self._prices)
         for standing in standings:
@@ -140,5 +140,5 @@ class Estimator:
 
 
 def _prompt_of(request: GenerationRequest) -> GenerationRequest:
-    """Follow-ups inherit the prompt with its parameters, and no options."""
+    """Follow-ups inherit the prompt with its parameters, but no options."""
     return replace(request, options={})

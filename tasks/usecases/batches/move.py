@@ -1,4 +1,4 @@
-"""Move what was never sent of a batch to another provider."""
+"""Move the unsent part of a batch to another provider."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from worker.ledger.dispatch import Candidate, ProviderMove
 from worker.services import Services
 from worker.steps import Step
 
-#: generations that are read and decided together
+#: generations read and decided together
 _PAGE = 500
 _WHY = "its batch was moved by a person"
 
@@ -37,7 +37,7 @@ class Inexpressible:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """`moved`: how many went to each provider; `left`: how many were left alone, by why.
+    """`moved`: how many went to each provider; `left`: how many were left alone, by reason.
 
     `inexpressible`: for generations that none of the providers can make.
     """
@@ -108,7 +108,7 @@ def move(here: Services, request: MoveRequest) -> Moved:
 
 
 def _obstacle(row: Candidate) -> str | None:
-    """Why this one stays where it is, whatever the providers can do."""
+    """Return why it stays where it is, whatever the providers support."""
     if row.is_test:
         return "tests, which only the sandbox makes"
     if row.action is not None or row.parent_id is not None:

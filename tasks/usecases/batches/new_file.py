@@ -1,4 +1,4 @@
-"""Files that appear under their name only once they are complete."""
+"""Files that get their final name only when complete."""
 
 import os
 import secrets
@@ -14,14 +14,14 @@ PART_PREFIX, PART_SUFFIX = ".darkroom-", ".part"
 
 
 class FileExists(ConfigurationError):
-    """Another file has that name; it was left as it is."""
+    """Another file has that name; it was left unchanged."""
 
 
 @contextmanager
 def new_file(path: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
-    """Yield a file to write; in the end it gets its name, and after an error nothing of it remains.
+    """Yield a file to write; it gets its name at the end, and is removed after an error.
 
-    Raises FileExists unless `replace`, and ConfigurationError for what the disk refuses.
+    Raises FileExists unless `replace`, and ConfigurationError if it cannot be written.
     """
     part = path.parent / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
     with _refusals(path):
@@ -29,7 +29,7 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
             raise FileExistsError
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        # Not tempfile, whose files nobody else may read.
+        # Not tempfile: its files are readable only by their owner.
         file = part.open("xb")
     try:
         with file:
@@ -48,7 +48,7 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[IO[bytes]]:
 
 
 def _publish(part: Path, path: Path) -> None:
-    """Raises FileExistsError if the name is taken by now."""
+    """Give the file its name. Raises FileExistsError if the name has been taken."""
     try:
         path.hardlink_to(part)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""What of a file is new to its batch, what is there already, and what was changed since."""
+"""Which rows of a file are new to its batch, which exist already, and which have changed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +34,8 @@ class Changed:
 class Plan:
     """`existing`: position among all wanted → id of its generation. `versions`: how many of the new are new versions.
 
-    `new`: all others; empty if they are only counted. `unapplied`: options of the command that differ from what the
-    existing rows have.
+    `new`: all others; empty if they are only counted. `unapplied`: options of the command that differ from
+    existing rows.
     """
 
     batch: BatchFacts | None
@@ -46,7 +46,10 @@ class Plan:
 
 
 def row_dedupe(name: str, row: str, version: int = 1) -> str:
-    """What makes a row of that batch belong to one generation. Names and keys cannot imitate each other's parts."""
+    """Return the unique name that ties a row of that batch to one generation.
+
+    Parts of names and keys cannot collide.
+    """
     start = f"batch:{_escaped(name)}:{row}"
     return start if version == 1 else f"{start}:v{version}"
 
@@ -56,7 +59,7 @@ def plan(
 ) -> Plan:
     """Compare all rows of a file with the batch of this name.
 
-    Raises RequestInvalid if some were changed, unless the request makes new versions of them.
+    Raises RequestInvalid if some have changed, unless the request makes new versions of them.
     """
     batch = ledger.generations.batch_named(name)
     known = _Known(ledger, name, batch, wanted)
@@ -77,7 +80,7 @@ def plan(
     if changed:
         raise RequestInvalid(_refusal(ledger, name, changed))
     if batch is None and known.old:
-        # A batch of an older version is found by its name from now on.
+        # From now on, a batch of an older version is found by its name.
         batch = ledger.generations.batch_facts(max(row.batch_id for row in known.old.values()))
     return Plan(
         batch=batch,
@@ -89,12 +92,12 @@ def plan(
 
 
 class _Known:
-    """The rows of a batch, by what they are called."""
+    """The existing rows of a batch, by name."""
 
     def __init__(self, ledger: Ledger, name: str, batch: BatchFacts | None, wanted: Sequence[NewGeneration]) -> None:
         self._ledger, self._name = ledger, name
         self._by_dedupe: dict[str, KnownRow] = {}
-        #: all versions of a row, and all that a template made of it
+        #: all versions of a row, and all that a template made from it
         self._families: defaultdict[str, list[KnownRow]] = defaultdict(list)
         self._by_key: defaultdict[str, list[KnownRow]] = defaultdict(list)
         for row in ledger.generations.rows_of_batch(batch.id) if batch else ():
@@ -103,12 +106,12 @@ class _Known:
                 self._by_key[row.key].append(row)
                 self._families[base_of(row.key, is_choice=row.is_choice)].append(row)
         keys = [one.key for one in wanted if one.key is not None and one.key not in self._families]
-        #: by key, what older versions of the program have written to batches of this name
+        #: by key: rows that older versions of the program wrote to batches of this name
         self.old = ledger.generations.old_rows_of(name, keys) if keys else {}
         self._old = {one.id: one for one in ledger.generations.get([row.id for row in self.old.values()])}
 
     def named(self, wanted: Sequence[NewGeneration]) -> Iterator[NewGeneration]:
-        """Each with the `dedupe` of its first version. Raises RequestInvalid for a key that is there twice."""
+        """Yield each with the `dedupe` of its first version. Raises RequestInvalid for a duplicate key."""
         seen: Counter[str | None] = Counter()
         keys: set[str] = set()
         for one in wanted:
@@ -123,21 +126,21 @@ class _Known:
             yield replace(one, dedupe=row_dedupe(self._name, row))
 
     def look(self, one: NewGeneration) -> tuple[KnownRow | None, int | None]:
-        """The row that is there, and which version of it this one would be: None if it is the same."""
+        """Return the existing row, and which version of it this one would be; None if it is unchanged."""
         if one.key is None:
             return self._by_dedupe.get(str(one.dedupe)), None
         if (old := self.old.get(one.key)) is not None and not self._families.get(one.key):
             return old, None if _is_as_before(one, self._old[old.id]) else 2
         base = base_of(one.key, is_choice=CHOICE in one.input)
         family = self._families.get(base, [])
-        # A file of failing rows names one of what a template made, as a row of its own.
+        # A file of failing rows has one of a template's entries as a separate row.
         if own := [row for row in self._by_key.get(one.key, ()) if base_of(one.key, is_choice=row.is_choice) != base]:
             family = [*family, *own]
         same = [row for row in family if row.row_sha256 == one.row_sha256]
         if mine := [row for row in same if row.key == one.key]:
             return max(mine, key=version_of), None
         if same:
-            # Another template makes more of the same row.
+            # A different template makes more from the same row.
             return None, max(map(version_of, same))
         if not family:
             return None, 1
@@ -145,7 +148,7 @@ class _Known:
 
 
 def _is_as_before(one: NewGeneration, known: Generation) -> bool:
-    """As far as a row says it: what options of the command add may differ."""
+    """Compare only what the row itself says; what command options add may differ."""
     return (one.request.operation, one.request.prompt) == (known.operation, known.prompt)
 
 

@@ -1,4 +1,4 @@
-"""A file as it would become a batch: all that `check_batch` finds, what of it is new, and its first rows."""
+"""A preview of a file as a batch: all that `check_batch` finds, what is new, and the first rows."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,15 +14,15 @@ from worker.errors import ConfigurationError, RequestInvalid
 from worker.secrets import links_hidden
 from worker.services import Services
 
-#: rows and columns that are shown, and characters of a cell
+#: rows and columns shown, and characters per cell
 _ROWS, _COLUMNS, _CELL = 5, 8, 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """`planned`: what of the valid rows is new; None if they cannot be submitted, for which `refusal` is the reason.
+    """`planned`: which valid rows are new; None if they cannot be submitted, for the reason `refusal`.
 
-    `rows`: the first ones, each with its number and the cells of `columns`.
+    `rows`: the first rows, each with its number and the cells of `columns`.
     """
 
     found: BatchCheck
@@ -34,7 +34,7 @@ class Preview:
 
 
 def preview(here: Services, request: BatchRequest) -> Preview:
-    """Write nothing. Raises as `check_batch` does."""
+    """Preview the file; write nothing. Raises as `check_batch` does."""
     planned, refusal = None, None
     with closing(RowSpool()) as wanted, closing(RowSpool()) as valid:
         found = check_batch(here, request, take=wanted.append)

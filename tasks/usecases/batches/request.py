@@ -1,4 +1,4 @@
-"""What is asked of a file that becomes a batch."""
+"""The request to submit a file as a batch."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +9,7 @@ from tasks.usecases.entry_check import Defaults
 if TYPE_CHECKING:
     from tasks.usecases.batch_file import BatchFile
 
-#: how many submissions a template makes of one row at the most, unless the request says otherwise
+#: how many submissions a template may make from one row, unless the request says otherwise
 EXPAND_LIMIT = 64
 
 
@@ -19,7 +19,7 @@ class BatchRequest:
 
     `name`: of the batch; None for the file's stem. `template`: a prompt for all rows, filled in from their columns.
     `providers`: in order of preference; the first replaces the provider of `defaults`.
-    `start_at`: before it nothing is dispatched. `max_cost`: in millionths of the currency of the price file.
+    `start_at`: nothing is dispatched before. `max_cost`: in millionths of the currency of the price file.
     `new_version`: changed rows become new versions. `skip_invalid`: submit the other rows. `is_test`: the sandbox makes
     them, and they cost nothing; the name of their batch says so. `notify`: the address for the
     events of a new batch.

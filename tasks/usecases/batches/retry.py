@@ -1,4 +1,4 @@
-"""Retry what failed of a batch, all of it or for some reasons."""
+"""Retry the failures of a batch, all of them or those with certain reasons."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from worker.pricing import tier_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRetryRequest:
-    """`batch`: its name or id. The others: as in `RetryRequest`."""
+    """`batch`: its name or id. Other fields: as in `RetryRequest`."""
 
     batch: str
     only: frozenset[Category] = frozenset()
@@ -27,7 +27,7 @@ class BatchRetryRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRetried:
-    """`done`: how many, by their state now; `left`: how many were left alone, by why."""
+    """`done`: how many, by their new state; `left`: how many were left alone, by reason."""
 
     batch_id: str
     done: Mapping[State, int]
@@ -37,10 +37,10 @@ class BatchRetried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRetryCheck:
-    """What `retry_batch` would do: how many it would submit again and pay for, and for how many only ask for new links.
+    """What `retry_batch` would do: how many it would resubmit and pay for, and for how many only request new links.
 
-    `awaited`: how many it would leave alone because the provider may still deliver them; `left`: how many of the batch
-    for other reasons, by why; `cost`: what the submissions may cost, None without prices.
+    `awaited`: how many it would leave alone because the provider may still deliver them; `left`: how many for other
+    reasons, by reason; `cost`: what the submissions may cost, None without prices.
     """
 
     submitted: int
@@ -51,7 +51,7 @@ class BatchRetryCheck:
 
 
 def check_batch_retry(here: LedgerServices, request: BatchRetryRequest) -> BatchRetryCheck:
-    """Nothing is changed. Raises NotFound."""
+    """Check a retry without changing anything. Raises NotFound."""
     batch_id = find_batch(here.ledger, request.batch)
     found = check_retry(
         here,

@@ -1,4 +1,4 @@
-"""Rows of a file on disk, for a process that serves others: it would keep the memory of its largest file for good."""
+"""Rows of a file, kept on disk: a server process would never release the memory of its largest file."""
 
 import pickle
 import tempfile
@@ -7,12 +7,12 @@ from typing import IO, overload
 
 from worker.ledger.generations import NewGeneration
 
-#: rows that are read together
+#: rows read together
 _CHUNK = 250
 
 
 class RowSpool(Sequence[NewGeneration]):
-    """Checked rows, in the order in which they were appended. Its file has no name, and is gone with it."""
+    """Checked rows, in the order in which they were appended. Its file has no name and disappears with it."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="darkroom-rows-")  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""How batches stand: all of them in a list, and one in detail."""
+"""The progress of batches: all of them in a list, or one in detail."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from worker.ledger.generations import BatchFacts, BatchMoney, Failure
 from worker.pricing import Prices
 from worker.providers import PROVIDERS
 
-#: the time over which it is measured how many end a minute
+#: the time over which completions per minute are measured
 _LATELY = timedelta(minutes=5)
-#: batches that are read at once, and generations of one that are looked at for why they wait
+#: batches read at once, and generations of one batch that are examined for why they wait
 _PAGE, _MOST = 100, 1000
 
 
 class BatchState(StrEnum):
-    #: it has a start time that is not over yet
+    #: its start time is still to come
     SCHEDULED = "scheduled"
     PAUSED = "paused"
     RUNNING = "running"
@@ -53,10 +53,10 @@ class ListedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchDetails:
-    """`per_minute`: how many ended lately; `left`: time until all have, at that rate, if any did.
+    """`per_minute`: how many finished lately; `left`: time until all have, at that rate, if any did.
 
-    `cap`: what it may cost, in millionths, the lowest of its own limit and the price file's. `at_risk`: assets.
-    `decisions`: how many are still to be made about images.
+    `cap`: its maximum cost in millionths, the lower of its own limit and the price file's. `at_risk`: assets.
+    `decisions`: how many decisions about images are pending.
     """
 
     batch: ListedBatch
@@ -71,7 +71,7 @@ class BatchDetails:
 
 
 def list_batches(here: LedgerServices, limit: int | None = None, *, before: str | None = None) -> Iterator[ListedBatch]:
-    """The newest first, read a page at a time; `before`: only those that are older than the one with this id."""
+    """Yield batches, newest first, read a page at a time; `before`: only those older than the one with this id."""
     prices = prices_of(here)
     left = limit
     while left is None or left > 0:
@@ -84,7 +84,7 @@ def list_batches(here: LedgerServices, limit: int | None = None, *, before: str 
 
 
 def show_batch(here: LedgerServices, name: str) -> BatchDetails:
-    """Raises NotFound; RequestInvalid where several batches may be meant."""
+    """Return a batch in detail. Raises NotFound; RequestInvalid if the name is ambiguous."""
     generations, now = here.ledger.generations, here.clock()
     facts = generations.batch_facts(find_batch(here.ledger, name))
     prices = prices_of(here)
@@ -110,7 +110,7 @@ def show_batch(here: LedgerServices, name: str) -> BatchDetails:
 
 
 def listed(here: LedgerServices, page: Sequence[BatchFacts], prices: Prices | None) -> list[ListedBatch]:
-    """How each of these stands."""
+    """Return the progress of each of these."""
     now, ids = here.clock(), [one.id for one in page]
     counts = here.ledger.generations.counts_of_batches(ids)
     money = here.ledger.generations.money_of_batches(ids)
@@ -137,9 +137,9 @@ def _state_of(facts: BatchFacts, now: datetime) -> BatchState:
 
 
 def prices_of(here: LedgerServices) -> Prices | None:
-    """The price file's; None without one, or if it is invalid."""
+    """Return the price file's prices; None without one, or if it is invalid."""
     try:
         return here.settings.read_prices(PROVIDERS)
     except ConfigurationError:
-        # The workers and the doctor say so.
+        # The workers and the doctor report this.
         return None

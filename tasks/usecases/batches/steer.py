@@ -22,10 +22,10 @@ __all__ = ["NewSteering", "Steered", "cancel", "limit", "pause", "reprioritize",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steered:
-    """`after`: how the batch is steered now; `told`: what that means, in a few words; `notes`: whole sentences.
+    """`after`: the batch's new steering; `told`: what that means, in a few words; `notes`: whole sentences.
 
-    `is_changed`: False if it was as asked already. `done`: how many of its generations were changed; `left`: how many
-    were left alone, by why; `under_way`: how many are at providers.
+    `is_changed`: False if it already was as requested. `done`: how many of its generations were changed; `left`: how
+    many were left alone, by reason; `under_way`: how many are at providers.
     """
 
     action: str
@@ -40,7 +40,7 @@ class Steered:
 
 
 def pause(here: LedgerServices, batch: str) -> Steered:
-    """Submit nothing more of it. Raises NotFound, and RequestInvalid for one that is complete."""
+    """Pause a batch: submit nothing more of it. Raises NotFound, and RequestInvalid if it is complete."""
     batch_id = _open(here, batch)
     is_changed = here.ledger.batches.pause(batch_id)
     queued, left = _queued_and_others(here, batch_id)
@@ -53,7 +53,7 @@ def pause(here: LedgerServices, batch: str) -> Steered:
 
 
 def resume(here: LedgerServices, batch: str) -> Steered:
-    """Continue it. Raises NotFound."""
+    """Continue a paused batch. Raises NotFound."""
     batch_id = find_batch(here.ledger, batch)
     is_changed = here.ledger.batches.resume(batch_id)
     start_at = here.ledger.batches.steering(batch_id).start_at
@@ -65,14 +65,14 @@ def resume(here: LedgerServices, batch: str) -> Steered:
 
 
 def cancel(here: LedgerServices, batch: str) -> Steered:
-    """Cancel what is queued, and create no follow-ups of what is under way or waits for a decision.
+    """Cancel what is queued, and create no follow-ups of what is in progress or waiting for a decision.
 
-    It ends its pause and its wait for a start.
+    Also ends its pause and its wait for a start time.
 
     Raises as `pause` does; LedgerUnavailable states how many were done before.
     """
     batch_id = _open(here, batch)
-    # Nothing of it is sent, and nothing is added to it, while it is cancelled a few at a time.
+    # Pause first, so that nothing is sent or added while it is cancelled a few at a time.
     here.ledger.batches.pause(batch_id)
     dropped, withdrawn = here.ledger.batches.drop_follow_ups(batch_id)
     decisions = control.cancel(here, Selection(batch=batch_id))
@@ -91,7 +91,7 @@ def cancel(here: LedgerServices, batch: str) -> Steered:
 
 
 def reprioritize(here: LedgerServices, batch: str, priority: int) -> Steered:
-    """Give what is open in it another priority; higher ones go first. Raises as `cancel` does."""
+    """Change the priority of everything open in it; higher goes first. Raises as `cancel` does."""
     if priority not in PRIORITIES:
         raise RequestInvalid(f"{priority} is no priority: it may be from {PRIORITIES[0]} to {PRIORITIES[-1]}")
     batch_id = _open(here, batch)
@@ -106,9 +106,9 @@ def reprioritize(here: LedgerServices, batch: str, priority: int) -> Steered:
 
 
 def limit(here: LedgerServices, batch: str, changes: NewSteering) -> Steered:
-    """Set its start, its cost and its concurrency; what `changes` does not name stays.
+    """Set its start time, maximum cost and concurrency; what `changes` does not name stays the same.
 
-    Raises NotFound; RequestInvalid for a cost without prices.
+    Raises NotFound; RequestInvalid for a maximum cost without prices.
     """
     prices = here.settings.read_prices(PROVIDERS)
     if changes.get("max_cost") is not None and prices is None:
@@ -125,7 +125,7 @@ def limit(here: LedgerServices, batch: str, changes: NewSteering) -> Steered:
 
 
 def _open(here: LedgerServices, batch: str) -> str:
-    """The id of a batch that is not complete."""
+    """Return the id of a batch that is not complete."""
     batch_id = find_batch(here.ledger, batch)
     found = here.ledger.batches.steering(batch_id)
     if found.completed_at is not None and not OPEN & here.ledger.generations.counts(batch_id).keys():
@@ -134,7 +134,7 @@ def _open(here: LedgerServices, batch: str) -> str:
 
 
 def _queued_and_others(here: LedgerServices, batch_id: str) -> tuple[int, dict[str, int]]:
-    """How many are queued, and how many are in each other state."""
+    """Return how many are queued, and how many are in each other state."""
     counts = here.ledger.generations.counts(batch_id)
     return counts.get(State.QUEUED, 0), {str(state): n for state, n in counts.items() if state is not State.QUEUED}
 
@@ -167,7 +167,7 @@ def _limits_of(after: Steering, prices: Prices | None) -> str:
 
 
 def _used_up(here: LedgerServices, after: Steering, prices: Prices) -> int | None:
-    """What it has used, if that is all that it may; None if there is something left."""
+    """Return what it has used if that is its whole allowance; None if something is left."""
     standings = here.ledger.budgets.standings(prices) if after.max_cost is not None else ()
     return next((cap.used for cap in standings if cap.key == after.id and not cap.left), None)
 

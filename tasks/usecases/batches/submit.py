@@ -1,4 +1,4 @@
-"""Submits a file as a batch: each row once, however often and wherever the command is interrupted."""
+"""Submits a file as a batch: each row once, however often and wherever the command is interrupted and repeated."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from worker.errors import ConfigurationError, RequestInvalid
 from worker.ledger.generations import BatchFacts, FileBatch, NewGeneration
 from worker.services import Services
 
-#: earlier batches of the same file, and mistakes, that are named
+#: how many earlier batches of the same file, and how many mistakes, are listed
 _NAMED, _SHOWN = 3, 10
-#: control characters, and how Python passes on bytes that are not UTF-8; the ledger would store another name
+#: control characters, and Python's form of bytes that are not UTF-8; the ledger would store a different name
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -27,7 +27,7 @@ _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 class BatchSubmitted:
     """`rows` and `invalid`: of the file; `created` and `existing`: submissions, of which a row may be several.
 
-    `batch_id`: None if nothing was written for want of a valid row, or in a dry run. `ids`: of the generations, in the
+    `batch_id`: None if nothing was written, because no row was valid or in a dry run. `ids`: of the generations, in the
     order of the file. `versions`: how many of the new are new versions of rows. `unapplied`: options that existing rows
     do not have. `same_file`: other batches of the same file. `warnings`: about the rows. `waits`: why some of it is not
     submitted yet.
@@ -60,11 +60,11 @@ def submit_file(
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> BatchSubmitted:
-    """Check the whole file, then write what is new of it.
+    """Check the whole file, then write its new rows.
 
     `counted` gets the number of rows before they are checked; `checked` what was found, before anything is written.
-    Raises as `check_batch` and `submit_batch` do, and RowsInvalid if rows are, unless the request says that the others
-    are submitted all the same.
+    Raises as `check_batch` and `submit_batch` do, and RowsInvalid if rows are invalid, unless the request says to
+    submit the others anyway.
     """
     name_of(request)
     wanted: list[NewGeneration] = []
@@ -76,7 +76,7 @@ def submit_file(
     result = submit_batch(
         services,
         request,
-        # A row may be invalid in one of those that a template makes of it.
+        # A row is also invalid if only one of its template's entries is.
         [one for one in wanted if one.row_number not in invalid],
         rows=found.rows,
         invalid=found.invalid,
@@ -105,7 +105,7 @@ def name_of(request: BatchRequest) -> str:
 
 
 def unique_name(name: str, *, is_test: bool) -> str:
-    """Return the name by which a batch of this name is found. Raises RequestInvalid for one that none can have."""
+    """Return the name by which a batch of this name is found. Raises RequestInvalid for an impossible name."""
     if not name.strip():
         raise RequestInvalid("the name of the batch is empty: give one with --name")
     if len(name) > LONGEST_BATCH:
@@ -130,7 +130,7 @@ def submit_batch(
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> BatchSubmitted:
-    """Write what is new of the checked rows `wanted` to the batch of this name; nothing in a dry run.
+    """Write the new ones of the checked rows `wanted` to the batch of this name; in a dry run, write nothing.
 
     `rows` and `invalid`: how many rows the file has, and how many of them are not among `wanted`. `tell`: messages for
     the waiting user. Raises RequestInvalid if rows were changed, or for `notify`, LedgerUnavailable if nothing was
@@ -162,7 +162,7 @@ def submit_batch(
         written = generations.write_rows(replace(settings, id=found.batch and found.batch.id), found.new)
         new_ids = iter(written.ids[str(one.dedupe)] for one in found.new)
         ids = tuple(found.existing.get(position) or next(new_ids) for position in range(len(wanted)))
-        # Some may have been written by somebody else at the same time.
+        # Another process may have written some of them concurrently.
         created = len(written.created)
         return replace(
             _counted(submitted, found), batch_id=written.batch_id, ids=ids, new_ids=written.created, created=created,
@@ -192,7 +192,7 @@ def _counted(submitted: BatchSubmitted, found: Plan) -> BatchSubmitted:
 
 
 def _settings(services: Services, request: BatchRequest, name: str) -> FileBatch:
-    """Raises ConfigurationError for a limit of its cost without prices, RequestInvalid for an unusable `notify`."""
+    """Raises ConfigurationError for a maximum cost without prices, RequestInvalid for an unusable `notify`."""
     if request.max_cost is not None and services.prices is None:
         raise ConfigurationError("--max-cost needs prices: name a price file in DARKROOM_PRICES")
     return FileBatch(

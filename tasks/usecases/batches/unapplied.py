@@ -1,4 +1,4 @@
-"""Options of a command that are not applied, because what it names exists already without them."""
+"""Options of a command that are not applied because what it names already exists without them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from worker.pricing import as_text
 #: existing rows that are compared with the command
 _SAMPLE = 1000
 
-#: what the command would make of a row, and what it is
+#: what the command would make from a row, and what exists
 _Pair = tuple[NewGeneration, Generation]
 
 
@@ -22,7 +22,7 @@ def unapplied(
     wanted: Sequence[NewGeneration],
     request: BatchRequest,
 ) -> tuple[str, ...]:
-    """Options that the batch, or some of its rows, do not have. `existing`: position in `wanted` → id."""
+    """Return options that the batch, or some of its rows, do not have. `existing`: position in `wanted` → id."""
     if batch is None or not existing:
         return ()
     sample = list(existing.items())[:_SAMPLE]
@@ -55,14 +55,14 @@ def _of_batch(batch: BatchFacts, request: BatchRequest) -> Iterator[str]:
 def _notify(ledger: Ledger, batch: BatchFacts, request: BatchRequest) -> Iterator[str]:
     known = None if request.notify is None else ledger.events.notify_address(batch.id)
     if request.notify is not None and (known is None or known.url != request.notify):
-        # Of an address only its host may be shown.
+        # Only the host of an address may be shown.
         there = "none" if known is None else f"another, {known.origin}/…"
         yield f"--notify (the batch has {there})"
 
 
 def _of_rows(pairs: Sequence[_Pair], request: BatchRequest) -> Iterator[str]:
     defaults = request.defaults
-    # Where it has gone since is no difference.
+    # A later move to another provider is not a difference.
     unmoved = [pair for pair in pairs if not pair[1].provider_changes]
     if request.providers and any(
         (one.provider, one.providers) != (known.provider, known.providers) for one, known in unmoved

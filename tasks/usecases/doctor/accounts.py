@@ -1,4 +1,4 @@
-"""Checks of `darkroom doctor` on providers and their accounts: keys, credit, limits."""
+"""`darkroom doctor` checks of providers and their accounts: keys, credit, limits."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,12 +12,12 @@ from worker.services import Services
 
 #: seconds for one provider
 _CREDIT_TIMEOUT = 3.5
-#: how providers say that they do not know the key, as HTTP status or as the code in a body
+#: how providers reject a key: as HTTP status, or as the code in a body
 _REFUSED = {"401", "403"}
 
 
 def key_checks(here: Services) -> Iterator[Check]:
-    """Each account of each provider; one provider is enough."""
+    """Yield a check for each account of each provider; one provider is enough."""
     for name in PROVIDERS:
         for account in here.accounts(name):
             check = f"provider {title_of(name, account)}"
@@ -50,7 +50,7 @@ def _key(here: Services, check: str, name: str, account: str) -> Iterator[Findin
 
 
 def examine_notices(here: Services) -> Iterator[Finding]:
-    """Announced changes of the providers in use."""
+    """Report announced changes of the providers in use."""
     for name in PROVIDERS:
         if provider_class(name).notice and is_set_up(here, name):
             yield Finding("notices", Verdict.WARN, f"{name}: {provider_class(name).notice}")
@@ -82,7 +82,7 @@ def is_set_up(here: Services, name: str) -> bool:
 
 
 def examine_others(here: Services) -> Iterator[Finding]:
-    """Generations at providers that this version does not know, and of accounts without a key."""
+    """Report generations at providers unknown to this version, and of accounts without a key."""
     for name, number in here.ledger.dispatch.open_at_others(PROVIDERS).items():
         message = f"{number} generations are at provider {name}, which this version does not know"
         advice = "use a version that supports it, or `darkroom cancel` the queued ones"
@@ -95,7 +95,7 @@ def examine_others(here: Services) -> Iterator[Finding]:
         what = " and ".join(f"{number} {where}" for number, where in numbers if number)
         account = stranded.account
         if account == SANDBOX_ACCOUNT:
-            # The sandbox has a finding of its own.
+            # The sandbox has its own finding.
             continue
         setting = provider_class(stranded.provider).key_setting
         advice = f"add it to {setting} as `{account}:KEY`"

@@ -45,16 +45,16 @@ from worker.subscribers import NOTIFY_PREFIX
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3
-#: what `darkroom up` has started so lately need not have said anything yet
+#: a process that `darkroom up` started this recently may not have sent a heartbeat yet
 _STARTING = timedelta(seconds=30)
-#: a provider that has said nothing for so long was forgotten or has forgotten
+#: a submitted generation without a result for this long was probably forgotten
 _OVERDUE = timedelta(hours=1)
-#: a worker that was heard in this time and is silent now was probably not stopped on purpose
+#: a worker with a heartbeat within this time that is silent now was probably not stopped on purpose
 _RECENT = timedelta(hours=1)
 _MANY = 1000
-#: how redis-py writes the sentinels that it has asked, before it says what each of them answered
+#: how redis-py prints the sentinels that it queried, before what each of them replied
 _CLIENTS = re.compile(r"<redis\.client\.Redis\(.*?\)>\)>\)> - ")
-#: what `darkroom doctor` calls the causes of waiting
+#: names of the causes of waiting in `darkroom doctor`
 _CHECKS = {
     Cause.RESTORE_GUARD: "restore guard",
     Cause.WORKERS: "workers",
@@ -67,9 +67,9 @@ _CHECKS = {
 
 
 def diagnose(read_settings: Callable[[], Settings], tell: Callable[[Finding], None] = lambda _: None) -> Diagnosis:
-    """Everything that Darkroom needs; settings that cannot be read are a finding, too, and then the only one.
+    """Check everything that Darkroom needs; settings that cannot be read are a finding, too, and then the only one.
 
-    `tell` gets each finding as soon as it is there, in any order.
+    `tell` gets each finding as soon as it is known, in any order.
     """
     try:
         settings = read_settings()
@@ -85,9 +85,9 @@ def diagnose(read_settings: Callable[[], Settings], tell: Callable[[Finding], No
 def check_before_start(here: Services, *, has_broker: bool) -> None:
     """Raise ConfigurationError for what would only fail when the first generation is submitted or archived.
 
-    `has_broker`: the settings name one that is running already. Raises ArchiveError for a bucket that cannot be used.
+    `has_broker`: the settings name a broker that is already running. Raises ArchiveError for an unusable bucket.
     """
-    # Each raises for what it cannot be made of.
+    # Each raises if it cannot be created.
     _ = here.signer, here.ledger, here.prices
     if has_broker and (broker := _broker(here)).verdict is Verdict.FAIL:
         raise ConfigurationError(f"REDIS_URL: the broker {broker.message}")
@@ -97,7 +97,7 @@ def check_before_start(here: Services, *, has_broker: bool) -> None:
 
 
 def _checks(here: Services) -> Iterator[Check]:
-    """Their order is that of `--json`."""
+    """Yield the checks in the order of `--json`."""
     stopped = examine_stopped(here.settings)
     yield Check("settings", _settings)
     yield Check("ledger", partial(_ledger, here))
@@ -117,19 +117,19 @@ def _checks(here: Services) -> Iterator[Check]:
     yield Check("", partial(examine_sandbox, here))
     yield Check("budgets", partial(_budgets, here))
     for check in (_clocks, *_OF_THE_LEDGER):
-        # The ledger's own finding says already why these cannot be asked.
+        # The ledger's own finding already says why these cannot be checked.
         yield Check("", partial(check, here))
 
 
 def unanswered(here: Services) -> Iterator[str]:
-    """Ask the ledger all that `diagnose` asks it; yield why, where it cannot be answered."""
+    """Run all of `diagnose`'s ledger queries; yield the reason for each that fails."""
     for ask in (_ledger, _budgets, *_OF_THE_LEDGER):
         try:
             for _ in ask(here):
                 pass
         except DarkroomError as error:
             yield str(error)
-        except Exception as error:  # noqa: BLE001  whatever it is, doctor would fail by it
+        except Exception as error:  # noqa: BLE001  whatever it is, doctor would fail because of it
             yield described(error)
 
 
@@ -153,7 +153,7 @@ def _ledger(here: Services) -> Iterator[Finding]:
     otherwise = migrations.check(here.ledger.database)
     kind = "SQLite" if here.ledger.database.is_sqlite else "PostgreSQL"
     if here.ledger.database.is_pooled:
-        # It works, and costs a round trip in each transaction, which somebody who looks for speed should know.
+        # It works, but costs a round trip per transaction, which matters to anyone looking for speed.
         kind = "PostgreSQL through a pooler (one more round trip for each transaction)"
     if otherwise:
         yield Finding("ledger", Verdict.WARN, f"{kind}; {otherwise}: use the newer version here too")
@@ -183,7 +183,7 @@ def _bucket(here: Services) -> Iterator[Finding]:
     here.archive.check()
     shortcomings = here.archive.probe()
     if is_embedded_bucket(os.environ, here.settings.darkroom_data):
-        # What it does not honour is of its making, and nobody's to change.
+        # What it does not support is inherent to it, and nothing that a user could change.
         yield Finding("bucket", Verdict.OK, "embedded S3 server: writable and readable")
         return
     yield Finding("bucket", Verdict.OK, f"{here.archive.bucket}: writable and readable")
@@ -193,7 +193,7 @@ def _bucket(here: Services) -> Iterator[Finding]:
 
 
 def _signing_keys(here: Services) -> Iterator[Finding]:
-    # Built to be checked; it has nothing to tell.
+    # Created only as a check; it reports nothing.
     _ = here.signer
     yield Finding("signing keys", Verdict.OK, "valid")
 
@@ -219,7 +219,7 @@ def _public_url(url: str) -> Finding:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Opens http:// and https:// links whose answers, with each redirect, end in time."""
+    """Return an opener of http:// and https:// links that limits the time of each response and redirect."""
 
     class Plain(urllib.request.HTTPHandler):
         def http_open(self, asked: urllib.request.Request) -> http.client.HTTPResponse:
@@ -240,10 +240,10 @@ def _is_private(host: str) -> bool:
 
 
 def _clocks(here: Services) -> Iterator[Finding]:
-    # The database's is measured when something is asked.
+    # The database's clock is measured on a query.
     here.ledger.maintenance.ping()
     errors: dict[str, timedelta | None] = {"database": here.ledger.database.local_error}
-    # A broker that does not answer has its own finding.
+    # An unresponsive broker has its own finding.
     with suppress(OperationalError, RedisError, OSError):
         errors["broker"] = broker_error()
     for whose, error in errors.items():
@@ -260,14 +260,14 @@ def _workers(here: Services) -> Iterator[Finding]:
             message = f"{beat.worker} has been silent for {duration(silence)}: restart it, unless you stopped it"
             yield Finding("workers", Verdict.WARN, message)
     working = [beat for beat in alive if not beat.is_too_old]
-    # Where there are no others, that is why all waits.
+    # If there are no other workers, this is why everything waits.
     if working and (old := [beat.worker for beat in alive if beat.is_too_old]):
         message = f"{', '.join(old)} running a version that is too old for the ledger, and taking no work"
         yield Finding("workers", Verdict.FAIL, f"{message}: start the newer version instead")
     yield from _different_limits(alive)
     if any(beat.role != CLOCK for beat in working):
         numbers = Counter(beat.role for beat in working)
-        # The clock is the last one, and in most installations the only one.
+        # The clock comes last; most installations have only one.
         roles = sorted(numbers, key=lambda role: (role == CLOCK, role))
         told = ", ".join(f"{numbers[role]} {role}{'s' * (numbers[role] > 1)}" for role in roles)
         yield Finding("workers", Verdict.OK, told, dict(numbers))
@@ -341,7 +341,7 @@ def _subscribers(here: Services) -> Iterator[Finding]:
 
     def is_wanted(subscriber: str, event_type: str) -> bool:
         if subscriber.startswith(NOTIFY_PREFIX):
-            # The type does not say whether it goes to one of its addresses.
+            # The type does not show whether an event goes to one of its addresses.
             return False
         return subscriber not in known or known[subscriber].wanted.is_wanted(event_type)
 

@@ -27,5 +27,5 @@ class Diagnosis:
 
     @property
     def is_ok(self) -> bool:
-        """No finding is a failure; warnings are allowed."""
+        """Whether no finding is a failure; warnings are allowed."""
         return all(one.verdict is not Verdict.FAIL for one in self.findings)

@@ -1,4 +1,4 @@
-"""Check of `darkroom doctor` on the hosts of result links: whether downloads from their addresses are allowed."""
+"""`darkroom doctor` check of result link hosts: whether downloads from their addresses are allowed."""
 
 import threading
 import time
@@ -21,12 +21,12 @@ Addresses = list[IPv4Address | IPv6Address]
 
 
 def examine_hosts(here: Services) -> Iterator[Finding]:
-    """Resolve the hosts of results, and report those whose downloads would be refused, once per reason."""
+    """Resolve the hosts of results; report those whose downloads would be refused, once per reason."""
     providers = [name for name in PROVIDERS if is_set_up(here, name)]
     known = {host for name in providers for host in here.provider(name).result_hosts}
-    # An origin that the operator has named is reached whatever its address.
+    # An origin that the operator named is allowed whatever its address.
     named = {urlsplit(host).hostname for host in known if "://" in host}
-    # What goes through a proxy is resolved there.
+    # A proxy resolves its own hosts.
     hosts = sorted(host for host in known - named if "://" not in host and proxy_for("https", host, 443) is None)
     if not hosts:
         return
@@ -46,19 +46,19 @@ def examine_hosts(here: Services) -> Iterator[Finding]:
 
 
 def _resolved(guard: AddressGuard, hosts: Sequence[str]) -> Mapping[str, Addresses]:
-    """The refused addresses of each host that could be resolved in time."""
+    """Return the addresses of each host that could be resolved in time."""
     answered: dict[str, Addresses] = {}
 
     def resolve(host: str) -> None:
         with suppress(OSError, ValueError):
             answered[host] = guard.refused_addresses(host)
 
-    # A resolver that does not answer can hold a thread for half a minute; a daemon does not hold up the command's end.
+    # An unresponsive resolver can block a thread for half a minute; a daemon thread does not delay the command's exit.
     threads = [threading.Thread(target=resolve, args=(host,), name=f"resolve {host}", daemon=True) for host in hosts]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + _PATIENCE
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    # What comes later is not looked at any more.
+    # Later replies are ignored.
     return {host: answered[host] for host in hosts if host in answered}

@@ -1,4 +1,4 @@
-"""All checks of `darkroom doctor` at once, so that an unresponsive server does not hold up the other checks."""
+"""Runs all `darkroom doctor` checks concurrently, so that an unresponsive server does not hold up the others."""
 
 import threading
 import time
@@ -9,15 +9,15 @@ from queue import Empty, SimpleQueue
 from tasks.usecases.doctor.finding import Finding, Verdict
 from worker.errors import DarkroomError
 
-#: seconds; whatever asks a server has its own time-outs, which say more
+#: seconds; checks that query servers have their own timeouts, with better messages
 _LONG = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`name`: what its findings are called when it gives none itself; without one a failure is left unsaid.
+    """`name`: the default name of its findings; without a name, a failure is not reported.
 
-    `seconds`: how long its answer is waited for, and `late` what its absence means.
+    `seconds`: how long to wait for its answer; `late`: what it means if there is none.
     """
 
     name: str
@@ -31,7 +31,7 @@ def run(checks: Sequence[Check], tell: Callable[[Finding], None]) -> tuple[Findi
     done: SimpleQueue[tuple[int, list[Finding] | BaseException]] = SimpleQueue()
     started = time.monotonic()
     for number, check in enumerate(checks):
-        # Nobody can end a thread that waits for a server; a daemon does not hold up the end of the command.
+        # A thread that waits for a server cannot be ended; a daemon thread does not delay the command's exit.
         threading.Thread(target=_look, args=(number, check, done), name=check.name, daemon=True).start()
     found: dict[int, list[Finding]] = {}
     while missing := [number for number in range(len(checks)) if number not in found]:
@@ -58,7 +58,7 @@ def _look(number: int, check: Check, done: "SimpleQueue[tuple[int, list[Finding]
     except DarkroomError as error:
         if check.name:
             findings.append(Finding(check.name, Verdict.FAIL, str(error)))
-    except BaseException as error:  # noqa: BLE001  it is raised where somebody waits for it
+    except BaseException as error:  # noqa: BLE001  raised again in the waiting thread
         done.put((number, error))
         return
     done.put((number, findings))

@@ -1,4 +1,4 @@
-"""Check of `darkroom doctor` on proxies: what goes through which proxy, and what goes out directly."""
+"""`darkroom doctor` check of proxies: what goes through which proxy, and what connects directly."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from worker.subscribers import webhooks
 
 
 def examine_proxies(here: Services) -> Iterator[Finding]:
-    """One finding if the environment names a proxy, else none."""
+    """Yield one finding if the environment names a proxy, else none."""
     if not proxies():
         return
     ways: dict[str, dict[str, None]] = {}

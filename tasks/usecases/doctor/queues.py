@@ -1,4 +1,4 @@
-"""Check of `darkroom doctor` on the broker's queues: how many messages are pending, and which no worker takes."""
+"""`darkroom doctor` check of the broker's queues: how many messages are pending, and which queues no worker reads."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from worker.wakeup import requests_waiting, waiting
 def examine_queues() -> Iterator[Finding]:
     try:
         queues, requests = waiting(), requests_waiting()
-    except Exception as error:  # noqa: BLE001  the finding says what kombu or redis-py said
+    except Exception as error:  # noqa: BLE001  the finding quotes kombu or redis-py
         yield Finding("queues", Verdict.WARN, f"pending wake-ups unknown: {error}")
         return
     told = ", ".join(f"{queue} {one.messages}" for queue, one in queues.items())

@@ -1,4 +1,4 @@
-"""Check of `darkroom doctor`: whether tests can be made."""
+"""`darkroom doctor` check of whether tests can be made."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from worker.services import Services
 
 
 def examine_sandbox(here: Services) -> Iterator[Finding]:
-    """Nothing while nobody submits tests."""
+    """Yield nothing while nobody submits tests."""
     is_needed = needs_sandbox(here)
     try:
         url = here.settings.sandbox_url

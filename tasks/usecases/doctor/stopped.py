@@ -1,4 +1,4 @@
-"""Findings of `darkroom doctor` where `darkroom up`, or a demo, has run and was stopped."""
+"""`darkroom doctor` findings where `darkroom up` or a demo was running and has stopped."""
 
 import os
 
@@ -8,7 +8,7 @@ from worker.settings import Settings
 
 
 def examine_stopped(settings: Settings) -> tuple[Finding, ...]:
-    """Replace the findings about a missing broker and bucket; nothing if these are not embedded."""
+    """Return the findings that replace those about a missing broker and bucket; none if these are not embedded."""
     data = settings.darkroom_data.absolute()
     if not is_stopped(os.environ, data):
         return ()

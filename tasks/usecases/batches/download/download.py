@@ -1,4 +1,4 @@
-"""Downloads the results of a batch into a folder, under the user's names; run again, it resumes."""
+"""Downloads the results of a batch into a folder, named by the user; can be resumed."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from worker.errors import ArchiveError, RequestInvalid
 from worker.generation import OPEN
 from worker.services import Services
 
-#: files that are given to the threads at once
+#: files that are handed to the threads at once
 _PAGE = 256
 
 #: shows progress: takes the number of files, yields the function to call after each
@@ -35,9 +35,9 @@ class DownloadRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
-    """`counts`: files by status. `problems`: those that were left or failed. `bytes`: of the downloaded ones.
+    """`counts`: files by status.
 
-    `open`: generations that are still under way.
+    `problems`: files that were left or failed. `bytes`: of the downloaded files. `open`: generations still in progress.
     """
 
     batch_id: str
@@ -56,9 +56,10 @@ class Downloaded:
 def download(
     here: Services, request: DownloadRequest, progress: Progress = lambda _: nullcontext(lambda: None)
 ) -> Downloaded:
-    """Download what is not in the folder yet. Raises as `find_batch` does; RequestInvalid before anything is written.
+    """Download what is not in the folder yet.
 
-    ArchiveError or ConfigurationError for the bucket.
+    Raises as `find_batch` does; RequestInvalid before anything is written; ArchiveError or ConfigurationError for the
+    bucket.
     """
     batch_id = find_batch(here.ledger, request.batch)
     batch = here.ledger.assets.batch_names([batch_id])[batch_id]

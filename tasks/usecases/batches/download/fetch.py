@@ -1,4 +1,4 @@
-"""Fetches one object into its file: verified while it is written, and never over another file."""
+"""Fetches one object into its file: verified while it is written, and never overwriting another file."""
 
 import hashlib
 import random
@@ -13,15 +13,15 @@ from tasks.usecases.batches.new_file import PART_PREFIX, PART_SUFFIX, FileExists
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError, NotFound
 
-#: tries of an object whose transfer breaks off
+#: tries for an object whose transfer is interrupted
 _TRIES = 3
-#: seconds after which an incomplete file is left over from a download that was killed
+#: seconds after which an incomplete file counts as a leftover of a killed download
 _LEFT_OVER = 3600
 
 
 class Status(StrEnum):
     DOWNLOADED = "downloaded"
-    #: it was there already, with the right bytes
+    #: it was already there, with the right bytes
     PRESENT = "present"
     #: another file has its name
     LEFT = "left"
@@ -38,7 +38,7 @@ class Fetched:
 
 
 class Fetcher:
-    """Used by several threads at once."""
+    """Fetches objects; thread-safe."""
 
     def __init__(self, archive: Archive, folder: Path) -> None:
         self._archive, self._folder = archive, folder
@@ -52,7 +52,7 @@ class Fetcher:
             self._prepare(path.parent)
             return self._download(path, wanted)
         except FileExists:
-            # Since a moment ago.
+            # The file has appeared in the meantime.
             return _compared(path, wanted)
         except (ArchiveError, ConfigurationError, NotFound) as error:
             return Fetched(wanted, Status.FAILED, str(error))
@@ -97,7 +97,7 @@ class Fetcher:
 
 
 class _Changed(ConfigurationError):
-    """The object is not what was stored; trying again brings the same bytes."""
+    """The object is not what was stored; a retry would return the same bytes."""
 
 
 def _compared(path: Path, wanted: Wanted) -> Fetched:

@@ -1,4 +1,4 @@
-"""File names of downloads: a template of the user's, filled in so that every file system takes the result."""
+"""File names of downloads: the user's template, filled in so that every file system accepts the result."""
 
 import re
 import unicodedata
@@ -35,12 +35,12 @@ _WIDTH = re.compile(r"prompt:([0-9]{1,3})")
 #: as in S3_KEY_TEMPLATE, for columns with one of our names
 _COLUMN = "column:"
 _WIDEST = 120
-#: what some file system refuses in a name, and the marks of our own escapes
+#: characters that some file system refuses in a name, and our own escape characters
 _ESCAPED = re.compile(r'[<>:"\\|?*=~]')
 _LITERAL = re.compile(r'[<>:"\\|?*]')
-#: names of devices on Windows, whatever their suffix
+#: Windows device names, with any suffix
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])", re.IGNORECASE)
-#: characters of a filled-in field, and bytes of a whole part: most file systems take 255
+#: maximum characters of a filled-in field, and bytes of a whole part: most file systems accept 255
 _LONGEST_VALUE, _LONGEST_PART = 80, 200
 
 
@@ -100,12 +100,12 @@ class NameTemplate:
 
 
 def plain_name(stem: str, index: int, extension: str) -> str:
-    """Return the name of a file without folders, which every file system takes."""
+    """Return a file name without folders that every file system accepts."""
     return _part(f"{_escaped(stem)}_{index}.{extension}")
 
 
 def folded(name: str) -> str:
-    """Return what two names share that are one file on some file system."""
+    """Return the common form of names that are the same file on some file system."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -134,10 +134,10 @@ def _shortened(prompt: str, width: int) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Return a value as a piece of a name; different values give different pieces, as far as NFC tells them apart."""
+    """Return a value as part of a name; values that differ in NFC give different parts."""
     text = unicodedata.normalize("NFC", value)
     shown = "".join(sign if sign.isprintable() and not _ESCAPED.match(sign) else bytes_of(sign) for sign in text)
-    # As in the keys of rows that were expanded: 0042/1.
+    # As in the keys of expanded rows: 0042/1.
     shown = shown.replace("/", "~")
     if len(shown) <= _LONGEST_VALUE:
         return shown
@@ -145,7 +145,7 @@ def _escaped(value: str) -> str:
 
 
 def _part(part: str) -> str:
-    """Return a folder or file name that no file system takes for something else."""
+    """Return a folder or file name that no file system interprets differently."""
     if not part:
         return "_"
     if len(part.encode()) > _LONGEST_PART:

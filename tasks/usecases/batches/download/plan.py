@@ -1,4 +1,4 @@
-"""Which files a download writes: known, and found to have different names, before anything is written."""
+"""Which files a download writes, with unique names, determined before anything is written."""
 
 from array import array
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Plan:
         return self._files(self._template)
 
     def check(self) -> int:
-        """Return the number of files. Raises RequestInvalid if two of them would have one name."""
+        """Return the number of files. Raises RequestInvalid if two would have the same name."""
         hashes = self._hashes(self._template)
         twice = _twice(hashes)
         if not twice:
@@ -64,7 +64,7 @@ class Plan:
         return f"{with_index}_{{id}}.{{ext}}"
 
     def _hashes(self, template: NameTemplate) -> "array[int]":
-        """Of the names: 8 bytes each, however long they are."""
+        """Return the hashes of all names, 8 bytes each, however long the names are."""
         return array("q", (hash(folded(wanted.name)) for wanted in self._files(template)))
 
     def _files(self, template: NameTemplate) -> Iterator[Wanted]:

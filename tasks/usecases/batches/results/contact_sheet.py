@@ -1,4 +1,4 @@
-"""A batch as one HTML file that opens from disk: its thumbnails are in it, it needs no network and runs no script."""
+"""A batch as one HTML file that opens from disk: it embeds its thumbnails, needs no network and runs no script."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -13,16 +13,16 @@ from tasks.usecases.batches.results.thumbnails import Thumbnail, Thumbnails
 from worker.generation import OPEN, Asset, AssetKind, State
 from worker.ledger.generations import BatchResult
 
-#: generations whose thumbnails are made while an earlier one is awaited
+#: generations whose thumbnails are made ahead of the one being written
 _AHEAD = 16
 _CLASS: Mapping[State, str] = {
     **dict.fromkeys(OPEN, "open"),
     **dict.fromkeys((State.FAILED, State.EXPIRED), "failed"),
     State.ARCHIVED: "done",
 }
-#: class → what its filter is called
+#: class → title of its filter
 _FILTERS = {"all": "All", "failed": "Failed", "done": "Archived", "open": "In progress"}
-# Whatever a prompt or a column holds: the page loads images, and nothing else.
+# Whatever a prompt or a column contains, the page loads only images.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: http: https:"
 
 _Made = list[tuple[Asset, "Future[Thumbnail]"]]

@@ -1,4 +1,4 @@
-"""A generation of a batch with its results, as programs and tables read it."""
+"""A generation of a batch with its results, for programs and tables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,9 +26,9 @@ _ASSET = (
 def document_of(
     one: BatchResult, category: Category | None, links: Mapping[int, str], expires_at: str | None
 ) -> dict[str, Any]:
-    """`links`: to the results, by index; `expires_at`: when these end.
+    """Return the document. `links`: to the results, by index; `expires_at`: when these expire.
 
-    `input`: the columns of the user's row, for its follow-ups too; of a deleted generation nothing.
+    `input`: the columns of the user's row, also for its follow-ups; empty for a deleted generation.
     """
     columns = {name: signatures_cut(value) for name, value in _input(one).items()}
     assets = [of_asset(asset, _ASSET) for asset in one.assets]
@@ -49,5 +49,5 @@ def document_of(
 
 
 def _input(one: BatchResult) -> Mapping[str, object]:
-    # A deleted one has no columns any more, and does not take those of its root.
+    # A deleted generation no longer has columns, and must not inherit its root's.
     return {} if one.generation.state is State.DELETED else one.root.input

@@ -1,4 +1,4 @@
-"""Gives a batch back: every row in the user's order, with their columns, results, costs and reasons."""
+"""Exports a batch: every row in the user's order, with their columns, results, costs and reasons."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -20,7 +20,7 @@ from worker.generation import AssetState, iso
 from worker.ledger.generations import BatchResult
 from worker.services import Services
 
-#: S3 signs links for this long at the most
+#: the longest that S3 signs links for
 LONGEST_LINKS = timedelta(days=7)
 
 
@@ -35,7 +35,7 @@ Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`mark`: a CSV file begins with a byte order mark, by which Excel knows that it is UTF-8."""
+    """One output. `mark`: begin a CSV file with a byte order mark, by which Excel recognizes UTF-8."""
 
     format: Format
     stream: IO[bytes]
@@ -46,7 +46,7 @@ class Output:
 class ResultsRequest:
     """`batch`: its name or id. `links`: how long links to the results work; None for no links. `errors`: failing rows.
 
-    `thumbnails_within`: the time for a contact sheet's thumbnails; None for as long as it takes. Raises RequestInvalid
+    `thumbnails_within`: the time for a contact sheet's thumbnails; None: unlimited. Raises RequestInvalid
     for links that last longer than S3 allows.
     """
 
@@ -63,9 +63,9 @@ class ResultsRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """`failing`: rows in the file of failing rows, without `failed_follow_ups`, which are no rows of the user's.
+    """`failing`: rows in the file of failing rows, without `failed_follow_ups`, which are not the user's rows.
 
-    `links_expire_at`: None without links. `without_thumbnail`: images of which the contact sheet has none.
+    `links_expire_at`: None without links. `without_thumbnail`: images without a thumbnail in the contact sheet.
     """
 
     batch_id: str

@@ -17,20 +17,20 @@ from worker.ledger.generations import BatchResult
 #: the formats that `batch submit` reads
 FORMATS = (Format.CSV, Format.JSONL, Format.XLSX)
 _FAILING = (State.FAILED, State.EXPIRED)
-#: what stands before the options and behind them
+#: columns before and after the options
 _FIRST, _LAST = ("prompt", "provider", "operation"), ("follow_up", "recipe", "priority", "error")
 
 
-#: what makes a template of a prompt, and the signs in one that stand for themselves only behind a backslash
+#: what makes a prompt a template: characters that are literal only after a backslash
 _SPECIAL = re.compile(r"[{}]|\\_|__")
 _AS_TEMPLATE = re.compile(r"[{}]|(?<=\\)_|_(?=_)|(?<=_)_")
 
 
 class FailingRows:
-    """Collects rows, in a `with` block, and writes them when all are known: only then their columns are.
+    """Collects rows in a `with` block and writes them at the end, when all their columns are known.
 
-    Texts are written as the user wrote them, even those that a spreadsheet takes for formulas: a changed prompt would
-    be another row. Raises RequestInvalid for a format that `batch submit` does not read.
+    Texts are written as the user wrote them, even if a spreadsheet takes them for formulas: a changed prompt would be a
+    different row. Raises RequestInvalid for a format that `batch submit` does not read.
     """
 
     def __init__(self, stream: IO[bytes], format: Format) -> None:  # noqa: A002 - the word of all commands
@@ -39,7 +39,7 @@ class FailingRows:
         self._stream, self._format = stream, format
         self._rows = TemporaryFile()  # noqa: SIM115 - closed at the end of the block
         self._columns: dict[str, dict[str, None]] = {"input": {}, "options": {}, "labels": {}}
-        #: key → the newest version of a row that has several
+        #: key → the newest version, for rows with several
         self._newest: dict[str, int] = {}
         self.follow_ups = 0
         self.count = 0
@@ -83,7 +83,7 @@ class FailingRows:
         self._rows.write(json.dumps(parts | row).encode() + b"\n")
 
     def write(self) -> None:
-        """Write all rows, except for those that have a newer version."""
+        """Write all rows, except those with a newer version."""
         titles = ["key", *self._columns["input"], *_FIRST, *self._columns["options"], *self._columns["labels"], *_LAST]
         table: TableWriter | None = None
         lines = JsonLines(self._stream)
@@ -107,7 +107,7 @@ class FailingRows:
 
 
 def _literal(prompt: str) -> str:
-    """Return a prompt as the template that makes it and no other; most are that already."""
+    """Return the template that produces exactly this prompt; most prompts are one already."""
     return _AS_TEMPLATE.sub(r"\\\g<0>", prompt) if _SPECIAL.search(prompt) else prompt
 
 
@@ -117,7 +117,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: object) -> Cell:
-    # As the reader takes several images in one cell.
+    # The form in which the reader accepts several images in one cell.
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return " ".join(value)
     return as_cell(value)

@@ -13,7 +13,7 @@ from worker.ledger.generations import ResultColumns
 Cell = str | int | Decimal | None
 Document = Mapping[str, Any]
 
-#: an application that opens the file would take a text with one of these in front for a formula
+#: spreadsheets take a text that begins with one of these for a formula
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 #: facts of each file, in the order of their columns
 _FACTS = ("sha256", "bytes", "content_type", "width", "height")
@@ -36,7 +36,7 @@ class Column:
 def columns_of(found: ResultColumns, choice: str, *, has_links: bool) -> list[Column]:
     """Return the columns of a batch's table; a user's column with one of our names is called `input.NAME`.
 
-    `choice`: the name under which a template's choice is among the inputs.
+    `choice`: the name of a template's choice among the inputs.
     """
     ours = [Column("key", lambda one: one["key"])]
     middle = [_fact(name) for name in (["choice"] if choice in found.inputs else [])]
@@ -55,12 +55,12 @@ def columns_of(found: ResultColumns, choice: str, *, has_links: bool) -> list[Co
 
 
 def guarded(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
+    """Return the text in a form that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def as_cell(value: object) -> Cell:
-    """Return a value of the user's, or of a JSON document, as a cell."""
+    """Return a value from the user or from a JSON document as a cell."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):

@@ -15,7 +15,7 @@ from worker.archive import Archive
 from worker.errors import ArchiveError, ContentInvalid, DownloadError, NotFound
 from worker.generation import Asset, AssetState
 
-#: bytes of all thumbnails in one file, as base64: browsers open that quickly, and mail takes none that is larger
+#: bytes of all thumbnails in one file, as base64: browsers open this quickly, and mail accepts no more
 _MOST_BYTES = 50 * 1024 * 1024
 _THREADS = 4
 
@@ -33,25 +33,25 @@ _WHY: dict[type[Exception], str] = {Changed: "changed in the bucket", NotFound: 
 
 
 class Thumbnails:
-    """Makes them in threads, in a `with` block. `left_out`: how many had no room, or could not be made."""
+    """Makes them in threads, in a `with` block. `left_out`: how many did not fit or could not be made."""
 
     def __init__(self, archive: Archive, within: timedelta | None = None) -> None:
-        """`within`: none is begun afterwards."""
+        """`within`: no thumbnail is begun after this time."""
         self._archive = archive
         self._ends = math.inf if within is None else time.monotonic() + within.total_seconds()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnail")
         self._room = _MOST_BYTES
         self.left_out = 0
-        #: images that could not be read, one after the other
+        #: consecutive images that could not be read
         self._in_a_row = 0
 
     def begin(self, assets: Sequence[Asset]) -> "list[tuple[Asset, Future[Thumbnail]]]":
-        """Begin the thumbnails of the stored assets."""
+        """Begin making thumbnails of the stored assets."""
         there = [one for one in assets if one.state is AssetState.STORED and one.object_key]
         return [(one, self._pool.submit(self._make, one)) for one in there]
 
     def take(self, made: "Future[Thumbnail]") -> Thumbnail:
-        """Wait for one. Raises ArchiveError if the bucket cannot be read."""
+        """Wait for a thumbnail. Raises ArchiveError if the bucket cannot be read."""
         found = made.result()
         self._room -= len(found.data or "")
         self.left_out += found is not _NO_IMAGE and found.data is None

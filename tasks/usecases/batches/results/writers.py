@@ -29,7 +29,7 @@ class Format(StrEnum):
 
     @classmethod
     def of(cls, name: str) -> "Format | None":
-        """Return the format that a file's name ends with."""
+        """Return the format for a file name's suffix."""
         suffix = PurePath(name).suffix.lower().removeprefix(".")
         return cls(suffix) if suffix in set(cls) else None
 
@@ -43,7 +43,7 @@ _CONTENT_TYPES = {
 }
 
 
-#: characters, of the columns of an XLSX file that hold sentences
+#: characters; widths of the XLSX columns that contain sentences
 _WIDTHS = {"prompt": 60, "remedy": 40, "message": 40}
 
 
@@ -73,20 +73,20 @@ class CsvTable:
 
 
 class _Utf8:
-    """Not a TextIOWrapper, which closes the stream with itself, after an error standard output too."""
+    """Encodes text. Unlike TextIOWrapper, never closes its stream, which may be standard output."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        # A lone surrogate cannot be UTF-8.
+        # A lone surrogate cannot be encoded as UTF-8.
         self._stream.write(text.encode(errors="backslashreplace"))
 
 
 class XlsxTable:
-    """One sheet in constant memory, with a frozen header and filters; every text is a text, never a formula or link."""
+    """One sheet in constant memory, with a frozen header and filters; texts stay texts, never formulas or links."""
 
-    #: rows, columns and characters of a cell that Excel reads, links of a sheet and characters of one
+    #: Excel's maximum of rows, columns, characters per cell, links per sheet and characters per link
     _ROWS, _COLUMNS, _CHARACTERS, _LINKS, _LINK_CHARACTERS = 1_048_576, 16_384, 32_767, 65_530, 2079
 
     def __init__(self, stream: IO[bytes], titles: Sequence[str], links: Sequence[bool] = ()) -> None:
@@ -147,7 +147,7 @@ class JsonLines:
 
 
 class JsonArray:
-    """One array, an element on each line."""
+    """One array, with one element per line."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -162,5 +162,5 @@ class JsonArray:
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
-    # A lone surrogate cannot be UTF-8, but its escape is valid JSON.
+    # A lone surrogate cannot be encoded as UTF-8, but its escape is valid JSON.
     return json.dumps(document, ensure_ascii=False).encode(errors="backslashreplace")
