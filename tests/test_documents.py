@@ -19,8 +19,6 @@ README = ROOT / "README.md"
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "deploy").rglob("*.md"))]
 #: what a user reads today; decisions and the changelog tell of the past
 CURRENT = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "deploy").glob("*.md"))]
-#: on its way in a branch of its own
-AWAITED = {"init"}
 FOLDERS = {"worker", "tasks", "webhook", "tests", "deploy", ".ci"}
 #: also name what is in other programs, and constants of the code
 OF_MORE_THAN_OURS = {"SANDBOX.md", "CONTRIBUTING.md"}
@@ -105,8 +103,6 @@ def own_command_lines(document: Path) -> Iterator[str]:
 def test_commands_and_their_options_exist(document: Path):
     for line in own_command_lines(document):
         words = line.split()
-        if words[0] in AWAITED:
-            continue
         found = command(words)
         assert found is not None, line
         assert set(_OPTION.findall(line)) <= options(found), line
@@ -155,7 +151,7 @@ def test_the_list_of_commands_has_them_all():
     table = text_of(ROOT / "deploy" / "OPERATIONS.md").partition("## Commands")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
     listed = {name.split()[0] for row in rows for name in _CODE.findall(row)}
-    assert listed == COMMANDS.keys() | AWAITED
+    assert listed == COMMANDS.keys()
 
 
 def test_the_list_of_providers_has_them_all():
