@@ -242,14 +242,14 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
     found = _sorted(here, chosen, wish)
     number = len(found.ids) + len(found.new)
     if chosen.most is not None and number > chosen.most:
-        raise NotPossible(f"{number - chosen.most} more are possible now than when you looked: look again")
+        raise NotPossible(f"{number - chosen.most} more are possible now than in the preview: preview it again")
     if wish.max_cost is not None and found.cost is None and wish.action not in {CANCEL, DELETE}:
-        raise NotPossible("there are no prices any more, so nobody knows what it costs: nothing was done; look again")
+        raise NotPossible("the prices are gone, so the cost is unknown: nothing was done; preview it again")
     if wish.max_cost is not None and found.cost is not None and found.cost > wish.max_cost:
         assert here.prices is not None, "it has a cost"  # noqa: S101
         text = here.prices.text
         raise NotPossible(
-            f"it may cost {text(found.cost)} by now, and {text(wish.max_cost)} is what it may cost: nothing was done"
+            f"it may now cost {text(found.cost)}, more than the allowed {text(wish.max_cost)}: nothing was done"
         )
     if not number:
         return {"number": 0, "left": found.left, "wakes": []}

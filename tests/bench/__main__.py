@@ -79,7 +79,7 @@ def p5(count: int) -> Iterator[Row]:
         worst = found["worst"]
         assert isinstance(worst, dict)
         detail = f"filled in {found['fill_seconds']} s; " + "; ".join(f"{name} {cost}" for name, cost in worst.items())
-        what = f"worst query at {count:,} ÷ what it may cost, {database}"
+        what = f"worst query at {count:,} ÷ its allowance, {database}"
         yield Row("P5", what, float(str(found["badness"])), "", 1, 1, at_least=False, detail=detail)
         what = f"first page of the gallery at {count:,}, by the worst filter, {database}"
         goal, measured, worst_filter = (
@@ -142,7 +142,7 @@ def p10() -> Iterator[Row]:
         missing = f"{found['not_kept']} refused, {found['acknowledged_but_missing']} of {found['acknowledged']} lost"
         for figure, goal in (("p99", siege.GOAL_P99_MS), ("max", siege.GOAL_MAX_MS)):
             detail = f"p99 {found['p99_ms']} ms ÷ {found['quiet_p99_ms']} ms quiet = {found['ratio']}; {missing}"
-            what = f"callback under siege, {figure}, {database}"
+            what = f"callback under attack, {figure}, {database}"
             measured = float(str(found[f"{figure}_ms"]))
             yield Row("P10", what, measured, "ms", goal, goal, at_least=False, detail=detail)
 

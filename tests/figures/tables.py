@@ -25,15 +25,15 @@ _HEADLINES: Sequence[tuple[str, str, Sequence[str]]] = (
     (
         "p99 of a callback while the broker hangs and 40 clients send byte by byte, SQLite / PostgreSQL",
         "P10",
-        ("callback under siege, p99, sqlite", "callback under siege, p99, postgresql"),
+        ("callback under attack, p99, sqlite", "callback under attack, p99, postgresql"),
     ),
     ("CPU per generation ÷ three empty Celery tasks", "P3", ("CPU of a generation ÷ of three null tasks",)),
     (
         "Slowest query at 1,000,000 generations ÷ its allowance, SQLite / PostgreSQL",
         "P5",
         (
-            "worst query at 1,000,000 ÷ what it may cost, sqlite",
-            "worst query at 1,000,000 ÷ what it may cost, postgresql",
+            "worst query at 1,000,000 ÷ its allowance, sqlite",
+            "worst query at 1,000,000 ÷ its allowance, postgresql",
         ),
     ),
     ("Memory of receiver, worker and clock, idle", "P7", ("memory (PSS) of receiver, worker and clock",)),
