@@ -13,8 +13,8 @@ routes = Routes("metrics", prefix="")
 def get_metrics(call: Call) -> Response:
     """Get the metrics, for Prometheus.
 
-    As text, or as OpenMetrics if `Accept` asks for it. What cannot be read at the moment is left out, and `darkroom_part_up` is
-    0 for its part. `deploy/METRICS.md` lists all families.
+    As text, or as OpenMetrics if `Accept` asks for it. What cannot be read now is omitted, and `darkroom_part_up` is 0
+    for its part. `deploy/METRICS.md` lists all families.
     """
     # Imported at the first scrape: the library takes memory.
     from webhook.api.exposition import exposed  # noqa: PLC0415

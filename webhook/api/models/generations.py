@@ -200,7 +200,7 @@ class ChildDocument(Document):
 
 
 class HeldDocument(Document):
-    """The budget that is too small for it."""
+    """The budget whose cap it would exceed."""
 
     budget: Annotated[str, Field(examples=["day", "provider:kie", "batch:shop", "label:client=acme"])]
     until: Annotated[str | None, Field(description="When the budget starts again; null if only a higher cap helps.")]
