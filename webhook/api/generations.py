@@ -94,7 +94,7 @@ def get_generation(call: Call, id: str, query: WaitQuery) -> Reply:  # noqa: A00
     may_cost=True,
 )
 def retry_generation(call: Call, id: str, body: RetryRequest) -> Reply:  # noqa: A002
-    """Submit a failed generation again, fetch an expired one again, or retry a waiting one now."""
+    """Submit a failed generation again, fetch an expired one again, or skip the wait for its next try."""
     once = once_of(call, body, is_needed=True)
     assert once is not None, "it is needed"  # noqa: S101
     _see(call, id)
