@@ -33,7 +33,7 @@ class _Waiter:
 
 
 class Waiting:
-    """`ended` returns those of these ids that are final. The thread lives only while requests wait."""
+    """`ended` returns the ids that are final. The thread lives only while requests wait."""
 
     def __init__(self, ended: Callable[[Sequence[str]], Collection[str]], most: int = MOST_WAITING) -> None:
         self._ended = ended
