@@ -18,10 +18,10 @@ from worker.secrets import redact
 from worker.services import services
 from worker.settings import receiver_environment, use_env_file
 
-#: connections per process, idle ones included; more wait in the kernel until others close
+#: connections per process, including idle ones; further ones wait in the kernel until others close
 _CONNECTIONS = 4096
-#: concurrent requests per process, one thread each: the server has no time limit for bodies, so half a body occupies
-#: a thread until its sender hangs up; a waiting thread costs 100 kB
+#: concurrent requests per process, one thread each: the server has no time-out for bodies, so an incomplete body
+#: occupies a thread until its sender hangs up; a waiting thread costs 100 kB
 _THREADS = 1024
 #: file descriptors per process that are not client connections: ledger, broker, logs
 _OTHER_FILES = 100
@@ -34,7 +34,7 @@ def main() -> None:
         use_env_file()
     except ConfigurationError as error:
         sys.exit(redact(f"the receiver cannot start: {error}"))
-    # What this process was started with stays readable in /proc until another program takes its place.
+    # The environment of this process stays readable in /proc until another program replaces it.
     if (env := receiver_environment(os.environ)) != os.environ:
         os.execve(sys.executable, sys.orig_argv, env)  # noqa: S606  ourselves, without a shell
     try:
@@ -54,14 +54,14 @@ def main() -> None:
         interface=Interfaces.WSGI,
         address=os.environ.get("HOST") or "0.0.0.0",  # noqa: S104  providers call from outside
         port=int(os.environ.get("PORT") or 8000),
-        # Only this mode has a time limit for a client that is silent, or that opens HTTP/2 and then stalls.
+        # Only this mode has a time-out for clients that stay silent, or that open HTTP/2 and then stall.
         http=HTTPModes.http1,
         workers=2,
         blocking_threads=_THREADS,
         backpressure=max(1, min(_CONNECTIONS, _open_files() - _OTHER_FILES)),
         # Without it the death of one process would end the server.
         respawn_failed_workers=True,
-        # Half a body must not hold up a stop: a process manager kills after 5 seconds.
+        # An incomplete body must not delay shutdown: a process manager kills after 5 seconds.
         workers_kill_timeout=3,
         # Disconnects a client that sends its headers too slowly, or not at all.
         http1_settings=HTTP1Settings(header_read_timeout=5000, max_buffer_size=_BUFFER),

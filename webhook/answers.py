@@ -1,4 +1,4 @@
-"""What a receiver has answered, and how fast: noted by its requests, told to the ledger by a thread of its own."""
+"""What a receiver answered, and how fast: noted by its requests, reported to the ledger by a dedicated thread."""
 
 import logging
 import os
@@ -14,14 +14,14 @@ from worker.ledger.maintenance import ACKNOWLEDGED_BOUNDS, RECEIVER, STOPPED, Ta
 
 log = logging.getLogger(__name__)
 
-#: seconds between two heartbeats, as of workers
+#: seconds between heartbeats, as for workers
 PAUSE = 10.0
-#: answers that are not added up yet, at the most: they take 100 bytes each
+#: the maximum number of answers not yet added up; each takes 100 bytes
 _MOST_NOTED = 5000
 
 
 class Answers:
-    """Answers to callbacks. `many` is set when some should be added up soon."""
+    """Answers to callbacks. `many` is set when they should be added up soon."""
 
     def __init__(self) -> None:
         self._noted: deque[tuple[int, float]] = deque()
@@ -29,13 +29,13 @@ class Answers:
         self.many = threading.Event()
 
     def note(self, status: int, seconds: float) -> None:
-        """Called by each request: one step of the interpreter, which loses nothing and needs no lock."""
+        """Note one answer; each request calls this. It is atomic in the interpreter, so it needs no lock."""
         self._noted.append((status, seconds))
         if len(self._noted) >= _MOST_NOTED:
             self.many.set()
 
     def add_up(self) -> Counter[TallyKey]:
-        """Return the numbers since the last `told`. One thread may call these two."""
+        """Return the counts since the last `told`. Only one thread may call these two methods."""
         numbers = self._numbers
         while self._noted:
             status, seconds = self._noted.popleft()
@@ -46,15 +46,15 @@ class Answers:
         return numbers
 
     def told(self) -> None:
-        """The ledger has the numbers that `add_up` has returned last."""
+        """Note that the ledger has the counts that `add_up` returned last."""
         self._numbers = Counter()
 
 
 class Heartbeat(threading.Thread):
-    """Reports this receiver to the ledger every ten seconds, with what it has answered since."""
+    """Reports this receiver to the ledger every ten seconds, with its answers since the last report."""
 
     def __init__(self, ledger: Ledger, answers: Answers) -> None:
-        # A daemon: it must not keep a process that is to end.
+        # A daemon: it must not keep the process alive at shutdown.
         super().__init__(name="heartbeat", daemon=True)
         self._ledger = ledger
         self._answers = answers
@@ -62,7 +62,7 @@ class Heartbeat(threading.Thread):
         self._telling = threading.Lock()
 
     def start(self) -> None:
-        # Not by atexit, which processes of `multiprocessing` leave out.
+        # Not atexit, which `multiprocessing` processes skip.
         Finalize(None, self.tell, args=(STOPPED,), exitpriority=1)
         super().start()
 
@@ -84,13 +84,13 @@ class Heartbeat(threading.Thread):
             log.warning("the heartbeats of receivers before this one are kept: %s", error)
 
     def tell(self, pid: int) -> None:
-        """Report it once; what the ledger does not take now is in the next report."""
+        """Report once; whatever the ledger does not accept now is part of the next report."""
         with self._telling:
             numbers = self._answers.add_up()
             try:
                 self._ledger.maintenance.report(self._me, pid, numbers)
             except CommitUnknown as error:
-                # Better to count too few than some of them twice.
+                # Undercounting is better than counting some twice.
                 log.warning("a heartbeat may be lost: %s", error)
             except DarkroomError as error:
                 log.warning("no heartbeat, and the next one counts the more: %s", error)

@@ -26,7 +26,7 @@ from worker.wakeup import ring
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: characters; the path of a callback has at most 145
+#: characters; a callback's path has at most 145
 LONGEST_PATH = 400
 
 
@@ -54,7 +54,7 @@ def _build(services: Services, answers: Answers) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
     waker = Waker(partial(ring, Step.INGEST))
-    # A ledger that was closed opens new connections when it is used again.
+    # A closed ledger opens new connections when it is used again.
     group = GroupCommit(services.ledger.callbacks.store, services.ledger.close)
     asked = health.dependencies(services.ledger, services.clock, broker_error, group)
     app.register_blueprint(health.blueprint(asked))
@@ -65,7 +65,7 @@ def _build(services: Services, answers: Answers) -> Flask:
 
 
 class _ShortPaths:
-    """Refuses paths longer than LONGEST_PATH: the time to find a mount grows with the square of the slashes."""
+    """Refuses paths longer than LONGEST_PATH: the time to find a mount is quadratic in the number of slashes."""
 
     def __init__(self, inner: "WSGIApplication") -> None:
         self._inner = inner

@@ -1,6 +1,6 @@
-"""How many bodies are read at once: a client that sends its own slowly, or never, holds a thread meanwhile.
+"""Limits how many bodies are read at once: a client that sends its body slowly, or never, occupies a thread.
 
-Nothing takes the thread from it, so others must be left: for reads, for those who wait, and for probes.
+Nothing can take that thread back, so some must stay free: for reads, for requests that wait, and for probes.
 """
 
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ from worker.errors import DarkroomError
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: bytes of a batch file; a sheet of 50,000 long rows has a tenth of it
+#: bytes of a batch file; a sheet of 50,000 long rows has a tenth of this
 LARGEST_FILE = 200 * 1024 * 1024
-#: bytes from which a body is large; one in chunks may be
+#: bytes from which a body counts as large; a chunked one may be
 LARGE = 1024 * 1024
-#: with those who wait for generations and events, fewer than the process has threads
+#: together with the requests that wait for generations and events, fewer than the threads of the process
 MOST_SMALL, MOST_LARGE = 24, 12
-#: seconds until a place is free; a body that arrives at once takes milliseconds
+#: seconds to wait for a free place; a body that arrives at once takes milliseconds
 PATIENCE = 5.0
 
-#: refused requests whose bodies are read on at once
+#: refused requests whose remaining bodies are read concurrently
 MOST_REFUSED = 8
 
-#: large requests in JSON that are carried out at once: 15 MB take 50 MB
+#: large JSON requests that are carried out concurrently: 15 MB of JSON take 50 MB
 MOST_CARRIED_OUT = 6
 
 _small, _large = BoundedSemaphore(MOST_SMALL), BoundedSemaphore(MOST_LARGE)
@@ -38,21 +38,21 @@ _parsing = Lock()
 
 
 class Busy(DarkroomError):
-    """Too many bodies arrive at this moment: this one has to wait."""
+    """Too many bodies are arriving at the moment: this one has to wait."""
 
 
 def reading(environ: "WSGIEnvironment") -> AbstractContextManager[None]:
-    """Take a place to read this body in. Raises Busy if there is none for a while."""
+    """Take a place to read this body. Raises Busy if none becomes free in time."""
     return _place(_large if _is_large(environ) else _small)
 
 
 def carrying_out(environ: "WSGIEnvironment") -> AbstractContextManager[None]:
-    """Take a place for a request whose body stays in memory, if that is large. Raises as `reading` does."""
+    """Take a place for a request whose body stays in memory, if the body is large. Raises as `reading` does."""
     return _place(_carried_out) if _is_large(environ) else nullcontext()
 
 
 def read_rest(environ: "WSGIEnvironment") -> None:
-    """Read on in the body of a refused request, unless many do so: their senders may not see their answers."""
+    """Read the rest of a refused request's body, unless many are doing so: then senders may not see their answers."""
     if _refused.acquire(blocking=False):
         try:
             read_on(environ)
@@ -62,7 +62,7 @@ def read_rest(environ: "WSGIEnvironment") -> None:
 
 @contextmanager
 def parsing(body: bytes) -> Iterator[None]:
-    """Parse one large body at a time: it takes several times its size meanwhile."""
+    """Parse one large body at a time: parsing takes several times its size in memory."""
     if len(body) <= LARGE:
         yield
         return

@@ -1,4 +1,4 @@
-"""Reads a request's body to its end, up to a limit."""
+"""Reads a request's body to the end, up to a limit."""
 
 import io
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
@@ -10,31 +10,31 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from _typeshed.wsgi import InputStream, WSGIEnvironment
 
-#: bytes that are in memory at a time
+#: bytes held in memory at a time
 _PIECE = 64 * 1024
-#: bytes that are read of a body that is refused
+#: bytes read of a refused body
 _READ_ON = 1024 * 1024
 
 
 def read_body(environ: "WSGIEnvironment", largest: int) -> bytes:
-    """Raises RequestEntityTooLarge, and ClientDisconnected for a body that is not complete."""
+    """Read all of it. Raises RequestEntityTooLarge, and ClientDisconnected for an incomplete body."""
     length = _length(environ, largest)
     body: bytes = environ["wsgi.input"].read(largest + 1 if length is None else length)
     if len(body) > largest:
         _refuse(largest)
     if length is not None and len(body) < length:
-        # If the sender hangs up, granian passes on what came before, without an error.
+        # If the sender hangs up, granian passes on what it received, without an error.
         raise ClientDisconnected
     return body
 
 
 def open_body(environ: "WSGIEnvironment", largest: int) -> BinaryIO:
-    """Return the body to be read in pieces; opening and reading it raise as `read_body` does."""
+    """Return the body as a stream; opening and reading it raise as `read_body` does."""
     return io.BufferedReader(_Body(environ, _length(environ, largest), largest), _PIECE)
 
 
 def _length(environ: "WSGIEnvironment", largest: int) -> int | None:
-    """Return the length that is declared; None for a body in chunks."""
+    """Return the declared length; None for a chunked body."""
     length = get_content_length(environ)
     if length is not None and length > largest:
         _refuse(largest)
@@ -42,11 +42,11 @@ def _length(environ: "WSGIEnvironment", largest: int) -> int | None:
 
 
 def read_on(environ: "WSGIEnvironment") -> None:
-    """Read what still comes of a body that is refused, up to 1 MiB.
+    """Read the rest of a refused body, up to 1 MiB.
 
-    Whoever still sends when the connection is closed may never see the answer, and a proxy makes it 502.
+    A client that is still sending when the connection closes may never see the answer, and a proxy turns it into 502.
     """
-    # Who expects 100 sends nothing before it.
+    # A client that expects 100 Continue sends nothing before it.
     left = 0 if "HTTP_EXPECT" in environ else _READ_ON
     while left > 0 and (piece := environ["wsgi.input"].read(min(left, _PIECE))):
         left -= len(piece)

@@ -34,20 +34,20 @@ _KEPT_HEADERS = {
     "Content-Type": "CONTENT_TYPE",
     "Content-Encoding": "HTTP_CONTENT_ENCODING",
     "User-Agent": "HTTP_USER_AGENT",
-    # The sender, as a proxy says it. Whoever comes without one can say anything here: nothing is decided by it.
+    # The sender, according to a proxy. Without a proxy, the client can claim anything: nothing is decided by it.
     "X-Forwarded-For": "HTTP_X_FORWARDED_FOR",
     "X-Webhook-Timestamp": "HTTP_X_WEBHOOK_TIMESTAMP",
     "X-Webhook-Signature": "HTTP_X_WEBHOOK_SIGNATURE",
 }
-#: characters of a header that are kept
+#: how many characters of a header are kept
 _HEADER_LENGTH = 500
 
 
 class Callbacks:
     """The application mounted at `/callbacks`.
 
-    `keep` returns once a delivery is durable; `announce` must not block. `note` gets the status of each answer and the
-    seconds that it took, and must not block either.
+    `keep` returns once a delivery is durable; `announce` must not block. `note` gets the status of each answer and how
+    many seconds it took, and must not block either.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Callbacks:
         headers = {name: environ[key][:_HEADER_LENGTH] for name, key in _KEPT_HEADERS.items() if key in environ}
         body = read_body(environ, LARGEST_BODY)
         if "HTTP_TRANSFER_ENCODING" in environ and not is_whole(headers, body):
-            # If a chunk breaks, granian passes on what came before it, without an error.
+            # If a chunk is broken, granian passes on what came before it, without an error.
             raise RequestInvalid("the body is not complete JSON: send it again, or with a Content-Length")
         return Delivery(
             attempt_id=attempt_id,

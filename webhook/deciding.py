@@ -1,4 +1,4 @@
-"""The decision in a form, at both doors where people decide."""
+"""Decisions sent in a form, at both doors where people decide."""
 
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from worker.services import Services
 def decide(
     here: Services, approval_id: str, form: MultiDict[str, str], who: Person, *, held_for: timedelta = timedelta()
 ) -> Approved:
-    """Approve or reject, as the form says. Raises RequestInvalid for a form that says neither, and as `approve`."""
+    """Approve or reject, as the form says. Raises RequestInvalid if it says neither, and as `approve` does."""
     match form.get("decision"):
         case "reject":
             return approvals.reject(here, approval_id, who)
@@ -29,6 +29,6 @@ def decide(
 
 
 def state_now(approval: Approval, now: datetime) -> ApprovalState:
-    """Return its state; expired as soon as its time is over, before a worker has noticed."""
+    """Return its state; expired as soon as its time is up, even before a worker has noticed."""
     is_over = approval.state is ApprovalState.ASKED and approval.expires_at <= now
     return ApprovalState.EXPIRED if is_over else approval.state

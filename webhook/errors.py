@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 STATUS: Mapping[type[DarkroomError], int] = {
     RequestInvalid: 400,
     NotFound: 404,
-    # Ask the sender to retry: somebody will have fixed the cause, like missing tables, by then.
+    # Ask the sender to retry: the cause, such as missing tables, may be fixed by then.
     ConfigurationError: 503,
     LedgerUnavailable: 503,
 }

@@ -1,4 +1,4 @@
-"""Group commit: deliveries that wait at the same moment are stored in one transaction and answered after it commits."""
+"""Group commit: deliveries that arrive together are stored in one transaction and answered after it commits."""
 
 import logging
 import math
@@ -14,9 +14,9 @@ from worker.secrets import described
 
 log = logging.getLogger(__name__)
 
-#: the most deliveries in one transaction: bounds memory, and how long other writers wait
+#: the most deliveries in one transaction: limits memory, and how long other writers wait
 GROUP = 64
-#: seconds that a busy writer waits for more deliveries, like PostgreSQL's commit_delay; an idle one stores at once
+#: seconds that a busy writer waits for more deliveries, like PostgreSQL's commit_delay; an idle one stores immediately
 LINGER = 0.001
 #: seconds until a delivery is refused; the fastest provider to time out does so after 15
 PATIENCE = 10.0
@@ -32,7 +32,7 @@ class _Waiting:
     __slots__ = ("answer", "delivery")
 
     def __init__(self, delivery: Delivery) -> None:
-        #: None once nobody waits for it any more
+        #: None once nobody is waiting for it
         self.delivery: Delivery | None = delivery
         #: receives one item: None once it is durable, else the error
         self.answer: SimpleQueue[Exception | None] = SimpleQueue()
@@ -48,7 +48,7 @@ class _Writer(threading.Thread):
         prepare: Callable[[], None] | None,
         note: Callable[[bool], None],
     ) -> None:
-        # A daemon: at shutdown the server waits for its requests, and so for every commit they depend on.
+        # A daemon: at shutdown the server waits for its requests, and thereby for every commit they depend on.
         super().__init__(name="group-commit", daemon=True)
         self._queue = queue
         self._store = store
@@ -93,7 +93,7 @@ class _Writer(threading.Thread):
         except DarkroomError as trouble:
             error = trouble
         except Exception as trouble:
-            # One row that the database refuses must not lose the others.
+            # A row that the database refuses must not take the others with it.
             if len(group) > 1:
                 log.warning("the ledger refused %d callbacks; storing them one by one: %s", len(group), trouble)
                 for waiting in group:
@@ -154,7 +154,7 @@ class GroupCommit:
             raise LedgerUnavailable(f"the callback was not stored: {why}") from error
 
     def _answer(self, waiting: _Waiting) -> Exception | None:
-        """Wait for the result. Waiting requests also watch the writer, which is needed only while one waits."""
+        """Wait for the result. Waiting requests also monitor the writer, which is needed only while a request waits."""
         give_up_at = time.monotonic() + self._patience
         while True:
             writer = self._writer or self._replace(None)

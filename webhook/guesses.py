@@ -1,4 +1,4 @@
-"""How often somebody may guess a secret: counted in this process alone."""
+"""Limits on guessing secrets, counted in this process alone."""
 
 import ipaddress
 import time
@@ -8,7 +8,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-#: keys that are remembered at the most; the storage forgets none by itself
+#: the maximum number of keys remembered; the storage evicts none itself
 _MOST = 10_000
 
 
@@ -20,17 +20,17 @@ class Guesses:
         self._storage = MemoryStorage()
 
     def count(self, key: str) -> int:
-        """Count a wrong guess, unless there were too many: then return the seconds until the next one is allowed."""
+        """Count a wrong guess and return 0, or after too many, return the seconds until the next one is allowed."""
         if len(self._storage.events) > _MOST:
             self._storage = MemoryStorage()
         return 0 if self._window.hit(self._limit, key) else self._seconds(key)
 
     def wait(self, key: str) -> int:
-        """Return the seconds until this key may guess; 0 if it may now."""
+        """Return the seconds until this key may guess again; 0 if it may now."""
         return 0 if self._window.test(self._limit, key) else self._seconds(key)
 
     def forget(self, key: str) -> None:
-        """The secret was right: those who know it are not held to what others guessed."""
+        """Reset after a correct secret: those who know it do not pay for the guesses of others."""
         self._storage.clear(self._limit.key_for(key))
 
     @property
@@ -46,7 +46,7 @@ def seconds_until(moment: float) -> int:
 
 
 def network_of(address: str) -> str:
-    """Return the address; of IPv6 the whole network, in which one machine has as many addresses as it likes."""
+    """Return the address; for IPv6, its whole network, within which one machine can use any address."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""GET /livez: is the process alive? GET /readyz: can it do its work, and is a worker there to carry it on?"""
+"""GET /livez: is the process alive? GET /readyz: can it do its work, and is a worker there to continue it?"""
 
 import logging
 import threading
@@ -23,7 +23,7 @@ from worker.services import Services
 
 log = logging.getLogger(__name__)
 
-#: seconds that the result of a check is reused, so that probes cannot overload the dependency
+#: seconds for which a check's result is reused, so that probes cannot overload the dependency
 KEPT = 2.0
 #: seconds that /readyz waits for its dependencies; most probes time out after one
 PATIENCE = 0.8
@@ -48,7 +48,7 @@ F = TypeVar("F")
 
 
 class Dependency(Generic[F]):
-    """A dependency, checked in its own thread, because no library's time-out covers every way a server can hang."""
+    """A dependency, checked in its own thread, because no library's time-outs cover every way a server can hang."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Dependency(Generic[F]):
     ) -> None:
         """`otherwise` is the finding if `check` raises or does not finish in time, which is `patience` seconds.
 
-        `reconnect` is called before the next check after a hung one; `who` asks.
+        `reconnect` is called before the next check after a hung one; `who` names the caller in the log.
         """
         self._check = check
         self._otherwise = otherwise
@@ -198,7 +198,7 @@ def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     known = [(beat, quiet) for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER and not beat.is_stopped]
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")
-    # /readyz is public: no host names.
+    # /readyz is public, so it shows no host names.
     if silent := [quiet for _, quiet in known if quiet > SILENCE]:
         many = f"{len(silent)} of {len(known)} workers are silent, the longest for {max(silent).seconds} s"
         return Finding("degraded", f"{many}; `darkroom doctor` names them; restart those that stay silent")

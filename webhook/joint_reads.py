@@ -1,7 +1,7 @@
-"""Joint reads: one thread reads for all who ask at the same moment, in one question to the database.
+"""Joint reads: one thread reads for all concurrent callers, in one query.
 
-Twenty threads that ask the database each for itself take the interpreter from one another at every statement, which
-makes all of them slow, and doubles the work. Those who wait for a lock do not ask for the interpreter.
+Twenty threads that each query the database contend for the interpreter at every statement, which slows all of them
+down and doubles the work. Threads that wait for a lock do not contend for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,24 +12,24 @@ from worker.errors import LedgerUnavailable
 
 V = TypeVar("V")
 
-#: seconds after which somebody reads alone: one connection that hangs must not stop all
+#: seconds after which a caller reads alone: one hung connection must not stop all of them
 PATIENCE = 1.0
 
 
 class _Group(Generic[V]):
-    """Those who ask while another group reads. Whoever has `lock` first reads for all, the others find it done."""
+    """The callers that arrive while another group reads. The first to get `lock` reads for all of them."""
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self.lock = Lock()
         self.is_closed = False
-        #: None before the end, and if it failed in a way that may concern one key alone
+        #: None until the read ends, and if it failed in a way that may concern only one key
         self.found: Mapping[str, V] | None = None
         self.error: LedgerUnavailable | None = None
 
 
 class JointReads(Generic[V]):
-    """`read`: what there is of these keys, by key; called by one thread at a time."""
+    """`read` returns the values that exist for these keys, by key; one thread calls it at a time."""
 
     def __init__(self, read: Callable[[Sequence[str]], Mapping[str, V]], *, patience: float = PATIENCE) -> None:
         self._read = read
@@ -39,7 +39,7 @@ class JointReads(Generic[V]):
         self._next: _Group[V] = _Group()
 
     def get(self, key: str) -> V | None:
-        """Return what was committed before this call, or later; None if there is nothing. Raises LedgerUnavailable."""
+        """Return a value at least as recent as this call; None if there is none. Raises LedgerUnavailable."""
         with self._joining:
             group = self._next
             group.keys.add(key)
@@ -56,18 +56,18 @@ class JointReads(Generic[V]):
         return (self._read([key]) if found is None else found).get(key)
 
     def _lead(self, group: _Group[V]) -> None:
-        """Read for all of the group, unless the one before it takes too long: then it stays open for another try."""
+        """Read for the whole group. If the group before it takes too long, this one stays open for another try."""
         if not self._turn.acquire(timeout=self._patience):
             return
         try:
             with self._joining:
-                # Before the read begins: whoever comes later may know of a later commit.
+                # Before the read begins: later callers may know of a later commit.
                 self._next = _Group()
                 group.is_closed = True
             group.found = self._read(sorted(group.keys))
         except LedgerUnavailable as error:
             group.error = error
-        except Exception:  # noqa: BLE001  each reads alone, and meets what concerns it
+        except Exception:  # noqa: BLE001  each caller then reads alone, and gets its own error
             return
         finally:
             self._turn.release()

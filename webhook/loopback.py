@@ -1,4 +1,4 @@
-"""Who needs no token: whoever uses this machine, and no page in their browser."""
+"""Decides who needs no token: programs on this machine, but not the pages in its browsers."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from flask import Request
 
-#: what a proxy adds, besides X-Forwarded-…
+#: headers that proxies add, besides X-Forwarded-…
 _OF_PROXIES = ("Forwarded", "Via", "X-Real-Ip")
 _NAMES = ("127.0.0.1", "[::1]", "localhost")
 _READING = {"GET", "HEAD"}
@@ -15,14 +15,14 @@ _READING = {"GET", "HEAD"}
 def objection(request: Request) -> str | None:
     """Return why this request needs a token; None if it comes from this machine itself.
 
-    A page that somebody opens here can send requests to this address, too: under a host name of its own that resolves
-    to it, or as a form. Headers that came twice are joined by commas, and are equal to nothing.
+    A web page opened on this machine can send requests to this address too: under its own host name that resolves to
+    this address, or with a form. Repeated headers are joined with commas, so they equal no allowed value.
     """
     return next(_objections(request), None)
 
 
 def _objections(request: Request) -> Iterator[str]:
-    # The server's own address, which no header changes.
+    # The server's own address, which no header can change.
     here, port = str(request.environ["SERVER_NAME"]), str(request.environ["SERVER_PORT"])
     if not is_loopback(here):
         yield f"the API listens on {here}, not only on this machine's loopback address"
@@ -31,12 +31,12 @@ def _objections(request: Request) -> Iterator[str]:
     host = request.headers.get("Host", "").lower()
     if host not in _own_hosts(port):
         yield f"Host is {host!r}, not {_NAMES[0]}:{port}, {_NAMES[1]}:{port} or {_NAMES[2]}:{port}"
-    for name in request.headers.keys():  # noqa: SIM118  what iterates are pairs
+    for name in request.headers.keys():  # noqa: SIM118  iterating over the headers gives pairs
         if name.title().startswith("X-Forwarded") or name.title() in _OF_PROXIES:
             yield f"the request came through a proxy ({name.title()})"
     # The second is how granian names it.
     if request.environ["SERVER_PROTOCOL"] in {"HTTP/1.0", "HTTP/1"}:
-        # nginx speaks it to what is behind it, under our own Host and without a header that tells of it.
+        # nginx uses it towards its upstreams, with our own Host and without a header that identifies it.
         yield "it is HTTP/1.0, which proxies speak"
     if request.method not in _READING:
         yield from _of_pages(request, host)
@@ -56,7 +56,7 @@ def _own_hosts(port: str) -> set[str]:
 
 @lru_cache(64)
 def is_loopback(address: str) -> bool:
-    """Return whether this address is of this machine alone."""
+    """Return whether this is a loopback address."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -15,7 +15,7 @@ from tasks.usecases.batches.results import Format, Output, ResultsRequest, expor
 from worker.errors import ConfigurationError
 from worker.services import Services
 
-#: bytes that are sent at a time
+#: bytes sent at a time
 _PIECE = 256 * 1024
 
 
@@ -23,11 +23,11 @@ def results_file(
     here: Services, batch: str, wanted: Format, *, errors: bool = False, links: timedelta | None = None,
     mark: bool = False,
 ) -> Response:  # fmt: skip
-    """Return every row, or the failing ones with `errors`; `mark`: with the byte order mark that spreadsheets want.
+    """Return every row, or with `errors` the failed ones; `mark` adds the byte order mark that spreadsheets want.
 
     Raises NotFound and RequestInvalid as `export_results` does, and ConfigurationError where no file can be written.
     """
-    # Written as a whole before it is sent: an error is still a problem, and a slow reader holds no connection.
+    # Written completely before it is sent: errors can still be problems, and a slow reader holds no connection.
     out: IO[bytes] = TemporaryFile(prefix="darkroom-results-")  # noqa: SIM115 - closed with the response
     try:
         output = Output(wanted, out, mark=mark)

@@ -1,4 +1,4 @@
-"""Refuses what a page of another site sends."""
+"""Detects requests from pages of other sites."""
 
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ def is_foreign(request: Request, console_url: str | None) -> bool:
     if (site := request.headers.get("Sec-Fetch-Site")) is not None:
         return site not in {"same-origin", "none"}
     origin = request.headers.get("Origin")
-    # What pages under a secret address send in older browsers, too, because they hide it from whoever they link to.
+    # Pages at a secret address send this as well in older browsers, because they hide their address from other sites.
     if origin in {None, "null"}:
         return False
     ours = {request.host.lower(), urlsplit(console_url or "").netloc.lower()}

@@ -1,4 +1,4 @@
-"""What a scrape of `/metrics` reads, within a time: a database or a broker that hangs must not hold it up."""
+"""What a scrape of `/metrics` reads, with a time-out: a hung database or broker must not block it."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,12 +7,12 @@ from tasks.usecases.metrics import OF_BROKER, OF_LEDGER, Part, Readings, read_pa
 from webhook.health import Dependency
 from worker.services import Services
 
-#: seconds that a scrape waits for either; Prometheus gives up after ten
+#: seconds that a scrape waits for each; Prometheus times out after ten
 PATIENCE = 4.0
 
 
 class Scrapes:
-    """The scrapes of one process: of several at once, or within two seconds, one reads for all."""
+    """The scrapes of one process: scrapes that are concurrent or within two seconds share one read."""
 
     def __init__(self, here: Services) -> None:
         self._here = here

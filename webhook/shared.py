@@ -1,4 +1,4 @@
-"""What the requests of one process share."""
+"""State that the requests of one process share."""
 
 from functools import partial
 
@@ -14,10 +14,10 @@ from worker.wakeup import ring
 
 
 class Shared:
-    """`waiting`: those who wait for the end of a generation; `waits`: what holds up the whole pipeline.
+    """`waiting`: requests that wait until a generation is final; `waits`: what holds up the whole pipeline.
 
-    `snapshots`: generations, each asked for by itself; `scrapes`: the metrics; `shutdown`: what is ended when the
-    process is to stop.
+    `snapshots`: generations that are requested one by one; `scrapes`: the metrics; `shutdown`: what to end when the
+    process stops.
     """
 
     def __init__(self, here: Services) -> None:

@@ -1,4 +1,4 @@
-"""Ends what would last long, when the process is to stop."""
+"""Ends long-running work when the process has to stop."""
 
 import os
 import signal
@@ -7,17 +7,17 @@ from threading import Thread
 
 
 class Shutdown:
-    """Until `listen` is called, nothing of it happens."""
+    """The calls to make at shutdown. Nothing happens until `listen` is called."""
 
     def __init__(self) -> None:
         self._ends: list[Callable[[], None]] = []
 
     def add(self, end: Callable[[], None]) -> None:
-        """Call this once the process is to stop; it may not raise."""
+        """Call `end` once the process has to stop; it must not raise."""
         self._ends.append(end)
 
     def listen(self) -> None:
-        """Do so at SIGTERM or SIGINT, whatever the server makes of them. Call it in the main thread."""
+        """Make the calls at SIGTERM or SIGINT, however the server handles them. Call this in the main thread."""
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

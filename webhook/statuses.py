@@ -1,4 +1,4 @@
-"""Which status answers which error, at every private door."""
+"""The HTTP status for each error, at every private door."""
 
 from webhook.bodies import Busy
 from worker.errors import (
@@ -23,7 +23,7 @@ from worker.errors import (
 #: seconds after which a refused caller may try again
 RETRY_AFTER = 5
 
-#: kind of error → status and code; the first that fits counts
+#: kind of error → status and code; the first match counts
 STATUS: tuple[tuple[type[DarkroomError], int, str], ...] = (
     (KeyReused, 422, "key_reused"),
     (KeyInUse, 409, "key_in_use"),

@@ -1,4 +1,4 @@
-"""Requests that wait until a generation is final: one question to the ledger for all of them, four times a second."""
+"""Requests that wait until a generation is final: one ledger query for all of them, four times a second."""
 
 import logging
 import re
@@ -10,18 +10,18 @@ log = logging.getLogger(__name__)
 
 #: concurrent requests of the process, one thread each
 THREADS = 128
-#: of those, how many may wait at once; streams and requests for events that wait take 16 each (`tests/webhook`)
+#: how many of those may wait at once; streams and requests that wait for events take 16 each (`tests/webhook`)
 MOST_WAITING = THREADS // 2
 #: the longest wait, in seconds
 LONGEST = 60
-#: seconds between two questions to the ledger
+#: seconds between queries of the ledger
 _PAUSE = 0.25
 
 _PREFERRED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|,|;)", re.IGNORECASE)
 
 
 def preferred_wait(header: str | None) -> int | None:
-    """Return the seconds that a header `Prefer` asks to wait, at most `LONGEST`; None if it asks for no wait."""
+    """Return the seconds that a `Prefer` header asks to wait, at most `LONGEST`; None if it asks for no wait."""
     found = _PREFERRED.search(header or "")
     return min(int(found[1]), LONGEST) if found else None
 
@@ -33,7 +33,7 @@ class _Waiter:
 
 
 class Waiting:
-    """`ended`: of these ids, returns those that are final. Its thread lives only while somebody waits."""
+    """`ended` returns the ids that are final. The thread lives only while requests wait."""
 
     def __init__(self, ended: Callable[[Sequence[str]], Collection[str]], most: int = MOST_WAITING) -> None:
         self._ended = ended
@@ -44,7 +44,7 @@ class Waiting:
         self._is_closed = False
 
     def wait(self, generation_id: str, seconds: float) -> bool:
-        """Wait until it is final, or for so long; False at once if too many wait already, or the process ends."""
+        """Wait until it is final, at most `seconds`; False at once if too many wait or the process is ending."""
         mine = _Waiter(generation_id)
         with self._changed:
             if self._is_closed or len(self._waiters) >= self._most:
@@ -73,7 +73,7 @@ class Waiting:
             found: Collection[str] = ()
             try:
                 found = self._ended(ids)
-            except Exception as error:  # noqa: BLE001  whoever waits reads the ledger at the end, and says it then
+            except Exception as error:  # noqa: BLE001  each request reads the ledger when it ends, and fails then
                 log.warning("could not ask whether generations are final: %s: %s", type(error).__name__, error)
             with self._changed:
                 for one in [one for one in self._waiters if one.generation_id in found]:

@@ -1,4 +1,4 @@
-"""Wakes a step from a thread of its own, once for many requests: none of them waits for the broker."""
+"""Wakes a step from a dedicated thread, once for many requests, so that none of them waits for the broker."""
 
 import logging
 import threading
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-#: seconds between two wake-ups; the first of a burst is sent at once. Each callback costs a third if thirty are
-#: applied together, and an image took a minute to make
+#: seconds between wake-ups; the first of a burst is sent at once. Applying thirty callbacks together cuts the cost
+#: of each to a third, and an image took a minute to make
 PAUSE = 0.5
 #: seconds to wait after a wake-up that the broker refused; meanwhile the sweep finds the work
 PAUSE_AFTER_FAILURE = 1.0

@@ -20,31 +20,31 @@ from worker.settings import api_address, api_environment, load_settings, url_of,
 
 log = logging.getLogger("webhook.api")
 
-#: connections, idle ones included; more wait in the kernel until others close
+#: connections, including idle ones; further ones wait in the kernel until others close
 _CONNECTIONS = 1024
 #: bytes of a request's header, and of the part of a body that is read ahead
 _BUFFER = 64 * 1024
-#: seconds in which requests that are under way may end, when the process is stopped
+#: seconds that in-flight requests have to finish when the process stops
 _STOP_SECONDS = 3
 
-#: read when a program starts. By itself, glibc's allocator keeps an area for each thread and, once a large file was
-#: read, the memory of the next ones too: together some 15 MB. Columns of the source, for tracebacks, take 1 MB.
+#: read when a program starts. By default, glibc's allocator keeps an arena for each thread and, after a large file was
+#: read, the memory of later ones too: together some 15 MB. Source columns, for tracebacks, take 1 MB.
 _MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "PYTHONNODEBUGRANGES": "1"}
-#: seconds that a busy thread keeps the interpreter from the others. Each question to the database gives it up, and with
-#: Python's 5 ms a request would wait as long for it, many times over.
+#: seconds that a busy thread keeps the interpreter from the others. Each database query releases it, and with Python's
+#: default of 5 ms a request would wait that long to get it back, many times over.
 _SWITCH_SECONDS = 0.0005
 
 
 def main() -> None:
     try:
         use_env_file()
-        # What this process was started with stays readable in /proc until another program takes its place.
+        # The environment of this process stays readable in /proc until another program replaces it.
         if (env := _MEMORY | api_environment(os.environ)) != os.environ:
             os.execve(sys.executable, sys.orig_argv, env)  # noqa: S606  ourselves, without a shell
         settings = load_settings()
-        # As settings, since the answers depend on where the process listens.
+        # As settings, because the answers depend on where the process listens.
         os.environ.update(api_address(os.environ))
-        # Here, since a sentence at the start is worth more than a 503 for each request.
+        # Checked here: an error at startup is more useful than a 503 for each request.
         configure_logging(settings.log_level, secret_values(settings), settings.log_format)
     except ConfigurationError as error:
         sys.exit(redact(f"the API cannot start: {error}"))

@@ -1,4 +1,4 @@
-"""Who asks: the bearer of a token, or whoever uses this machine."""
+"""Identifies callers: the bearer of a token, or a program on this machine."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -19,21 +19,21 @@ from worker.services import Services
 if TYPE_CHECKING:
     from webhook.api.rates import Rates
 
-#: how long this process relies on what it has read of a token; a revocation takes effect after that
+#: how long this process caches a token; a revocation takes effect after that
 REMEMBERED = timedelta(seconds=5)
 _MOST_REMEMBERED = 1000
-#: and how long at the most while the ledger is away, for a scrape, which is to tell just that; and the seconds that a
-#: scrape waits for the ledger's answer
+#: how long at most while the ledger is unavailable, for a scrape, which has to report exactly that; and the seconds
+#: that a scrape waits for the ledger's answer
 OUTLASTS = timedelta(hours=1)
 _PATIENCE = 1.0
-# Whatever follows the last word is redacted.
+# Anything after the last word is redacted.
 _HOW = "send a token of `darkroom token create` in the header Authorization, after the word Bearer"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="darkroom"'}
 _CHALLENGE_INVALID = {"WWW-Authenticate": 'Bearer realm="darkroom", error="invalid_token"'}
 
 
 class Identified(NamedTuple):
-    """`headers`: what the answer says of the caller's rate."""
+    """`headers`: the rate-limit headers of the answer."""
 
     caller: Caller
     headers: Mapping[str, str]
@@ -45,17 +45,17 @@ class _Remembered(NamedTuple):
 
 
 class Access:
-    """Identifies callers; one per process, which remembers tokens for a moment and counts requests."""
+    """Identifies callers; one per process, which caches tokens briefly and counts requests."""
 
     def __init__(self, here: Services) -> None:
         self._here = here
         self._lock = Lock()
-        #: by the digest of the token: a dump of this process shows none
+        #: by the digest of the token, so that a memory dump shows no token
         self._known: dict[bytes, _Remembered] = {}
 
     @locked_cached_property
     def _rates(self) -> "Rates":
-        # With the first token: whoever needs none is spared 2 MB.
+        # Imported with the first token: a process that needs none saves 2 MB.
         from webhook.api.rates import Rates  # noqa: PLC0415
 
         return Rates(self._here.settings.darkroom_api_rate)
@@ -63,7 +63,7 @@ class Access:
     def identify(self, request: Request, *, despite_outage: bool = False) -> Identified:
         """Raises Refused: 401 for a missing or wrong token, 429 for too many requests.
 
-        `despite_outage`: while the ledger is away, rely on what was read of the token before.
+        `despite_outage`: while the ledger is unavailable, rely on the cached token.
         """
         if "access_token" in request.args or any(is_well_formed(one) for _, one in request.args.items(multi=True)):
             raise Refused(
@@ -102,7 +102,7 @@ class Access:
         digest, now = sha256(secret.encode("ascii")).digest(), self._here.clock()
         with self._lock:
             known = self._known.get(digest)
-        # A clock that was set back makes nothing younger.
+        # A clock that was set back must not extend the cache.
         if known is not None and timedelta() <= now - known.read_at < REMEMBERED:
             return known.token
         if despite_outage and known is not None and timedelta() <= now - known.read_at < OUTLASTS:
@@ -127,7 +127,7 @@ class Access:
         def find() -> None:
             try:
                 answer.set_result(find_token(self._here, secret))
-            except Exception as error:  # noqa: BLE001  raised where it is waited for
+            except Exception as error:  # noqa: BLE001  raised in the thread that waits for it
                 answer.set_exception(error)
 
         Thread(target=find, name="token", daemon=True).start()

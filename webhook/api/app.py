@@ -64,7 +64,7 @@ def _build(here: Services, shared: Shared) -> Flask:
     for one in OPERATIONS:
         rule = re.sub(r"\{(\w+)\}", r"<\1>", one.path)
         view = _view(one, here, access, shared)
-        # Nobody answers a preflight: pages of others get nothing.
+        # Preflights are not answered: pages of other sites get nothing.
         app.add_url_rule(rule, one.name, view, methods=[one.method], provide_automatic_options=False)
     app.add_url_rule("/v1/openapi.json", "openapi", _openapi, methods=["GET"], provide_automatic_options=False)
     app.register_blueprint(health.blueprint(health.api_dependencies(here, broker_error)))
@@ -73,7 +73,7 @@ def _build(here: Services, shared: Shared) -> Flask:
 
 
 def _openapi() -> Response:
-    # Made by `make api-docs`: to make it here would take as long as the rest of the start, and 8 MB.
+    # Made by `make api-docs`: making it here would double the startup time, and take 8 MB.
     return Response(_DOCUMENT.read_bytes(), mimetype="application/json")
 
 
@@ -120,7 +120,7 @@ def _view(operation: Operation, here: Services, access: Access, shared: Shared) 
 
 
 def _require_tests(here: Services, path: str, parts: Mapping[str, str]) -> None:
-    """A token for tests changes nothing that is paid for. Raises NotFound."""
+    """Keep test tokens from changing anything that is paid for. Raises NotFound."""
     if (name := parts.get("id")) is not None:
         require = require_test_batch if path.startswith("/v1/batches/") else require_test_generation
         is_approval = path.startswith("/v1/approvals/")

@@ -24,23 +24,23 @@ def list_approvals(call: Call, query: ApprovalsQuery) -> Reply:
 
 @routes.get("/approvals/{id}", scope=Scope.APPROVALS_READ, answers={200: ApprovalWithGeneration}, problems=(404, 422))
 def get_approval(call: Call, id: str) -> Reply:  # noqa: A002  the name of the path's parameter
-    """Get one approval, also when it is decided.
+    """Get one approval, even after it was decided.
 
-    Instead of its own id, the id or the key of a generation means the one that waits, or else its last one.
+    The id or key of a generation also works: it means its pending approval, or else its last one.
     """
     approval = usecase.find_approval(call.here, id)
     return Reply(document=views.of_pending_approval(usecase.with_generation(call.here, approval)))
 
 
-# It needs no Idempotency-Key: whatever comes after a decision decides nothing more.
+# It needs no Idempotency-Key: after a decision, further requests change nothing.
 @routes.post(
     "/approvals/{id}", scope=Scope.APPROVALS_WRITE, answers={200: DecidedApproval}, problems=(404, 409, 415, 422)
 )
 def decide_approval(call: Call, id: str, body: Decision) -> Reply:  # noqa: A002  likewise
     """Decide: pick images, with which the recipe continues, or reject all of them.
 
-    The same decision again changes nothing and is answered with `repeated`. 409: `already_decided` otherwise, its
-    detail says by whom and when; or `expired`, nobody decided in time.
+    Repeating the same decision changes nothing and is answered with `repeated`. 409: `already_decided` for a different
+    decision, with who decided and when in its detail; or `expired` if nobody decided in time.
     """
     who = person(call.caller.by, body.why)
     done = usecase.reject(call.here, id, who) if body.pick is None else usecase.approve(call.here, id, body.pick, who)

@@ -19,14 +19,14 @@ routes = Routes("assets")
 def download_asset(call: Call, generation: str, index: str) -> Response:
     """Download one result of a generation: `index` counts from 0.
 
-    An image or a video is a redirection to a link that works for an hour, a secret like the token: follow it, and keep
-    this address instead. A text is the answer itself. 409: it is not stored yet, with the reason; 410: it was deleted.
+    For an image or a video, the answer redirects to a link that works for an hour and is as secret as the token: follow
+    it, and keep this address instead. A text is the answer itself. 409: not stored yet, with the reason; 410: deleted.
     """
     if not (index.isascii() and index.isdigit() and len(index) < 10):
         raise Refused(f"{index!r} is no number of an asset: they count from 0", status=404, code="not_found")
     found = get_asset(call.here, generation, int(index))
     if isinstance(found, AssetText):
         return Response(found.text, content_type="text/plain; charset=utf-8")
-    # Below the life of the link, so that a browser never follows one that has expired.
+    # Shorter than the link's life, so that a browser never follows an expired link.
     reuse = f"private, max-age={int(LINK_REUSE.total_seconds())}"
     return Response(status=302, headers={"Location": found.url, "Cache-Control": reuse})

@@ -1,4 +1,4 @@
-"""The rows of a batch as they come over HTTP: a file as the body, or rows in JSON."""
+"""The rows of a batch as HTTP delivers them: a file as the body, or rows in JSON."""
 
 import io
 import json
@@ -29,7 +29,7 @@ from worker.generation import Operation
 
 #: mistakes that one answer lists
 MOST_ERRORS = 1000
-#: of its first ones, those that the detail tells
+#: how many of the first ones the detail names
 _TOLD = 3
 _INVALID = "the request is invalid"
 _LINK = re.compile(r"(https?://|data:)", re.IGNORECASE)
@@ -45,14 +45,14 @@ def batch_rows(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Iterat
     if call.request.args:
         misplaced = [{"parameter": name, "detail": "with JSON, it belongs into the body"} for name in call.request.args]
         raise refused_at(_INVALID, misplaced)
-    # A line for each, so that mistakes are told by the row.
+    # One line each, so that mistakes name their row.
     rows = io.BytesIO("".join(f"{json.dumps(row)}\n" for row in body.generations).encode())
     with open_batch_file("generations", rows, media_type="application/jsonl") as file:
         yield body.name, file
 
 
 def batch_request(call: Call, name: str, file: BatchFile, asked: NewBatchFile, body: NewBatch | None) -> BatchRequest:
-    """Return what is asked of these rows. Raises Refused, also for what is not possible as Darkroom is set up now."""
+    """Return the request for these rows. Raises Refused, also for what the current setup of Darkroom does not allow."""
     if body is None:
         options, labels = _read_pairs(asked)
         return _request(call, file, name, asked, options=options, labels=labels)
@@ -61,7 +61,7 @@ def batch_request(call: Call, name: str, file: BatchFile, asked: NewBatchFile, b
 
 @contextmanager
 def _file_in_body(call: Call, asked: NewBatchFile) -> Iterator[tuple[str, BatchFile]]:
-    """The name of the batch, and the file."""
+    """Yield the name of the batch, and the file."""
     _, disposition = parse_options_header(call.request.headers.get("Content-Disposition"))
     filename = PurePath(disposition.get("filename", "")).name
     name = PurePath(filename).stem if asked.name is None else asked.name
@@ -118,7 +118,7 @@ def _request(
             recipe=asked.recipe,
             priority=asked.priority,
             labels=labels,
-            # Never `InputFiles`: what a caller names is no file of this machine.
+            # Never `InputFiles`: a caller must not be able to name files on this machine.
             files=UploadedFiles(call.here),
         ),
         start_at=asked.start_at,
@@ -164,7 +164,7 @@ def _invalid(name: str, detail: str, asked: BatchOptions) -> Refused:
 
 
 def rows_refused(found: BatchCheck, body: NewBatch | None) -> Refused:
-    """Invalid rows, each mistake with its place: line and column of a file, or a pointer into the JSON."""
+    """Return the refusal of invalid rows. Each mistake has its place: line and column, or a pointer into the JSON."""
     errors = tuple(_mistake(fault, body) for fault in found.errors[:MOST_ERRORS])
     said = "; ".join(f"{_place(one)}: {one['detail']}" for one in errors[:_TOLD])
     more = f"; and {len(found.errors) - _TOLD:,} more" if len(found.errors) > _TOLD else ""
@@ -194,7 +194,7 @@ def _pointer(rows: Sequence[Mapping[str, Any]], fault: Fault) -> str:
         if fault.column not in row and isinstance(inner := row.get(part), dict):
             path.append(part)
             row = inner
-    # Otherwise something is missing, or it is about the whole row.
+    # Otherwise something is missing, or the mistake concerns the whole row.
     is_there = isinstance(fault.column, str) and fault.column in row
     return pointer(["generations", index, *([*path, str(fault.column)] if is_there else ())])
 

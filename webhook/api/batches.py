@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 routes = Routes("batches")
 
-#: the owner of the lease on a name, by which batches of all tokens are found
+#: the owner of the lease on a name; batches of all tokens are found by name
 _NAMES = "batch"
 #: lists of sentences in documents
 _SENTENCES = ("not_applied", "warnings", "waits")
@@ -68,9 +68,9 @@ _SENTENCES = ("not_applied", "warnings", "waits")
 def create_batch(call: Call, query: NewBatchFile, body: NewBatch | None) -> Reply:
     """Submit a batch: rows in JSON, or a file.
 
-    A file is the body itself, and its options are in the query string. Each row is submitted once, however often the
-    request is repeated: rows that the batch has already are left alone. Without an Idempotency-Key each row needs a key
-    of its own. Images are links, or references to stored ones.
+    A file is the body itself, with its options in the query string. Each row is submitted once, however often the
+    request is repeated: rows that are already in the batch are skipped. Without an Idempotency-Key, each row needs its
+    own key. Images are links, or references to stored ones.
     """
     options = query if body is None else body
     with batch_rows(call, query, body) as (given, file):
@@ -79,12 +79,12 @@ def create_batch(call: Call, query: NewBatchFile, body: NewBatch | None) -> Repl
             found = check_batch(call.here, request, max_submissions=options.max_submissions)
             return Reply(document=_for_programs(views.of_batch_check(file, found, MOST_ERRORS)))
         name = unique_name(given, is_test=call.caller.is_test)
-        # The name may be that of the file.
+        # The name may come from the file.
         asked = options.model_copy(update={"name": name})
         once = once_of(call, asked, is_needed=False, file_sha256=file.sha256)
 
         def submit(_: datetime) -> Mapping[str, Any]:
-            # Only now: what was carried out keeps its answer, whatever has been set up otherwise since.
+            # Only now: a request that was carried out keeps its answer, even if the setup has changed since.
             request = batch_request(call, given, file, query, body)
             return _submit(call, request, body, options.max_submissions)
 
@@ -97,7 +97,7 @@ def create_batch(call: Call, query: NewBatchFile, body: NewBatch | None) -> Repl
 
 @routes.get("/batches", scope=Scope.BATCHES_READ, answers={200: BatchPage}, problems=(422,))
 def get_batches(call: Call, query: BatchesQuery) -> Reply:
-    """List batches, the newest first."""
+    """List batches, newest first."""
     found = list(list_batches(call.here, query.limit + 1, before=query.after))
     page = found[: query.limit]
     following = page[-1].facts.id if len(found) > len(page) else None
@@ -108,7 +108,7 @@ def get_batches(call: Call, query: BatchesQuery) -> Reply:
     "/batches/{id}", scope=Scope.BATCHES_READ, answers={200: BatchDetailsDocument}, problems=(404, 422)
 )  # fmt: skip
 def get_batch(call: Call, id: str) -> Reply:  # noqa: A002  the name of the path's parameter
-    """Get one batch with its counts, its spend and why it waits."""
+    """Get one batch with its counts, its spend and what it waits for."""
     return Reply(document=views.of_batch_details(show_batch(call.here, id)))
 
 
@@ -119,7 +119,7 @@ def get_batch(call: Call, id: str) -> Reply:  # noqa: A002  the name of the path
     problems=(404, 422),
 )
 def get_batch_results(call: Call, id: str, query: ResultsQuery) -> Response:  # noqa: A002
-    """Get every row back, in the order of the file, with its results, costs and reasons."""
+    """Get every row back, in file order, with its results, costs and reasons."""
     links = None if query.links is None else timedelta(seconds=query.links)
     return results_file(call.here, id, Format(query.format), errors=query.errors, links=links)
 
@@ -132,7 +132,7 @@ def get_batch_results(call: Call, id: str, query: ResultsQuery) -> Response:  # 
     may_cost=True,
 )
 def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A002
-    """Retry what failed or expired of a batch.
+    """Retry the failed or expired generations of a batch.
 
     Failed generations are submitted and paid for again; for expired ones only new links are requested. It needs an
     Idempotency-Key: the same request with the same key retries nothing twice.
@@ -162,7 +162,7 @@ def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A0
     "/batches/{id}/pause", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 422)
 )  # fmt: skip
 def pause_batch(call: Call, id: str) -> Reply:  # noqa: A002
-    """Submit nothing more of a batch for now."""
+    """Pause the submissions of a batch."""
     return _steered(call, steer.pause(call.here, id))
 
 
@@ -178,7 +178,7 @@ def resume_batch(call: Call, id: str) -> Reply:  # noqa: A002
     "/batches/{id}/cancel", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 422)
 )  # fmt: skip
 def cancel_batch(call: Call, id: str) -> Reply:  # noqa: A002
-    """Cancel what is queued of a batch, and create no follow-ups of what is under way."""
+    """Cancel the queued generations of a batch, and create no follow-ups of those in progress."""
     return _steered(call, steer.cancel(call.here, id))
 
 
@@ -186,13 +186,13 @@ def cancel_batch(call: Call, id: str) -> Reply:  # noqa: A002
     "/batches/{id}/reprioritize", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 415, 422)
 )
 def reprioritize_batch(call: Call, id: str, body: NewPriority) -> Reply:  # noqa: A002
-    """Give what is queued of a batch another priority."""
+    """Change the priority of the queued generations of a batch."""
     return _steered(call, steer.reprioritize(call.here, id, body.priority))
 
 
 @routes.post("/batches/{id}/limit", scope=Scope.BATCHES_WRITE, answers={200: SteeredDocument}, problems=(404, 415, 422))
 def limit_batch(call: Call, id: str, body: NewLimits) -> Reply:  # noqa: A002
-    """Set the start, the cost and the concurrency of a batch; null removes a limit."""
+    """Set the start, cost limit and concurrency of a batch; null removes a limit."""
     changes: NewSteering = {}
     if "start_at" in body.model_fields_set:
         changes["start_at"] = body.start_at
@@ -239,7 +239,7 @@ def _steered(call: Call, steered: Steered) -> Reply:
 
 
 def _once(call: Call, once: Once | None, name: str, work: Callable[[datetime], Mapping[str, Any]]) -> Answered:
-    """`name`: of the batch, which its rows with keys are found by; without `once`, one at a time writes to it."""
+    """`name`: the batch's, by which its rows with keys are found; without `once`, only one request writes at a time."""
     if once is not None:
         return carry_out(call.here, once, work, passing=_SENTENCES)
     try:

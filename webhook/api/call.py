@@ -15,7 +15,7 @@ from worker.services import Services
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks. `owner`: the id of the token, or `local` without one; `name`: what people call it.
+    """The sender of a request. `owner`: the token's id, or `local` without one; `name`: what people call it.
 
     `is_test`: what it creates goes to the sandbox provider.
     """
@@ -27,11 +27,11 @@ class Caller:
 
     @property
     def by(self) -> str:
-        """Who did it, for the history of a generation."""
+        """Return who acted, for the history of a generation."""
         return f"{self.name} (API)"
 
 
-#: whoever uses this machine, and needs no token
+#: programs on this machine, which need no token
 LOCAL = Caller(owner="local", name="local", scopes=frozenset({ALL}))
 
 
@@ -49,7 +49,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A document of `tasks/usecases/views/`, and what HTTP says about it."""
+    """A document of `tasks/usecases/views/`, with its status and headers."""
 
     document: Mapping[str, Any]
     status: int = 200
@@ -63,9 +63,9 @@ class Reply:
 
 
 class Refused(DarkroomError):
-    """A request that HTTP refuses with `status`. `code`: for programs; `errors`: where the mistakes are.
+    """A request that is refused with `status`. `code`: for programs; `errors`: the mistakes and their places.
 
-    `more_errors`: how many of these are left out.
+    `more_errors`: how many mistakes are left out.
     """
 
     def __init__(

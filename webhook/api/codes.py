@@ -1,4 +1,4 @@
-"""The codes of problems: stable names of what went wrong, for programs."""
+"""The codes of problems: stable names for programs."""
 
 from collections.abc import Mapping
 
@@ -47,5 +47,5 @@ CODES: Mapping[str, tuple[int, str]] = {
     "busy": (503, "No process is free for it: repeat it after `Retry-After` seconds."),
     "configuration": (503, "A setting of Darkroom is missing or wrong; `detail` names it."),
 }
-#: those that HTTP names itself
+#: codes that come from HTTP itself
 OF_HTTP = frozenset({"bad_request", "not_found", "method_not_allowed", "request_entity_too_large"})

@@ -16,7 +16,7 @@ from worker.services import Services
 
 routes = Routes("events")
 
-#: seconds after which to come again for whoever found no place to wait
+#: seconds after which a caller that found no place to wait should retry
 COME_AGAIN = 2
 _watches: WeakKeyDictionary[Services, EventWatch] = WeakKeyDictionary()
 
@@ -25,8 +25,8 @@ _watches: WeakKeyDictionary[Services, EventWatch] = WeakKeyDictionary()
 def list_events(call: Call, query: EventsQuery) -> Reply:
     """List events after a position, oldest first, and wait for one if there is none.
 
-    No event is skipped. 410 (`events_pruned`): the event of `after` is not there any more; its detail names the oldest
-    that is.
+    No event is skipped. 410 (`events_pruned`): the event of `after` no longer exists; the detail names the oldest
+    one that does.
     """
     here = call.here
     types = tuple(one.strip() for one in (query.type or "").split(",") if one.strip())
@@ -52,7 +52,7 @@ def list_events(call: Call, query: EventsQuery) -> Reply:
 
 
 def _wait(here: Services, wanted: EventFilter, page: EventPage, query: EventsQuery) -> tuple[EventPage, bool]:
-    """The next page with an event, or the last one; and False if there was no place to wait."""
+    """Return the next page with an event, or the last page; and False if there was no place to wait."""
     ends_at = time.monotonic() + query.wait
     watch = _watches.setdefault(here, EventWatch(here.ledger.events.horizon))
     cursor = page.cursor

@@ -8,7 +8,7 @@ _OF_TYPES: Mapping[str, Any] = {"integer": 1, "number": 1.0, "boolean": True, "n
 
 
 def example_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
-    """Return a value of this schema; `components`: what its references name."""
+    """Return a value of this schema; `components`: the schemas that its references name."""
     return _example(schema, components, ())
 
 
@@ -19,7 +19,7 @@ def _example(schema: Mapping[str, Any], components: Mapping[str, Any], within: t
         return given[0]
     if reference := schema.get("$ref"):
         name = reference.rpartition("/")[2]
-        # One that contains itself ends here: its fields that do are optional.
+        # A recursive schema ends here: its recursive fields are optional.
         return None if name in within else _example(components[name], components, (*within, name))
     if choices := schema.get("anyOf") or schema.get("oneOf"):
         return _example(choices[0], components, within)

@@ -24,7 +24,7 @@ def exposed(read: Callable[[], Readings], accept: str) -> tuple[bytes, str]:
 
 
 class LedgerCollector(Collector):
-    """Nothing is counted here, so that a restart loses nothing: each scrape reads what the ledger counts."""
+    """Reads the ledger's counts at each scrape. It counts nothing itself, so a restart loses nothing."""
 
     def __init__(self, read: Callable[[], Readings]) -> None:
         self._read = read

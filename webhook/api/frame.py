@@ -1,4 +1,4 @@
-"""What every answer of the private process has, whether a program reads it or a person."""
+"""What every answer of the private process has in common, for programs and people alike."""
 
 import re
 import secrets
@@ -13,9 +13,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 
 
 def framed() -> Flask:
-    """Return an application without routes, whose answers have their request id and are cached by nobody."""
+    """Return an application without routes, whose answers have a request id and are never cached."""
     app = Flask("webhook", static_folder=None)
-    # Each path is written in one way: a redirect is a page in HTML, and POSTs get lost by it.
+    # Each path has one spelling: a redirect is an HTML page, and loses POSTs.
     app.url_map.merge_slashes = False
     app.before_request(_begin)
     app.after_request(_end)
@@ -29,7 +29,7 @@ def request_id() -> str:
 
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
-    # One that looks like a secret must not be logged.
+    # An id that looks like a secret must not be logged.
     is_usable = _REQUEST_ID.fullmatch(given) and redact(given) == given
     g.place = ExitStack()
     g.request_id = given if is_usable else f"req_{secrets.token_hex(12)}"

@@ -50,8 +50,8 @@ routes = Routes("generations")
 def create_generations(call: Call, body: Submission, query: WaitQuery) -> Reply:
     """Create one generation, or up to 1,000: all of them or none.
 
-    Over a budget's cap a generation is created and queued; `held` says which budget holds it, and until when. Needs an
-    `Idempotency-Key`, or a `key` for each. A repetition is answered with 200 and `Idempotent-Replayed: true`.
+    A generation over a budget's cap is created and queued; `held` says which budget holds it, and until when. Needs an
+    `Idempotency-Key`, or a `key` for each. A repeated request is answered with 200 and `Idempotent-Replayed: true`.
     """
     asked = Asked(body.root)
     once = once_of(call, body, is_needed=not asked.has_keys)
@@ -94,7 +94,7 @@ def get_generation(call: Call, id: str, query: WaitQuery) -> Reply:  # noqa: A00
     may_cost=True,
 )
 def retry_generation(call: Call, id: str, body: RetryRequest) -> Reply:  # noqa: A002
-    """Submit a failed generation again, fetch an expired one again, or try now what waits for its next try."""
+    """Submit a failed generation again, fetch an expired one again, or skip the wait for its next try."""
     once = once_of(call, body, is_needed=True)
     assert once is not None, "it is needed"  # noqa: S101
     _see(call, id)
@@ -118,7 +118,7 @@ def retry_generation(call: Call, id: str, body: RetryRequest) -> Reply:  # noqa:
     "/generations/{id}/cancel", scope=Scope.GENERATIONS_WRITE, answers={200: GenerationDocument}, problems=(404, 409)
 )
 def cancel_generation(call: Call, id: str) -> Reply:  # noqa: A002
-    """Cancel a generation that was not submitted yet."""
+    """Cancel a generation that has not been submitted yet."""
     _see(call, id)
     (decided,) = control.cancel(call.here, Selection(names=(id,))).generations
     if not decided.is_done:
@@ -162,7 +162,7 @@ def create_follow_up(call: Call, id: str, body: ActionRequest, query: WaitQuery)
 
 @after_the_commit()
 def _created(call: Call, ids: Sequence[str], result: SubmitResult | None, *, is_one: bool, query: WaitQuery) -> Reply:
-    """Answer a submission; without a `result`, one that was carried out before."""
+    """Answer a submission; without a `result`, it was carried out before."""
     is_repeated = result is None or result.is_repeated
     warnings = [list(one) for one in result.warnings] if result else [[] for _ in ids]
     waits = list(result.waits) if result else []
@@ -171,7 +171,7 @@ def _created(call: Call, ids: Sequence[str], result: SubmitResult | None, *, is_
         call.shared.ring(Step.DISPATCH)
     seen = see(call.here, ids, call.shared.waits)
     if not is_repeated and any(one.snapshot.generation.state is State.SUCCEEDED for one in seen):
-        # A split succeeds when it is created.
+        # A split succeeds as soon as it is created.
         call.shared.ring(Step.ARCHIVE)
     headers = _replayed(is_repeated=is_repeated)
     status = 200 if is_repeated else 201
@@ -200,7 +200,7 @@ def _see(call: Call, generation_id: str) -> Seen:
 
 
 def _waited(call: Call, seen: Seen, query: WaitQuery) -> tuple[Seen, dict[str, str]]:
-    """Wait until it is final, as the request prefers; what it is then, and the header that says how long it may be."""
+    """Wait until it is final, for as long as the request prefers; return it, and the header with the wait applied."""
     header = preferred_wait(call.request.headers.get("Prefer"))
     seconds = query.wait if query.wait is not None else header
     if not seconds:
@@ -209,7 +209,7 @@ def _waited(call: Call, seen: Seen, query: WaitQuery) -> tuple[Seen, dict[str, s
     generation = seen.snapshot.generation
     if generation.state in FINAL:
         return seen, applied
-    # Who waits needs no place among large bodies any more.
+    # While it waits, it no longer needs its place among large bodies.
     g.place.close()
     if not call.shared.waiting.wait(generation.id, seconds):
         return seen, {}

@@ -1,4 +1,4 @@
-"""The header `Idempotency-Key`: one request is carried out once, however often it is sent."""
+"""The header `Idempotency-Key`: a request is carried out once, however often it is sent."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _HOW = (
 
 
 def once_of(call: Call, body: BaseModel | None, *, is_needed: bool, file_sha256: str | None = None) -> Once | None:
-    """Return what the request is known by; None without a key. `file_sha256`: of a file in its body.
+    """Return the identity of the request; None without a key. `file_sha256`: of a file in its body.
 
     Raises Refused for a key that is invalid, or missing where it `is_needed`.
     """
@@ -30,7 +30,7 @@ def once_of(call: Call, body: BaseModel | None, *, is_needed: bool, file_sha256:
     if not _KEY.fullmatch(key):
         told = "the Idempotency-Key has to be 1 to 255 printable ASCII characters"
         raise Refused(told, status=400, code="idempotency_key_invalid")
-    # Without what is as by default: a field of a later version is no other request.
+    # Without defaults, so that a field added in a later version does not make it another request.
     said = None if body is None else body.model_dump(mode="json", exclude_defaults=True)
     asked = [call.request.method, call.request.path, said]
     return once_for(call.caller.owner, key, asked if file_sha256 is None else [*asked, file_sha256])
@@ -38,7 +38,7 @@ def once_of(call: Call, body: BaseModel | None, *, is_needed: bool, file_sha256:
 
 @contextmanager
 def after_the_commit() -> Iterator[None]:
-    """Say that the request may be repeated with its key where its answer cannot be read: it is carried out already."""
+    """If the answer cannot be read, say that the request was carried out and may be repeated with its key."""
     try:
         yield
     except CommitUnknown:

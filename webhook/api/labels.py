@@ -8,7 +8,7 @@ from worker.errors import RequestInvalid
 
 
 def labels_of(texts: Iterable[str]) -> dict[str, str]:
-    """Return the labels that are given as `name:value` each. Raises Refused."""
+    """Return the labels, each given as `name:value`. Raises Refused."""
     labels = dict(one.partition(":")[::2] for one in texts)
     try:
         check_labels(labels)

@@ -13,10 +13,10 @@ routes = Routes("metrics", prefix="")
 def get_metrics(call: Call) -> Response:
     """Get the metrics, for Prometheus.
 
-    As text, or as OpenMetrics if `Accept` asks for it. What cannot be read now is left out, and `darkroom_part_up` is 0
+    As text, or as OpenMetrics if `Accept` asks for it. What cannot be read now is omitted, and `darkroom_part_up` is 0
     for its part. `deploy/METRICS.md` lists all families.
     """
-    # With the first scrape: the library takes memory.
+    # Imported at the first scrape: the library takes memory.
     from webhook.api.exposition import exposed  # noqa: PLC0415
 
     text, content_type = exposed(call.shared.scrapes.read, call.request.headers.get("Accept", ""))

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in sentences that say what to do."""
+"""Turns pydantic's errors into sentences that say what to do."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _MEMBER = re.compile(r"<[\w.]+: ('[^']*')>")
 
 
 def sentence_of(mistake: Mapping[str, Any], model: type[BaseModel], place: Sequence[int | str]) -> str:
-    """Return what is wrong with what is at `place` of a body or query of this model."""
+    """Return what is wrong with the value at `place` of a body or query of this model."""
     if mistake["type"] == "extra_forbidden":
         return _unknown(str(place[-1]), model if len(place) == 1 else None)
     said = mistake["msg"].removeprefix("Value error, ")
@@ -34,7 +34,7 @@ def sentence_of(mistake: Mapping[str, Any], model: type[BaseModel], place: Seque
 
 
 def chosen(model: type[BaseModel], tag: int | str) -> type[BaseModel]:
-    """Return the model that a body of several possible ones was read by: pydantic names it in each place."""
+    """Return which of several possible models read a body: pydantic names it in each place."""
     for option in get_args(model.model_fields["root"].annotation):
         one, *marks = get_args(option)
         if any(isinstance(mark, Tag) and mark.tag == tag for mark in marks):
@@ -43,7 +43,7 @@ def chosen(model: type[BaseModel], tag: int | str) -> type[BaseModel]:
 
 
 def _unknown(name: str, model: type[BaseModel] | None) -> str:
-    """`model`: where the name stands; None where that is not known."""
+    """`model`: where the name was used; None if unknown."""
     names = [field.alias or its for its, field in model.model_fields.items()] if model is not None else []
     close = get_close_matches(name, names, 1)
     expected = f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(names)}" if names else ""

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the routes and the models."""
+"""The OpenAPI 3.1 document, generated from the routes and the models."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +101,7 @@ def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def statuses_of(operation: Operation) -> list[int]:
-    """Return the statuses of the problems that it may answer."""
+    """Return the statuses of the problems that it may answer with."""
     takes_body = operation.body is not None or bool(operation.media)
     return sorted(
         {*_ALWAYS, *operation.problems}
@@ -113,7 +113,7 @@ def statuses_of(operation: Operation) -> list[int]:
 
 
 def _webhook(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """How a subscriber gets an event, by Standard Webhooks 1.0."""
+    """Describe how a subscriber receives an event, by Standard Webhooks 1.0."""
     headers = {
         "webhook-id": "The id of the event, the same for each try.",
         "webhook-timestamp": "Unix time of this try.",
@@ -139,7 +139,7 @@ def _models(operation: Operation) -> Iterator[type[BaseModel]]:
 
 
 class _Document:
-    """What all operations refer to."""
+    """The references and components that all operations share."""
 
     def __init__(self, references: Mapping[type[BaseModel], Any], components: Mapping[str, Any]) -> None:
         self._references = references
@@ -230,7 +230,7 @@ def _headers(names: Sequence[str]) -> dict[str, Any]:
 
 
 def untitled(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return it without the titles that pydantic makes of the names."""
+    """Return it without the titles that pydantic derives from the names."""
     found: dict[str, Any] = {}
     for word, value in schema.items():
         if word in {"properties", "$defs"}:

@@ -1,4 +1,4 @@
-"""The pages of the private process. They are built when the first is opened: without them it needs 4 MB less."""
+"""The pages of the private process. They are built when the first is opened: until then it needs 4 MB less."""
 
 import threading
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PagesBeside:
-    """A WSGI application: the API where one of its routes begins like the path, else the pages."""
+    """A WSGI application: the API if one of its routes begins like the path, otherwise the pages."""
 
     def __init__(self, api: Flask, here: Services, shared: Shared) -> None:
         self._api = api.wsgi_app
@@ -38,11 +38,11 @@ class PagesBeside:
 
     @cached_property
     def _pages(self) -> Flask:
-        from webhook.approvals import approval_pages  # noqa: PLC0415  not before somebody opens a page
+        from webhook.approvals import approval_pages  # noqa: PLC0415  not until a page is opened
         from webhook.console import console, problem_page  # noqa: PLC0415
 
         def problem(error: Exception) -> Response:
-            # Of two types that are equally welcome, as under */*, the first is returned.
+            # Of two types with equal preference, as under */*, the first is returned.
             kinds = ("application/problem+json", "text/html")
             is_page = request.accept_mimetypes.best_match(kinds) == kinds[1]
             return problem_page(error, request_id()) if is_page else problem_of(error, request_id())

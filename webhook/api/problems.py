@@ -21,7 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 
 _SAFE = "repeat the request unchanged, with the same Idempotency-Key or keys: nothing is created or paid for twice"
 
-#: in the place of what Flask says, for people with a browser
+#: instead of Flask's texts, which are for people with a browser
 _SAID: Mapping[int, str] = {
     400: "the request cannot be read, or its body is not complete",
     404: "there is nothing at this path; /v1/openapi.json has all of them",
@@ -30,7 +30,7 @@ _SAID: Mapping[int, str] = {
 
 
 def problem_of(error: Exception, request_id: str) -> Response:
-    """Turn `error` into a problem; internal errors are logged, and told only by their request id."""
+    """Turn `error` into a problem; internal errors are logged, and the answer has only their request id."""
     if isinstance(error, Refused):
         return problem(
             error.status, error.code, str(error), request_id, headers=error.headers, errors=error.errors,
@@ -47,7 +47,7 @@ def problem_of(error: Exception, request_id: str) -> Response:
                 log.warning("answered 503 to request %s: %s", request_id, error)
             told = f"{error}: {_SAFE}" if isinstance(error, CommitUnknown) else str(error)
             again = {"Retry-After": str(RETRY_AFTER)} if status == 503 or kind in (KeyInUse, NotYet) else {}
-            # Programs rely on `errors` of what is invalid, also where the mistake has no place of its own.
+            # Programs rely on `errors` for invalid requests, even if the mistake has no specific place.
             errors = ({"detail": told},) if code == "invalid" else ()
             return problem(status, code, told, request_id, headers=again, errors=errors)
     log.error("answered 500 to request %s", request_id, exc_info=error)

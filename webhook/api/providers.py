@@ -12,7 +12,7 @@ routes = Routes("providers")
 
 @routes.get("/providers", scope=Scope.GENERATIONS_READ, answers={200: ProviderList})
 def list_providers(call: Call) -> Reply:
-    """List the providers: what each can do, with which options, and how its accounts are doing."""
+    """List the providers, with their capabilities, options and the state of their accounts."""
     data = [views.of_provider(one) for one in describe_providers(call.here)]
     return Reply(document={"data": data, "next": None})
 

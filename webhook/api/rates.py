@@ -1,4 +1,4 @@
-"""How many requests each token may send, and how many wrong tokens an address."""
+"""Limits requests per token, and wrong tokens per address."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,14 +10,14 @@ from webhook.api.call import Refused
 from webhook.guesses import Guesses, network_of, seconds_until
 from worker.settings import read_rate
 
-#: wrong tokens that an address may try in a minute
+#: wrong tokens that an address may try per minute
 GUESSES = 20
 
 _read = lru_cache(256)(read_rate)
 
 
 class Rates:
-    """Counts in this process alone. `default`: for tokens without a rate of their own."""
+    """Counts in this process alone. `default`: the rate of tokens that have none."""
 
     def __init__(self, default: str) -> None:
         self._default = default
@@ -25,7 +25,7 @@ class Rates:
         self._guesses = Guesses(GUESSES, minutes=1)
 
     def count(self, token_id: str, rate: str | None) -> Mapping[str, str]:
-        """Count a request; return the headers that tell what is left. Raises Refused (429)."""
+        """Count a request; return the headers with what is left. Raises Refused (429)."""
         item = _read(rate or self._default)
         is_allowed = self._requests.hit(item, token_id)
         standing = self._requests.get_window_stats(item, token_id)
@@ -40,7 +40,7 @@ class Rates:
         return headers
 
     def count_guess(self, address: str) -> None:
-        """Count a wrong token. Raises Refused (429) after many; right tokens of the same address are never refused."""
+        """Count a wrong token. Raises Refused (429) after many; valid tokens from that address are never refused."""
         if wait := self._guesses.count(network_of(address)):
             raise _too_many("too many wrong tokens came from this address: correct the token", wait, {})
 

@@ -1,4 +1,4 @@
-"""Reads what a request says: its query and its body, by their models."""
+"""Reads the query and the body of a request into their models."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -13,22 +13,22 @@ from webhook.api.routes import Operation
 from webhook.bodies import parsing, reading
 from webhook.body import read_body
 
-#: bytes of a JSON body; 1,000 generations with long prompts have a tenth of it
+#: bytes of a JSON body; 1,000 generations with long prompts have a tenth of this
 LARGEST_JSON = 16 * 1024 * 1024
 JSON = "application/json"
-#: mistakes that one answer names
+#: mistakes that one answer lists
 _MOST = 1000
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def require_media(request: Request, operation: Operation) -> None:
-    """Raises Refused (415) for a body of another type than the operation takes: no form of a web page gets in.
+    """Raise Refused (415) for a body of a type that the operation does not take: forms of web pages do not get in.
 
-    Where JSON is taken, a request without a type may have no body; whoever reads one refuses it.
+    Where JSON is taken, a request without a type must have no body; reading the body enforces that.
     """
     taken = ((JSON,) if operation.body is not None else ()) + tuple(operation.media)
-    # Many clients name JSON even where they send no body.
+    # Many clients declare JSON even if they send no body.
     is_file = operation.body is None and bool(operation.media)
     if request.mimetype not in (taken or (JSON,)) and (request.mimetype or is_file):
         advice = f"send it as {' or '.join(taken)}" if taken else "send none"
@@ -37,7 +37,7 @@ def require_media(request: Request, operation: Operation) -> None:
 
 
 def read_query(request: Request, model: type[M]) -> M:
-    """Raises Refused with each wrong parameter; a parameter given several times is a list."""
+    """Read the query. Raises Refused with each wrong parameter; a repeated parameter is a list."""
     given = {name: values if len(values) > 1 else values[0] for name, values in request.args.lists()}
     for name, values in request.args.lists():
         for text in (name, *values):
@@ -50,10 +50,10 @@ def read_query(request: Request, model: type[M]) -> M:
 
 
 def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M:
-    """Raises Refused for anything but JSON that the model takes; each mistake with its JSON pointer.
+    """Read the body. Raises Refused for anything but JSON that fits the model; each mistake has its JSON pointer.
 
-    No body at all is an empty one, if the model needs nothing. `others`: the content types that the operation takes
-    besides.
+    A missing body counts as empty if the model requires nothing. `others`: the other content types that the operation
+    takes.
     """
     is_empty = request.content_length is None and "Transfer-Encoding" not in request.headers
     if (is_empty or request.content_length == 0) and not is_needed(model):
@@ -79,7 +79,7 @@ def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M
 
 
 def is_needed(model: type[BaseModel]) -> bool:
-    """Whether a body of this model has to be there: without one it would be refused."""
+    """Return whether the model requires a body."""
     try:
         model()
     except ValidationError:
@@ -88,7 +88,7 @@ def is_needed(model: type[BaseModel]) -> bool:
 
 
 def require_plain(request: Request) -> None:
-    """Raise Refused for a compressed body, which would be read as if it were none."""
+    """Raise Refused for a compressed body, which would be read as if it were uncompressed."""
     if (encoding := request.headers.get("Content-Encoding", "identity").lower()) != "identity":
         raise Refused(
             f"the body is encoded as {encoding}: send it as it is, without Content-Encoding",
@@ -99,7 +99,7 @@ def require_plain(request: Request) -> None:
 
 
 def _refused(error: ValidationError, where: str, title: str, model: type[BaseModel]) -> Refused:
-    # One of several models: pydantic puts its name before each place.
+    # One of several models: pydantic prefixes each place with its name.
     is_choice = issubclass(model, RootModel)
     mistakes = error.errors(include_url=False, include_input=False, include_context=False)
     places = [one["loc"][is_choice:] for one in mistakes]

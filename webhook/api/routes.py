@@ -1,4 +1,4 @@
-"""The routes of a resource, declared where their functions are, and what describes them."""
+"""The routes of a resource, declared at their functions, with their descriptions."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from webhook.api.models.base import RequestModel
 from webhook.api.scopes import Scope
 
 Handler = TypeVar("Handler", bound=Callable[..., Reply | Response])
-#: of one answer: its model, its media types where it is no JSON, or None where it has no body
+#: an answer: its model, its media types if it is not JSON, or None without a body
 Answer = type[BaseModel] | Sequence[str] | None
 
 
@@ -22,8 +22,7 @@ class Operation:
     """One method of one path. `path`: like `/v1/generations/{id}`; `name`: its operationId.
 
     `query`, `body`: the models that `handle` takes under these names. `media`: other content types of the body, which
-    `handle` reads itself; its `body` is None then. `may_cost`: a request that is repeated without a key could be paid
-    for twice.
+    `handle` reads itself; `body` is then None. `may_cost`: a request repeated without a key could be paid for twice.
     """
 
     method: str
@@ -43,7 +42,7 @@ class Operation:
 
 
 class Routes:
-    """The operations of one resource; `tag`: its name. `prefix`: of all their paths."""
+    """The operations of one resource. `tag`: its name; `prefix`: of all their paths."""
 
     def __init__(self, tag: str, prefix: str = "/v1") -> None:
         self.tag = tag
@@ -107,6 +106,6 @@ class Routes:
 
 
 def _model_of(hint: Any) -> type[BaseModel] | None:
-    """The model in `Model` or `Model | None`."""
+    """Return the model in `Model` or `Model | None`."""
     classes = (one for one in (hint, *get_args(hint)) if isinstance(one, type))
     return next((one for one in classes if issubclass(one, BaseModel)), None)

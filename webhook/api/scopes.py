@@ -1,4 +1,4 @@
-"""What a token allows; the command that makes tokens knows the same scopes."""
+"""What a token allows; the command that creates tokens uses the same scopes."""
 
 from tasks.usecases.tokens import Scope
 

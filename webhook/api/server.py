@@ -1,4 +1,4 @@
-"""granian in one process: its own way has a parent that serves nothing and takes 25 MB (decision 60)."""
+"""granian in one process: by default it has a parent that serves nothing and takes 25 MB (decision 60)."""
 
 import gc
 import os
@@ -12,11 +12,11 @@ from granian.server.mt import MTServer
 
 
 def create_app() -> Flask:
-    """Return the application of this process; the garbage collector leaves alone what it consists of.
+    """Return the application of this process, with its objects frozen for the garbage collector.
 
-    Each full collection would look at all of it, and stop all requests meanwhile.
+    Otherwise each full collection would traverse them, and stop all requests meanwhile.
     """
-    from webhook.api import app  # noqa: PLC0415  not before the server listens
+    from webhook.api import app  # noqa: PLC0415  not until the server listens
 
     created = app.create_app()
     gc.collect()
@@ -24,12 +24,12 @@ def create_app() -> Flask:
     return created
 
 
-#: seconds after which a signal is noticed at the latest
+#: seconds within which a signal is noticed
 _PAUSE = 0.2
 
 
 class OneProcess(MTServer):
-    """Its server for Pythons without the GIL, whose worker is a thread, under a Python that has one."""
+    """granian's server for free-threaded Python, whose worker is a thread, running under a Python with the GIL."""
 
     def __init__(self, target: str, **options: Any) -> None:
         super().__init__(target, **options)
@@ -38,11 +38,11 @@ class OneProcess(MTServer):
     def serve(self) -> NoReturn:  # type: ignore[override]  # those arguments are for other ways to start
         """Serve until SIGTERM or SIGINT, then end the process.
 
-        Requests that last longer than `workers_kill_timeout` are cut off: their threads would keep the process.
+        Requests that last longer than `workers_kill_timeout` are cut off: their threads would keep the process alive.
         """
         status = 0
         try:
-            # Not that of MTServer, which warns that it is experimental where there is no GIL.
+            # Not MTServer's, which warns that running without the GIL is experimental.
             AbstractServer.serve(self)
         except SystemExit as error:
             status = 1 if error.code else 0
@@ -55,12 +55,12 @@ class OneProcess(MTServer):
 
 
 class _Interrupt(threading.Event):
-    """What the main thread waits for. It wakes in between, since Python handles signals in no other thread.
+    """What the main thread waits for. It wakes periodically, because Python handles signals only there.
 
-    The kernel may give a signal to any thread of the server, and that does not end the main thread's wait.
+    The kernel may deliver a signal to any thread of the server, which does not end the main thread's wait.
     """
 
-    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002  nobody gives one
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002  callers pass none
         while not super().wait(_PAUSE):
             pass
         return True

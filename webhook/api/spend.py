@@ -15,10 +15,10 @@ routes = Routes("spend")
 
 @routes.get("/spend", scope=Scope.SPEND_READ, answers={200: SpendDocument}, problems=(422,))
 def get_spend(call: Call, query: SpendQuery) -> Reply:
-    """Get what generations cost, may still cost, and what each budget has left.
+    """Get what generations cost or may still cost, and what each budget has left.
 
     known: paid. possible: the outcome is unknown, and the provider may have charged. reserved: in progress. All three
-    count against a cap. Amounts are decimal numbers as texts, in `currency`.
+    count against a cap. Amounts are decimal strings, in `currency`.
     """
     request = SpendRequest(
         read_dimensions(query.by), query.first or timedelta(days=30), labels_of(query.label), query.last

@@ -1,4 +1,4 @@
-"""JSON as programs mean it: what parsers read differently, or no database can keep, is refused where it stands."""
+"""Unambiguous JSON: what parsers read differently, or no database can store, is refused with its place."""
 
 import json
 import math
@@ -12,11 +12,11 @@ MOST_VALUES = 600_000
 
 
 class NotJson(ValueError):
-    """Text that is no JSON, in one sentence."""
+    """Text that is not JSON; the message is one sentence."""
 
 
 class BadText(ValueError):
-    """A string that cannot be kept, or too much of everything. `place`: names and numbers from the root to it."""
+    """A string that cannot be stored, or too many values. `place`: names and numbers from the root to it."""
 
     def __init__(self, place: tuple[int | str, ...], message: str) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class BadText(ValueError):
 
 
 def check(body: bytes) -> None:
-    """Raise NotJson for a body that is no JSON in UTF-8, or ambiguous; BadText for a string that cannot be kept."""
+    """Raise NotJson for a body that is not UTF-8 JSON or is ambiguous; BadText for a string that cannot be stored."""
     try:
         document = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -44,7 +44,7 @@ def check(body: bytes) -> None:
 
 
 def unusable(text: str) -> str | None:
-    """Say why no database can keep this text; None for any other."""
+    """Return why no database can store this text; None if it can be stored."""
     if "\0" in text:
         return "it contains the character NUL, which a database cannot store"
     if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
@@ -56,7 +56,7 @@ _TOO_DEEP = f"arrays and objects are nested more than {DEEPEST} levels deep"
 
 
 def _walk(document: object) -> Iterator[tuple[tuple[int | str, ...], object]]:
-    """Not by recursion: what is nested too deeply must not end this program. Nor at once: a list may have a million."""
+    """Yield each value. Not recursive: deep nesting must not end this process. Lazy: a list may have a million."""
     yield (), document
     left: list[tuple[tuple[int | str, ...], Iterator[tuple[int | str, object]]]] = [((), _parts(document))]
     while left:
@@ -78,7 +78,7 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         seen = set[str]()
-        # One look at each: a body of 16 MB has millions of names.
+        # A single pass: a body of 16 MB has millions of names.
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise NotJson(f"the name {twice!r} stands twice in one object: keep one")
     return found
@@ -96,7 +96,7 @@ def _float(digits: str) -> float:
 
 
 def _int(digits: str) -> int:
-    # More digits than Python converts, and than any field takes.
+    # More digits than Python converts, or any field takes.
     if len(digits) > 1000:
         raise NotJson(f"a number has {len(digits):,} digits, which is too many")
     return int(digits)

@@ -1,4 +1,4 @@
-"""From the body of a submission to the use case's request, and from its mistakes to JSON pointers."""
+"""Turns the body of a submission into the use case's request, and its mistakes into JSON pointers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _INVALID = "the body is invalid"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`body`: one, or a list; `items`: all of it, each with the pointer to it."""
+    """`body`: one generation, or a list; `items`: each one with its JSON pointer."""
 
     body: NewGeneration | NewGenerations
 
@@ -37,7 +37,7 @@ class Asked:
 
 
 def submit(call: Call, asked: Asked, once: Once | None) -> SubmitResult:
-    """Check all of it, then create all or nothing. Raises Refused with each mistake, and as `submit_once` does."""
+    """Check all of them, then create all or none. Raises Refused with each mistake, and as `submit_once` does."""
     checked = _checked(call, asked)
     _refuse_dear(call, asked, checked)
     try:
@@ -55,12 +55,12 @@ def submit(call: Call, asked: Asked, once: Once | None) -> SubmitResult:
 
 
 def names(given: str | Sequence[str] | None) -> str | None:
-    """A list as the use cases read it."""
+    """Return a list in the form that use cases read."""
     return given if given is None or isinstance(given, str) else ",".join(given)
 
 
 def refused_action(error: RequestInvalid, body: ActionRequest) -> DarkroomError:
-    """The same error, with the place in the body that it is about."""
+    """Return the same error, with its place in the body."""
     if isinstance(error, NotPossible | KeyReused):
         return error
     options = sorted(error.about & body.options.keys())

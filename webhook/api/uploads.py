@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 routes = Routes("uploads")
 
-#: bytes that are read at once; larger bodies are kept in a file
+#: bytes read at a time; larger bodies are kept in a file
 _PIECE, _IN_MEMORY = 64 * 1024, 1024 * 1024
 
 
@@ -36,9 +36,9 @@ _PIECE, _IN_MEMORY = 64 * 1024, 1024 * 1024
 def upload_image(call: Call) -> Reply:
     """Upload an image: PNG, JPEG or WebP, at most 20 MB.
 
-    The body is the file itself. `reference` is then a value of image options of generations and batches; `providers`
-    names those that take a file of this size. The same file again is the same upload; one that no generation uses is
-    deleted after the time that DARKROOM_KEEP_DAYS gives.
+    The body is the file itself. Use `reference` as a value of image options of generations and batches; `providers`
+    names those that take a file of this size. Uploading the same file again returns the same upload. An upload that no
+    generation uses is deleted after the time that DARKROOM_KEEP_DAYS sets.
     """
     with _spooled(call.request) as file:
         uploaded = upload(call.here, file, call.request.mimetype)
@@ -48,11 +48,11 @@ def upload_image(call: Call) -> Reply:
 
 @contextmanager
 def _spooled(request: Request) -> Iterator[IO[bytes]]:
-    """The body as a file. Raises Refused for more than LARGEST_UPLOAD, and ClientDisconnected for less than declared.
+    """Yield the body as a file. Raises Refused above LARGEST_UPLOAD, and ClientDisconnected below the declared length.
 
     An upload that is too large is refused before the rest of it is read.
     """
-    length = get_content_length(request.environ)  # None when it is sent in chunks
+    length = get_content_length(request.environ)  # None for a chunked body
     if length is not None and length > LARGEST_UPLOAD:
         raise _too_large()
     body, size = request.environ["wsgi.input"], 0
@@ -64,7 +64,7 @@ def _spooled(request: Request) -> Iterator[IO[bytes]]:
                     raise _too_large()
                 file.write(piece)
         if length is not None and size < length:
-            # If the sender hangs up, granian passes on what came before, without an error.
+            # If the sender hangs up, granian passes on what it received, without an error.
             raise ClientDisconnected
         yield file
 

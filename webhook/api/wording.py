@@ -1,4 +1,4 @@
-"""The API's own words for options and commands, which sentences of use cases name as the command line has them."""
+"""Translates options and commands in use cases' sentences from the command line's words to the API's."""
 
 import re
 from collections.abc import Mapping
@@ -32,19 +32,19 @@ COMMANDS = {
 _STEERED = re.compile(r"`darkroom batch (pause|resume|cancel) ([^\s`]+)`")
 _OPTION = re.compile(rf"(?<![\w-])(?:{'|'.join(OPTIONS)})(?![\w-])")
 _COMMAND = re.compile("|".join(map(re.escape, sorted(COMMANDS, key=len, reverse=True))))
-#: parts of documents that have a remedy, or parts with one
+#: parts of documents that have a remedy, or contain parts with one
 _WITH_REMEDY = ("data", "failure", "waits_for")
 
 
 def for_programs(sentence: str) -> str:
-    """Return it with the names that a caller of the API knows."""
+    """Return the sentence with the API's names."""
     named = _COMMAND.sub(lambda found: COMMANDS[found[0]], sentence)
     named = _STEERED.sub(lambda found: f"`POST /v1/batches/{quote(found[2])}/{found[1]}`", named)
     return _OPTION.sub(lambda found: f"`{found[0].removeprefix('--').replace('-', '_')}`", named)
 
 
 def with_remedies(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document with remedies in the words of the API."""
+    """Return the document with its remedies in the API's words."""
     return {name: _part(name, value) for name, value in document.items()}
 
 

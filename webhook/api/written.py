@@ -1,4 +1,4 @@
-"""Every write is written down before it is carried out, with the name of its token; its answer is noted afterwards."""
+"""The log of writes: each is recorded before it is carried out, with its token's name, and its answer afterwards."""
 
 from flask import Response
 
@@ -13,14 +13,14 @@ _LONGEST = 200
 
 
 class Written:
-    """One write; making it writes it down. `subject`: the id of what it is about, if that exists already.
+    """One write; constructing it records it. `subject`: the id of the object concerned, if that exists already.
 
     Raises LedgerUnavailable, and then nothing may be carried out.
     """
 
     def __init__(self, call: Call, operation: Operation, subject: str | None) -> None:
         self._here = call.here
-        # As it was called: a part of a path may be anything.
+        # As the caller wrote it: a path segment may contain anything.
         self._subject = subject and redact(subject)[:_LONGEST]
         self._id = action_log.begin(
             call.here,
@@ -34,6 +34,6 @@ class Written:
         )
 
     def answered(self, response: Response) -> None:
-        """Note the status, and the id of what was made, which `Location` ends with."""
+        """Record the status, and the id of what was created, which `Location` ends with."""
         made = response.headers.get("Location", "").rpartition("/")[2]
         action_log.finish(self._here, self._id, response.status_code, self._subject or made or None)

@@ -1,4 +1,4 @@
-"""The pages under signed links on which people decide. The token of the link is the only authority here."""
+"""The pages under signed links where people decide. The token in the link is the only authority here."""
 
 from webhook.approvals.pages import approval_pages
 

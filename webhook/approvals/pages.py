@@ -1,4 +1,4 @@
-"""The pages: GET and HEAD show what waits, and only POST decides, because mail scanners follow every link."""
+"""The pages: GET and HEAD show the approval, and only POST decides, because mail scanners follow every link."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 #: bytes of a form, and characters of what people may type
 _LARGEST_FORM = 64 * 1024
 _LONGEST_NAME, _LONGEST_NOTE = 100, 2000
-#: types of images that browsers show; others are downloads
+#: image types that browsers show; others are downloads
 _SHOWN = {"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"}
 _HEADERS = {
     # The address of the page is a secret.
@@ -54,7 +54,7 @@ def approval_pages(here: Services, ring: Ring) -> Blueprint:
     pages.register_error_handler(Exception, _problem)
     views = _Views(here, ring)
     style = (Path(__file__).parent / "style.css").read_bytes()
-    # OPTIONS is answered by nobody.
+    # OPTIONS is not answered.
     for name, rule, method, view in (
         ("style", "/style.css", "GET", lambda: _style(style)),
         ("show", "/<token>", "GET", views.show),
@@ -94,7 +94,7 @@ class _Views:
         return answer
 
     def image(self, token: str, index: int) -> Response:
-        """The bytes themselves: a link to the bucket would have to reach it, and would outlive the decision."""
+        """Serve the bytes themselves: a bucket link would need access to the bucket and outlive the decision."""
         asset = image_of(self._here, self._approval(token), index)
         headers = {"Cache-Control": "private, max-age=3600", "Content-Disposition": "inline"}
         if asset.bytes is not None:
@@ -145,7 +145,7 @@ class _Views:
 
 
 def _name(typed: str) -> str:
-    """What a person calls themselves, which nobody has checked."""
+    """Return the name that the person gave, which is unverified."""
     shown = " ".join("".join(one if one.isprintable() else " " for one in typed).split())[:_LONGEST_NAME]
     return f"link ({shown})" if shown else "link"
 

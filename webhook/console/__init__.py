@@ -1,6 +1,6 @@
 """The console (`/`): what people can do at the command line, in a browser.
 
-One file per page: each shows what a use case returns, and each form calls one. `guard.py` decides who is let in.
+One file per page: each page shows what a use case returns, and each form calls one. `guard.py` decides who gets in.
 """
 
 from webhook.console.blueprint import console

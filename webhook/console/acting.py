@@ -1,4 +1,4 @@
-"""Every write is written down before it is carried out, with the name of the person; its answer is noted afterwards."""
+"""The log of writes: each is recorded before it is carried out, with the person's name, and its answer afterwards."""
 
 import re
 from collections.abc import Callable
@@ -20,18 +20,18 @@ _ID = re.compile(r"[a-z]+_[0-9a-z]+")
 
 
 def changes_nothing(view: _View) -> _View:
-    """Mark a POST that only looks, such as a check or a dry run: it is not written down."""
+    """Mark a POST that only reads, such as a check or a dry run: it is not recorded."""
     view.changes_nothing = True  # type: ignore[attr-defined]
     return view
 
 
 def about(subject: str) -> None:
-    """Say what this request is about, where neither its path nor its answer's Location ends with that id."""
+    """Set the subject of this request, if neither its path nor its answer's Location ends with that id."""
     g.acted_on = subject
 
 
 def begin(here: Services, actor: str) -> None:
-    """Write this request down. Raises LedgerUnavailable, and then nothing may be carried out."""
+    """Record this request. Raises LedgerUnavailable, and then nothing may be carried out."""
     view = current_app.view_functions[str(request.endpoint)]
     if getattr(view, "changes_nothing", False):
         return
@@ -42,7 +42,7 @@ def begin(here: Services, actor: str) -> None:
 
 
 def finish(here: Services, response: Response) -> None:
-    """Note how it was answered, and the id of what was made, which `Location` ends with."""
+    """Record the status, and the id of what was created, which `Location` ends with."""
     if "action" in g:
         made = urlsplit(response.headers.get("Location", "")).path.rpartition("/")[2]
         subject = g.acted_on or (made if _ID.fullmatch(made) else None)
@@ -50,7 +50,7 @@ def finish(here: Services, response: Response) -> None:
 
 
 def note(here: Services, actor: str, action: str, status: int, subject: str) -> None:
-    """Write down what is over already."""
+    """Record an action that is already complete."""
     action_log.finish(here, action_log.begin(here, _new(actor, action, subject)), status, subject)
 
 

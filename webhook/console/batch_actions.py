@@ -1,4 +1,4 @@
-"""What may be done about a batch: pause, resume, cancel, retry, and take its results."""
+"""Actions on a batch: pause, resume, cancel, retry, and download its results."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,7 +28,7 @@ _OFFERED = (Format.CSV, Format.XLSX, Format.JSONL, Format.JSON)
 
 
 def routes(pages: Blueprint, desk: Desk, changed: Callable[[], None]) -> None:
-    """Add the routes below `/batches/<id>`. `changed`: called when pages that are open show something old."""
+    """Add the routes below `/batches/<id>`. `changed`: called when open pages have become stale."""
     _add_steering(pages, desk, changed)
     _add_cancelling(pages, desk)
     _add_retrying(pages, desk)
@@ -39,7 +39,7 @@ def _add_steering(pages: Blueprint, desk: Desk, changed: Callable[[], None]) -> 
     def steered(batch: str, verb: Callable[[LedgerServices, str], Steered]) -> ResponseBase:
         desk.shared.ring(*verb(desk.here, batch).wakes)
         changed()
-        # The row follows by itself; without scripts, the page is shown again.
+        # The row updates itself; without scripts, the page is reloaded.
         if "HX-Request" in request.headers:
             return Response(status=204)
         return redirect(f"/batches/{batch}" if "page" in request.args else "/", 303)
@@ -125,5 +125,5 @@ def _retry_of(batch: str, fields: Mapping[str, str]) -> BatchRetryRequest:
 
 
 def _not_asked_for(left: Mapping[str, int]) -> dict[str, int]:
-    """Without what nobody meant: other kinds of failures, and what did not fail."""
+    """Leave out what was not asked for: other kinds of failures, and generations that did not fail."""
     return {why: number for why, number in left.items() if why not in {*Category, *State}}

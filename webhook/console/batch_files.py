@@ -1,4 +1,4 @@
-"""The drop zone of the page Submit: a batch file and its images, checked in place, then submitted as they were."""
+"""The drop zone of the page Submit: a batch file and its images, checked in place, then submitted unchanged."""
 
 import hashlib
 import logging
@@ -37,20 +37,20 @@ log = logging.getLogger(__name__)
 #: mistakes that one page lists
 _MOST_LISTED = 100
 _PIECE = 1024 * 1024
-#: fields that decide what is submitted; the others, only when
+#: fields that affect what is submitted; the others affect only when
 _DECIDING = ("batch_provider", "batch_recipe", "batch_template", "sheet", "is_test", "new_version")
 _OTHERS = ("batch_name", "batch_priority", "batch_max_cost", "batch_start", "offset")
-#: what may be wrong
+#: fields that can have mistakes
 FIELDS = ("file", "batch_name", "batch_provider", "batch_recipe", "batch_template", "batch_priority", "batch_max_cost",
           "batch_start")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchFindings:
-    """`mistakes`: field → what is wrong there, of which `""` is about all of it. `digest`: of what was looked at.
+    """`mistakes`: field → what is wrong there; `""` stands for the whole form. `digest`: of what was checked.
 
-    `preview`: None if the file cannot be a batch. `sheets`: of a spreadsheet with several. `is_changed`: it is not what
-    was looked at before.
+    `preview`: None if the file cannot be a batch. `sheets`: of a spreadsheet with several. `is_changed`: it differs
+    from what was checked before.
     """
 
     mistakes: Mapping[str, list[str]] = field(default_factory=dict)
@@ -72,14 +72,14 @@ class _Wrong(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """`digest`: of the bytes, and of what decides what is submitted."""
+    """`digest`: of the bytes and of the fields that affect what is submitted."""
 
     request: BatchRequest
     digest: str
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
-    """Add what the drop zone asks for."""
+    """Add the routes that the drop zone uses."""
 
     @pages.post("/submit/batch/check", provide_automatic_options=False)
     @takes(LARGEST_FILE)
@@ -103,7 +103,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         except _Wrong as wrong:
             return _answer(desk, BatchFindings(mistakes=wrong.mistakes), status=422)
         except RequestInvalid as error:
-            # Since it was looked at, a provider, a price or the batch has changed.
+            # A provider, a price or the batch has changed since the check.
             return _answer(desk, BatchFindings(mistakes={"": [for_people(str(error))]}), status=422)
         address = f"/batches/{done.document['batch']}{'?sent=before' if done.is_replayed else ''}"
         if "HX-Request" in request.headers:
@@ -144,7 +144,7 @@ def _looked_at(desk: Desk, asked: _Asked, *, is_changed: bool = False) -> BatchF
 
 @contextmanager
 def _asked(desk: Desk) -> Iterator[_Asked]:
-    """Yield what the form asks, with the rows in a private copy. Raises _Wrong."""
+    """Yield what the form requests, with the rows in a private copy. Raises _Wrong."""
     form = request.form
     given = request.files.get("file")
     if given is None or not given.filename:

@@ -1,4 +1,4 @@
-"""The board: a row for each batch, and the page of one batch; both stay right while they are open."""
+"""The board: a row for each batch, and the page of one batch; both stay up to date while they are open."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,17 +15,17 @@ from webhook.console.desk import Desk
 from webhook.console.stream import FULL, Frame, Streams
 from webhook.console.wording import SENT_BEFORE
 
-#: seconds for which screen readers are not told of other totals
+#: seconds between announcements of changed totals to screen readers
 _QUIET = 30.0
-#: what the ids of rows begin with
+#: prefix of the ids of rows
 _ROW = "row-"
-#: views whose slow part is remembered
+#: number of views whose slow part is cached
 _KEPT = 64
 _STREAM = {"X-Accel-Buffering": "no"}
 
 
 class View(NamedTuple):
-    """A page of the board, that after the batch `before` or the first one; or the page of one batch."""
+    """A page of the board, either the first or the one after the batch `before`; or the page of one batch."""
 
     before: str | None
     batch: str | None
@@ -33,7 +33,7 @@ class View(NamedTuple):
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
-    """Add the pages `/` and `/batches/<id>`, and what keeps them right."""
+    """Add the pages `/` and `/batches/<id>`, and the stream that keeps them up to date."""
     looks = Looks(desk)
     pages.record_once(lambda state: looks.render_with(cast("Flask", state.app).app_context))
     streams = Streams(looks.frame)
@@ -71,7 +71,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
 
 
 class Looks:
-    """What is seen of each view, as HTML for those who watch it."""
+    """Renders each view as HTML for the browsers that have it open."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -80,7 +80,7 @@ class Looks:
         self._said: tuple[float, str] = (-_QUIET, "")
 
     def render_with(self, context: Callable[[], AbstractContextManager[object]]) -> None:
-        """Take the context of the application, whose templates are rendered outside of requests, too."""
+        """Set the context of the application, because templates are also rendered outside of requests."""
         self._context = context
 
     def look(self, view: View) -> Board:
@@ -131,5 +131,5 @@ def _macro(name: str) -> Callable[..., str]:
 
 
 def partial(target: str, html: str, swap: str = "outerMorph") -> str:
-    """Put `html` in the place of the element with this id, which keeps what is the same, and the focus."""
+    """Replace the element with this id by `html`, keeping unchanged parts and the focus."""
     return f'<hx-partial hx-target="#{target}" hx-swap="{swap}">{html}</hx-partial>\n'

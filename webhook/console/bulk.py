@@ -1,4 +1,4 @@
-"""Actions on many images: a look at what would be done, the action on what was seen, and downloads."""
+"""Actions on many images: a preview, the action on exactly what was previewed, and downloads."""
 
 import re
 from datetime import UTC, datetime
@@ -19,24 +19,24 @@ from webhook.console.problems import Refusal
 from worker.errors import RequestInvalid
 
 DOWNLOAD = "download"
-#: downloads at once: each keeps a thread
+#: concurrent downloads: each occupies a thread
 MOST_DOWNLOADS = 4
 _PICK = re.compile(r"(gen_[0-9a-f]{32})(?:\.([0-9]{1,6}))?")
 _GENERATION = re.compile(r"gen_[0-9a-f]{32}")
 _BUSY = "Other downloads are under way. Try again when one of them is done."
-#: action → what would be done, and what its button says
+#: action → what would be done, and the label of its button
 WORDS = {
     RETRY: ("submitted again", "Submit again"),
     CANCEL: ("cancelled", "Cancel"),
     DELETE: ("deleted", "Delete"),
     DOWNLOAD: ("downloaded", "Download"),
 }
-#: of all other actions
+#: for all other actions
 CREATED = ("created", "Create")
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
-    """Add what the gallery's forms ask for."""
+    """Add the routes that the gallery's forms use."""
     places = BoundedSemaphore(MOST_DOWNLOADS)
 
     @pages.post("/gallery/actions", provide_automatic_options=False)
@@ -101,7 +101,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
 
 
 def _name(filters: Filters) -> str:
-    """Of the file: the batch's, if that is one that every header can carry."""
+    """Return the file's name: the batch's, if every header can carry that."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", filters.request.batch or "").strip(".-")
     return name[:80] or "pictures"
 

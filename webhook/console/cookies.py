@@ -1,4 +1,4 @@
-"""The two cookies: who is logged in, and what the forms of everybody else are bound to."""
+"""The two cookies: the session of a logged-in user, and the key for everybody else's forms."""
 
 from flask import Request, Response
 
@@ -6,17 +6,17 @@ from webhook.loopback import objection
 from worker.settings import Settings
 
 _SESSION, _FORMS = "darkroom", "darkroom-forms"
-#: over https: browsers take a cookie of such a name only from this very host, and only over https
+#: with https: browsers accept a cookie with this prefix only from this exact host, and only over https
 _LOCKED = "__Host-"
 
 
 def session_cookie(request: Request, settings: Settings) -> str:
-    """Return the cookie of whoever is logged in; empty without one."""
+    """Return the session cookie; empty without one."""
     return request.cookies.get(_name(_SESSION, request, settings), "")
 
 
 def set_session_cookie(response: Response, request: Request, settings: Settings, value: str, seconds: int) -> None:
-    """Log this browser in; out, if `value` is empty."""
+    """Log this browser in, or out if `value` is empty."""
     _set(response, _SESSION, request, settings, value, max_age=seconds if value else 0)
 
 
@@ -38,7 +38,7 @@ def _set(
         path="/",
         secure=_is_https(request, settings),
         httponly=True,
-        # Not strict: who follows a link to a page from elsewhere stays logged in. Such a link changes nothing.
+        # Not strict, so that people who follow a link from another site stay logged in. Such a link changes nothing.
         samesite="Lax",
     )
 
@@ -48,7 +48,7 @@ def _name(name: str, request: Request, settings: Settings) -> str:
 
 
 def _is_https(request: Request, settings: Settings) -> bool:
-    """Whether the browser came over https: the proxy in front of us speaks http with us."""
+    """Return whether the browser used https: the proxy in front of us speaks http to us."""
     if request.is_secure or request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower() == "https":
         return True
     is_promised = (settings.console_url or "").startswith("https://")

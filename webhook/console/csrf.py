@@ -1,7 +1,7 @@
-"""What a form or a script of ours sends to show that it is ours; a page of another site cannot read it.
+"""The CSRF token that our forms and scripts send; pages of other sites cannot read it.
 
-The token is a signature with a cookie as its key: the session's, or without a session, a cookie for this alone. So
-nothing is stored, and pages stay valid when this process is restarted.
+The token is a signature whose key is a cookie: the session's, or without a session, a cookie for this purpose alone.
+So nothing is stored, and pages stay valid when this process restarts.
 """
 
 import hmac
@@ -20,7 +20,7 @@ _COOKIE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 def serve_tokens(pages: Blueprint, settings: Settings) -> None:
-    """Let templates write `csrf_token()`, and give a cookie to whoever gets a page with one."""
+    """Give templates `csrf_token()`, and set a cookie with each page that uses it."""
     pages.app_template_global("csrf_token")(lambda: _token(_key_for_page(settings)))
 
     @pages.after_request
@@ -31,7 +31,7 @@ def serve_tokens(pages: Blueprint, settings: Settings) -> None:
 
 
 def require_token(settings: Settings) -> None:
-    """Raises Refusal (403) unless the request has the token, in its header or in the field of its form."""
+    """Raise Refusal (403) unless the request has the token, in its header or in a field of its form."""
     given = request.headers.get(_HEADER) or request.form.get(_FIELD, "")
     key = _kept_key(settings)
     if key is None or not hmac.compare_digest(given.encode(), _token(key).encode()):
@@ -58,7 +58,7 @@ def _kept_key(settings: Settings) -> str | None:
 
 
 def _token(key: str) -> str:
-    # With the name: a browser may be let in as another person, who has not seen these forms.
+    # With the name: the same browser may log in as another person, who has not seen these forms.
     person = _person()
     who = "stranger" if person is None else f"{person.way}:{person.name}"
     return hmac.digest(key.encode(), f"form of {who}".encode(), "sha256").hex()

@@ -1,4 +1,4 @@
-"""What the pages share."""
+"""The objects that the pages share."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What somebody has entered on the page Submit, as it was entered; and what is wrong with it, at its field."""
+"""What somebody entered on the page Submit, unchanged; and what is wrong with it, by field."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,20 +21,20 @@ from worker.generation import Operation
 from worker.pricing import read_amount
 from worker.services import Services
 
-#: generations of one form; more are a batch file
+#: generations of one form; more need a batch file
 MOST_PROMPTS = 1000
 OPTION = "option."
 _LONGEST: Mapping[str, int] = {"key": LONGEST_KEY, "batch": LONGEST_BATCH}
 _HIGHEST_PRIORITY = PRIORITIES[-1]
 _TEXTS = ("provider", "operation", "prompts", "labels", "key", "recipe", "follow_up", "priority", "max_cost", "batch",
           "follows", "action", "index")  # fmt: skip
-#: parts of an entry → the field that they are entered in
+#: part of an entry → the field that it is entered in
 _FIELDS: Mapping[str, str] = {"prompt": "prompts", "image": "index"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One text for each field. `options`: name → its values, of which only images have several.
+    """One text for each field. `options`: name → its values; only images have several.
 
     `follows`: the id of the generation that it follows, by this `action`.
     """
@@ -67,7 +67,7 @@ class Draft:
 
     @classmethod
     def of_generation(cls, story: Story) -> Self:
-        """Return what would make it again. Its key stays its own."""
+        """Return a draft that would make it again, without its key."""
         one = story.generation
         return cls(
             provider=",".join((one.provider, *one.providers)),
@@ -85,7 +85,7 @@ class Draft:
 
     @property
     def lines(self) -> list[tuple[int, str]]:
-        """Return each prompt with the number of its line; a follow-up has one, of several lines."""
+        """Return each prompt with its line number; a follow-up has one prompt, which may span lines."""
         if self.follows:
             return [(1, self.prompts)]
         found = [(number, line.strip()) for number, line in enumerate(self.prompts.splitlines(), 1) if line.strip()]
@@ -93,13 +93,13 @@ class Draft:
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing was entered yet that could be wrong."""
+        """Return whether nothing has been entered that could be wrong."""
         return not (self.prompts or self.options or self.follows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """`mistakes`: field → what is wrong there, of which `""` is about all of it. `checked`: None if there are any.
+    """`mistakes`: field → what is wrong there; `""` stands for the whole form. `checked`: None if there are any.
 
     `estimate`: None without prices.
     """
@@ -202,7 +202,7 @@ def _estimate(here: Services, draft: Draft, checked: Checked) -> Estimate | None
             raise _Wrong({"max_cost": [one.told for one in found]})
         prices = here.prices
     except ConfigurationError:
-        # Nothing is submitted until it is fixed, which the answer to a submission says.
+        # Nothing is submitted until it is fixed; the answer to a submission says so.
         return None
     except RequestInvalid as error:
         raise _Wrong({"max_cost": [str(error)]}) from error
@@ -219,7 +219,7 @@ def _at_fields(error: EntriesInvalid) -> Mapping[str, Sequence[str]]:
     for one in error.mistakes:
         name, place = _field_of(one), str(one.entry.place)
         told = f"{place}: {one.message}" if place and name in {"prompts", ""} else _at_its_field(name, one.message)
-        # What is wrong with an option is wrong with it in each line.
+        # A mistake in an option is the same mistake in each line.
         if told not in found[name]:
             found[name].append(told)
     return found
@@ -243,7 +243,7 @@ def _at_field(error: DarkroomError, draft: Draft) -> Mapping[str, Sequence[str]]
 
 
 def _at_its_field(name: str, told: str) -> str:
-    """Leave out which option it is about where it stands below that."""
+    """Leave out the option's name if the message appears below its field."""
     return told.removeprefix(f"option {name.removeprefix(OPTION)}: ")
 
 

@@ -1,4 +1,4 @@
-"""Who comes in: whoever uses this machine, whom a trusted proxy names, or who is logged in."""
+"""Who gets in: programs and people on this machine, people named by a trusted proxy, and people logged in."""
 
 import ipaddress
 from enum import StrEnum
@@ -16,16 +16,16 @@ from worker.settings import Settings
 
 
 class Way(StrEnum):
-    """How somebody came in."""
+    """How somebody was let in."""
 
-    #: without a login, as the API's programs on this machine do without a token
+    #: without a login, as programs on this machine use the API without a token
     LOCAL = "local"
     PROXY = "proxy"
     PASSWORD = "password"  # noqa: S105  a word
 
 
 class LetIn(NamedTuple):
-    """Who looks at the pages."""
+    """The person who views the pages."""
 
     name: str
     role: Role
@@ -51,10 +51,10 @@ def whoever_asks(here: Services, request: Request) -> LetIn | None:
 
 
 def address_of(request: Request, settings: Settings) -> str:
-    """Return where a visitor is, as the trusted proxy says it if the request came through one."""
+    """Return the visitor's address, according to the trusted proxy if the request came through one."""
     peer = request.remote_addr or ""
     if is_loopback(peer) or _is_trusted(peer, settings):
-        # Before the last one, anybody may have written anything.
+        # Only the last entry can be trusted: anybody may have written the others.
         said = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
         if _read(said) is not None:
             return said
@@ -71,7 +71,7 @@ def _named_by_proxy(here: Services, request: Request) -> LetIn | None:
             f"the header {header} came from {request.remote_addr}, which is not in DARKROOM_CONSOLE_PROXY_NETWORKS: "
             "open the console through the proxy, or add that address",
         )
-    # A page under a host name of its own could send the header from a browser beside the proxy.
+    # A page with its own host name could send the header from a browser on the proxy's machine.
     if request.host.lower() != settings.console_host:
         raise Shut(
             f"Host is {request.host!r}, and not the host of CONSOLE_URL: let the proxy pass on the Host that it gets "

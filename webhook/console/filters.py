@@ -1,4 +1,4 @@
-"""What somebody looks for in the gallery, as it stands in an address."""
+"""The filters of the gallery, as they appear in an address."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from worker.generation import Operation, State
 
 Word = TypeVar("Word", bound=StrEnum)
 
-#: parameter → what it is called on the page
+#: parameter → its name on the page
 NAMES: Mapping[str, str] = {
     "q": "Prompt",
     "batch": "Batch",
@@ -34,12 +34,12 @@ NAMES: Mapping[str, str] = {
 }
 _OTHERS = frozenset({"provider", "operation", "label", "key", "mark", "since", "until"})
 _AFTER, _SIMILAR = "after", "similar"
-#: of labels, which may stand several times
+#: how many times a label may be given
 _MOST = 10
 
 
 class Chip(NamedTuple):
-    """One filter; `address`: of the page without it."""
+    """One filter. `address`: the page without it."""
 
     name: str
     value: str
@@ -48,14 +48,14 @@ class Chip(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """`given`: the parameters as they stand in the address; `is_similar`: groups of images that look alike."""
+    """`given`: the parameters as in the address; `is_similar`: show groups of images that look alike."""
 
     given: Sequence[tuple[str, str]]
     request: GalleryRequest
     is_similar: bool
 
     def address(self, path: str = "/gallery", **more: str) -> str:
-        """Return an address with these filters; it begins with the newest image."""
+        """Return an address with these filters, starting at the newest image."""
         return _address([*self.given, *more.items()], path)
 
     def address_without(self, name: str) -> str:
@@ -64,7 +64,7 @@ class Filters:
 
     @property
     def has_others(self) -> bool:
-        """Whether there are filters that few need."""
+        """Return whether rarely used filters are set."""
         return any(name in _OTHERS for name, _ in self.given)
 
     def value(self, name: str) -> str:
@@ -87,9 +87,9 @@ def _address(fields: Sequence[tuple[str, str]], path: str = "/gallery") -> str:
 
 
 def filters_of(fields: MultiDict[str, str]) -> Filters:
-    """Read the filters; what is empty is left out. Raises RequestInvalid."""
+    """Read the filters, without empty ones. Raises RequestInvalid."""
     given = [(name, value.strip()) for name in (*NAMES, _SIMILAR) for value in fields.getlist(name) if value.strip()]
-    # One that is left out would show other images than its address says, and do something to them.
+    # Ignoring one would show, and act on, other images than the address says.
     given = list(dict.fromkeys(given))
     first = dict(given)
     labels = [value for name, value in given if name == "label"]
@@ -114,7 +114,7 @@ def filters_of(fields: MultiDict[str, str]) -> Filters:
 
 
 def has_empty(fields: MultiDict[str, str]) -> bool:
-    """Whether a form was sent with fields that say nothing."""
+    """Return whether a form was sent with empty fields."""
     return any(not value.strip() for value in fields.values())
 
 

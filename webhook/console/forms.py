@@ -1,4 +1,4 @@
-"""What every form of the console says: who sends it, and a key by which it is carried out once."""
+"""What every form of the console has: its sender, and an idempotency key."""
 
 import hashlib
 import json
@@ -17,30 +17,30 @@ _LARGEST_FIELDS = 4 * 1024 * 1024
 #: files and fields
 _MOST_PARTS = 2000
 _LONGEST_NOTE = 2000
-#: in every form, and no part of what is asked
+#: in every form, but not part of the request
 _ENVELOPE = frozenset({"once", "csrf"})
 
 
 def form_key() -> str | None:
-    """Return the key by which this form is carried out once; None for a form that has none."""
+    """Return the idempotency key of this form; None for a form without one."""
     key = request.form.get("once", "")
     return key if _ONCE.fullmatch(key) else None
 
 
 def fields_asked() -> list[tuple[str, str]]:
-    """Return all of the form but what tells it from others: it is another request if any of it is another."""
+    """Return all fields but the key and the CSRF token: if any of them differs, it is another request."""
     return sorted(one for one in request.form.items(multi=True) if one[0] not in _ENVELOPE)
 
 
 def owner() -> str:
-    """Return whose key it is."""
+    """Return the owner of the key."""
     return f"console:{g.person.name}"
 
 
 def once_of(asked: object) -> Once:
-    """Return what this form is known by: its key, and what it asks for.
+    """Return the identity of this form: its key, and what it requests.
 
-    Sent again as it was, it is carried out once; whoever goes back and changes it asks for something else. Raises
+    Sent again unchanged, it is not carried out again; after going back and changing it, it is another request. Raises
     Refusal for a form without a key.
     """
     key = form_key()
@@ -52,7 +52,7 @@ def once_of(asked: object) -> Once:
 
 
 def whole(text: str, digits: int) -> int | None:
-    """Return the number that this is; None for anything else, and for one of more digits."""
+    """Return the number in this text; None for anything else, and for a number with more digits."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= digits else None
 
 
@@ -62,12 +62,12 @@ def author() -> str:
 
 
 def decider(why: str = "") -> Person:
-    """Return who decides something, with the reason that they give."""
+    """Return who decides something, with the reason given."""
     return person(g.person.name, why[:_LONGEST_NOTE])
 
 
 def read_form() -> None:
-    """Read the form with its files. Raises Busy where too many arrive at this moment."""
+    """Read the form with its files. Raises Busy if too many are arriving at the moment."""
     request.max_form_memory_size = _LARGEST_FIELDS
     request.max_form_parts = _MOST_PARTS
     with reading(request.environ):

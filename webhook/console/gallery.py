@@ -1,4 +1,4 @@
-"""The gallery: a wall of images, newest first, by whatever somebody is looking for."""
+"""The gallery: a wall of images, newest first, with filters."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ from webhook.console.forms import whole
 from webhook.console.wording import SENT_BEFORE
 from worker.generation import Operation, State
 
-#: names of batches that the form suggests
+#: number of batch names that the form suggests
 _SUGGESTED = 50
-#: in steps of a tenth, which `gallery.css` has a class for each of
+#: in tenths; `gallery.css` has a class for each
 _NARROWEST, _WIDEST = 5, 25
 
 
@@ -63,14 +63,14 @@ def _of_page(desk: Desk, filters: Filters) -> dict[str, object]:
 
 
 def _offered(pictures: Sequence[Picture]) -> list[str]:
-    """What can follow one of these."""
+    """Return the follow-ups that any of these allows."""
     found = dict.fromkeys(action for one in pictures for action in one.actions)
     picked = [one for one in ACTIONS_OF_PICKED if f"{one}1" in found]
     return [*picked, *found]
 
 
 def _told() -> str | None:
-    """What an action has done, of which only numbers stand in the address."""
+    """Say what an action did; the address has only its numbers."""
     done = request.args.get("done", "")
     number, left = (whole(request.args.get(name, ""), 8) for name in ("number", "left"))
     if number is None or left is None:
@@ -82,7 +82,7 @@ def _told() -> str | None:
 
 
 def ratio(picture: Picture) -> int:
-    """Return width by height in tenths, of the shapes that the wall has."""
+    """Return width divided by height in tenths, limited to the shapes that the wall has."""
     return max(_NARROWEST, min(_WIDEST, round(10 * picture.width / picture.height)))
 
 

@@ -1,4 +1,4 @@
-"""The one place that lets people in, keeps viewers and other sites from writing, and says what browsers may do."""
+"""The one place that authenticates people, keeps viewers and other sites from writing, and restricts browsers."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,12 +21,12 @@ from worker.services import Services
 _View = TypeVar("_View", bound=Callable[..., object])
 
 _READING = {"GET", "HEAD"}
-#: for everybody: the login page needs its style, and who is no longer let in must be able to leave
+#: for everybody: the login page needs its style, and people who lost access must be able to log out
 _FILES, _LOGIN, _LOGOUT = "console.static_file", {"console.login_page", "console.log_in"}, "console.log_out"
-#: below this, people enter much
+#: pages below this have forms with much input
 _ENTERED = "/submit"
 _LOGGED_OUT = "you are logged out, so nothing was changed. Log in, then {}: what you entered is still there"
-#: characters of a part of an address: more than names and keys have
+#: characters of a path segment: more than names and keys have
 _LONGEST_NAME = 1000
 #: bytes of a form, unless its view `takes` more
 _LARGEST_FORM = 1024 * 1024
@@ -45,7 +45,7 @@ _POLICY = (
 
 
 def takes(number: int) -> Callable[[_View], _View]:
-    """Mark a view whose form may have this number of bytes."""
+    """Mark a view whose form may have up to this number of bytes."""
 
     def mark(view: _View) -> _View:
         view.largest_form = number  # type: ignore[attr-defined]
@@ -64,7 +64,7 @@ def guard(pages: Blueprint, desk: Desk) -> None:
         if request.endpoint == _FILES:
             return None
         if any(len(str(value)) > _LONGEST_NAME for value in (request.view_args or {}).values()):
-            # Nothing is called so, and no sentence repeats it.
+            # Nothing has such a name, and no message should repeat it.
             raise NotFound
         is_write = request.method not in _READING
         if is_write and is_foreign(request, here.settings.console_url):
@@ -100,10 +100,10 @@ def _require_leave(person: LetIn) -> None:
 
 
 def _to_login(request: Request) -> Response:
-    """To the login page, and back from there; what is no page of its own hears that it was refused."""
+    """Redirect to the login page, and back afterwards; requests that are not for a whole page are refused."""
     is_part, is_write = "HX-Request" in request.headers, request.method not in _READING
     is_page = "text/html" in request.headers.get("Accept", "")
-    # Whoever is led away from a form would lose what they have entered.
+    # A redirect away from a form would lose what was entered.
     if is_part and is_write and request.path.startswith(_ENTERED):
         raise Refusal(_LOGGED_OUT.format("continue here"), status=401)
     if is_part:
@@ -117,7 +117,7 @@ def _to_login(request: Request) -> Response:
 
 
 def _page_of(request: Request) -> str:
-    """Where its browser is."""
+    """Return the page that the browser shows."""
     try:
         page = urlsplit(request.headers.get("HX-Current-URL", ""))
     except ValueError:
@@ -137,6 +137,6 @@ def _login_for(page: str) -> str:
 
 
 def _bucket(here: Services, response: Response) -> str:
-    """The origin to which our own addresses of pictures lead, for pages that have some."""
+    """Return the origin to which our image addresses redirect, for pages with images."""
     origin = bucket_origin(here) if response.mimetype == "text/html" and g.get("person") else None
     return f" {origin}" if origin else ""

@@ -54,7 +54,7 @@ def _log_in(here: Services, tries: Tries, address: str, target: str) -> Response
     logged_in = log_in(here, name, password)
     if logged_in is None:
         tries.count(name, address)
-        # Of no user, since some type their password there.
+        # Never an unknown name, because some people type their password there.
         actor = name if role_of(here, name) else "nobody"
         acting.note(here, actor, "POST /login", 401, address)
         return _page(here, target, 401, "Wrong name or password.", name)
@@ -85,7 +85,7 @@ def _page(here: Services, target: str, status: int = 200, told: str = "", name: 
 
 
 def own_path(given: str) -> str:
-    """Return the path of ours that somebody wants to go to; `/` for whatever a browser could read as another host."""
+    """Return a path on this site; `/` for anything that a browser could read as another host."""
     try:
         parts = urlsplit(given)
     except ValueError:

@@ -28,17 +28,17 @@ from worker.generation import OPEN, Asset, Generation, Operation, State
 from worker.secrets import links_hidden
 from worker.steps import Step
 
-#: types of images that browsers show
+#: image types that browsers show
 SHOWN = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"})
 FILMS = frozenset({"video/mp4", "video/webm"})
-#: pixels of a side, until they are known
+#: pixels per side, until the size is known
 _SQUARE = 1024
-#: operations whose actions have a number of an image, which stands on their buttons alone
+#: operations whose actions name an image by number, so that their buttons show only the number
 _NUMBERED = (Operation.UPSCALE, Operation.VARIATION, Operation.VIDEO_EXTEND)
 
 
 class Group(NamedTuple):
-    """Offers of one operation; of several without an `operation`. `cost`: of each, if all cost the same."""
+    """Offers of one operation, or without an `operation`, of several. `cost`: of each, if all cost the same."""
 
     operation: Operation | None
     offers: Sequence[Offer]
@@ -47,7 +47,7 @@ class Group(NamedTuple):
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
-    """Add `/generations/<id>`, and what its buttons ask for."""
+    """Add `/generations/<id>`, and the routes of its buttons."""
     _pages(pages, desk)
     _buttons(pages, desk)
 
@@ -66,7 +66,7 @@ def _pages(pages: Blueprint, desk: Desk) -> None:
     def show_state(generation: str) -> ResponseBase:
         (found,) = get_generations(desk.here, [generation])
         if found.state != request.args.get("was"):
-            # All of the page is another one now.
+            # The whole page has changed.
             return Response(status=204, headers={"HX-Refresh": "true"})
         return Response(render_template("console/lightbox_state.html", generation=found, is_open=found.state in OPEN))
 
@@ -95,7 +95,7 @@ def _buttons(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/generations/<generation>/cancel", provide_automatic_options=False)
     def cancel(generation: str) -> ResponseBase:
         (decided,) = control.cancel(desk.here, Selection(names=(generation,))).generations
-        # Sent again, it is as it was asked for.
+        # If the form is sent again, the generation is already as requested.
         if not decided.is_done and decided.state is not State.CANCELLED:
             raise Refusal(decided.message, status=409)
         return redirect(_address(generation), 303)
@@ -112,17 +112,17 @@ def _buttons(pages: Blueprint, desk: Desk) -> None:
 
 
 def made(desk: Desk, result: SubmitResult) -> ResponseBase:
-    """Wake what has work now, and go to what was made."""
+    """Wake the steps that have work now, and redirect to what was created."""
     if not result.is_repeated:
         desk.shared.ring(Step.DISPATCH)
         if any(one.state is State.SUCCEEDED for one in result.generations):
-            # A split succeeds when it is created.
+            # A split succeeds as soon as it is created.
             desk.shared.ring(Step.ARCHIVE)
     return to_made(result.generations[0], len(result.generations), is_repeated=result.is_repeated)
 
 
 def to_made(first: Generation, number: int, *, is_repeated: bool) -> ResponseBase:
-    """Go to what was made: to the batch, if it is several."""
+    """Redirect to what was created: the batch, if there are several."""
     address = f"/batches/{first.batch_id}" if number > 1 and first.batch_id else f"/generations/{first.id}"
     return redirect(f"{address}{'?sent=before' if is_repeated else ''}", 303)
 
@@ -164,7 +164,7 @@ def _shown(assets: Sequence[Asset]) -> Asset | None:
 
 
 def size_of(asset: Asset | None) -> tuple[int, int]:
-    """Return width and height, so that nothing moves when the image arrives."""
+    """Return width and height, so that the layout does not shift when the image arrives."""
     if asset is None or not asset.width or not asset.height:
         return _SQUARE, _SQUARE
     return asset.width, asset.height

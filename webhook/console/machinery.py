@@ -26,7 +26,7 @@ from worker.steps import Step
 _DELIVERIES = 20
 _DAYS = (7, 30, 90)
 _HOURS = (1, 6, 24, 72)
-#: bars of a chart
+#: maximum number of bars in a chart
 _BARS = 90
 
 
@@ -88,7 +88,7 @@ class _Views:
 
     @changes_nothing
     def compare(self) -> str:
-        """Asks the bucket and the providers, and changes nothing."""
+        """Query the bucket and the providers; change nothing."""
         report = restore.reconcile(self._here, ReconcileRequest())
         return render_template("console/operate_restore.html", part="restore", gate=report.gate, report=report)
 
@@ -172,14 +172,14 @@ class _Views:
 
 
 def _types() -> Sequence[str]:
-    # Their models, which nothing else on these pages needs.
+    # Loads the models of events, which nothing else on these pages needs.
     from tasks.usecases.events.published import EVENTS  # noqa: PLC0415
 
     return list(EVENTS)
 
 
 def _bars(rows: Sequence[Spent]) -> Sequence[Mapping[str, object]]:
-    """Heights of 100 for each row of a chart: what was paid, and what may still be."""
+    """Return bar heights out of 100 for each row of a chart: what was paid, and what may still be."""
     shown = rows[-_BARS:]
     highest = max((row.known + row.possible + row.reserved for row in shown), default=0) or 1
     return [

@@ -1,4 +1,4 @@
-"""Actions, operations and options as people read them."""
+"""Display names of actions, operations, options and providers."""
 
 import re
 from collections.abc import Mapping
@@ -49,20 +49,20 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def filters(pages: Blueprint) -> None:
-    """Let templates write names in these ways."""
+    """Add these functions as template filters."""
     for function in (action, operation, option, provider, account_title, coded, for_people):
         pages.app_template_filter(function.__name__)(function)
 
 
 def action(word: str) -> str:
-    """Return `Upscale 2`, `Zoom out 1.5x`, `Pan left`; what Darkroom does not know, as its provider says it."""
+    """Return `Upscale 2`, `Zoom out 1.5x`, `Pan left`; for unknown actions, the provider's own word."""
     if (numbered := _NUMBERED.fullmatch(word)) is not None:
         return f"{numbered[1].capitalize()} {numbered[2]}"
     return _ACTIONS.get(word) or _spelt(word)
 
 
 def operation(word: str | None) -> str:
-    """Return the name of an operation; None for those that Darkroom does not know."""
+    """Return the name of an operation; None stands for operations that Darkroom does not know."""
     return "Others" if word is None else _OPERATIONS.get(word) or _spelt(word)
 
 
@@ -72,18 +72,18 @@ def option(name: str) -> str:
 
 
 def provider(name: str) -> str:
-    """Return a provider's name as its own pages spell it; one that Darkroom does not know stays as it is."""
+    """Return a provider's name as its own pages spell it; unknown names are unchanged."""
     return provider_title(name) if name in PROVIDER_NAMES else name
 
 
 def account_title(account: tuple[str, str]) -> str:
-    """Return `Kie.ai`, or `Kie.ai, account shop` of several; `account`: the provider's name and its own."""
+    """Return `Kie.ai`, or with several accounts `Kie.ai, account shop`; `account`: the provider's and its own name."""
     of_provider, name = account
     return title_of(provider(of_provider), name)
 
 
 def coded(told: str) -> Markup:
-    """Return a sentence whose parts in backticks are code."""
+    """Return a sentence with its parts in backticks marked up as code."""
     parts = _CODE.split(told)
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)

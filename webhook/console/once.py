@@ -1,4 +1,4 @@
-"""Each form is carried out once, however often it is sent, and leads to a page that says what was done."""
+"""Carries out each form once, however often it is sent, then redirects to a page that says what was done."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -14,13 +14,13 @@ from webhook.console.problems import Refusal
 from webhook.console.wording import SENT_BEFORE
 from worker.secrets import secrets_hidden
 
-#: what was done, told on the next page; seconds for which it waits for that
+#: the cookie with what was done, shown on the next page; seconds for which it is kept
 _TOLD, _WAITS = "told", 30
 _LONGEST_TOLD = 1000
 
 
 def telling(pages: Blueprint) -> None:
-    """Let templates say what was just done: `what_was_done()`."""
+    """Give templates `what_was_done()`."""
     pages.app_template_global("what_was_done")(_what_was_done)
 
     @pages.after_request
@@ -31,10 +31,10 @@ def telling(pages: Blueprint) -> None:
 
 
 def once(desk: Desk, work: Callable[[], tuple[str, str]]) -> Response:
-    """Carry out `work` once for the key of the form; it returns where to go, and what was done there.
+    """Carry out `work` once for the key of the form; it returns where to redirect, and what to say there.
 
-    A form that is sent again leads to the same page and does nothing more. Raises what `work` raises; the form can then
-    be sent again.
+    A form that is sent again redirects to the same page and does nothing more. Raises what `work` raises; the form can
+    then be sent again.
     """
     mine = of_this_form()
 
@@ -53,7 +53,7 @@ def once(desk: Desk, work: Callable[[], tuple[str, str]]) -> Response:
 
 
 def of_this_form() -> Once:
-    """Return what this form is known by. Raises Refusal for one without a key."""
+    """Return the identity of this form. Raises Refusal for a form without a key."""
     key = form_key()
     if key is None:
         raise Refusal("this form is not complete: go back, reload the page, and try again", status=400)

@@ -1,4 +1,4 @@
-"""Operate: what needs a person, and what was paid for and is not here yet, each with its remedy."""
+"""Operate: what needs a person, and what was paid for but is not stored yet, each with its remedy."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from webhook.console.forms import decider, whole
 from webhook.console.once import once
 from worker.errors import NotPossible, RequestInvalid
 
-#: rows of a list, and those that "more" adds
+#: rows of a list, and how many "more" adds
 _FEW = 50
 _MOST_SHOWN = 5000
 _DECISIONS = {"charged": Decision.CHARGED, "not_charged": Decision.NOT_CHARGED, "resubmit": Decision.RESUBMIT}
@@ -150,7 +150,7 @@ class _Views:
 
     def try_again(self, generation: str) -> Response:
         def work() -> tuple[str, str]:
-            # The page may be old: what failed since would be paid for again.
+            # The page may be stale: a generation that failed since would be paid for again.
             done = control.retry(self._here, RetryRequest(selection=Selection(names=(generation,)), may_submit=False))
             (decided,) = done.generations
             if not decided.is_done:
@@ -178,7 +178,7 @@ class _Views:
 
     @changes_nothing
     def look_for_tasks(self) -> str:
-        """Reads the provider's list, and changes nothing."""
+        """Read the provider's list; change nothing."""
         return self._at_risk(self._import_request(dry_run=True))
 
     def rescue(self) -> Response:
@@ -204,12 +204,12 @@ class _Views:
 
 
 def how_many() -> int:
-    """How many rows of a list to show."""
+    """Return how many rows of a list to show."""
     return max(_FEW, min(whole(request.args.get("most", ""), 6) or 0, _MOST_SHOWN))
 
 
 def require_typed(words: str) -> None:
-    """Raise RequestInvalid unless these words were typed as the confirmation."""
+    """Raise RequestInvalid unless these words were typed to confirm."""
     if request.form.get("typed", "").strip().lower() != words:
         raise RequestInvalid(f"type the words `{words}` to confirm: nothing was changed")
 

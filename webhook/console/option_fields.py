@@ -9,16 +9,16 @@ from tasks.usecases.providers import Capability, ProviderFacts
 from webhook.console.drafts import Draft
 from worker.generation import Operation
 
-#: those that most people set, in this order
+#: the options that most people set, in this order
 _FIRST = ("aspect_ratio", "version", "speed", "quality", "stylize", "chaos")
 _TRUTHS = (("true", "On"), ("false", "Off"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One option. `choices`: value and text of each, none where it is written; `hint`: what is allowed.
+    """One option. `choices`: value and text of each, empty for free text; `hint`: what is allowed.
 
-    `least`, `most`: of a whole number.
+    `least`, `most`: the limits of a whole number.
     """
 
     name: str
@@ -44,7 +44,7 @@ class PictureField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionFields:
-    """`left`: options that were set and are not there: `name: value`."""
+    """`left`: options that were set but have no field here, as `name: value`."""
 
     fields: Sequence[Field]
     pictures: Sequence[PictureField]
@@ -53,7 +53,7 @@ class OptionFields:
 
 
 def option_fields(providers: Sequence[ProviderFacts], draft: Draft, operation: Operation | None) -> OptionFields:
-    """Return the options of these providers for this operation; of one that several have, as the first has it."""
+    """Return the options of these providers for this operation; for a shared option, the first provider decides."""
     able = [one for one in providers if one.name in names_of(draft) and operation in one.capabilities]
     known: dict[str, tuple[ProviderFacts, Capability]] = {}
     for facts in able:
@@ -61,7 +61,7 @@ def option_fields(providers: Sequence[ProviderFacts], draft: Draft, operation: O
         for name in capability.options:
             known.setdefault(name, (facts, capability))
     images = image_options()
-    # What follows an image of ours begins with that.
+    # A follow-up of one of our images starts from that image.
     asked = [name for name in known if name in images and not (draft.follows and name == "images")]
     fields = [_field(name, *known[name], draft) for name in known if name not in images]
     return OptionFields(
@@ -81,7 +81,7 @@ def names_of(draft: Draft) -> list[str]:
 
 
 def operations_of(providers: Sequence[ProviderFacts], draft: Draft) -> list[Operation]:
-    """Return what these providers can make of nothing."""
+    """Return the operations of these providers that need no earlier generation."""
     chosen = [one for one in providers if one.name in names_of(draft)]
     return [one for one in FIRST if any(one in facts.capabilities for facts in chosen)]
 
@@ -96,7 +96,7 @@ def _field(name: str, facts: ProviderFacts, capability: Capability, draft: Draft
         choices = _TRUTHS
     elif isinstance(words, list) and len(words) <= 12:
         choices = [(str(one), str(one)) for one in words]
-    # What another provider would take stays, and is told to be wrong.
+    # A value that only another provider would take stays, and is reported as a mistake.
     if choices and value and value not in {one for one, _ in choices}:
         choices = [*choices, (value, value)]
     least, most = schema.get("minimum"), schema.get("maximum")

@@ -1,4 +1,4 @@
-"""The bytes of images: addresses of ours, which stay valid, in front of presigned links, which do not."""
+"""The bytes of images: our own addresses, which stay valid, redirect to presigned links, which do not."""
 
 from flask import Blueprint, Response, request
 
@@ -6,7 +6,7 @@ from tasks.usecases.assets import LINK_REUSE, AssetText, get_asset
 from tasks.usecases.thumbnails import ask_again, ask_for, find_thumbnail
 from webhook.console.desk import Desk
 
-#: seconds after which it is worth asking again for a thumbnail that is being made
+#: seconds after which to request again a thumbnail that is being made
 _AGAIN = 2
 
 
@@ -29,12 +29,12 @@ def routes(pages: Blueprint, desk: Desk) -> None:
             return moved(found.url)
         if wakes:
             desk.shared.ring(*wakes)
-        # Nobody reads it: it is for an image, whose script asks again.
+        # No body: the request is for an image, whose script retries.
         return Response(status=404, headers={"Retry-After": str(_AGAIN)})
 
 
 def moved(link: str) -> Response:
     """Redirect to a presigned link."""
-    # Below the life of the link, so that a browser never follows one that has expired.
+    # Shorter than the link's life, so that a browser never follows an expired link.
     reuse = f"private, max-age={int(LINK_REUSE.total_seconds())}"
     return Response(status=302, headers={"Location": link, "Cache-Control": reuse})

@@ -33,7 +33,7 @@ _SAID: Mapping[int, str] = {
     413: "What was sent is too large.",
 }
 _INTERNAL = "Something failed here. The log of this process has the reason, under the number below."
-#: ids and addresses stay as they are
+#: ids and addresses, which are left unchanged
 _IS_NO_WORD = re.compile(r"[a-z]+_[0-9a-f]|https?://")
 _BEING_DONE = "This form is being carried out. Wait half a minute, then send it again: nothing is done twice."
 _SAFE = "Send the form again: nothing is created or paid for twice"
@@ -49,7 +49,7 @@ class Refusal(DarkroomError):
 
 
 class Shut(Refusal):
-    """Whoever asks is let in to no page (403)."""
+    """A person who is let in to no page (403)."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, status=403)
@@ -92,6 +92,6 @@ def _told(error: Exception, request_id: str) -> tuple[int, str, Mapping[str, str
 
 
 def as_sentence(told: str) -> str:
-    """Return the text of an error as a sentence of its own."""
+    """Return the text of an error as a complete sentence."""
     begin = told[:1] if _IS_NO_WORD.match(told) else told[:1].upper()
     return begin + told[1:] + ("" if told.endswith((".", "!", "?")) else ".")

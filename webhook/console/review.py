@@ -1,4 +1,4 @@
-"""Review: decide about images one after another, by keyboard alone; and cull a batch's images."""
+"""Review: decide about images one after another, with the keyboard alone; and cull a batch's images."""
 
 from collections.abc import Mapping
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ from webhook.console.wording import for_people
 from webhook.deciding import decide, state_now
 from worker.errors import AlreadyDecided, NotPossible, RequestInvalid
 
-#: of the latest decisions: beside an image, and on their own page
+#: how many of the latest decisions are shown: beside an image, and on their own page
 _BESIDE, _MOST = 5, 100
 _ALL = ("", "unmarked", *Mark)
 
@@ -48,7 +48,7 @@ class _Views:
         self._here = desk.here
 
     def start(self) -> str | Redirect:
-        """The oldest decision that waits, or what to do where none does."""
+        """Go to the oldest pending decision, or show what to do if there is none."""
         chosen = _chosen()
         queue = review.queue_of(self._here, chosen)
         if queue.place.first is not None:
@@ -70,12 +70,12 @@ class _Views:
             try:
                 done = decide(self._here, approval_id, request.form, who, held_for=review.HELD_FOR)
                 self._desk.shared.ring(*done.wakes)
-                # Their own, made before: in another tab, or by this form, whose answer was lost.
+                # Their own earlier decision: from another tab, or from this form if its answer was lost.
                 is_own = done.approval.decided_by == who.name
                 late = {} if done.is_new or is_own else {"late": "1"}
             except AlreadyDecided:
                 late = {"late": "1"}
-            # Onwards, and from the end to what was passed over.
+            # Onwards, and from the end back to what was skipped.
             following = place.after or (place.first if place.first != approval_id else None)
             return address(following, chosen, of=_of(), done=approval_id, **late), ""
 
@@ -164,7 +164,7 @@ class _Views:
         )
 
     def _done(self) -> Mapping[str, object]:
-        """The decision that led here, which can be taken back."""
+        """Return the decision that led here, which can be undone."""
         done = request.args.get("done", "")
         page = page_of(self._here, done) if done.startswith("apr_") else None
         return {"done": page, "is_late": "late" in request.args}
@@ -174,7 +174,7 @@ class _Views:
 
 
 def address(approval_id: str | None, chosen: ReviewFilter, **more: str) -> str:
-    """Return the address of an approval within what is chosen; without one, of what waits there."""
+    """Return the address of an approval under this filter; without an approval, of the pending ones."""
     facts = {"batch": chosen.batch, "recipe": chosen.recipe, **more}
     query = urlencode({name: value for name, value in facts.items() if value})
     path = f"/review/{approval_id}" if approval_id else "/review"
@@ -182,7 +182,7 @@ def address(approval_id: str | None, chosen: ReviewFilter, **more: str) -> str:
 
 
 def verdict(approval: Approval) -> str:
-    """What was decided, in a few words."""
+    """Return what was decided, in a few words."""
     match approval.state:
         case ApprovalState.DECIDED:
             return f"approved {', '.join(map(str, approval.picked or ()))}"
@@ -199,7 +199,7 @@ def _chosen() -> ReviewFilter:
 
 
 def _of() -> str:
-    """How many there were at the beginning."""
+    """Return how many there were at the start."""
     given = (request.form if request.method == "POST" else request.args).get("of", "")
     return given if given.isascii() and given.isdigit() and len(given) < 8 else ""
 

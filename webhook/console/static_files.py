@@ -1,4 +1,4 @@
-"""Styles and scripts, two of htmx among them: read once, and named by their content, so that browsers keep them."""
+"""Styles and scripts, including two of htmx: read once, and named by their content, so that browsers cache them."""
 
 import mimetypes
 from functools import cache
@@ -10,12 +10,12 @@ from werkzeug.exceptions import NotFound
 
 _FOLDER = Path(__file__).parent / "static"
 _FOREVER = "public, max-age=31536000, immutable"
-#: of an address whose content has changed since: it is served, and not kept
+#: for an address whose content has changed since: it is served, but not cached
 _BRIEFLY = "no-cache"
 
 
 def routes(pages: Blueprint) -> None:
-    """Serve the files, and let templates name them: `static('console.css')`."""
+    """Serve the files, and give templates their addresses: `static('console.css')`."""
     pages.add_url_rule("/static/<mark>/<name>", "static_file", _serve, methods=["GET"], provide_automatic_options=False)
     pages.app_template_global("static")(address_of)
 
@@ -28,7 +28,7 @@ def address_of(name: str) -> str:
 @cache
 def _files() -> dict[str, tuple[str, bytes]]:
     read = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir())}
-    # One mark for all: scripts import each other by relative addresses.
+    # One hash for all: scripts import each other by relative addresses.
     mark = sha256(b"\0".join(read.values())).hexdigest()[:12]
     return {name: (mark, content) for name, content in read.items()}
 

@@ -1,7 +1,7 @@
-"""Server-sent events: one look a second at what several people watch, and to each of them only what has changed.
+"""Server-sent events: renders each watched view once a second, and sends each viewer only the changes.
 
-The protocol is htmx's (its extension `sse`): a message without a name is HTML, whose `<hx-partial>`s are put in
-their places.
+The protocol is htmx's (its extension `sse`): a message without a name is HTML, whose `<hx-partial>`s replace
+their targets.
 """
 
 import logging
@@ -15,18 +15,18 @@ log = logging.getLogger(__name__)
 
 View = TypeVar("View")
 
-#: open streams of a process; each takes one of the server's threads (`webhook.waiting.THREADS`). Others poll
+#: open streams of a process; each occupies one of the server's threads (`webhook.waiting.THREADS`). Other pages poll
 MOST_STREAMS = 16
-#: seconds between two looks; between two messages, so that those who left are noticed; and until a stream ends itself,
-#: and who watches is let in anew
+#: seconds between renderings; between messages, so that closed connections are noticed; and until a stream ends
+#: itself, so that its viewer is authenticated again
 _PAUSE, _BEAT, _LONGEST = 1.0, 3.0, 300.0
-#: milliseconds after which a stream that ended is opened again
+#: milliseconds after which a browser reopens an ended stream
 _RETRY = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a view shows. `whole`: sent at first, and when there are other parts; `parts`: each sent as it changes."""
+    """What a view shows. `whole`: sent first, and when the set of parts changes; `parts`: each sent as it changes."""
 
     whole: str
     parts: Mapping[str, str]
@@ -34,7 +34,7 @@ class Frame:
 
 @dataclass(slots=True, eq=False)
 class _Watched:
-    """What is seen of one view. `number`: counts the frames; `seen_at`: the last look that succeeded (monotonic)."""
+    """The state of one view. `number`: counts the frames; `seen_at`: the last successful rendering (monotonic)."""
 
     seen_at: float
     frame: Frame | None = None
@@ -43,7 +43,7 @@ class _Watched:
 
 
 class Streams(Generic[View]):
-    """`look`: shows a view; if it raises, the last frame stays. Its thread lives only while somebody watches."""
+    """`look` renders a view; if it raises, the last frame stays. The thread lives only while streams are open."""
 
     def __init__(self, look: Callable[[View], Frame], most: int = MOST_STREAMS) -> None:
         self._look = look
@@ -57,7 +57,7 @@ class Streams(Generic[View]):
         self._is_hurried = False
 
     def open(self, view: View) -> "Stream[View] | None":
-        """Take a place; None if there is none, or the process ends."""
+        """Open a stream; None if there are too many, or the process is ending."""
         with self._changed:
             if self._is_closed or self._open >= self._most:
                 return None
@@ -72,7 +72,7 @@ class Streams(Generic[View]):
         return Stream(streams=self, view=view, watched=watched)
 
     def wait(self, stream: "Stream[View]") -> Frame | None:
-        """Return the next frame for it; None if there is none for a while. Raises StopIteration at its end."""
+        """Return the next frame; None if there is none for a while. Raises StopIteration at the stream's end."""
         watched = stream.watched
         with self._changed:
             self._changed.wait_for(lambda: watched.number > stream.number or self._is_over(stream), _BEAT)
@@ -84,7 +84,7 @@ class Streams(Generic[View]):
             return watched.frame
 
     def leave(self, stream: "Stream[View]") -> None:
-        """Give its place back; safe to repeat."""
+        """Release the stream's place; safe to repeat."""
         with self._changed:
             if stream.is_left:
                 return
@@ -96,7 +96,7 @@ class Streams(Generic[View]):
             self._changed.notify_all()
 
     def hurry(self) -> None:
-        """Look at once: something was changed by somebody who watches."""
+        """Render at once, because a viewer changed something."""
         with self._changed:
             self._is_hurried = True
             self._changed.notify_all()
@@ -126,7 +126,7 @@ class Streams(Generic[View]):
     def _see(self, view: View, watched: _Watched) -> None:
         try:
             frame = self._look(view)
-        except Exception as error:  # noqa: BLE001  those who watch are told, and it is tried again
+        except Exception as error:  # noqa: BLE001  viewers see how old the frame is, and it is retried
             if not self._is_blind:
                 log.warning("what is watched cannot be shown now: %s: %s", type(error).__name__, error)
             self._is_blind = True
@@ -146,7 +146,7 @@ class Streams(Generic[View]):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Stream(Generic[View]):
-    """One person's messages. No generator: one of those that never began is not told when it is closed."""
+    """One viewer's messages. Not a generator: closing one that never started would run none of its code."""
 
     streams: Streams[View]
     view: View
@@ -166,7 +166,7 @@ class Stream(Generic[View]):
             self.close()
             raise
         if frame is None:
-            # With the seconds since the last look, for a ledger that does not answer.
+            # With the seconds since the last rendering, in case the ledger does not answer.
             return f"event: beat\ndata: {time.monotonic() - self.watched.seen_at:.0f}\n\n".encode()
         known, self._known = self._known, frame.parts
         if known.keys() != frame.parts.keys():
@@ -174,15 +174,15 @@ class Stream(Generic[View]):
         return message("".join(part for name, part in frame.parts.items() if known[name] != part))
 
     def close(self) -> None:
-        """Give the place back; safe to repeat."""
+        """Release the place; safe to repeat."""
         self.streams.leave(self)
 
 
 def message(html: str) -> bytes:
-    """Return it as a message; its id makes known who comes again."""
+    """Return it as a message; its id identifies viewers that reconnect."""
     lines = "".join(f"data: {line}\n" for line in html.splitlines())
     return f"id: 1\nretry: {_RETRY}\n{lines}\n".encode()
 
 
-#: to somebody who comes again and finds no place: the page polls from now on
+#: for a viewer that reconnects and finds no place: the page polls from then on
 FULL = b"event: full\ndata:\n\n"

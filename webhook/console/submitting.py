@@ -1,4 +1,4 @@
-"""The page Submit: prompts with their options, checked while they are entered; and reference images."""
+"""The page Submit: prompts and their options, checked as they are entered; and reference images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,14 +28,14 @@ from webhook.console.pictures import moved
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import Operation, operation_of
 
-#: bytes of a form with some images
+#: bytes of a form with several images
 _LARGEST_FORM = 5 * LARGEST_UPLOAD
 _FILE = "file."
 _NOTHING = Findings(mistakes={})
 
 
 def routes(pages: Blueprint, desk: Desk) -> None:
-    """Add `/submit`, and what it asks while somebody types."""
+    """Add `/submit`, and the routes that it uses while somebody types."""
     _pages(pages, desk)
     _pictures(pages, desk)
 
@@ -94,14 +94,14 @@ def _pictures(pages: Blueprint, desk: Desk) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parent:
-    """What a follow-up begins with. `offers`: those that are possible."""
+    """The parent of a follow-up. `offers`: the possible ones."""
 
     story: Story
     offers: tuple[Offer, ...]
 
 
 def _begun(desk: Desk) -> Draft:
-    """Return the form as it begins: empty, as a generation that is there, or as what may follow one."""
+    """Return the initial form: empty, a copy of a generation, or a follow-up of one."""
     if (name := request.args.get("from")) is not None:
         draft = Draft.of_generation(show(desk.here, name).story)
         return _on_its_image(desk, draft) if draft.action in OF_AN_IMAGE else draft
@@ -123,7 +123,7 @@ def _begun(desk: Desk) -> Draft:
 
 
 def _on_its_image(desk: Desk, draft: Draft) -> Draft:
-    """The image of its parent that it began with, by its number instead of its reference."""
+    """Return the draft with its parent's image named by number instead of by reference."""
     (used, *_) = draft.options.get("images") or ("",)
     assets = show(desk.here, draft.follows).story.assets
     index = next((one.index for one in assets if one.sha256 and one.sha256 in used), None)
@@ -137,13 +137,13 @@ def _first_provider(desk: Desk) -> str:
 
 
 def batch_page(desk: Desk, facts: Mapping[str, object]) -> str:
-    """Return the page with what was found in a batch file."""
+    """Return the page with the findings of a batch file."""
     draft = Draft(provider=_first_provider(desk))
     return render_template("console/submit.html", **{**_facts(desk, draft, _NOTHING), "form": request.form, **facts})
 
 
 def _page(desk: Desk, draft: Draft, findings: Findings, *, is_sent: bool = False, is_checked: bool = False) -> str:
-    """`is_sent`: it was refused, so the first mistake has the focus."""
+    """`is_sent`: it was submitted and refused, so the first mistake gets the focus."""
     return render_template(
         "console/submit.html",
         **_facts(desk, draft, findings),
@@ -168,9 +168,9 @@ def _facts(desk: Desk, draft: Draft, findings: Findings) -> dict[str, Any]:
         "findings": findings,
         "mistakes": findings.mistakes,
         "form": {},
-        # What has no field here is told beside the button.
+        # Mistakes without a field here are shown beside the button.
         "others": [told for name, several in findings.mistakes.items() if name not in names for told in several],
-        # The first one that is wrong gets the focus.
+        # The first field with a mistake gets the focus.
         "first_wrong": next((name for name in names if findings.mistakes.get(name)), None),
         "names": names,
         "has_pictures": any(
@@ -190,7 +190,7 @@ def _facts(desk: Desk, draft: Draft, findings: Findings) -> dict[str, Any]:
 
 
 def _choices(providers: tuple[ProviderFacts, ...], draft: Draft) -> list[tuple[str, str, str | None]]:
-    """Value, text and what is missing, of each provider, and of all together."""
+    """Return value, text and what is missing, for each provider and for all of them together."""
     found: list[tuple[str, str, str | None]] = [(one.name, one.title, one.missing) for one in providers]
     ready = [one for one in providers if one.missing is None]
     if len(ready) > 1:
@@ -217,7 +217,7 @@ def _parent(desk: Desk, draft: Draft) -> _Parent | None:
 
 
 def _with_uploads(desk: Desk, draft: Draft) -> tuple[Draft, Mapping[str, list[str]]]:
-    """Store the images of the form; return the draft with references to them, and what is wrong with others."""
+    """Store the images of the form; return the draft with references to them, and the mistakes in others."""
     options = {name: list(values) for name, values in draft.options.items()}
     mistakes: dict[str, list[str]] = {}
     for field, files in request.files.lists():

@@ -1,4 +1,4 @@
-"""How often somebody may try to log in, by name and by address, and how many at once."""
+"""Limits on login attempts, by name and by address, and on concurrent ones."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from worker.runtime import locked_cached_property
 if TYPE_CHECKING:
     from webhook.guesses import Guesses
 
-#: wrong passwords within the time; of an address more, since all behind one router have the same
+#: wrong passwords within these minutes; more per address, because everybody behind one router shares it
 MINUTES, BY_NAME, BY_ADDRESS = 5, 10, 60
-#: at once, of the process's threads: each login holds one while its form arrives, which may never end, and while its
-#: password waits to be checked. Of an address fewer, so that nobody alone keeps all others out
+#: concurrent logins: each occupies a thread of the process while its form arrives, which may never end, and while its
+#: password waits to be checked. Fewer per address, so that no single client locks everybody else out
 AT_ONCE, AT_ONCE_OF_ADDRESS = 32, 8
 
 
 class Tries:
-    """Counts in this process alone, and only what was wrong."""
+    """Counts wrong passwords, in this process alone."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -35,25 +35,25 @@ class Tries:
         return _guesses(BY_ADDRESS)
 
     def wait_at(self, address: str) -> int:
-        """Return the seconds until somebody there may try again; 0 if they may now."""
+        """Return the seconds until this address may try again; 0 if it may now."""
         return self._addresses.wait(_network(address))
 
     def wait_for(self, name: str) -> int:
-        """Return the seconds until this name may be tried again, from wherever; 0 if it may now."""
+        """Return the seconds until this name may be tried again, from any address; 0 if it may now."""
         return self._names.wait(_key(name))
 
     def count(self, name: str, address: str) -> None:
-        """It was wrong."""
+        """Count a wrong password."""
         self._names.count(_key(name))
         self._addresses.count(_network(address))
 
     def forget(self, name: str) -> None:
-        """It was right: what others tried under this name is no longer held against it."""
+        """Reset a name after a correct password, whatever others tried under it."""
         self._names.forget(_key(name))
 
     @contextmanager
     def one_more(self, address: str) -> Iterator[None]:
-        """Log in meanwhile. Raises Refusal (503) at once if too many do: who waited would hold a thread, too."""
+        """Count a login while it runs. Raises Refusal (503) at once above the limit: waiting would occupy a thread."""
         network = _network(address)
         with self._lock:
             if self._under_way.total() >= AT_ONCE or self._under_way[network] >= AT_ONCE_OF_ADDRESS:
@@ -69,7 +69,7 @@ class Tries:
 
 
 def _guesses(number: int) -> "Guesses":
-    # With the first login: whoever needs none is spared 2 MB.
+    # Imported with the first login: a process without logins saves 2 MB.
     from webhook.guesses import Guesses  # noqa: PLC0415
 
     return Guesses(number, MINUTES)

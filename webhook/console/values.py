@@ -1,4 +1,4 @@
-"""Values as people read them; what belongs to a reader's own clock, their browser writes."""
+"""Formats values for people; the browser converts times to the reader's own time zone."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from worker.secrets import links_hidden, secrets_hidden
 
 
 def filters(pages: Blueprint) -> None:
-    """Let templates write values in these ways, and name each form by a key of its own."""
+    """Add these functions as template filters, and give each form its own key."""
     pages.app_template_global("once_key")(lambda: secrets.token_urlsafe(18))
     for name, function in (
         *(("count", count), ("size", size), ("span", span), ("iso", iso), ("minute", minute)),
@@ -52,7 +52,7 @@ def sentence(text: str | None) -> Markup:
     told = str(secrets_hidden(text or "")).strip()
     if not told:
         return Markup("")
-    # An unpaired mark is one of somebody's text.
+    # An unpaired backtick comes from somebody's own text.
     is_paired = told.count("`") % 2 == 0
     return (coded if is_paired else escape)(as_sentence(told))
 
@@ -63,10 +63,10 @@ def iso(at: datetime) -> str:
 
 
 def minute(at: datetime) -> str:
-    """Return `3 May 2026, 14:05 UTC`, which the browser replaces by the reader's own time."""
+    """Return `3 May 2026, 14:05 UTC`, which the browser replaces with the reader's local time."""
     return f"{at.day} {at:%B %Y, %H:%M} UTC"
 
 
 def words(reason: str) -> str:
-    """Return a reason of the ledger, such as `server_error`, as people read it."""
+    """Return a reason from the ledger, such as `server_error`, as words."""
     return str(secrets_hidden(reason)).replace("_", " ")

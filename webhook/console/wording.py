@@ -1,4 +1,4 @@
-"""The page's own words for options and commands, which sentences of use cases name as the command line has them."""
+"""Translates options and commands in use cases' sentences from the command line's words to the page's."""
 
 import re
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ _ANY = re.compile("|".join(rf"{re.escape(one)}(?![\w-])" for one in sorted(_FIEL
 
 
 def for_people(sentence: str) -> str:
-    """Return it with the names that somebody at the form knows."""
+    """Return the sentence with the names that the form shows."""
     return _ANY.sub(lambda found: _FIELDS[found[0]], sentence)
 
 
-#: after what a form has done, if an earlier try may have done more
+#: appended to what a form did, if an earlier try may have done more
 SENT_BEFORE = f"{for_people(once_only.SENT_BEFORE).capitalize()}."

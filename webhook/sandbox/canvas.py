@@ -1,4 +1,4 @@
-"""What the sandbox's images are drawn with: colours, a camera, and a canvas that is addressed in frames."""
+"""Drawing tools for the sandbox's images: colours, a camera, and a canvas that is addressed in frames."""
 
 import colorsys
 from collections.abc import Callable

@@ -52,7 +52,7 @@ class Downloads:
         return self._spoiled(self._whole(task, file), task, file.mimetype, fault)
 
     def _whole(self, task: Task, file: File) -> bytes:
-        """Scale it down if `width` or `height` asks for that."""
+        """Return the file, scaled down if `width` or `height` asks for that."""
         side = round(self._engine.side(task) * file.share)
         side = max(1, min(side, request.args.get("width", side, int), request.args.get("height", side, int)))
         return self._render(file.picture, side, f"{file.picture.prompt[:200]} Job ID: {task.id}", file.mimetype)

@@ -15,13 +15,13 @@ class Example:
     path: str
     fields: Mapping[str, Any]
     callback_field: str
-    #: with {} where the key stands
+    #: with {} in place of the key
     key_header: str = "Authorization: Bearer {}"
     #: form-encoded instead of JSON
     is_form: bool = False
 
     def curl(self, url: str, key: str, callback_url: str) -> str:
-        """One line for a shell."""
+        """Return one line for a shell."""
         fields = {**self.fields, self.callback_field: callback_url}
         body = urlencode(fields) if self.is_form else json.dumps(fields)
         headers = [self.key_header.format(key)] + ([] if self.is_form else ["Content-Type: application/json"])

@@ -15,7 +15,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import WSGIApplication
 
-#: a mask in base64 may have some megabytes
+#: a mask in base64 may have several megabytes
 LARGEST_BODY = 32 * 1024 * 1024
 
 

@@ -39,7 +39,7 @@ class Vendor(ABC):
         """The body that is posted at a stage, or, at 100, at the end. `task` is the vendor's own."""
 
     def callback_headers(self, task: Any) -> Mapping[str, str]:  # noqa: ARG002
-        """The headers besides the content type, for each try."""
+        """Return the headers in addition to the content type, for each try."""
         return {}
 
 

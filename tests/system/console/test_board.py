@@ -89,7 +89,7 @@ def test_a_batch_is_cancelled_by_the_keyboard_after_a_warning(page: Page, machin
     page.wait_for_url(re.compile("/batches/batch_"))
     press(page, page.get_by_role("link", name="Cancel…"))
     expect(page.get_by_role("heading")).to_have_text("Cancel unwanted?")
-    expect(page.locator("main")).to_contain_text("3 queued are cancelled")
+    expect(page.locator("main")).to_contain_text("3 queued will be cancelled")
     press(page, page.get_by_role("button", name="Cancel the batch"))
     expect(page.locator("#done")).to_contain_text("3 cancelled")
     expect(page.locator("#details")).to_contain_text("cancelled")

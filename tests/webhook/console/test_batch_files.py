@@ -178,7 +178,7 @@ def test_what_is_in_the_batch_already_is_not_counted_again(client: FlaskClient) 
     found = words(send(client, f"{SHEET}003,a bear,1:1\n"))
     assert "Already in the batch 2" in found
     assert "Submit 1 generation" in found
-    assert "All of it is in the batch already." in words(send(client))
+    assert "Everything is already in the batch." in words(send(client))
     assert "The same file was submitted before, as spring" in words(send(client, batch_name="again"))
 
 

@@ -166,8 +166,8 @@ def test_cancelling_is_asked_about_first(client: FlaskClient, ledger: Ledger) ->
     spring = batch_of(ledger, "spring")
     ledger.generations.create([new(f"{number}", batch_id=spring) for number in range(3)])
     asked = page(client, f"/batches/{spring}/cancel")
-    assert "<strong>3 queued</strong> are cancelled" in asked
-    assert "<strong>2 under way</strong> are paid for already" in asked
+    assert "<strong>3 queued</strong> will be cancelled" in asked
+    assert "<strong>2 in progress</strong> are already paid for" in asked
     done = client.post(f"/batches/{spring}/cancel", data=form_of(asked))
     assert done.status_code == 303
     assert ledger.generations.counts(spring) == {State.CANCELLED: 3, State.SUBMITTED: 2}

@@ -1,1 +1,1 @@
-"""What the API takes and gives, as models: requests are validated by them, documents are described by them."""
+"""Models of the API's requests, which they validate, and of its answers, which they describe."""

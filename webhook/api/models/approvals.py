@@ -1,4 +1,4 @@
-"""Approvals as the API takes and gives them."""
+"""Approvals in requests and answers of the API."""
 
 from typing import Annotated, Literal, Self
 
@@ -49,7 +49,7 @@ class ApprovalDocument(Document):
 
 
 class ApprovalWithGeneration(ApprovalDocument):
-    """An approval, with what tells its generation from others."""
+    """An approval, with what identifies its generation."""
 
     key: str | None
     prompt: str

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 
 def _finite(value: JsonValue) -> JsonValue:
-    """JSON has no infinite numbers, but parsers make them of 1e999 and NaN."""
+    """Refuse infinite numbers: JSON has none, but parsers read 1e999 and NaN as such."""
     if isinstance(value, float) and not isfinite(value):
         raise ValueError("the number is too large, or is none")
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -29,13 +29,13 @@ Repeated = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 class RequestModel(BaseModel):
-    """A body or a query string; what it does not know is refused."""
+    """A body or a query string; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Document(BaseModel):
-    """The description of an answer; tests compare it with what `tasks/usecases/views/` makes."""
+    """The description of an answer; tests compare it with the documents of `tasks/usecases/views/`."""
 
     # The API never validates its answers, so their validators would take memory for nothing.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
@@ -44,7 +44,7 @@ class Document(BaseModel):
 class Page(RequestModel):
     """One page of a list."""
 
-    #: what its ids begin with: any other text would be compared with them, and make a page of the wrong place
+    #: the prefix of its ids: any other text would be compared with them, and start the page in the wrong place
     ids: ClassVar[str]
 
     limit: Annotated[int, Field(ge=1, le=200, description="How many at the most.")] = 50

@@ -1,4 +1,4 @@
-"""Batches as the API takes and gives them."""
+"""Batches in requests and answers of the API."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -44,7 +44,7 @@ IsTest = Annotated[bool, Field(description="Whether the sandbox makes its genera
 
 
 class BatchOptions(RequestModel):
-    """What is asked of all rows, and of the batch; as `darkroom batch submit` has it."""
+    """Options for all rows and for the batch, as in `darkroom batch submit`."""
 
     template: Annotated[
         str | None, Field(description="Prompt of all rows: {column} is filled in, {red, blue} makes a prompt of each.")
@@ -96,7 +96,7 @@ class NewBatch(BatchOptions):
 
 
 class NewBatchFile(BatchOptions):
-    """What is asked of a file."""
+    """Options for a batch file."""
 
     name: Annotated[
         str | None,
@@ -123,7 +123,7 @@ class SameFile(Document):
 
 
 class BatchSubmittedDocument(Document):
-    """What became of a batch that was submitted."""
+    """The result of submitting a batch."""
 
     batch: Annotated[str | None, Field(description="Its id; null if nothing was written.")]
     name: str
@@ -181,7 +181,7 @@ class FaultDocument(Document):
 
 
 class BatchCheckDocument(Document):
-    """What `dry_run` says: all that is wrong with the rows, and what they cost."""
+    """The result of `dry_run`: everything wrong with the rows, and what they cost."""
 
     file: str
     format: str
@@ -201,7 +201,7 @@ class BatchCheckDocument(Document):
 
 
 class BatchAnswer(RootModel[BatchSubmittedDocument | BatchCheckDocument]):
-    """With `dry_run` a check, otherwise a batch to which nothing was added, or the answer to an earlier request."""
+    """With `dry_run`, a check; otherwise a batch to which nothing was added, or the answer to an earlier request."""
 
     model_config = ConfigDict(defer_build=True)
 
@@ -261,7 +261,7 @@ class BatchDetailsDocument(BatchDocument):
 
 
 class BatchPage(Document):
-    """A page of batches, the newest first."""
+    """A page of batches, newest first."""
 
     data: list[BatchDocument]
     next: Annotated[str | None, Field(description="`after` of the next page; null on the last one.")]
@@ -274,7 +274,7 @@ class BatchesQuery(Page):
 
 
 class ResultsQuery(RequestModel):
-    """How the results are written."""
+    """The format of the results."""
 
     format: Annotated[
         Literal["csv", "jsonl", "json", "xlsx"], Field(description="Failing rows are never written as json.")
@@ -303,7 +303,7 @@ class BatchRetry(RequestModel):
 
 
 class BatchRetriedDocument(Document):
-    """What a retry did. `left`: how many were left alone, by why."""
+    """What a retry did. `left`: how many were left alone, by reason."""
 
     batch: str
     retried: int
@@ -316,13 +316,13 @@ class BatchRetriedDocument(Document):
 
 
 class NewPriority(RequestModel):
-    """The priority of what is queued."""
+    """The priority of the queued generations."""
 
     priority: Priority
 
 
 class NewLimits(RequestModel):
-    """Limits that change; what is not named stays, and null removes a limit."""
+    """Limits to change; omitted ones stay, and null removes a limit."""
 
     start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
     max_cost: Annotated[Amount | None, Field(description="What the batch may cost at most.")] = None
@@ -330,7 +330,7 @@ class NewLimits(RequestModel):
 
 
 class SteeredDocument(Document):
-    """How a batch is steered now. `done`: generations that were changed; `left`: those that were not, by why."""
+    """The batch after a change. `done`: generations that were changed; `left`: those that were not, by reason."""
 
     batch: str
     name: str

@@ -1,4 +1,4 @@
-"""Events as the API gives them."""
+"""Events in answers of the API."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class EventsQuery(RequestModel):
-    """Which events, after which, and how long to wait for one."""
+    """Which events, after which one, and how long to wait for the next."""
 
     after: Annotated[
         str | None, Field(description="`next` of the page before; without it, from the oldest event that is kept.")
@@ -38,7 +38,7 @@ class EventsDocument(Document):
 
 
 def events_document() -> type[EventsDocument]:
-    """Return it with the models of all events: only who describes answers needs them, and they take 1.6 MB."""
+    """Return it with the models of all events: only the description of answers needs them, and they take 1.6 MB."""
     from tasks.usecases.events.models import AnyEvent  # noqa: PLC0415
 
     EventsDocument.model_rebuild(_types_namespace={"AnyEvent": AnyEvent})

@@ -1,4 +1,4 @@
-"""Generations as the API takes and gives them."""
+"""Generations in requests and answers of the API."""
 
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -147,7 +147,7 @@ class ActionRequest(RequestModel):
 
 
 class GenerationsQuery(Page):
-    """Which generations; all conditions must hold. A page may have fewer than `limit`: `next` says whether it ends."""
+    """Which generations; all conditions must hold. A page may have fewer than `limit`: `next` says if more follow."""
 
     ids = "gen"
 
@@ -200,7 +200,7 @@ class ChildDocument(Document):
 
 
 class HeldDocument(Document):
-    """The budget that has no room for it."""
+    """The budget whose cap it would exceed."""
 
     budget: Annotated[str, Field(examples=["day", "provider:kie", "batch:shop", "label:client=acme"])]
     until: Annotated[str | None, Field(description="When the budget starts again; null if only a higher cap helps.")]
@@ -285,6 +285,6 @@ class CreatedGenerations(Document):
 
 
 class Created(RootModel[CreatedGenerations | CreatedGeneration]):
-    """As it was asked: one generation, or a list."""
+    """One generation or a list, as in the request."""
 
     model_config = ConfigDict(defer_build=True)

@@ -8,7 +8,7 @@ from webhook.api.models.base import Document
 
 
 class Mistake(Document):
-    """Where one mistake is, and what is wrong."""
+    """One mistake: its place, and what is wrong."""
 
     detail: str
     pointer: Annotated[str | None, Field(description="JSON pointer into the body.")] = None

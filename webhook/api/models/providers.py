@@ -1,4 +1,4 @@
-"""Providers as the API gives them."""
+"""Providers in answers of the API."""
 
 from datetime import datetime
 from typing import Annotated, Any

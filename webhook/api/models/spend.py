@@ -1,4 +1,4 @@
-"""Spending as the API gives it."""
+"""Spending in answers of the API."""
 
 from datetime import date
 from typing import Annotated
@@ -12,7 +12,7 @@ Amount = Annotated[str, Field(description="A decimal number.", examples=["12.5"]
 
 
 class SpendQuery(RequestModel):
-    """What to sum up."""
+    """What to add up."""
 
     by: Annotated[
         str,
@@ -58,7 +58,7 @@ class CapDocument(Document):
 
 
 class DimensionDocument(Document):
-    """The value of one dimension; id is null for what has none."""
+    """The value of one dimension; id is null if there is none."""
 
     id: str | None
     name: str

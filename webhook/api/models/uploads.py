@@ -1,4 +1,4 @@
-"""Uploads as the API gives them."""
+"""Uploads in answers of the API."""
 
 from typing import Annotated
 

@@ -1,10 +1,10 @@
-// Says how fresh the page is, and keeps it so when a stream is silent; the changes themselves are htmx's.
+// Shows how fresh the page is, and restarts a silent stream; htmx applies the changes themselves.
 import { notice } from "./console.js";
 
 const live = document.querySelector("#live");
 const state = document.querySelector("#live-state");
 const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-// Seconds: a ledger that was not read for so long does not answer; a stream that said nothing for so long is dead.
+// Seconds after which an unread ledger counts as unavailable, and a silent stream as dead.
 const OLD = 5;
 const DEAD = 15;
 
@@ -39,7 +39,7 @@ live.addEventListener("htmx:after:request", (event) => {
 });
 live.addEventListener("htmx:error", () => away("Darkroom"));
 live.addEventListener("htmx:sse:error", (event) => {
-  // Who is logged out sees the page of that.
+  // After a logout, the reloaded page is the login page.
   if (event.detail.status === 401) location.reload();
   else away(event.detail.status === 503 ? "the ledger" : "Darkroom");
 });
@@ -53,7 +53,7 @@ setInterval(() => {
   live._htmx?.sse?.reader?.cancel();
 }, 5000);
 
-// What a button says when it could not be done.
+// Show why a button's action failed.
 document.addEventListener("htmx:response:error", (event) => {
   if (event.target === live) return;
   const page = new DOMParser().parseFromString(event.detail.ctx.text, "text/html");
@@ -62,12 +62,12 @@ document.addEventListener("htmx:response:error", (event) => {
 document.addEventListener("htmx:error", (event) => {
   if (event.target !== live) notice("Darkroom does not answer. Try again.");
 });
-// Without a stream, what was changed is shown at once, too.
+// Without a stream, show changes immediately as well.
 document.addEventListener("htmx:after:request", (event) => {
   if (event.target !== live && !live._htmx?.sse) htmx.trigger(live, "every");
 });
 
-// A row whose button is gone keeps the keyboard where it was.
+// If a row's focused button disappears, keep the focus in that row.
 let row = null;
 document.addEventListener("htmx:before:swap", () => {
   row = document.activeElement?.closest("[id]:is(.batch, #standing)")?.id ?? null;

@@ -1,4 +1,4 @@
-// What every page does: times in the reader's own clock, forms that are sent once, and notices.
+// Shared by all pages: times in the reader's time zone, forms that are sent once, and notices.
 
 const MINUTE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const AGE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
@@ -9,7 +9,7 @@ function age(seconds) {
   return AGE.format(-Math.trunc(seconds / length), unit);
 }
 
-/** Write the times below `root` in the reader's own way. */
+/** Format the times below `root` for the reader's locale and time zone. */
 export function localTimes(root = document) {
   for (const one of root.querySelectorAll("time[data-local]")) {
     const at = new Date(one.dateTime);
@@ -18,7 +18,7 @@ export function localTimes(root = document) {
   }
 }
 
-/** Say something that passes; screen readers read it out. */
+/** Show a temporary notice; screen readers announce it. */
 export function notice(text) {
   const told = document.createElement("p");
   told.textContent = text;
@@ -26,14 +26,14 @@ export function notice(text) {
   setTimeout(() => told.remove(), 6000);
 }
 
-// The server carries a form out once; this spares the reader a second answer.
+// The server carries out a form once; this avoids a second answer.
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "post" || event.defaultPrevented) return;
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "1";
 });
-// Whoever goes back or reloads finds the same forms, and one that is sent again from there is the same one.
+// Going back or reloading shows the same forms, and sending one again from there repeats the same request.
 function keepKeys() {
   const kept = history.state?.keys ?? {};
   const count = {};
@@ -44,7 +44,7 @@ function keepKeys() {
   }
   history.replaceState({ ...history.state, keys: kept }, "");
 }
-// Pages that come back from the browser's memory can be sent again.
+// Forms of pages restored from the browser's cache can be sent again.
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });

@@ -1,4 +1,4 @@
-// The wall of pictures: keys and mouse, a selection, thumbnails that come later, and the place to come back to.
+// The wall of images: keys and mouse, a selection, late thumbnails, and the position to return to.
 
 import { notice } from "./console.js";
 
@@ -13,7 +13,7 @@ let current = null;
 let anchor = null;
 const tiles = [];
 
-// Tiles: links become options of a listbox, whose focus the arrows move.
+// Tiles: links become options of a listbox; the arrow keys move its focus.
 
 function adopt() {
   const pages = [...wall.querySelectorAll(":scope > .wall")];
@@ -43,11 +43,11 @@ function moveTo(tile) {
   tile.tabIndex = 0;
   tile.focus({ preventScroll: true });
   tile.scrollIntoView({ block: "nearest" });
-  // The next page is there before the last row is reached.
+  // Load the next page before the last row is reached.
   if (tiles.indexOf(tile) > tiles.length - 12) next();
 }
 
-/** The tile above or below, `rows` away: the nearest one of that row. */
+/** The nearest tile in the row that is `rows` above or below. */
 function away(from, rows) {
   const middle = (one) => {
     const { left, width } = one.getBoundingClientRect();
@@ -73,7 +73,7 @@ function topOf(tile) {
   return Math.round(tile.getBoundingClientRect().top);
 }
 
-/** Let the last row of each page end on the next one, so that no row between them is short. */
+/** Move the last row of each page to the next one, so that no row between them is short. */
 function mend(pages) {
   for (const [place, page] of pages.entries()) {
     const following = pages[place + 1];
@@ -94,7 +94,7 @@ function open(tile, inNewTab) {
   else location.href = tile.dataset.open;
 }
 
-// The selection: some pictures, or all that match, whether they are shown or not.
+// The selection: some images, or all that match, whether shown or not.
 
 function set(tile, is) {
   tile.ariaSelected = String(is);
@@ -135,7 +135,7 @@ function none() {
   show();
 }
 
-/** Why the selection cannot be sent. Of groups that look alike, nobody means all images of the batch. */
+/** Why the selection cannot be sent. With groups of similar images, nobody means all images of the batch. */
 function refusal() {
   if (!selected.size && "many" in wall.dataset) return "Select the images first.";
   if (isAll || selected.size <= MOST_PICKED) return "";
@@ -157,7 +157,7 @@ function show() {
   document.querySelector("#pick-none").hidden = !isPicking;
 }
 
-// Thumbnails that are still being made are asked for again; the colour stands in until then.
+// Thumbnails that are still being made are requested again; until then, their colour is the placeholder.
 
 function watchFor(image) {
   let tries = 0;
@@ -181,9 +181,9 @@ function playOn(tile, film) {
   for (const ends of ["pointerleave", "blur"]) tile.addEventListener(ends, () => film.pause());
 }
 
-// More pages, and the way back to where somebody was.
+// More pages, and the return to the previous position.
 
-/** Ask for the next page; false where there is none, or htmx does not know the link yet, and a click would lead away. */
+/** Request the next page; false if there is none, or if htmx does not handle the link yet, so a click would navigate. */
 function next() {
   const link = document.querySelector('#more a[hx-trigger*="revealed"]');
   if (!link || link.dataset.asked) return Boolean(link);
@@ -196,7 +196,7 @@ function next() {
   return isTaken;
 }
 
-// Whoever sees the link, clicks on it or walks towards it asks once.
+// Scrolling to the link, clicking it or moving towards it sends a single request.
 document.addEventListener("htmx:before:request", (event) => {
   const link = event.target.closest?.("#more a");
   if (!link) return;
@@ -215,7 +215,7 @@ async function comeBack() {
   const id = sessionStorage.getItem(place);
   const how = performance.getEntriesByType("navigation")[0]?.type;
   if (!id || how === "navigate") return;
-  // Before that htmx does not know the link, and a click would lead away.
+  // Before that, htmx does not handle the link, and a click would navigate.
   if (document.readyState !== "complete") await new Promise((done) => addEventListener("load", done, { once: true }));
   for (let tries = 0; tries < 200 && !document.getElementById(id); tries += 1) {
     if (!document.querySelector("#more a")) return;

@@ -1,4 +1,4 @@
-// Keys of the lightbox, and what can be copied from it. Without it all are links.
+// The lightbox's keys, and copying the prompt. Without this script, everything is a link.
 
 import { notice } from "./console.js";
 
@@ -7,7 +7,7 @@ const copy = document.querySelector("#copy");
 const keys = document.querySelector("#keys");
 const FROM_GALLERY = "lightbox: opened in the gallery";
 
-// The gallery finds its place again where somebody left it, also after a walk through images.
+// The gallery returns to where it was left, even after stepping through images.
 const from = document.referrer ? new URL(document.referrer) : null;
 const shown = new URLSearchParams(location.search).get("index");
 if (from?.origin === location.origin && from.pathname === "/gallery") sessionStorage.setItem(FROM_GALLERY, from.search);
@@ -17,7 +17,7 @@ if (gallery !== null) {
   sessionStorage.setItem(`gallery ${gallery}`, `t-${box.dataset.generation}${shown === null ? "" : `.${shown}`}`);
 }
 
-/** To another image, in the place of this one: one step back is the gallery. */
+/** Replace this image with another one, so that one step back is the gallery. */
 function go(link) {
   if (link) location.replace(link.href);
 }
@@ -32,7 +32,7 @@ async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Over plain HTTP from another machine there is no clipboard to write to.
+    // Over plain HTTP from another machine, the clipboard is not available.
     const field = document.createElement("textarea");
     field.value = text;
     field.className = "visually-hidden";

@@ -1,4 +1,4 @@
-// Deciding by keyboard alone. What each key does, a button or a link does as well.
+// Deciding with the keyboard alone. Each key has a button or link that does the same.
 import { notice } from "./console.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -6,7 +6,7 @@ const picks = [...document.querySelectorAll("input[name=pick]")];
 const sum = $("#sum");
 const keys = $("#keys");
 
-/** What is picked, and what that costs. */
+/** Show what is picked, and what it costs. */
 function addUp() {
   if (!sum) return;
   const chosen = picks.filter((one) => one.checked);
@@ -46,7 +46,7 @@ function pressed(event) {
     return;
   }
   if (isWriting) return;
-  // On a button or a link these two do what they do everywhere.
+  // On a button or a link, these two keys keep their usual meaning.
   const isOnControl = at.closest("a, button, summary, input") !== null;
   if (isOnControl && (event.key === "Enter" || event.key === " ")) return;
   const act = {
@@ -76,5 +76,5 @@ for (const [id, act] of [["#zoom", () => toggleZoom()], ["#help", () => keys.sho
     button.addEventListener("click", act);
   }
 }
-// Coming back with the browser's own button, ticks are still there.
+// After the browser's back button, boxes are still ticked.
 addEventListener("pageshow", addUp);

@@ -1,10 +1,10 @@
-// The page Submit: images and batch files that are dropped, mistakes at their fields, and times of the reader's clock.
+// The page Submit: dropped images and batch files, mistakes at their fields, and times in the reader's time zone.
 
 import { notice } from "./console.js";
 
 const batch = document.querySelector("#batch");
 
-// What a check found is said by the fields, too.
+// Mark the fields in which a check found mistakes.
 function markFields() {
   for (const told of document.querySelectorAll(".mistake[id]")) {
     const control = document.getElementById(told.id.replace(/^m-/, "f-"));
@@ -13,7 +13,7 @@ function markFields() {
   }
 }
 
-/** Choose these files as if somebody had picked them. */
+/** Set these files as if the user had chosen them. */
 function choose(input, files, isQuiet = false) {
   const chosen = new DataTransfer();
   for (const file of input.multiple ? files : files.slice(0, 1)) chosen.items.add(file);
@@ -63,7 +63,7 @@ function nameFile() {
   told.textContent = file.files.length ? `${file.files[0].name}${more}` : told.dataset.empty;
 }
 
-// A time is entered by the reader's own clock.
+// Times are entered in the reader's time zone.
 function noteOffset() {
   const start = batch.elements.batch_start;
   batch.elements.offset.value = start.value ? String(new Date(start.value).getTimezoneOffset()) : "";
@@ -75,12 +75,12 @@ if (batch) {
     nameFile();
     noteOffset();
   });
-  // Browsers keep what was chosen when somebody comes back.
+  // Browsers keep chosen values after going back.
   nameFile();
   noteOffset();
 }
 
-// What somebody has opened stays open when another operation's options take its place.
+// Opened sections stay open when another operation's options replace them.
 let opened = [];
 document.addEventListener("htmx:before:swap", () => {
   opened = [...document.querySelectorAll("#options details[open]")].map((one) => one.dataset.part);
@@ -88,6 +88,6 @@ document.addEventListener("htmx:before:swap", () => {
 document.addEventListener("htmx:after:swap", () => {
   for (const one of document.querySelectorAll("#options details")) one.open ||= opened.includes(one.dataset.part);
   markFields();
-  // What is stored already is not sent once more with the form.
+  // Images that are already stored are not sent again with the form.
   for (const input of document.querySelectorAll("input[type=file][name^='file.']")) input.value = "";
 });

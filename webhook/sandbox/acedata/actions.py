@@ -28,5 +28,5 @@ SINGLE_ACTIONS = (
 
 
 def offered_actions(action: str) -> tuple[str, ...]:
-    """By the action that made the image."""
+    """Return the actions, by the action that made the image."""
     return GRID_ACTIONS if is_grid(action) else SINGLE_ACTIONS

@@ -125,7 +125,7 @@ def check_fields(endpoint: str, body: Any) -> dict[str, Any]:
 
 
 def check_action(parent: AceTask | None, fields: Mapping[str, Any]) -> AceTask:
-    """The parent of a follow-up, if it offers the action; raises Refusal."""
+    """Return the parent of a follow-up, if it offers the action; raises Refusal."""
     parent = check_image(parent, fields["image_id"])
     action = fields["action"]
     if action == "variation_region" and parent.type == "imagine" and not is_grid(parent.action):
@@ -138,7 +138,7 @@ def check_action(parent: AceTask | None, fields: Mapping[str, Any]) -> AceTask:
 
 
 def check_image(parent: AceTask | None, image_id: str) -> AceTask:
-    """The task that made this image, if it is finished; raises Refusal."""
+    """Return the task that made this image, if it is finished; raises Refusal."""
     if parent is None:
         raise bad_request("image_id is unknown")
     if image_id != parent.image_id or parent.finished_at is None or parent.failure:
@@ -147,7 +147,7 @@ def check_image(parent: AceTask | None, image_id: str) -> AceTask:
 
 
 def check_video(parent: AceTask | None, index: int) -> AceTask:
-    """The parent of an extension, if it has such a video; raises Refusal."""
+    """Return the parent of an extension, if it has such a video; raises Refusal."""
     if parent is None or parent.type != "videos" or parent.finished_at is None or parent.failure:
         raise bad_request("video_id is unknown")
     videos = sum(file.mimetype == "video/mp4" for file in parent.files)

@@ -1,4 +1,4 @@
-"""Text results: describe, translate, seed, shorten. They come in the reply itself."""
+"""Text results: describe, translate, seed, shorten. They are in the reply itself."""
 
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit

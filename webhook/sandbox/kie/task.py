@@ -9,7 +9,7 @@ MP4 = "video/mp4"
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class KieTask(Task):
-    #: how often `record-info` was asked, which does not find a new task at once
+    #: whether `record-info` was asked for it; the first query does not find an unfinished task
     asked: bool = False
 
     @property
