@@ -183,6 +183,9 @@ def beginning(
     monkeypatch.setattr(restore_marker, "PATIENCE", patient(10))
     # Whether a task notes that it lives depends on when another one did, in whichever test.
     monkeypatch.setattr(DrainingTask, "shows_life", False)
+    # In the order in which they are claimed; otherwise the busier of two threads decides on the numbers of events.
+    monkeypatch.setattr("tasks.archive.THREADS", 1)
+    monkeypatch.setattr("tasks.archive.RESERVE", 0)
     (folder / "prices.yaml").write_text(PRICES)
     with ExitStack() as stack:
         pictures = stack.enter_context(serving(_picture))

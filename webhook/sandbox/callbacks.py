@@ -66,7 +66,7 @@ class Callbacks:
 
 
 class _Connections(threading.local):
-    """This thread's connections, by scheme and host. A pool shared by all threads takes 50% more CPU."""
+    """The connections of one thread, by scheme and host. A pool shared by all threads takes 50% more CPU."""
 
     def __init__(self, of_all: list[HTTPConnection]) -> None:
         """`of_all` collects the connections of all threads."""
