@@ -142,6 +142,8 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
         # The whole group, as honcho and systemd do it, or only the one that has a number to be told by.
         tell = os.killpg if state_of_broker == "answers" else os.kill
         tell(process.pid, signal.SIGTERM)
+        # Before the two answers, which would let a worker that has not heard of its end begin with others.
+        eventually(lambda: "Warm shutdown" in (tmp_path / "worker.log").read_text(), seconds=GRACE)
         provider.told.set()
         assert process.wait(timeout=patient(10)) == 0, (tmp_path / "worker.log").read_text()
         assert time.monotonic() - began < patient(GRACE)
