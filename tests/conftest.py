@@ -352,19 +352,19 @@ class WarmDatabase:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.open = Database(url)
+        self.database = Database(url)
 
     def renew(self) -> None:
-        """A test has left a connection in use."""
-        self.open.close()
-        self.open = Database(self._url)
+        """Start afresh after a test that left a connection in use."""
+        self.database.close()
+        self.database = Database(self._url)
 
 
 @pytest.fixture(scope="session")
 def warm_database(postgres: Postgres, migrated_database: str) -> Iterator[WarmDatabase]:
     warm = WarmDatabase(postgres.url(migrated_database, application_name=WARM))
     yield warm
-    warm.open.close()
+    warm.database.close()
 
 
 @pytest.fixture
@@ -382,7 +382,7 @@ def ledger(request: pytest.FixtureRequest, database_url: str, clock: FakeClock) 
         yield request.getfixturevalue("fresh_ledger")
         return
     warm = request.getfixturevalue("warm_database")
-    database = warm.open
+    database = warm.database
     database.clock = clock
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.ledger.Database", lambda *_: database)

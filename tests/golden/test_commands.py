@@ -432,7 +432,6 @@ def a_recipe_asks(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     made = []
     for prompt in ("a vase", "a jug"):
         made.append(story.succeed(prompt, "grid.png", actions=grid))
-        # One by one: two at once are archived in any order.
         story.archive()
         follow_up()
     vase, jug = made

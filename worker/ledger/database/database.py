@@ -203,12 +203,9 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; those in use, and any that a thread opens later, are closed when it returns them."""
-        pool = self.engine.pool
-        # Before `dispose`: the pool that it makes has the listeners of this one.
-        event.listen(pool, "checkin", lambda _, entry: entry.close())
+        # Before `dispose`, which closes what is back by then, and makes a pool with the listeners of this one.
+        event.listen(self.engine, "checkin", lambda _, entry: entry.close())
         self.engine.dispose()
-        # Those that came back before somebody listened.
-        pool.dispose()
 
 
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:
