@@ -2,15 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import ThreadingHTTPServer  # noqa: TID251 - the only place
 from socketserver import BaseServer
 from threading import Thread
 from typing import TypeVar
 
-Server = TypeVar("Server", bound=BaseServer)
+Serving = TypeVar("Serving", bound=BaseServer)
+
+
+class HttpServer(ThreadingHTTPServer):
+    """One that lets as many connections wait as the tests open at once.
+
+    Its base class lets 5 wait; on a busy machine the kernel breaks off those beyond, after their requests were sent.
+    """
+
+    request_queue_size = 128
 
 
 @contextmanager
-def at_work(server: Server) -> Iterator[Server]:
+def at_work(server: Serving) -> Iterator[Serving]:
     """In a thread of its own; closed at the end."""
     with server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -4,9 +4,8 @@ import http.client
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from tests.chaos.__main__ import DATABASES, main
 from tests.chaos.databases import database
 from tests.chaos.gate import Gate, Mode, gate
 from tests.patience import patient
+from tests.serving import HttpServer, at_work
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -33,16 +33,8 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def opened() -> Iterator[Gate]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            with gate(server.server_port) as opened:
-                yield opened
-        finally:
-            server.shutdown()
-            thread.join()
+    with at_work(HttpServer(("127.0.0.1", 0), Echo)) as server, gate(server.server_port) as opened:
+        yield opened
 
 
 def put(connection: http.client.HTTPConnection, body: bytes = b"a picture") -> tuple[int, bytes]:

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests import process_services
 from tests.earlier_code import REPOSITORY, files_of, git
 from tests.factories import PLENTY, PROVIDER, queued
 from tests.next_version import NEXT, upgrade_by_next_version
+from tests.serving import HttpServer, at_work
 from worker.generation import State
 from worker.ledger import Ledger, migrations
 from worker.ledger.database import compatibility, oldest_code
@@ -115,14 +116,8 @@ def provider_that_answers_after(happening: Callable[[], None]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with at_work(HttpServer(("127.0.0.1", 0), Answer)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def test_a_worker_whose_ledger_is_upgraded_beyond_it_keeps_what_it_paid_for_and_submits_no_more(

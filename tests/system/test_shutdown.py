@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from tests.computer import DARKROOM, Computer, eventually, family_of, is_alive
 from tests.factories import PLENTY, PROVIDER, queued, submitted
 from tests.patience import patient
 from tests.procfile import running
+from tests.serving import HttpServer, at_work
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import KEYS
 from worker.celery import app
@@ -40,10 +41,8 @@ AT_ONCE = 16
 GRACE = 5.0
 
 
-class SlowProvider(ThreadingHTTPServer):
+class SlowProvider(HttpServer):
     """Takes every submission, and answers two of them a moment after `told`; the others, and links, never."""
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
@@ -85,15 +84,10 @@ class _Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def provider() -> Iterator[SlowProvider]:
-    server = SlowProvider()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield server
-    server.told.set()
-    server.over.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with at_work(SlowProvider()) as server:
+        yield server
+        server.told.set()
+        server.over.set()
 
 
 @pytest.fixture

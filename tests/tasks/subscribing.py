@@ -5,12 +5,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 from redis import Redis
 
+from tests.serving import HttpServer, at_work
 from tests.worker.subscribers.test_standard_webhooks import SECRET, verify
 
 
@@ -72,20 +73,12 @@ def subscriber(answer: Callable[[int], int] = lambda _: 204) -> Iterator[Subscri
         def log_message(self, *_: object) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-    server = Server(("127.0.0.1", 0), Handler)
-    listening = Subscriber(f"http://127.0.0.1:{server.server_port}/hooks/token-of-the-subscriber", answer)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield listening
-    finally:
-        listening.stopping.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with at_work(HttpServer(("127.0.0.1", 0), Handler)) as server:
+        listening = Subscriber(f"http://127.0.0.1:{server.server_port}/hooks/token-of-the-subscriber", answer)
+        try:
+            yield listening
+        finally:
+            listening.stopping.set()
 
 
 @contextmanager

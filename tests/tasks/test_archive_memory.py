@@ -4,11 +4,10 @@ import json
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.factories import claimed
 from tests.patience import patient
 from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
+from tests.serving import HttpServer, at_work
 from tests.worker.media.films import sandbox_film
 from worker.generation import AssetKind, Link, Outcome, State, Status
 from worker.ledger.outcome import News
@@ -69,15 +69,8 @@ class _Films(BaseHTTPRequestHandler):
 
 @contextmanager
 def films() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Films)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with at_work(HttpServer(("127.0.0.1", 0), _Films)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

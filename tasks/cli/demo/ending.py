@@ -3,7 +3,7 @@
 import base64
 import secrets
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer  # noqa: TID251 - with a longer queue
 from pathlib import Path
 from typing import Self
 
@@ -40,6 +40,11 @@ def write_recipe(folder: Path) -> None:
     write_private(folder / f"{RECIPE}.yaml", _TEXT)
 
 
+class _Server(ThreadingHTTPServer):
+    # Of connections that find no place, the kernel of a busy machine breaks off some whose requests were sent.
+    request_queue_size = 128
+
+
 class Receiver:
     """Somebody else's program: accepts events with a valid signature."""
 
@@ -47,7 +52,7 @@ class Receiver:
         self.secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
         self.events = 0
         self._came = threading.Event()
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), self._handler())
+        self._server = _Server((LOOPBACK, 0), self._handler())
         self.url = f"http://{LOOPBACK}:{self._server.server_port}/events"
 
     def __enter__(self) -> Self:

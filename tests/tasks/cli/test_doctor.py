@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tasks.usecases.doctor.parallel import Check, run
 from tests.computer import DARKROOM
 from tests.next_version import NEXT, upgrade_by_next_version
 from tests.patience import patient
+from tests.serving import HttpServer, at_work
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from tests.worker.providers.loopback import Loopback, drip_header
@@ -51,14 +52,8 @@ def receiver(status: int, location: str | None = None) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with at_work(HttpServer(("127.0.0.1", 0), Answer)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def findings(darkroom: Darkroom) -> dict[str, tuple[str, str]]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from tasks.usecases.healthcheck import Process, check_heartbeat, check_listener, process_of
 from tests.clock import FakeClock
-from tests.serving import at_work
+from tests.serving import HttpServer, at_work
 from worker.embedded.machine import procfile_commands
 from worker.embedded.servers import free_port
 from worker.ledger import Ledger
@@ -95,7 +95,7 @@ class _Answer(BaseHTTPRequestHandler):
 @contextmanager
 def answering(status: int, body: bytes) -> Iterator[int]:
     handler = type("Answer", (_Answer,), {"said": (status, body)})
-    with at_work(HTTPServer(("127.0.0.1", 0), handler)) as server:
+    with at_work(HttpServer(("127.0.0.1", 0), handler)) as server:
         yield server.server_port
 
 

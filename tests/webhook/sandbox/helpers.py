@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import urllib3
 from PIL import Image
 
 from tests.patience import patient, wait_for
+from tests.serving import HttpServer, at_work
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 TOKEN = {"Authorization": "Bearer anything"}
@@ -126,11 +127,6 @@ def receiving(seconds: float = 0, statuses: tuple[int, ...] = ()) -> Iterator[Re
         def log_message(self, *_args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with at_work(HttpServer(("127.0.0.1", 0), Handler)) as server:
         receiver = Receiver(f"http://127.0.0.1:{server.server_port}/callbacks/acedata/a1/token")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
         yield receiver
-        server.shutdown()
-        thread.join()

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
-from tests.serving import at_work
+from tests.serving import HttpServer, at_work
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Answer:
 SLOW_DOWN = Answer(503, b"<Error><Code>SlowDown</Code></Error>")
 
 
-class Answers(ThreadingHTTPServer):
+class Answers(HttpServer):
     """A store that gives the answers it was told to, one a request; None breaks the connection.
 
     The success of a put has an ETag as Amazon gives it, unless it has a body.

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Lock
 from urllib.parse import parse_qs, urlsplit
 
-from tests.serving import at_work
+from tests.serving import HttpServer, at_work
 
 #: status, code and words of a refusal
 Refusal = tuple[int, str, str]
@@ -50,7 +50,7 @@ MUTE = Manners({"x-amz-checksum": _SILENT, "x-amz-tagging": _SILENT, "if-none-ma
 FLAVOURS = {"minio": MINIO, "b2": B2, "r2": R2, "ceph": CEPH, "mute": MUTE}
 
 
-class Store(ThreadingHTTPServer):
+class Store(HttpServer):
     daemon_threads = False
 
     def __init__(self, manners: Manners) -> None:
