@@ -100,7 +100,7 @@ class Reviewing(Part):
             return {(row.parent_id, row.step) for row in _SENT.each(connection, generation_ids)}
 
     def decisions(self, limit: int) -> list[Approval]:
-        """Return the latest decisions, including those of tasks and timeouts, newest first."""
+        """Return the latest decisions, including decisions by tasks and timeouts, newest first."""
         with self._database.read() as connection:
             return [typed(row) for row in _DECIDED.all(connection, limit=limit)]
 

@@ -98,7 +98,7 @@ _random = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A selection of stored assets: all, those of a batch, or those of generations that ended at or after `since`."""
+    """A selection of stored assets: all, a batch's, or the assets of generations that ended at or after `since`."""
 
     batch_id: str | None = None
     since: datetime | None = None

@@ -194,7 +194,7 @@ class Batches(Part):
         return before.paused_at is None
 
     def resume(self, batch_id: str) -> bool:
-        """End the pause of a batch; return False if it was not paused. It still waits for its start. Raises NotFound."""
+        """End a batch's pause; return False if it was not paused. It still waits for a later start. Raises NotFound."""
         with self._database.write() as connection:
             before = _found(_LOCKED.first(connection, batch=batch_id), batch_id)
             self._steer(connection, before, paused_at=None)

@@ -1,4 +1,4 @@
-"""Charges for dispatched generations, and for paid ones that were sent before a restore and that the ledger has lost."""
+"""Charges for dispatched generations, and for paid submissions that a restored ledger has lost."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence

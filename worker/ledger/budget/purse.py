@@ -73,7 +73,7 @@ class Purse:
         return min((left for key in keys if (left := self._left(key)) is not None), default=None)
 
     def full(self, batch_id: str | None, cost: int, labels: Labels = ()) -> AnyBudgetKey | None:
-        """Return a budget without room for this cost. The longest-lived are checked first: a label's, then the batch's."""
+        """Return a budget without room for this cost, longest-lived first: a label's, then the batch's."""
         for key in reversed(self._keys(batch_id, labels) if cost else []):
             left = self._left(key)
             if left is not None and left < cost:

@@ -46,7 +46,7 @@ _KNOWN = Query(_Row, select(*columns_of(label_budgets, _Row)))
 
 class Recount(Part):
     def recount_labels(self) -> int:
-        """Set all label budgets to the sum of their charges; return how many differed. Reads all charges with labels."""
+        """Set label budgets to the sum of their charges; return how many differed. Reads all charges with labels."""
         with self._database.read() as connection:
             sums = _by_label(_ALL_SUMS.all(connection))
             rows = {LabelKey(row.name, row.value): row for row in _KNOWN.all(connection)}
