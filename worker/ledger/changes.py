@@ -45,7 +45,7 @@ _EVENT_OF_STATE: Mapping[State, str] = {
 
 #: states whose event includes the reason: the generation may later have a different one, or none
 _TOLD_WITH_REASON = frozenset({State.FAILED, State.UNCONFIRMED, State.EXPIRED})
-#: progress of a generation is reported at most once per this many seconds
+#: progress of a generation is reported at most once per interval of this many seconds
 _PROGRESS_EVERY = 5
 
 #: a deleted generation keeps its time of finishing

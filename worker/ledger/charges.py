@@ -143,7 +143,7 @@ class LateCharge:
 
 
 def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCharge]:
-    """Update the charges of locked generations to match their attempts; return the charges that came after release."""
+    """Update the charges of locked generations to match their attempts; return late charges."""
     late = []
     changed: list[Change] = []
     deltas: defaultdict[AnyBudgetKey, Counter[str]] = defaultdict(Counter)

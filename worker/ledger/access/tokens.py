@@ -19,7 +19,7 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewToken:
-    """`sha256`: of the whole token; `hint`: its first characters; `rate`: None for the default setting."""
+    """`sha256`: of the whole token; `hint`: its first characters; `rate`: None to use the setting."""
 
     name: str
     sha256: str

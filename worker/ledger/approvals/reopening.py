@@ -20,7 +20,7 @@ class _Child(NamedTuple):
 
 
 _g, _a = generations.c, approvals.c
-# Withdrawing a decision removes the identity of its follow-ups.
+# Follow-ups of a withdrawn decision no longer have a `dedupe`.
 _CHILDREN = Query(
     _Child,
     select(_g.id, exists().where(attempts.c.generation_id == _g.id).label("was_sent"))
@@ -55,7 +55,7 @@ class Reopening(Part):
                 _require_unsent(child, changes.state(child.id))
             for child_id in children:
                 why = f"the decision was taken back by {by}"
-                # Remove its identity, so that the same decision can create it again.
+                # Remove its `dedupe`, so that the same decision can create it again.
                 if not changes.move(child_id, State.CANCELLED, why, reason="cancelled", dedupe=None, not_before=None):
                     changes.updates.set(generations, child_id, {"state": State.CANCELLED}, {"dedupe": None})
             nothing = dict.fromkeys(("picked", "decided_at", "decided_by", "why"))

@@ -76,7 +76,7 @@ class Reviewing(Part):
     def review_place(self, at: str, batch_id: str | None = None, recipe: str | None = None) -> ReviewPlace:
         """Return the place of `at` in the queue of people's decisions, oldest first, even if it no longer waits.
 
-        `batch_id` and `recipe`, the name of recipes, restrict the queue.
+        `batch_id` and `recipe`, a recipe's name, restrict the queue.
         """
         query = _place(is_of_batch=batch_id is not None, is_of_recipe=recipe is not None)
         asked = {"at": at, "now": self._database.clock(), "batch": batch_id, "recipe": recipe}
@@ -95,7 +95,7 @@ class Reviewing(Part):
             return _OF_RECIPES.all(connection, limit=limit, now=self._database.clock())
 
     def sent_of(self, generation_ids: Sequence[str]) -> set[tuple[str, str]]:
-        """Return the generations and steps of which a follow-up may have been sent."""
+        """Return each of these generations and its step with a follow-up that may have been sent."""
         with self._database.read() as connection:
             return {(row.parent_id, row.step) for row in _SENT.each(connection, generation_ids)}
 

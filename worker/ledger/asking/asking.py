@@ -60,6 +60,6 @@ def ask(changes: Changes, parent: Generation, wanted: Sequence[NewApproval]) -> 
 
 
 def withdraw(changes: Changes, generation_ids: Sequence[str], by: str) -> int:
-    """Decide the open approvals of these generations, which the caller has locked, by picking nothing; count them."""
+    """Reject the open approvals of these generations, which the caller has locked; return how many there were."""
     done = changes.connection.execute(_WITHDRAW, {"ids": list(generation_ids), "at": changes.at, "by": by})
     return done.rowcount

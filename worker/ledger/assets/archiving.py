@@ -90,7 +90,7 @@ class Archiving(Part):
     def claim(
         self, limit: int, lease: timedelta, within: timedelta | None = None, *, suspects: bool = True
     ) -> list[ArchiveClaim]:
-        """Claim the generations whose links expire first. `within`: only those with a link that expires within it.
+        """Claim the generations whose links expire first. `within`: only those with a link that expires in that time.
 
         `suspects`: include generations that a worker held when it died. A suspect is returned alone, and must be
         processed alone.
@@ -136,7 +136,7 @@ class Archiving(Part):
         ]
 
     def _put_back(self) -> None:
-        """Put back assets whose wait is over, in a separate transaction: concurrent claims would deadlock."""
+        """Put back assets whose wait is over, in a separate transaction: concurrent claims would deadlock otherwise."""
         now = {"now": self._database.clock()}
         with self._database.read() as connection:
             if connection.execute(_IS_ANY_OVER, now).first() is None:

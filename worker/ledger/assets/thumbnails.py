@@ -201,7 +201,7 @@ class Thumbnails(Part):
         return True
 
     def want_thumbnail_again(self, asset_id: int) -> None:
-        """Request a thumbnail whose object is missing again, ahead of all others."""
+        """Request again, ahead of all others, a thumbnail whose object is missing."""
         lost = {"id": asset_id, "thumbnail": ThumbnailState.MADE, "state": AssetState.STORED}
         with self._database.write() as connection:
             THUMBNAILS.move(connection, lost, ThumbnailState.WANTED, thumbnail_at=_FIRST, thumbnail_tries=0)

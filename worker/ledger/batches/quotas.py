@@ -1,4 +1,4 @@
-"""How many more generations dispatch may take of each batch: none while it is stopped, up to `max_in_flight`."""
+"""How many more generations dispatch may take of each batch: none while it is stopped, else up to `max_in_flight`."""
 
 from collections import Counter
 from collections.abc import Collection

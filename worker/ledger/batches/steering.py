@@ -68,7 +68,7 @@ class NewSteering(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Restricted:
-    """An incomplete batch that is stopped or limited. `in_flight`: None if the batch has no limit on it."""
+    """An incomplete batch that is stopped or limited. `in_flight`: None if the batch does not limit it."""
 
     steering: Steering
     in_flight: int | None

@@ -131,7 +131,7 @@ def charge_row(
 
 
 def is_counted(row: Priced, cost: int) -> bool:
-    """Return whether a row has charges. True even if it is free now but was not before, which may need settling."""
+    """Return whether a row costs something, or did before: a charge of an earlier attempt may still need settling."""
     return cost > 0 or row.price is not None
 
 

@@ -58,7 +58,7 @@ class Recount(Part):
         for key in differing:
             with self._database.write() as connection:
                 make_budgets(connection, [key])
-                # A transaction that changes charges with this label also changes this row.
+                # A transaction that changes charges with this label also changes this row before others see either.
                 read_budgets(connection, [key], locked=True)
                 now = _by_label(_SUMS_OF.all(connection, **key._asdict()))[key]
                 update_row(connection, label_budgets, key._asdict(), **{state: now[state] for state in COUNTED})

@@ -292,7 +292,7 @@ class Budgets(LaterPrices, Recount, Holding):
     def standings(self, prices: Prices) -> list[Standing]:
         """Return every cap in effect: for today, each provider today, each incomplete batch, and labels.
 
-        Labels without a cap of their own (`*`) are included if the cap is at least half used or holds something back.
+        Labels without a cap of their own (`*`) are included only if at least half used or holding something back.
         """
         today = prices.day_of(self._database.clock())
         caps = prices.caps

@@ -119,7 +119,7 @@ class LaterPrices(Part):
         ]
 
     def price_now(self, prices: Prices, since: date) -> tuple[int, int]:
-        """Charge them at current prices, on the days on which they were sent, whether or not a cap has room.
+        """Charge unpriced submissions at current prices on the days they were sent, whether or not a cap has room.
 
         Return the number of charges and their amount. Works in short transactions; nothing is charged twice.
         """

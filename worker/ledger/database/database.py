@@ -104,7 +104,7 @@ def _is_locked(descriptor: int) -> bool:
 
 
 class Database:
-    """Transactions on the ledger, with errors translated by `database_errors`.
+    """Transactions on the ledger, with errors translated by `translated_errors`.
 
     `clock` is the source of all times in the ledger and of comparisons with them. The default is the PostgreSQL
     server's clock, which all machines share, or, for SQLite, this machine's.
@@ -179,7 +179,7 @@ class Database:
 
     @property
     def is_pooled(self) -> bool:
-        """Return whether a pooler such as PgBouncer is in use. Raises LedgerUnavailable before the first connection."""
+        """Return whether a pooler such as PgBouncer is in use. Connects if needed, and may raise LedgerUnavailable."""
         with translated_errors():
             return self._sessions is not None and self._sessions.is_pooled
 

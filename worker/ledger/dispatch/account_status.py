@@ -202,7 +202,7 @@ class AccountStatus(Part):
     def resume_account(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
         """End the pause, open breaker and reduced rate of an account, or of all a provider's; return which had any.
 
-        Also repairs a token bucket with a future time from a wrong clock; the value is when it would have unblocked.
+        Also repairs a token bucket that a wrong clock set to the future, and returns until when it would have blocked.
         """
         now = self._database.clock()
         with self._database.write() as connection:

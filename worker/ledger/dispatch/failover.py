@@ -1,4 +1,4 @@
-"""Moves generations that were never submitted to another provider. Only the caller knows which one can make them."""
+"""Moves generations to another provider if they were never sent. Only the caller knows which one can make them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

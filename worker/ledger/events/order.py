@@ -33,7 +33,7 @@ def last_settled(database: Database, table: AnyTable = events) -> int | None:
     """Return the id up to which all events are visible; None if that cannot be determined now.
 
     PostgreSQL assigns ids before the commit, so an event may become visible after a newer one. Its writer holds a lock
-    on the table until the commit, so wait for all writers that hold it after the newest id was read. `table`: the
+    on the table until the commit, so this waits for all writers that hold it after the newest id was read. `table`: the
     events, or another table with ids of the same kind.
     """
     with database.read() as connection:

@@ -151,8 +151,8 @@ class FileBatches(Part):
     def write_rows(self, batch: FileBatch, wanted: Sequence[NewGeneration]) -> Written:
         """Write rows, each with its own `dedupe`, to a new batch or to the one with this id.
 
-        Raises LedgerUnavailable if others are writing to the batch: read it again; and CommitUnknown. In either case,
-        writing again creates nothing twice.
+        Raises LedgerUnavailable if others are writing to the batch, which must then be read again, and CommitUnknown.
+        In either case, writing again creates nothing twice.
         """
         for left in reversed(range(_TRIES)):
             try:

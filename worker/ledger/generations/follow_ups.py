@@ -175,7 +175,7 @@ class FollowUps(Part):
         return created
 
     def record_follow_up_failure(self, parent: Generation, error: str) -> bool:
-        """Record why follow-ups could not be created; return True after the last try: they are a dead letter then."""
+        """Record why follow-ups could not be created; return True after the last try, which makes a dead letter."""
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)

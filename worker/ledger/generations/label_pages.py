@@ -70,7 +70,7 @@ def named(wanted: Mapping[str, str]) -> dict[str, str]:
 def page_with_labels(
     connection: Connection, wanted: Mapping[str, str], state: State | None, limit: int, before: str | None
 ) -> list[Generation] | None:
-    """Return a page as `Queries.page` does; None if the state is rarer than the labels and better to search by."""
+    """Return a page as `Queries.page` does; None if the state is rarer than the labels, and so better to search by."""
     by_rarity = rarest_first(connection, wanted)
     if state is not None:
         in_state = counts(connection).get(state, 0)
@@ -92,7 +92,7 @@ def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_
 
 
 def count_failures(connection: Connection, batch_id: str | None, wanted: Mapping[str, str]) -> Counter[Category]:
-    """Count failures in a batch, or with these labels, by category."""
+    """Count unsuccessful generations in a batch, or with these labels, by category."""
     query = _failures(len(wanted), is_of_batch=batch_id is not None)
     parameters: dict[str, object] = {**named(rarest_first(connection, wanted)), "batch": batch_id}
     found: Counter[Category] = Counter()

@@ -169,7 +169,7 @@ def _glob(part: _Part) -> str:
         case _Literal(text):
             return f"[{text}]" if text in "*?[" else text
     if not part.ranges:
-        # Any character, or none at all: an empty class matches nothing.
+        # An empty class matches nothing, and its negation any character.
         return _ANY if part.is_not else "[^\x01-\U0010ffff]"
     singles = {first for first, last in part.ranges if first == last}
     wide = "".join(f"{first}-{last}" for first, last in part.ranges if first != last)

@@ -36,7 +36,7 @@ class BatchResult:
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """The steps from its first ancestor; a step that is not the only one of its kind has a mark."""
+        """The steps from its first ancestor; a step that is not the only one of its kind includes its mark."""
         return tuple(step.action if step.mark is None else f"{step.action}-{step.mark}" for step in self.lineage.steps)
 
 

@@ -237,7 +237,7 @@ def _place(connection: Connection, provider: str, account: str, orphans: Sequenc
 def _is_at(attempt: _Attempt, provider: str, account: str) -> bool:
     """Return whether the account's list may show this attempt.
 
-    Keys may change their names, but nothing moves between a provider and the sandbox.
+    Accounts may be renamed, but nothing moves between a provider and the sandbox.
     """
     return attempt.provider == provider and (attempt.account == SANDBOX_ACCOUNT) == (account == SANDBOX_ACCOUNT)
 

@@ -61,7 +61,7 @@ class Totals(Part):
             return counts_with_labels(connection, labels, batch_id) if labels else counts(connection, batch_id)
 
     def failures(self, *, batch_id: str | None = None, labels: Mapping[str, str] = NO_LABELS) -> Counter[Category]:
-        """Count failures in a batch, or with these labels, by category."""
+        """Count unsuccessful generations in a batch, or with these labels, by category."""
         with self._database.read() as connection:
             return count_failures(connection, batch_id, labels)
 
