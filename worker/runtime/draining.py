@@ -205,7 +205,7 @@ class _UnderWay(Generic[Item, Result]):
             raise
 
     def ended_lately(self) -> int:
-        """Return how many items ended in the last _AHEAD_SECONDS, at most `ahead`."""
+        """Return how many items ended in the last `_AHEAD_SECONDS`, at most `ahead`."""
         since = time.monotonic() - _AHEAD_SECONDS
         return sum(at >= since for at in self._ended_at)
 
@@ -231,7 +231,7 @@ class _UnderWay(Generic[Item, Result]):
         except Empty:
             return []
         wait_until = time.monotonic() + linger
-        # Sleep in steps: a wake-up per item would take CPU from the working threads.
+        # Sleep in steps: waking up for each item would take CPU from the working threads.
         while self._started and (left := wait_until - time.monotonic()) > 0:
             time.sleep(min(_STEP, left))
             with suppress(Empty):

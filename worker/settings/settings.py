@@ -157,11 +157,11 @@ class Settings(BaseSettings):
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: minutes after which the search for an unconfirmed submission ends and it waits for a person
     darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
-    #: seconds of silence before a submitted generation is first polled, if a callback is expected and the usual duration
-    #: of such generations is not yet known
+    #: seconds of silence before a submitted generation is first polled, if a callback is expected and the usual
+    #: duration of such generations is not yet known
     darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
-    #: hours that a link lives if neither the link nor its provider's pages say; Discord's newer links live 24. This guess
-    #: determines which links go first, and never ends anything
+    #: hours that a link lives if neither the link nor its provider's pages say; Discord's newer links live 24. This
+    #: guess determines which links go first, and never ends anything
     darkroom_link_hours: float = Field(default=24, gt=0, le=10_000)
     #: days for which an asset is retried, unless its link has certainly expired
     darkroom_give_up_days: float = Field(default=15, gt=0, le=3650)

@@ -21,7 +21,7 @@ WINDOW = "21"
 TAKEN = frozenset({"1", WINDOW, "22"})
 #: relays report these under code 4, at the beginning of the description
 EMPTY_BALANCE, UNKNOWN_TASK = "quota_not_enough", "task_no_found"
-#: the relay had already sent the request to the proxy behind it
+#: the relay had already called the proxy behind it
 HALF_WAY = frozenset(
     {
         *("do_request_failed", "read_response_body_failed", "unmarshal_response_body_failed"),
