@@ -16,7 +16,7 @@ _COMPACT = "%Y%m%dT%H%M%SZ"
 def deadline_of(url: str, *, seen_at: datetime, retention: timedelta) -> datetime:
     """Return the time (UTC) at which this link stops working; it may be in the past.
 
-    Links contain it in their query: `ex` (Discord and its mirrors), `X-Amz-Date` + `X-Amz-Expires` (S3),
+    Links state it in their query: `ex` (Discord and its mirrors), `X-Amz-Date` + `X-Amz-Expires` (S3),
     `X-Goog-Date` + `X-Goog-Expires` (Google), `Expires` (CloudFront, older S3) or `se` (Azure). If there are several,
     the earliest counts; if there is no valid one, the link lives for `retention` from `seen_at`.
     """

@@ -74,7 +74,7 @@ def print_line(name: str, line: str) -> None:
 
 
 def print_json_line(name: str, line: str) -> None:
-    """Write a line to standard error as JSON with the process's name; any other text becomes a log line."""
+    """Write a JSON log line, with the process's name, to standard error; wrap any other line in JSON."""
     logged = None
     with suppress(ValueError, RecursionError):
         logged = json.loads(line)

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 # Reads the children's process groups (`123`: started, `-123`: ended) and kills those that are left when the pipe
 # closes, that is, when the parent is gone for whatever reason. PR_SET_PDEATHSIG would not do: it exists only on Linux,
-# spares what the children started (pool processes keep the port open), and fires when just a parent thread ends.
+# spares what the children started (pool processes keep the port open), and fires when a mere thread of the parent ends.
 SCRIPT = """
 trap '' HUP INT TERM
 groups=

@@ -32,7 +32,7 @@ CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
 #: maximum bytes of a reply; a page of 50 records has 150 kB, a proxy's list more
 BODY_LIMIT = 8 * 1024 * 1024
-#: the longest `Retry-After` that is honored
+#: a longer `Retry-After` is reduced to this
 LONGEST_WAIT = timedelta(hours=1)
 
 _SAYS: Mapping[type[ProviderError], str] = {

@@ -65,7 +65,7 @@ def drain(
 
     Never claims more than can start at once: a row claimed for a POST but not sent would be unconfirmed after a crash.
     Where that does no harm, up to `ahead` more may be claimed while work is quick: no more than has just finished.
-    Items that then wait too long go to `give_back`. `claim_more` claims while other work is in flight. Either function
+    Items that then wait too long go to `give_back`. `claim_more` claims while other work is in flight; it and `claim`
     may leave `reserve` threads idle although more is due. A result waits up to `linger` seconds for others. Claims of
     slow work are renewed. An item whose work raises is left to its lease. At shutdown, unfinished items go to
     `give_back`, or are left to their leases too. The end of the time slice does not wait for an item that

@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     #: rate limit for each API token without its own; the default is not validated, because it is correct and its parser
     #: would take 2 MB in every process
     darkroom_api_rate: Annotated[str, _read_by(read_rate)] = Field(default="300/second", validate_default=False)
-    #: the header in which a proxy identifies console users; the proxy's networks; the role of people without a user
+    #: the header in which a proxy identifies console users; the proxy's networks; the role of people who are not users
     darkroom_console_proxy_header: Annotated[str, _read_by(read_header)] | None = None
     darkroom_console_proxy_networks: Annotated[str, _read_by(read_networks)] = ""
     darkroom_console_proxy_role: Literal["viewer", "operator"] = "viewer"
