@@ -46,7 +46,7 @@ class Addresses:
         self._boto3 = boto3.Session(botocore_session=session)
         configured = session.get_scoped_config().get("s3", {}).get("addressing_style")
         elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
-        # A self-hosted store seldom has a host name for each bucket.
+        # A self-hosted store rarely has a host name per bucket.
         by_itself: Addressing = configured or ("path" if elsewhere else "auto")
         self.client = client or self._signer(by_itself if addressing == "auto" else addressing)
         #: whether the store may still turn out to require the bucket's name in the host, and whether it has

@@ -52,7 +52,7 @@ class Keeping:
         return Upload(asset, headers, optional)
 
     def note(self, asset: StoredAsset, metadata: Mapping[str, str]) -> Upload:
-        """A small object beside the assets, in the standard class: cold storage classes make small objects dearer."""
+        """A small object beside the assets, in the standard class: cold classes make small objects more expensive."""
         return Upload(asset, self._headers(asset, metadata))
 
     def _headers(self, asset: StoredAsset, metadata: Mapping[str, str]) -> dict[str, str]:

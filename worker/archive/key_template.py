@@ -89,7 +89,7 @@ class KeyTemplate:
 
     @property
     def longest(self) -> int:
-        """The length of the longest possible key, without the prefix."""
+        """Return the length of the longest possible key, without the prefix."""
         parts = (*self._folders, self._file)
         return sum(1 + len(_FIELD.sub("", part)) + sum(map(_width, _FIELD.findall(part))) for part in parts) - 1
 

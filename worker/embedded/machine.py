@@ -127,7 +127,7 @@ def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
     if _is_given(env, "DARKROOM_SANDBOX_URL"):
         found.pop("DARKROOM_SANDBOX_URL", None)
     if found:
-        # A company's proxy cannot reach this machine's servers.
+        # A corporate proxy cannot reach this machine's servers.
         direct = ",".join(filter(None, (env.get("no_proxy") or env.get("NO_PROXY"), LOOPBACK)))
         found |= {"no_proxy": direct, "NO_PROXY": direct}
     keys = read_values(data / SECRETS).get("DARKROOM_SIGNING_KEYS")

@@ -139,7 +139,7 @@ def _thumbnail(image: "Image", edge: int) -> tuple[bytes, bytes]:
 def _average(image: "Image") -> bytes:
     from PIL.Image import Resampling  # noqa: PLC0415
 
-    # Pillow weighs each pixel by its opacity.
+    # Pillow weights each pixel by its opacity.
     return image.resize((1, 1), Resampling.BOX).tobytes()[:3]
 
 

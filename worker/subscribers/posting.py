@@ -39,7 +39,7 @@ PATIENCE = 15.0
 _SMALL = 64 * 1024
 #: bytes of a response's body that are kept
 _BEGINNING = 200
-#: statuses whose Retry-After is honoured
+#: statuses whose Retry-After is honored
 _BUSY = (429, 503)
 
 
