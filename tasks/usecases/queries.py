@@ -99,7 +99,7 @@ def count_generations(here: LedgerServices, request: ListRequest) -> int | None:
 
 
 def list_batches(here: LedgerServices, name: str) -> list[Batch]:
-    """Return the batches with that name, or part of an id; raises NotFound if there is none."""
+    """Return the batches with that name or partial id; raises NotFound if there is none."""
     return batches_called(here.ledger, name)
 
 
@@ -153,5 +153,5 @@ def list_lineages(here: LedgerServices, generations: Sequence[Generation]) -> Ma
 
 
 def list_waits(here: LedgerServices) -> tuple[Wait, ...]:
-    """Return everything that anything may be waiting for now, most blocking first."""
+    """Return everything that generations may be waiting for now, starting with what holds up most."""
     return waits_of(here.ledger, here.settings)

@@ -81,8 +81,7 @@ def recipe_of(settings: Settings, name: str | None) -> Recipe | None:
 
 
 def get_recipe(settings: Settings, name: str) -> Recipe:
-    """Return a recipe. Raises RequestInvalid if there is none of this name, ConfigurationError if its file is invalid.
-    """
+    """Return a recipe. Raises RequestInvalid for an unknown name, and ConfigurationError for an invalid file."""
     folder = _folder(settings)
     # Match existing names only: a name from outside may contain slashes.
     known = [path.stem for path in _paths(folder)]
@@ -204,7 +203,7 @@ def _refusal(provider: "Provider | type[Provider]", step: Step) -> str | None:
 
 
 class _WorstCase:
-    """Counts the maximum that steps make."""
+    """Counts the most that steps can make."""
 
     def __init__(self, provider: "type[Provider]", recipe: Recipe, prices: Prices | None) -> None:
         self._provider, self._recipe, self._prices = provider, recipe, prices

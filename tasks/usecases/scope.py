@@ -41,7 +41,7 @@ class Scope(Protocol):
         """Return all of them, or the `limit` most interesting ones."""
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
-        """Return the latest move of each at first, later each move since the last call, in chronological order.
+        """Return the latest move of each at first, then all moves since the previous call, in chronological order.
 
         `is_last`: nothing in the scope moves any more.
         """
@@ -56,7 +56,7 @@ class Scope(Protocol):
         """Return the lineage of each, by its id."""
 
     def failures(self) -> Mapping[Category, int]:
-        """Return how many failed, by reason."""
+        """Return how many failed or expired, by category."""
 
     def spent(self) -> int:
         """Return what was paid for it, in millionths."""
@@ -91,7 +91,7 @@ class _Many(_OfLedger):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        #: moves up to this one were reported; and for each generation, the one that was reported first
+        #: moves up to this one were reported; and for each generation, the move that was reported first
         self._last: int | None = None
         self._first: dict[str, int] = {}
 
@@ -118,7 +118,7 @@ class _Many(_OfLedger):
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
         queries = self._ledger.generations
-        # Later moves are reported the next time. On the last call, nothing more will be written.
+        # Later moves are reported the next time. By the last call, nobody writes any more moves.
         last = queries.last_move(is_settled=not is_last)
         if self._last is None:
             told = self._where_each_stands()
@@ -160,7 +160,7 @@ class BatchScope(_Many):
         self.batch = found.id
 
     def has_failed(self) -> bool:
-        """Whether anything failed, except for rows that have a newer version."""
+        """Return whether anything failed or expired, except for rows that have a newer version."""
         queries, states = self._ledger.generations, (State.FAILED, State.EXPIRED)
         failed = [
             one.id for state in states for page in pages_of(self._ledger, batch=self.id, state=state) for one in page
@@ -315,7 +315,7 @@ def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str
 class Summary:
     """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address.
 
-    `failures`: how many failed, by reason.
+    `failures`: how many failed or expired, by category.
     """
 
     counts: Mapping[State, int]

@@ -68,7 +68,7 @@ class Waits:
 
 
 def see(here: Services, ids: Sequence[str], waits: Waits) -> list[Seen]:
-    """Return generations in this order; raises NotFound for the first that does not exist."""
+    """Return generations in the order of `ids`; raises NotFound for the first that does not exist."""
     found = snapshots(here, ids)
     if (missing := next((one for one in ids if one not in found), None)) is not None:
         raise NotFound(f"there is no generation {missing}")

@@ -201,7 +201,7 @@ def rotate_secret(here: LedgerServices, name: str) -> Added:
 
 def try_subscriber(here: LedgerServices, name: str, event_type: str) -> Tested:
     """Send it an example at once, marked `"test": true` and recorded nowhere. Raises NotFound."""
-    # Brings in Celery and the event models, which take more memory than all else here and are needed only for this.
+    # Imports Celery and the event models, which take more memory than everything else here; only this needs them.
     from tasks.delivering import sending_to  # noqa: PLC0415
     from tasks.usecases.events.trigger import NO_ADDRESS, example  # noqa: PLC0415
 

@@ -130,7 +130,7 @@ def find_token(here: LedgerServices, secret: str) -> ListedToken | None:
     now = here.clock()
     listed = _listed(found, now)
     if listed.state is TokenState.VALID and (found.used_at is None or abs(now - found.used_at) > USE_NOTED_EVERY):
-        # Failing to record the use, which is only informative, must not refuse anyone.
+        # Failing to record the use must not lock anyone out.
         with suppress(LedgerUnavailable, LedgerUnfit):
             here.ledger.access.note_token_use(found.id)
     return listed
@@ -175,8 +175,7 @@ def _digest(secret: str) -> str:
 
 
 def _scopes(names: Sequence[str]) -> list[str]:
-    """Return scopes in the order of `Scope`, each once. Raises RequestInvalid with the scope that was probably meant.
-    """
+    """Return each scope once, in the order of `Scope`. Raises RequestInvalid with the scope that was probably meant."""
     known = {ALL, *Scope}
     for name in names:
         if name not in known:

@@ -31,11 +31,10 @@ class Patience:
     forget: Callable[[], None]
 
     def write(self, once: Callable[[], T], may_be_written: Callable[[], bool]) -> T:
-        """Call `once` until the ledger accepts it. `may_be_written`: whether an earlier call, or process, has written
-        it.
+        """Call `once` until the ledger accepts it.
 
-        Raises CommitUnknown, with the next step, if the ledger is gone and may have written it; LedgerUnavailable if
-        it has not; and whatever the call raises.
+        `may_be_written`: whether an earlier call, or process, has written it. Raises CommitUnknown, with the next step,
+        if the ledger is gone and may have written it; LedgerUnavailable if it has not; and whatever the call raises.
         """
         may_be, started, ends, pause, is_told = may_be_written(), time.monotonic(), None, _PAUSE, False
         while True:

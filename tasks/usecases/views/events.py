@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasks.usecases.events.place import EventPlace
     from worker.ledger.events import RecordedEvent, Resent
 
-#: events that say why something failed
+#: events with a reason that has a category and a remedy
 _ENDS: Mapping[str, State] = {
     "generation.failed": State.FAILED,
     "generation.unconfirmed": State.UNCONFIRMED,

@@ -54,7 +54,7 @@ def with_results(
 
 
 def of_failure(generation: Generation) -> dict[str, Any] | None:
-    """Return why it failed, and the remedy."""
+    """Return why nothing came of it, and the remedy."""
     category = category_of(generation.state, generation.reason, generation.message)
     return None if category is None else {"category": category, "remedy": REMEDIES[category]}
 

@@ -36,7 +36,7 @@ def of_subscriber(one: "ListedSubscriber") -> dict[str, Any]:
 
 
 def of_added_subscriber(one: "Added") -> dict[str, Any]:
-    """Return it with its secret, which is shown only this once."""
+    """Return the subscriber with its secret, which is shown only this once."""
     return {**of_subscriber(one.listed), "secret": one.secret}
 
 
