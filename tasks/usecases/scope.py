@@ -56,7 +56,7 @@ class Scope(Protocol):
         """Return the lineage of each, by its id."""
 
     def failures(self) -> Mapping[Category, int]:
-        """Return how many failed or expired, by category."""
+        """Return how many came to nothing, by category."""
 
     def spent(self) -> int:
         """Return what was paid for it, in millionths."""
@@ -315,7 +315,7 @@ def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str
 class Summary:
     """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address.
 
-    `failures`: how many failed or expired, by category.
+    `failures`: how many came to nothing, by category.
     """
 
     counts: Mapping[State, int]
