@@ -51,9 +51,9 @@ def carry_out(
     exists already: the key is not bound to a request, so nothing is reported about its earlier use. `passing`: lists of
     the answer that are not kept, because they quote what may be deleted or say what is true only now. A first try that
     is refused frees its key for another request, unless `work` had already written something in this thread. Raises
-    KeyInUse while another process carries it out, KeyReused for another request with this key, CommitUnknown if it is
-    done but the ledger cannot keep that, and what `work` raises: after an interrupted earlier try, as SentBefore or
-    CommitUnknown.
+    KeyInUse while another process carries it out, KeyReused for another request with this key, CommitUnknown if the
+    work is done but the ledger cannot record that, and what `work` raises: after an interrupted earlier try, as
+    SentBefore or CommitUnknown.
     """
     access = here.ledger.access
     claimed = access.claim_request(once, LEASE)

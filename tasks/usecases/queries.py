@@ -143,12 +143,12 @@ def show(here: LedgerServices, name: str) -> Details:
 
 
 def get_generations(here: LedgerServices, ids: Sequence[str]) -> list[Generation]:
-    """Return the generations in this order; raises NotFound."""
+    """Return the generations in the order of `ids`; raises NotFound."""
     return here.ledger.generations.get(ids)
 
 
 def list_lineages(here: LedgerServices, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
-    """Return what each belongs to, by its id."""
+    """Return the lineage of each, by its id."""
     return here.ledger.generations.lineages([one.id for one in generations])
 
 

@@ -164,7 +164,7 @@ def _adopted(
             done = adopt(here, whose, page, one.waiting, cause=cause, prices=prices)
             for task, (place, _) in zip(page, done, strict=True):
                 if place.place is Place.REFUSED:
-                    # The ledger would pay again for a task that is missing.
+                    # Without this task, the ledger would pay for it again.
                     what = f"task {task.outcome.task_id} of {title_of(*whose)} cannot be imported ({place.error})"
                     raise DarkroomError(f"{what}; submissions stay paused")
             adopted += [

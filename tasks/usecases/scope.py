@@ -118,7 +118,7 @@ class _Many(_OfLedger):
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
         queries = self._ledger.generations
-        # Later moves are reported the next time. By the last call, nobody writes any more moves.
+        # Later moves are reported the next time. By the last call, nobody writes moves any more.
         last = queries.last_move(is_settled=not is_last)
         if self._last is None:
             told = self._where_each_stands()
@@ -232,7 +232,7 @@ class FamilyScope(_OfLedger):
         for one in list(self._known.values()):
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
-        # A recipe makes children at several moments, and when somebody decides.
+        # A recipe creates follow-ups at several points, including when somebody decides.
         while more := self._ledger.generations.children([one.id for one in self._known.values() if one.recipe]):
             new = [child for child in more if child not in self._known]
             self._known.update((one.id, one) for one in self._ledger.generations.get(new))

@@ -57,7 +57,7 @@ class SubmitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """Valid generations. `warnings`: for each, what is suspicious in its prompt; it can be submitted anyway.
+    """Valid generations. `warnings`: for each, what is suspicious in its prompt, which can be submitted anyway.
 
     `notify`: where the events of the batch go.
     """

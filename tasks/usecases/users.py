@@ -51,7 +51,7 @@ class Visitor:
 
 
 def add_user(here: LedgerServices, request: UserRequest) -> User:
-    """Add a user. Raises RequestInvalid for a name that is taken or impossible, and for a short password."""
+    """Add a user. Raises RequestInvalid for a name that is taken or invalid, and for a short password."""
     name = read_name(request.name)
     kept = None if request.password is None else _passwords.hash(request.password)
     return here.ledger.access.create_user(
@@ -71,7 +71,7 @@ def change_password(here: LedgerServices, name: str, password: str) -> User:
 
 
 def change_role(here: LedgerServices, name: str, role: Role) -> User:
-    """Set what a user may do from the next request on. Raises NotFound."""
+    """Change a user's role, which applies from the next request on. Raises NotFound."""
     return here.ledger.access.change_role(find_user(here, name).name, role)
 
 

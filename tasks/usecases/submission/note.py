@@ -172,7 +172,7 @@ def _began_at(path: Path) -> datetime:
 
 
 def _sync(folder: Path) -> None:
-    """Sync the folder, so that a power cut cannot lose the note and keep the rows."""
+    """Sync the folder, so that a power failure cannot lose the note but keep the rows."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -68,7 +68,7 @@ class Submission:
             raise
 
     def forget(self) -> None:
-        """Forget it once the user has the ids, or nothing was written: the same command is then a new submission."""
+        """Forget the request: the user has the ids, or nothing was written. Repeating it is then a new submission."""
         if self.note:
             self.note.remove()
 

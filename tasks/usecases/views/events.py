@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasks.usecases.events.place import EventPlace
     from worker.ledger.events import RecordedEvent, Resent
 
-#: events with a reason that has a category and a remedy
+#: events whose reason has a category and a remedy
 _ENDS: Mapping[str, State] = {
     "generation.failed": State.FAILED,
     "generation.unconfirmed": State.UNCONFIRMED,

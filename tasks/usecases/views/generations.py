@@ -38,7 +38,7 @@ def of_submitted(generation: Generation, lineage: Lineage, warnings: Sequence[st
 
 
 def of_move(generation: Generation, lineage: Lineage, move: Transition) -> dict[str, Any]:
-    """A watched generation and its state change."""
+    """Return a watched generation with its state change."""
     return {**of_generation(generation, lineage), **of_transition(move), "state": move.to_state}
 
 
