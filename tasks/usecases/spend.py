@@ -82,8 +82,7 @@ def read_dimensions(text: str) -> tuple[Dimension, ...]:
 
 
 def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
-    """Sum up costs and budgets. Raises ConfigurationError for an invalid price file, RequestInvalid for an empty span.
-    """
+    """Sum costs and budgets. Raises ConfigurationError for an invalid price file, RequestInvalid for an empty span."""
     prices = here.settings.read_prices(PROVIDERS)
     first = request.since
     if isinstance(first, timedelta):
