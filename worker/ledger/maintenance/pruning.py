@@ -290,8 +290,7 @@ class Pruning(Part):
         return _bite("actions", ids)
 
     def prune_idempotency_keys(self, before: datetime) -> Bite:
-        """Delete idempotency keys from before then that are also older than a week: clients may retry a request for
-        days."""
+        """Delete idempotency keys from before then that are also older than a week: clients may retry for days."""
         before = self._keys_before(before)
         with self._database.write() as connection:
             old = _OLD_KEYS.all(connection, before=before, limit=BITE)

@@ -82,8 +82,7 @@ class Tallies(Part):
 
 class Receivers(Heartbeats):
     def report(self, receiver: str, pid: int, numbers: Mapping[TallyKey, int]) -> None:
-        """Record that this receiver is alive, as `beat` does for workers, and add what it has counted since its last
-        report.
+        """Record that this receiver is alive, as `beat` does for workers, and add what it has counted since.
 
         Does both or neither: after a failure other than CommitUnknown, the caller may report the same numbers again.
         """

@@ -33,8 +33,7 @@ def drop_index(name: str, table: str) -> None:
 
 @contextmanager
 def _beside(table: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Alembic's operations, and the option that keeps them from blocking others; none where there is nobody to
-    block."""
+    """Alembic's operations, and the option that keeps them from blocking others, if there are any."""
     context = op.get_context()
     concurrently = {"postgresql_concurrently": True}
     if context.dialect.name != "postgresql":
