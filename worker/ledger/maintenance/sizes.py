@@ -22,8 +22,8 @@ _POSTGRESQL_ROWS = text(
     "JOIN pg_stat_user_tables AS live ON live.relid = about.oid "
     "WHERE about.relkind = 'r' AND about.relnamespace = 'public'::regnamespace"
 )
-# Row ids ascend and the oldest rows are deleted first, so the range of ids is near the count. Each takes two index
-# look-ups.
+# Row ids ascend and the oldest rows are deleted first, so the range of ids is near the count. Each table takes two
+# index look-ups.
 _SQLITE_ROWS = text(
     " UNION ALL ".join(
         f"SELECT '{table.name}', coalesce((SELECT max(rowid) FROM \"{table.name}\") - "  # noqa: S608  our own names

@@ -64,8 +64,8 @@ sessions = Table(
 Index("ix_sessions_user", sessions.c.user_id)
 Index("ix_sessions_expires", sessions.c.expires_at)
 
-# Requests that must not be carried out twice. The row is written in the transaction that carries out the request or,
-# with a lease, before the first of several.
+# Requests that must not be carried out twice. The row is written in the transaction that carries out the request; if
+# that takes several, before the first of them, with a lease.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -20,7 +20,7 @@ class ChargeState(StrEnum):
     SPENT = "spent"
     #: it succeeded after its charge had been released, so it may exceed the cap
     LATE = "late"
-    #: no longer reserved
+    #: given back: no longer counted
     RELEASED = "released"
 
 

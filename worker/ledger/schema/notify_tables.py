@@ -48,7 +48,7 @@ subscribers = Table(
     Column("not_before", UtcDateTime),
     # webhook, task or stream; NULL, like the next columns, for one that the settings declare.
     Column("kind", CleanText),
-    # A webhook's URL, a task's name, or a stream's name or a URL whose fragment is its name.
+    # A webhook's URL; a task's name; or a stream's name, or a URL whose fragment is its name.
     Column("address", CleanText),
     # Several while one replaces another.
     Column("secrets", Json),
@@ -64,10 +64,10 @@ subscribers = Table(
     # Declared ones may be disabled as well.
     Column("disabled_at", UtcDateTime),
     Column("disabled_reason", CleanText),
-    # Since when no delivery succeeded.
+    # Since when no delivery has succeeded.
     Column("failing_since", UtcDateTime),
     # Scheme, host and port, if it represents all addresses there that submissions named (`notify_addresses`). `kind` is
-    # then NULL, too: a version without origins must not send it what it sends to other subscribers.
+    # then NULL, too: a version that does not know origins must not send it what it sends to other subscribers.
     Column("origin", CleanText),
 )
 partial_index("ix_subscribers_here", subscribers.c.name, where=SUBSCRIBED)

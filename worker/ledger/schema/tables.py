@@ -134,7 +134,7 @@ generations = Table(
     # submitted).
     *(Column(name, CleanText) for name in ("recipe", "recipe_name", "step")),
     # When the recipe's steps after its failure, success and archiving were done. Separate from `followed_up_at`, which
-    # is set from the start: a version without recipes must not treat the steps as done.
+    # is set from the start: a version that does not know recipes must not treat the steps as done.
     *(Column(name, UtcDateTime) for name in ("followed_failure_at", "followed_success_at", "followed_archive_at")),
 )
 
