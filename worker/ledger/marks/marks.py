@@ -112,7 +112,7 @@ class Marks(Part):
                 raise NotFound(f"{generation_id} has no stored image {number}")
             row = {"generation_id": generation_id, "index": number, "verdict": verdict, "by": by, "at": changes.at}
             insert = insert_into(connection, marks).values(**row, previous="")
-            # A repeated verdict remains that of the person who gave it first.
+            # A repeated verdict remains attributed to the person who gave it first.
             again = insert.on_conflict_do_update(
                 index_elements=["generation_id", "index"],
                 set_={**{name: insert.excluded[name] for name in ("verdict", "by", "at")}, "previous": _m.verdict},

@@ -29,7 +29,7 @@ from worker.ledger.schema import (
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
 from worker.ledger.tallies import TallyKey, tally
 
-#: a callback that crashes its reader this often is set aside for a person
+#: a callback whose reader fails this many times is set aside for a person
 MAX_TRIES = 5
 #: the most distinct bodies kept for one attempt; if another arrives, the provider is polled for the attempt's outcome
 MOST_BODIES = 50
@@ -259,7 +259,7 @@ class Callbacks(Part):
             if taken:
                 connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
             tally(connection, Counter(TallyKey(Tally.CALLBACKS, row.provider, Verdict.POISON) for row in poison))
-            # Left behind by a dead process: a reader that failed has recorded its error.
+            # Left behind by a dead process: a reader that merely failed has recorded its error.
             left = sum(1 for row in taken if row.tries and row.error is None)
             tally(connection, {TallyKey(Tally.RECOVERIES, "", "callback"): left})
         return [
@@ -294,7 +294,7 @@ class Callbacks(Part):
                 connection.execute(_POSTPONE, later)
 
     def record_failures(self, errors: Mapping[int, str]) -> None:
-        """Record why claimed callbacks could not be applied; each is due again after its lease."""
+        """Record why claimed callbacks could not be applied; the try counts, and each is due again after its lease."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_BROKE, [{"of": one, "why": why} for one, why in sorted(errors.items())])
 

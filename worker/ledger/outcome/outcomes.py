@@ -166,7 +166,7 @@ def _succeeded(tries: Attempts, attempt: Attempt, task_id: str | None, item: New
     if moved:
         return Verdict.APPLIED, None
     if is_new:
-        # Paid for twice, because a person had it resubmitted: somebody must see that.
+        # Paid for twice, after a person had it resubmitted: somebody must see that.
         changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
     return Verdict.IGNORED, f"the generation is {source}"
 

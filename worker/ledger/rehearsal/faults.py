@@ -1,4 +1,4 @@
-"""Finds faults of a ledger's tables, whatever they hold."""
+"""Finds damage to a ledger's tables, whatever their contents."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def damage(database: Database) -> tuple[str, ...]:
 
 
 def missing_parts(database: Database) -> tuple[str, ...]:
-    """Return a sentence for each table that lacks columns which this version needs."""
+    """Return a sentence for each table that lacks columns needed by this version."""
     return tuple(_unreadable(database))
 
 
