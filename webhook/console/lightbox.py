@@ -187,8 +187,8 @@ def _left_alone(decided: control.Decided) -> str:
     if decided.awaited is None:
         return decided.message
     return (
-        f"the provider may still deliver it, which would be charged; it is asked again at "
-        f"{decided.awaited:%H:%M} UTC. Choose “it may be paid for twice” to submit it again now"
+        f"the provider may still deliver it and charge for it; Darkroom asks again at "
+        f"{decided.awaited:%H:%M} UTC. To submit it again now, choose “it may be paid for twice”"
     )
 
 
