@@ -104,7 +104,7 @@ def _buttons(pages: Blueprint, desk: Desk) -> None:
     def accept_file(generation: str) -> ResponseBase:
         index = _number(request.form.get("index"))
         if index is None:
-            raise Refusal("the form does not say which file: reload the page, and send it again", status=400)
+            raise Refusal("the form does not say which file: reload the page and send it again", status=400)
         who = decider(request.form.get("why", ""))
         accept(desk.here, AcceptRequest((AssetChoice(generation, index),), who), lambda *_: None)
         desk.shared.ring(Step.ARCHIVE)
@@ -196,7 +196,7 @@ def _number(text: str | None) -> int | None:
     if text is None or text == "":
         return None
     if (number := whole(text, 6)) is None:
-        raise RequestInvalid(f"{text[:40]!r} is no number of an image")
+        raise RequestInvalid(f"{text[:40]!r} is not an image number")
     return number
 
 

@@ -133,14 +133,14 @@ class _Views:
             case "enable":
                 subscribers.enable_subscriber(self._here, name)
                 self._desk.shared.ring(Step.NOTIFY)
-                return "Enabled: what waits for it is delivered now, in order."
+                return "Enabled: its waiting events are delivered now, in order."
             case "disable":
                 subscribers.disable_subscriber(self._here, name, who)
                 return "Disabled: its events wait for it."
             case "test":
                 kind = form.get("type", "")
                 if kind not in _types():
-                    raise RequestInvalid(f"there is no event {kind!r}")
+                    raise RequestInvalid(f"there is no event type {kind!r}")
                 tested = subscribers.try_subscriber(self._here, name, kind)
                 if tested.error:
                     return f"The example was not accepted: {tested.error}"

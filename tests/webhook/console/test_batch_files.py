@@ -345,7 +345,7 @@ def test_after_a_death_between_commit_and_answer_the_same_form_creates_nothing_n
     client = at_work_with(create_app(services_for()))
     waits = submit(client, rows, name="a.txt", checked=checked)
     assert waits.status_code == 409
-    assert "is being carried out. Wait half a minute" in words(waits)
+    assert "is still being processed. Wait half a minute" in words(waits)
     clock.advance(LEASE.total_seconds() + 1)
     again = submit(client, rows, name="a.txt", checked=checked)
     assert again.headers["HX-Redirect"] == f"/batches/{made[0].batch_id}"

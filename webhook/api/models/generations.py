@@ -87,9 +87,7 @@ class NewGeneration(RequestModel):
     ] = None
     follow_up: Annotated[
         str | _Names | None,
-        Field(
-            description="Follow-up actions to run when it succeeds.", examples=["upscale1,upscale3", "upscale:all"]
-        ),
+        Field(description="Follow-up actions to run when it succeeds.", examples=["upscale1,upscale3", "upscale:all"]),
     ] = None
     max_cost: MaxCost = None
     notify: Notify = None
@@ -148,9 +146,7 @@ class ActionRequest(RequestModel):
     key: Annotated[Key | None, Field(description="Your own name for it.")] = None
     labels: Annotated[dict[str, str], Field(description="Added to the parent's labels.")] = {}  # noqa: RUF012
     priority: Priority = 0
-    follow_up: Annotated[str | _Names | None, Field(description="Follow-up actions to run when it succeeds.")] = (
-        None
-    )
+    follow_up: Annotated[str | _Names | None, Field(description="Follow-up actions to run when it succeeds.")] = None
     notify: Notify = None
 
 
