@@ -218,7 +218,7 @@ def test_submit_says_in_one_sentence_what_it_does_not_take(computer: Computer) -
     for arguments, sentence in (
         (("a cat", "--provider", "nobody"), "unknown provider 'nobody'; expected one of acedata"),
         ((" ",), "the prompt is empty"),
-        (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud accepts at most 6000"),
+        (("x" * 6001,), "the prompt has 6001 characters, but Ace Data Cloud accepts at most 6000"),
     ):
         refuses(computer.darkroom("submit", *arguments), sentence)
     assert computer.json("list") == []

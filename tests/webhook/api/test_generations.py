@@ -278,7 +278,7 @@ def test_a_commit_that_may_have_happened_says_that_the_same_key_is_safe(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ):
     def cut(*_: object) -> None:
-        raise CommitUnknown("the connection was lost; what was being saved may have been saved")
+        raise CommitUnknown("the connection was lost; the changes may have been saved")
 
     monkeypatch.setattr("worker.ledger.generations.create.Creation.create_once", cut)
     answer = post(client, FOX, headers=KEY)

@@ -122,7 +122,7 @@ def test_the_forms_of_one_person_are_not_those_of_another_in_the_same_browser(br
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"darkroom_console_proxy_header": "X-Forwarded-User"}, "proxies pass on from anybody"),
+        ({"darkroom_console_proxy_header": "X-Forwarded-User"}, "proxies forward from anybody"),
         ({"darkroom_console_proxy_header": "Remote_User"}, "is not a name of 1 to 64 letters and digits"),
         ({"darkroom_console_proxy_networks": ""}, "so anybody could send that header"),
         ({"darkroom_console_proxy_networks": "10.0.0.5/8"}, "'10.0.0.5/8' is not an address or a network"),

@@ -126,7 +126,7 @@ def test_what_was_sent_is_not_taken_back_and_the_page_says_why(
     answer = sent(console, f"/review/{approval.id}/undo")
     assert answer.status_code == 409
     assert "It cannot be undone." in text_of(answer)
-    assert "cancel what is still queued of it, or start what is missing" in text_of(answer)
+    assert "cancel what is still queued, or start what is missing" in text_of(answer)
     assert ledger.approvals.get(approval.id).state is ApprovalState.DECIDED
 
 

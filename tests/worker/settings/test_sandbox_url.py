@@ -37,7 +37,7 @@ def test_a_machine_in_a_private_network_may_be_the_sandbox(monkeypatch: pytest.M
 def test_a_public_host_is_none(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     sentence = faults(monkeypatch, f"http://{host}:9000")
     assert sentence.startswith("DARKROOM_SANDBOX_URL")
-    assert "may be a public host, and a sandbox is none: give the address of `darkroom sandbox`" in sentence
+    assert "may be a public host, which a sandbox must not be: give the address of `darkroom sandbox`" in sentence
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class WriteGate:
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
                 raise LedgerUnavailable(
                     f"the ledger was busy for more than {BUSY_SECONDS} seconds: process {holder} is writing; "
-                    "if it is stopped, continue it (kill -CONT) or end it"
+                    "if it is stopped, resume it (kill -CONT) or end it"
                 )
             if self._waiter.is_alive():
                 # It was given up, and gives the lock back at once, for its descriptor is closed. No second such thread.
@@ -149,7 +149,7 @@ class Database:
                 is_committing = True
         except LedgerUnavailable as error:
             if is_committing:
-                raise CommitUnknown(f"{error}; what was being saved may have been saved") from error
+                raise CommitUnknown(f"{error}; the changes may have been saved") from error
             raise
         finally:
             if is_committing and not aside:

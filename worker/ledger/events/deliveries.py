@@ -306,7 +306,7 @@ def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | 
             # Counted before it is sent, so that one which ends its worker each time comes to an end as well.
             update_row(connection, deliveries, mine, tries=row.tries + 1)
             return row
-        lost = f"its worker did not come back from it, in the last of {row.tries} tries"
+        lost = f"its worker did not return from the last of {row.tries} tries"
         DELIVERIES.move(connection, mine, DeliveryState.DEAD, not_before=None, error=lost)
     return None
 
