@@ -163,6 +163,8 @@ def test_all_faults_are_told_at_once_with_all_fields_and_an_example():
     with pytest.raises(ConfigurationError) as refused:
         Keys("", "{prefix}/{client}/{prompt}/picture.{ext}")
     told = str(refused.value)
-    assert [told.count(words) for words in ("names client", "for the prompt", "same key", "contains {index}")] == [1] * 4
+    assert [told.count(words) for words in ("names client", "for the prompt", "same key", "contains {index}")] == [
+        1
+    ] * 4
     assert "fields: prefix, yyyy, mm, dd, batch, root, action, key" in told
     assert told.endswith("which gives spring/0042/upscale1/0042-0.png")
