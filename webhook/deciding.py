@@ -25,7 +25,7 @@ def decide(
             if not picked:
                 raise RequestInvalid("select at least one image, or reject all of them")
             return approvals.approve(here, approval_id, [int(one) for one in picked], who, held_for=held_for)
-    raise RequestInvalid("say whether to approve or to reject")
+    raise RequestInvalid("choose whether to approve or to reject")
 
 
 def state_now(approval: Approval, now: datetime) -> ApprovalState:

@@ -70,7 +70,7 @@ class _Views:
                 until = accounts.pause(self._here, provider, account, who)
                 return "/operate/accounts", f"{title} is paused until {until:%H:%M} UTC."
             if action != "resume":
-                raise RequestInvalid("say whether to pause or to resume")
+                raise RequestInvalid("choose whether to pause or to resume")
             done = control.resume(self._here, ResumeRequest(provider, account))
             self._desk.shared.ring(*done.wakes)
             return "/operate/accounts", f"{title} {'continues' if done.accounts else 'was not paused'}."
@@ -151,7 +151,7 @@ class _Views:
             case "resend" if form.get("hours") in set(map(str, _HOURS)):
                 asked = ResendRequest(since=timedelta(hours=int(form["hours"])), subscriber=name)
             case _:
-                raise RequestInvalid("say what to do with the subscriber")
+                raise RequestInvalid("choose what to do with the subscriber")
         done = resend(self._here, asked)
         self._desk.shared.ring(*done.wakes)
         return f"{sum(one.resent for one in done.by_subscriber.values()):,} are delivered again."

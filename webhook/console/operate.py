@@ -67,7 +67,7 @@ class _Views:
     def ask_now(self) -> Response:
         def work() -> tuple[str, str]:
             self._desk.shared.ring(*resolve.ask_now(self._here, request.form.getlist("generation")))
-            return "/operate/unconfirmed", "The provider is asked now. Reload this page in a moment."
+            return "/operate/unconfirmed", "The provider is being asked now. Reload this page in a moment."
 
         return once(self._desk, work)
 
@@ -119,7 +119,7 @@ class _Views:
                 gone = dead_letters.dismiss(self._here, DismissRequest(chosen, who))
                 return "/operate/dead", f"{len(gone):,} discarded."
             if action != "replay":
-                raise RequestInvalid("say whether to replay or to discard")
+                raise RequestInvalid("choose whether to replay or to discard")
             left: list[Replayed] = []
             done = dead_letters.replay(self._here, chosen, lambda one: None if one.is_done else left.append(one))
             self._desk.shared.ring(*done.wakes)
@@ -189,7 +189,7 @@ class _Views:
                 self._desk.shared.ring(*found.wakes)
 
             done = import_tasks(self._here, asked, tell)
-            told = f"{done.taken:,} imported, {done.known:,} were known, {done.left:,} left alone."
+            told = f"{done.taken:,} imported, {done.known:,} already known, {done.left:,} left alone."
             if done.unread:
                 told += f" Some lists could not be read: {'; '.join(done.unread)}."
             return "/operate/at-risk", told

@@ -137,7 +137,7 @@ class _Views:
                 marks.clear_mark(self._here, at)
                 return to(at), ""
             if verdict not in set(Mark):
-                raise RequestInvalid("say whether to pick or to reject the image")
+                raise RequestInvalid("choose whether to pick or to reject the image")
             marks.mark(self._here, at, Mark(verdict), who)
             return to(following), ""
 

@@ -312,7 +312,7 @@ class Settings(BaseSettings):
                 f"{prefix}_BASE_URL": getattr(self, f"{prefix.lower()}_base_url") for prefix in provider_prefixes()
             }
             for name in paid_addresses(self.darkroom_sandbox_url, base_urls):
-                yield f"DARKROOM_SANDBOX_URL is the address of {name}: a test must not reach a provider; give another"
+                yield f"DARKROOM_SANDBOX_URL is the address of {name}: a test must not reach a provider; change it"
         if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
             yield f"S3_SSE_KMS_KEY_ID is set, but S3_SSE is {self.s3_sse}: set it to aws:kms"
 

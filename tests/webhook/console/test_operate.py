@@ -152,7 +152,7 @@ def test_a_page_from_before_decides_nothing_about_the_submission_that_followed(
         sent = {**form, "decision": decision, "typed": words}
         answer = console.post(f"/operate/unconfirmed/{generation_id}", sent)
         assert answer.status_code == 422
-        assert "it was submitted again since" in text_of(answer)
+        assert "it was submitted again" in text_of(answer)
         assert state_of(ledger, generation_id) is State.UNCONFIRMED
 
 

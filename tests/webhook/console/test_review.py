@@ -178,7 +178,7 @@ def test_the_same_form_again_decides_nothing_more(console: Console, ask: Ask, le
         ({"decision": "approve"}, "Select at least one image"),
         ({"decision": "approve", "pick": "7"}, "There is no image 7"),
         ({"decision": "approve", "pick": "x"}, "Give the images as numbers"),
-        ({}, "Say whether to approve or to reject"),
+        ({}, "Choose whether to approve or to reject"),
     ],
 )
 def test_what_cannot_be_meant_decides_nothing(

@@ -56,7 +56,7 @@ class Reopening(Part):
                     )
                 _require_unsent(child, changes.state(child.id))
             for child_id in children:
-                why = f"the decision was taken back by {by}"
+                why = f"the decision was undone by {by}"
                 # Without its identity, the same decision can create it again.
                 if not changes.move(child_id, State.CANCELLED, why, reason="cancelled", dedupe=None, not_before=None):
                     changes.updates.set(generations, child_id, {"state": State.CANCELLED}, {"dedupe": None})

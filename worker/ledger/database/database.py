@@ -260,7 +260,7 @@ def _checked(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            "DATABASE_URL is not a database URL; it looks like postgresql://user@host/name"
+            "DATABASE_URL is not a database URL; write it like postgresql://user@host/name"
         ) from error
     if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
         return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
