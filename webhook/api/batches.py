@@ -149,7 +149,7 @@ def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A0
             call.shared.ring(*retried.decisions.wakes)
         number = sum(retried.done.values())
         log.info(
-            "batch %s: %d retried; asked for by %s in request %s",
+            "batch %s: %d retried; requested by %s in request %s",
             retried.batch_id, number, call.caller.name, call.request_id,
         )  # fmt: skip
         return _for_programs(views.of_batch_retried(retried))
@@ -222,7 +222,7 @@ def _submit(call: Call, request: BatchRequest, body: NewBatch | None, most: int)
     if result.created:
         call.shared.ring(Step.DISPATCH)
     log.info(
-        "batch %s: %d created, %d existing; asked for by %s in request %s",
+        "batch %s: %d created, %d existing; requested by %s in request %s",
         result.batch_id, result.created, result.existing, call.caller.name, call.request_id,
     )  # fmt: skip
     return _for_programs(views.of_batch_submitted(result))
@@ -232,7 +232,7 @@ def _steered(call: Call, steered: Steered) -> Reply:
     if steered.wakes:
         call.shared.ring(*steered.wakes)
     log.info(
-        "batch %s: %s; asked for by %s in request %s",
+        "batch %s: %s; requested by %s in request %s",
         steered.after.id, steered.action, call.caller.name, call.request_id,
     )  # fmt: skip
     return Reply(document=views.of_steered(steered))

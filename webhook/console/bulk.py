@@ -23,7 +23,7 @@ DOWNLOAD = "download"
 MOST_DOWNLOADS = 4
 _PICK = re.compile(r"(gen_[0-9a-f]{32})(?:\.([0-9]{1,6}))?")
 _GENERATION = re.compile(r"gen_[0-9a-f]{32}")
-_BUSY = "Other downloads are under way. Try again when one of them is done."
+_BUSY = "Other downloads are in progress. Try again when one has finished."
 #: action → what would be done, and the label of its button
 WORDS = {
     RETRY: ("submitted again", "Submit again"),

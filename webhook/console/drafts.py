@@ -135,7 +135,7 @@ def _checked(here: Services, draft: Draft, by: str) -> Checked:
     mistakes: defaultdict[str, list[str]] = defaultdict(list)
     labels, priority = _labels(draft, mistakes), _priority(draft, mistakes)
     if draft.max_cost and read_amount(draft.max_cost) is None:
-        mistakes["max_cost"].append("write an amount such as 2.50")
+        mistakes["max_cost"].append("enter an amount such as 2.50")
     _check_names(draft, mistakes)
     lines = draft.lines
     if draft.key and len(lines) > 1:
@@ -261,7 +261,7 @@ def _priority(draft: Draft, mistakes: defaultdict[str, list[str]]) -> int:
     try:
         priority = int(draft.priority or "0")
     except ValueError:
-        mistakes["priority"].append("write a whole number, such as 10")
+        mistakes["priority"].append("enter a whole number, such as 10")
         return 0
     if abs(priority) > _HIGHEST_PRIORITY:
         mistakes["priority"].append(f"the highest priority is {_HIGHEST_PRIORITY}")

@@ -24,7 +24,7 @@ _TITLES = {
     413: "Too large",
     422: "Check what you entered",
     429: "Too many attempts",
-    503: "Temporarily not available",
+    503: "Temporarily unavailable",
 }
 _SAID: Mapping[int, str] = {
     400: "The request cannot be read, or is incomplete. Go back, reload the page and try again.",

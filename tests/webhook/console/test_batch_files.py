@@ -186,10 +186,10 @@ def test_what_is_in_the_batch_already_is_not_counted_again(client: FlaskClient) 
     ("field", "value", "told"),
     [
         ("batch_provider", "nobody", "unknown provider 'nobody'"),
-        ("batch_priority", "high", "write a whole number"),
-        ("batch_max_cost", "much", "write an amount such as 2.50"),
+        ("batch_priority", "high", "enter a whole number"),
+        ("batch_max_cost", "much", "enter an amount such as 2.50"),
         ("batch_max_cost", "2", "“Cost limit” needs prices"),
-        ("batch_start", "soon", "write a day and a time"),
+        ("batch_start", "soon", "enter a day and a time"),
         ("batch_name", "x" * 300, "more than 255 characters"),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_wrong_template_is_refused_when_a_process_starts(monkeypatch: pytest.M
 
 
 def test_keys_that_s3_would_find_too_long_are_refused():
-    with pytest.raises(ConfigurationError, match="make keys of up to 1,362 bytes, but S3 allows 1,024: shorten them"):
+    with pytest.raises(ConfigurationError, match="produce keys of up to 1,362 bytes, but S3 allows 1,024: shorten"):
         Keys("é" * 500)
 
 
