@@ -29,18 +29,18 @@ class Event(BaseModel, Generic[Name, Data]):
         str,
         Field(
             pattern=r"^evt_\w+$",
-            description="Unique; the same wherever the event is read, and for every try.",
+            description="The same at every door and for each try.",
             examples=["evt_57_19aa64df800"],
         ),
     ]
     type: Name
     timestamp: Annotated[
-        datetime, Field(description="When the event happened, in UTC.", examples=["2026-11-21T12:00:00.000000Z"])
+        datetime, Field(description="When it happened, in UTC.", examples=["2026-11-21T12:00:00.000000Z"])
     ]
     data: Data
-    test: Annotated[Literal[True] | None, Field(description="Only in examples sent by `darkroom events trigger`.")] = (
-        None
-    )
+    test: Annotated[
+        Literal[True] | None, Field(description="Only with an example that `darkroom events trigger` sent.")
+    ] = None
 
 
 class GenerationSubmittedEvent(Event[Literal["generation.submitted"], of.GenerationSubmitted]): ...
