@@ -1,4 +1,4 @@
-"""Withdraws decisions: what they created is cancelled, and somebody is asked again."""
+"""Withdraws decisions: cancels the follow-ups that they created, and asks again."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class _Child(NamedTuple):
 
 
 _g, _a = generations.c, approvals.c
-# A generation whose decision was withdrawn before no longer has an identity.
+# Follow-ups of a withdrawn decision no longer have a `dedupe`.
 _CHILDREN = Query(
     _Child,
     select(_g.id, exists().where(attempts.c.generation_id == _g.id).label("was_sent"))
@@ -36,17 +36,17 @@ _TAKEN_BACK = (ApprovalState.DECIDED, ApprovalState.REJECTED)
 
 class Reopening(Part):
     def reopen(self, approval: Approval, by: str) -> int:
-        """Withdraw its decision and cancel what that created, all in one transaction; return how many were cancelled.
+        """Withdraw a decision and cancel its follow-ups in one transaction; return how many were cancelled.
 
-        Raises NotPossible where something of it may have been sent, where its time is over, and where it changed since
-        it was read: nothing is changed then.
+        Raises NotPossible, and changes nothing, if a follow-up may have been sent, if the time to decide is over, or if
+        the approval has changed since it was read.
         """
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
             mine = {"parent": approval.generation_id, "made_by": approval.step}
             children = [one.id for one in _CHILDREN.all(connection, **mine)]
-            # A worker that is about to send one of these holds its row, or waits here until it is cancelled.
+            # A worker that is about to send one of these either holds its row or waits here until it is cancelled.
             changes.lock([approval.generation_id, *children])
             _require(ONE.first(connection, of=approval.id), approval, changes)
             for child in _CHILDREN.all(connection, **mine):
@@ -57,7 +57,7 @@ class Reopening(Part):
                 _require_unsent(child, changes.state(child.id))
             for child_id in children:
                 why = f"the decision was undone by {by}"
-                # Without its identity, the same decision can create it again.
+                # Remove its `dedupe`, so that the same decision can create it again.
                 if not changes.move(child_id, State.CANCELLED, why, reason="cancelled", dedupe=None, not_before=None):
                     changes.updates.set(generations, child_id, {"state": State.CANCELLED}, {"dedupe": None})
             nothing = dict.fromkeys(("picked", "decided_at", "decided_by", "why"))
