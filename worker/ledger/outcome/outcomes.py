@@ -104,7 +104,7 @@ def _decision(tries: Attempts, item: News) -> _Decision:
     if isinstance(item.outcome, CallbackUnreadable):
         return Verdict.UNREADABLE, str(item.outcome)
     if item.attempt_id not in tries:
-        return Verdict.ORPHAN, "the ledger knows no such attempt"
+        return Verdict.ORPHAN, "the ledger has no such attempt"
     return _apply(tries, item, item.outcome)
 
 

@@ -39,8 +39,8 @@ def require_room(needed: int, free: int, where: str, advice: str) -> None:
     """Raise ConfigurationError unless `needed` bytes are free."""
     if free < needed:
         raise ConfigurationError(
-            f"a rehearsal needs {_in_bytes(needed)} {where}, {ROOM} times the size of the ledger, and "
-            f"{_in_bytes(free)} are free: {advice}"
+            f"a rehearsal needs {_in_bytes(needed)} {where}, {ROOM} times the size of the ledger, but "
+            f"only {_in_bytes(free)} are free: {advice}"
         )
 
 

@@ -36,7 +36,7 @@ def _in_sqlite(connection: Connection) -> Iterator[str]:
     found = connection.execute(text(f"PRAGMA integrity_check({_MOST})")).scalars().all()
     yield from (f"damaged: {line}" for line in found if line != "ok")
     for broken in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(_MOST):
-        yield f"row {broken[1]} of {broken[0]} refers to a row of {broken[2]} that is not there"
+        yield f"row {broken[1]} of {broken[0]} refers to a missing row of {broken[2]}"
 
 
 def _in_postgresql(connection: Connection) -> Iterator[str]:

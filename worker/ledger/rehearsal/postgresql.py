@@ -190,8 +190,8 @@ def _writing(url: str) -> Iterator[Connection]:
 def _refused(error: Exception) -> ConfigurationError:
     why = str(getattr(error, "orig", error)).strip().partition("\n")[0]
     return ConfigurationError(
-        f"no database for the copy can be created beside the ledger: {why}; let its user create databases, or name an "
-        "empty one with --scratch"
+        f"cannot create a database for the copy beside the ledger: {why}; allow its user to create databases, or name "
+        "an empty one with --scratch"
     )
 
 
@@ -210,8 +210,8 @@ def _claim(scratch: str) -> None:
         tables = {table.name for table in _TABLES.all(connection)}
         if tables and _MARKER not in tables:
             raise ConfigurationError(
-                f"--scratch: the database {make_url(scratch).database} has tables: name an empty one, because all that "
-                "is in it is deleted"
+                f"--scratch: the database {make_url(scratch).database} has tables: name an empty one, because "
+                "everything in it is deleted"
             )
     _empty(scratch)
     with _writing(scratch) as connection:
@@ -264,7 +264,7 @@ def _require_all(original: Connection, columns: Mapping[str, Mapping[str, object
     for table, needed in columns.items():
         if lacking := sorted(needed.keys() - _columns(original, table).keys()):
             raise ConfigurationError(
-                f"the ledger has no column {lacking[0]} in its table {table}, as it should at its revision: repair it "
+                f"the ledger's table {table} lacks the column {lacking[0]}, which its revision requires: repair it "
                 "before you upgrade"
             )
 

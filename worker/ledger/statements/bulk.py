@@ -90,7 +90,9 @@ def update_rows(connection: Connection, table: AnyTable, changes: Iterable[Chang
     for (keys, names), rows in alike.items():
         found = _update(connection.dialect.name, table, keys, names).execute(connection, rows)
         if found != len(rows):
-            raise RowsChanged(f"{len(rows) - found} of {len(rows)} rows of {table.name} are not as they were read")
+            raise RowsChanged(
+                f"{len(rows) - found} of {len(rows)} rows of {table.name} have changed since they were read"
+            )
 
 
 class _Statement(NamedTuple):

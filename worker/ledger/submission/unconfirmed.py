@@ -161,8 +161,8 @@ class Unconfirmed(Part):
                 attempt = tries[live[generation_id]] if generation_id in live else None
                 if attempt is not None and attempt_id not in {None, attempt.id}:
                     raise RequestInvalid(
-                        f"{generation_id} is not as it was when this was decided: it was submitted again since; look "
-                        "at it once more; nothing was changed"
+                        f"{generation_id} has changed since this was decided: it was submitted again; review it once "
+                        "more; nothing was changed"
                     )
                 _resolve(tries, generation_id, attempt, (decision, task_id and storable(task_id)), person)
             changes.flush()
