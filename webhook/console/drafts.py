@@ -25,7 +25,6 @@ from worker.services import Services
 MOST_PROMPTS = 1000
 OPTION = "option."
 _LONGEST: Mapping[str, int] = {"key": LONGEST_KEY, "batch": LONGEST_BATCH}
-_HIGHEST_PRIORITY = PRIORITIES[-1]
 _TEXTS = ("provider", "operation", "prompts", "labels", "key", "recipe", "follow_up", "priority", "max_cost", "batch",
           "follows", "action", "index")  # fmt: skip
 #: part of an entry → the field that it is entered in
@@ -263,8 +262,8 @@ def _priority(draft: Draft, mistakes: defaultdict[str, list[str]]) -> int:
     except ValueError:
         mistakes["priority"].append("enter a whole number, such as 10")
         return 0
-    if abs(priority) > _HIGHEST_PRIORITY:
-        mistakes["priority"].append(f"the highest priority is {_HIGHEST_PRIORITY}")
+    if priority not in PRIORITIES:
+        mistakes["priority"].append(f"enter a number from {PRIORITIES[0]} to {PRIORITIES[-1]}")
     return priority
 
 

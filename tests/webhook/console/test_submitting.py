@@ -240,7 +240,8 @@ def test_a_mistake_stands_at_its_field_which_has_the_focus_and_nothing_is_lost(
         ({"key": "k\0"}, "key", "which cannot be stored"),
         ({"batch": "b" * 256}, "batch", "256 characters, but the limit is 255"),
         ({"batch": "b\0"}, "batch", "which cannot be stored"),
-        ({"priority": str(2**31)}, "priority", "the highest priority is 2147483647"),
+        ({"priority": str(2**31)}, "priority", "from -2147483648 to 2147483647"),
+        ({"priority": str(-(2**31) - 1)}, "priority", "from -2147483648 to 2147483647"),
         ({"recipe": "gone"}, "recipe", "DARKROOM_RECIPES is not set"),
     ],
 )
