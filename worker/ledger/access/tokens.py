@@ -87,8 +87,8 @@ class Tokens(Part):
             connection.execute(_RETIRE, {"named": new.name, "now": now})
             if not connection.execute(insert_ignoring(connection, api_tokens), row).rowcount:
                 raise RequestInvalid(
-                    f"there is a valid token {new.name!r} already: choose another name, or revoke that one first "
-                    "(`darkroom token revoke`)"
+                    f"there is already a valid token {new.name!r}: choose another name, or revoke that token "
+                    "first (`darkroom token revoke`)"
                 )
             made = _CALLED.first(connection, named=new.name)
         assert made is not None, "it was inserted in this transaction"  # noqa: S101
@@ -110,7 +110,7 @@ class Tokens(Part):
         with self._database.write() as connection:
             found = _CALLED.first(connection, named=name)
             if found is None:
-                raise NotFound(f"there is no token {name!r} that could be revoked; `darkroom token list` shows all")
+                raise NotFound(f"there is no token {name!r} to revoke; `darkroom token list` shows all")
             connection.execute(_REVOKE, {"named": name, "now": now})
         return found._replace(revoked_at=now)
 

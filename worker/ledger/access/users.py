@@ -82,7 +82,7 @@ class Users(Part):
         with self._database.write() as connection:
             if not connection.execute(insert_ignoring(connection, users), row).rowcount:
                 raise RequestInvalid(
-                    f"there is a user {new.name!r} already: choose another name; `darkroom user passwd` changes the "
+                    f"there is already a user {new.name!r}: choose another name; `darkroom user passwd` changes the "
                     "password, and `darkroom user role` the role"
                 )
             made = _CALLED.first(connection, named=new.name)

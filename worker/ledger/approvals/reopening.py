@@ -51,10 +51,12 @@ class Reopening(Part):
             _require(ONE.first(connection, of=approval.id), approval, changes)
             for child in _CHILDREN.all(connection, **mine):
                 if child.id not in children:
-                    raise NotPossible(f"approval {approval.id} was decided again meanwhile: look at it once more")
+                    raise NotPossible(
+                        f"approval {approval.id} has been decided again in the meantime: review it once more"
+                    )
                 _require_unsent(child, changes.state(child.id))
             for child_id in children:
-                why = f"the decision was taken back by {by}"
+                why = f"the decision was undone by {by}"
                 # Remove its `dedupe`, so that the same decision can create it again.
                 if not changes.move(child_id, State.CANCELLED, why, reason="cancelled", dedupe=None, not_before=None):
                     changes.updates.set(generations, child_id, {"state": State.CANCELLED}, {"dedupe": None})
@@ -67,11 +69,10 @@ class Reopening(Part):
 
 def _require(current: Approval | None, read: Approval, changes: Changes) -> None:
     if current is None or typed(current) != read or read.state not in _TAKEN_BACK:
-        raise NotPossible(f"approval {read.id} is not decided any more, or was decided again: look at it once more")
+        raise NotPossible(f"approval {read.id} is no longer decided, or has been decided again: review it once more")
     if current.expires_at <= changes.at:
         raise NotPossible(
-            f"the time of {read.id} was over at {iso(read.expires_at)}, so nobody could decide it again: the decision "
-            "stands"
+            f"{read.id} expired at {iso(read.expires_at)}, so nobody could decide it again: the decision stands"
         )
     if changes.state(read.generation_id) is State.DELETED:
         raise NotPossible(f"generation {read.generation_id} was deleted: nothing is left to decide")
@@ -81,6 +82,6 @@ def _require_unsent(child: _Child, state: State) -> None:
     if state in {State.QUEUED, State.CANCELLED} and not child.was_sent:
         return
     raise NotPossible(
-        f"its follow-up {child.id} is {state} and may be paid for, so the decision stands: cancel what is still queued "
-        "of it, or start what is missing from the generation itself"
+        f"its follow-up {child.id} is {state} and may be paid for, so the decision stands: cancel what is still "
+        "queued, or start what is missing from the generation itself"
     )

@@ -79,7 +79,7 @@ class WriteGate:
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
                 raise LedgerUnavailable(
                     f"the ledger was busy for more than {BUSY_SECONDS} seconds: process {holder} is writing; "
-                    "if it is stopped, continue it (kill -CONT) or end it"
+                    "if it is stopped, resume it (kill -CONT) or end it"
                 )
             if self._waiter.is_alive():
                 # The thread of an earlier wait that timed out. Its descriptor is closed, so it releases the lock at
@@ -150,7 +150,7 @@ class Database:
                 is_committing = True
         except LedgerUnavailable as error:
             if is_committing:
-                raise CommitUnknown(f"{error}; what was being saved may have been saved") from error
+                raise CommitUnknown(f"{error}; the changes may have been saved") from error
             raise
         finally:
             if is_committing and not aside:
@@ -261,7 +261,7 @@ def _checked(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            "DATABASE_URL is not a database URL; it looks like postgresql://user@host/name"
+            "DATABASE_URL is not a database URL; write it like postgresql://user@host/name"
         ) from error
     if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
         return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)

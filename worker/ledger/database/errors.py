@@ -21,7 +21,7 @@ _SPOILT = {"25006", "26000", "42P05", "0A000"}
 #: a table, column, index, schema or function does not exist (yet)
 _NOT_UPGRADED = {"42P01", "42703", "42704", "42883", "42P10", "3F000"}
 _MISSING_IN_SQLITE = ("no such table", "no such column", "has no column named", "ON CONFLICT clause does not match")
-_UPGRADE = "the ledger's tables are missing or old: run `darkroom db upgrade`"
+_UPGRADE = "the ledger's tables are missing or outdated: run `darkroom db upgrade`"
 #: rejected because of the user, the database, or a custom trigger
 _PERSON_CLASSES = {"0P", "28", "3D", "P0"}
 _NO_RIGHT = "42501"
@@ -79,7 +79,7 @@ def forget_spoilt(context: ExceptionContext) -> None:
 def _translated(error: DBAPIError) -> LedgerUnavailable | ConfigurationError | None:
     line = str(error.orig).strip().partition("\n")[0]
     if any(sign in str(error.orig) for sign in _RACE):
-        return RowsChanged("another attempt was given the same task_id at the same moment")
+        return RowsChanged("another attempt was given the same task_id at the same time")
     state = sqlstate(error.orig)
     if state is None:
         return _without_sqlstate(error, line)

@@ -121,7 +121,7 @@ class Dispatch(AccountStatus, Failover):
         """
         known = {account: key_marks.get(account) for account in accounts}
         if SANDBOX_ACCOUNT in known:
-            raise ValueError("the sandbox is no account of a provider: use run_tests")
+            raise ValueError("the sandbox is not an account of a provider: use run_tests")
         return self._run(provider, limits, prices, known)
 
     def run_tests(self, provider: str, limits: Limits, key_mark: str | None = None) -> int:

@@ -306,7 +306,7 @@ def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | 
             # Counted before sending, so that an event that kills its worker every time is eventually abandoned, too.
             update_row(connection, deliveries, mine, tries=row.tries + 1)
             return row
-        lost = f"its worker did not come back from it, in the last of {row.tries} tries"
+        lost = f"its worker did not return from the last of {row.tries} tries"
         DELIVERIES.move(connection, mine, DeliveryState.DEAD, not_before=None, error=lost)
     return None
 

@@ -199,8 +199,8 @@ class Registry(Part):
                 before = _CALLED.first(connection, whose=new.name)
                 if before is None or before.left_at is None or before.kind or before.origin:
                     raise RequestInvalid(
-                        f"there is a subscriber {new.name!r} already: choose another name with --name, or remove that "
-                        "one first (`darkroom subscriber remove`)"
+                        f"there is already a subscriber {new.name!r}: choose another name with --name, or remove that "
+                        "subscriber first (`darkroom subscriber remove`)"
                     )
                 update_row(connection, subscribers, {"name": new.name}, left_at=None, **WELL, **row)
             return _require(connection, new.name)

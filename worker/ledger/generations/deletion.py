@@ -168,13 +168,15 @@ def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str,
     found = {}
     for generation_id, state in states.items():
         if state is State.QUEUED:
-            found[generation_id] = f"it is queued: take it back first with `darkroom cancel {generation_id}`"
+            found[generation_id] = f"it is queued: cancel it first with `darkroom cancel {generation_id}`"
         elif state is State.UNCONFIRMED:
-            found[generation_id] = "it may have been taken: say first with `darkroom resolve` what became of it"
+            found[generation_id] = "the provider may have accepted it: resolve it first with `darkroom resolve`"
         elif state in OPEN:
-            found[generation_id] = f"it is {state}, under way: say it again when it is done (`darkroom watch`)"
+            found[generation_id] = f"it is {state}, under way: try again when it is done (`darkroom watch`)"
         elif generation_id in awaited and state is not State.DELETED:
-            found[generation_id] = "its provider may still deliver it, and is being asked for it: say it again tomorrow"
+            found[generation_id] = (
+                "its provider may still deliver it, and Darkroom is asking for it: try again tomorrow"
+            )
     return found
 
 

@@ -43,7 +43,7 @@ class RowsTaken(LedgerUnavailable):
     """Another process has written other rows under the same keys since they were read."""
 
     def __init__(self) -> None:
-        super().__init__("another submission has changed the batch at this moment; try again")
+        super().__init__("another submission changed the batch at the same time; try again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

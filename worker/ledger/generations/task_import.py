@@ -270,7 +270,7 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
             poll_at=changes.at,
         )
     )
-    changes.move(generation_id, State.SUBMITTING, "rescued: its provider has it already", tries=number)
+    changes.move(generation_id, State.SUBMITTING, "rescued: its provider already has it", tries=number)
     changes.move(
         generation_id,
         State.SUBMITTED,

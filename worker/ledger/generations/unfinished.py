@@ -52,8 +52,7 @@ class BeingWritten(LedgerUnavailable):
 
     def __init__(self, batch_id: str) -> None:
         super().__init__(
-            "another submission with some of the same keys, or to the same batch, is being written at this moment; "
-            "try again"
+            "another submission with some of the same keys, or to the same batch, is being written right now; try again"
         )
         self.batch_id = batch_id
 
