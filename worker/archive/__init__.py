@@ -62,36 +62,36 @@ class Archive(Protocol):
         tags: Mapping[str, str],
         replace: bool = False,
     ) -> StoredAsset:
-        """Store the whole file under the key, in parts if it is large; storing the same bytes again changes nothing.
+        """Store the whole file under the key, in parts if it is large. Storing the same bytes again changes nothing.
 
-        The result states how the bytes were verified. `filename` is the name for saving in a browser; `tags`, at most
-        10, are dropped if the store refuses them. Raises ArchiveConflict if the key has other bytes, in a bucket that
-        honours `If-None-Match`; other buckets overwrite. `replace` always overwrites.
+        The result states how the bytes were verified. `filename` is the name that a browser suggests when saving;
+        `tags`, at most 10, are dropped if the store refuses them. Raises ArchiveConflict if the key already holds
+        different bytes and the bucket honors `If-None-Match`; other buckets overwrite. `replace` always overwrites.
         """
 
     def overwrite(self, key: str, content: bytes, *, content_type: str, metadata: Mapping[str, str]) -> StoredAsset:
-        """Store a small object, overwriting any object under the key: for sidecars."""
+        """Store a small object, such as a sidecar, overwriting any object under the key."""
 
     def url(self, key: str, *, expires: timedelta = ...) -> str:
-        """Return a public link to the object, valid for at most 7 days; it is a secret and never stored."""
+        """Return a public link to the object, valid for at most 7 days. The link is a secret and is never stored."""
 
     def delete(self, key: str, sha256: str | None = None) -> None:
-        """Delete the object, or, with `sha256`, only if it has these bytes; a missing object counts as deleted.
+        """Delete the object (with `sha256`, only if it has that hash). A missing object counts as deleted.
 
-        A bucket with versioning keeps old versions.
+        A versioned bucket keeps the old versions.
         """
 
     def verify(self, key: str, sha256: str) -> Verdict:
-        """Read the object and compare its hash."""
+        """Read the object and compare its hash with `sha256`."""
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield every object with this key prefix, in order of keys, a thousand per request."""
+        """Yield every object with this key prefix in key order, a thousand per request."""
 
     def read(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
         """Yield the bytes of an object in small pieces, in a `with` block. Raises NotFound if there is no object."""
 
     def metadata(self, key: str) -> Mapping[str, str]:
-        """Return the metadata of an object, names in lower case; empty if the store kept none.
+        """Return the metadata of an object, with lower-case names; empty if the store kept none.
 
         Raises NotFound if there is no object.
         """
@@ -107,8 +107,8 @@ class Archive(Protocol):
 
 
 def open_archive(bucket: str, keys: Keys, keeping: Keeping, addressing: Addressing = "auto") -> Archive:
-    """Open this process's bucket; credentials, region and endpoint come from the standard `AWS_*` environment."""
-    # Importing boto3 takes a quarter of a second, which commands without a bucket do not need.
+    """Open this process's bucket, with credentials, region and endpoint from the standard `AWS_*` variables."""
+    # Importing boto3 takes a quarter of a second; commands that use no bucket should not pay for it.
     from worker.archive.s3 import S3Archive  # noqa: PLC0415
 
     return S3Archive(bucket, keys, keeping, addressing=addressing)

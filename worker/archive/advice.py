@@ -1,4 +1,4 @@
-"""Turns errors of the bucket into sentences with a remedy."""
+"""Turns bucket errors into sentences with a remedy."""
 
 from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
 
@@ -22,7 +22,7 @@ _BY_CODE = {
     "ExpiredToken": "renew the credentials and AWS_SESSION_TOKEN",
     "RequestTimeTooSkewed": "correct this machine's clock",
     "AccessDenied": _GRANT,
-    # Without a code, the status is used.
+    # The HTTP status stands in for a missing code.
     "403": f"correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {_GRANT}; some stores need S3_ADDRESSING=virtual",
     "PermanentRedirect": _REGION,
     "TemporaryRedirect": _REGION,
@@ -40,7 +40,7 @@ _BY_CODE = {
 
 
 def explained(error: Exception, bucket: str, endpoint: str, key: str | None) -> DarkroomError:
-    """Return a ConfigurationError if a person has to act, else an ArchiveError; without signatures."""
+    """Return a ConfigurationError if a person has to act, else an ArchiveError. Neither contains a signature."""
     what = f'"{key}" in bucket' if key else "Bucket"
     what = f'{what} "{bucket}" at {endpoint}'
     if isinstance(error, ClientError):

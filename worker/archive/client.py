@@ -1,4 +1,4 @@
-"""The bucket's address, as boto3 determines it, and the connections for our own requests."""
+"""The bucket's address, as determined by boto3, and the connections for our own requests."""
 
 import os
 import threading
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 #: tries per request
 ATTEMPTS = 3
-#: seconds to connect, and for the header of a reply and each read of its body
+#: seconds to connect; seconds for a response's header and for each read of its body
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 3, 15
-#: seconds for the body of a reply, and the bytes that extend it by one second
+#: seconds for a response's body; bytes that extend this limit by one second
 _BODY_TIMEOUT, _LEAST_RATE = 5, 16 * 1024
 _CONNECTIONS = 20
-#: bytes sent at once; they must leave within the connect timeout even on a slow line
+#: bytes per send; each block must be sent within the connect timeout even on a slow line
 _BLOCK = 64 * 1024
 
 
@@ -41,15 +41,15 @@ class Addresses:
         credentials = bucket_credentials()
         key_id, secret = credentials.get("AWS_ACCESS_KEY_ID"), credentials.get("AWS_SECRET_ACCESS_KEY")
         if key_id and secret and any(os.environ.get(f"{name}_FILE") for name in credentials):
-            # From files, which boto3 does not know.
+            # From `NAME_FILE` settings, which boto3 does not know.
             session.set_credentials(key_id, secret, credentials.get("AWS_SESSION_TOKEN"))
         self._boto3 = boto3.Session(botocore_session=session)
         configured = session.get_scoped_config().get("s3", {}).get("addressing_style")
         elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
-        # A self-hosted store seldom has a host name for each bucket.
+        # A self-hosted store rarely has a host name per bucket.
         by_itself: Addressing = configured or ("path" if elsewhere else "auto")
         self.client = client or self._signer(by_itself if addressing == "auto" else addressing)
-        #: whether the store may still turn out to require the bucket's name in the host, and whether it did
+        #: whether the store may still turn out to require the bucket's name in the host, and whether it has
         self.may_change = client is None and addressing == "auto" and by_itself == "path"
         self.has_changed = False
         self._base: str | None = None
@@ -57,24 +57,24 @@ class Addresses:
 
     @property
     def base(self) -> str:
-        """The common beginning of the bucket's addresses."""
+        """Return the common prefix of the bucket's addresses."""
         with self._lock:
             if self._base is None:
-                # boto3 decides; its address for one key is valid for all.
+                # boto3 decides; the prefix of its address for one key holds for all keys.
                 probe = self.client.generate_presigned_url("put_object", Params={"Bucket": self._bucket, "Key": "k"})
                 self._base = probe.partition("?")[0].removesuffix("k")
             return self._base
 
     def change(self) -> None:
-        """Switch to addresses with the bucket's name in the host."""
+        """Switch to addresses that have the bucket's name in the host."""
         with self._lock:
             if self.may_change:
                 self.may_change, self.has_changed = False, True
                 self.client, self._base = self._signer("virtual"), None
 
     def _signer(self, style: Addressing) -> "S3Client":
-        """A client by the standard `AWS_*` environment, for addresses and signed links: `SignedRequests` sends."""
-        # Without the version boto3 signs links in the old format, which other stores refuse.
+        """Return a client from the `AWS_*` environment, only for addresses and signed links: `SignedRequests` sends."""
+        # Without this version, boto3 signs links in the old format, which other stores refuse.
         config = Config(signature_version="s3v4", s3={"addressing_style": style})
         region = self._session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
         return self._boto3.client("s3", region_name=region, config=config)
@@ -99,7 +99,7 @@ def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
 
 
 class _Direct(urllib3.PoolManager):
-    """Sends what was signed, which urllib3 would write anew, and looks for the connections to an origin only once."""
+    """Sends the URL as it was signed, which urllib3 would rewrite, and looks up an origin's connections only once."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -142,6 +142,6 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 def _proxies(endpoint: str) -> dict[str, str]:
-    """Return the environment's proxies; none for a self-hosted store in a private network."""
+    """Return the environment's proxies, or none for a self-hosted store in a private network."""
     is_amazon = (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
     return {} if not is_amazon and is_reached_directly(endpoint) else get_environ_proxies(endpoint)

@@ -1,6 +1,6 @@
-"""Generations and assets as JSON: one definition per field; each document lists its fields.
+"""Generations and assets as JSON: each field is defined once, and each document lists its fields.
 
-Sidecars and manifests stay in the bucket for good; the command line and the API use the same fields.
+Sidecars and manifests stay in the bucket forever; the command line and the API use the same fields.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ def _accepted(asset: Asset) -> dict[str, Any] | None:
 
 
 def _unsigned(url: str) -> str | None:
-    """Return a web link without user, query and fragment, which may contain signatures; None for anything else."""
+    """Return a web link without user, query and fragment, which may contain secrets; None for anything else."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -83,5 +83,5 @@ def of_generation(generation: Generation, lineage: Lineage, fields: Sequence[str
 
 
 def of_asset(asset: Asset, fields: Sequence[str]) -> dict[str, Any]:
-    """Return these fields, in this order; never the link, which is a secret while it works and useless afterwards."""
+    """Return these fields, in this order. Never the link: it is a secret while it works, and useless afterwards."""
     return {name: _ASSET[name](asset) for name in fields}

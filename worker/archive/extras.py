@@ -1,4 +1,4 @@
-"""Optional headers of a put, and how to find out which ones the store refuses."""
+"""Optional headers of a put, and how to find out which of them the store refuses."""
 
 import logging
 import re
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-#: HTTP statuses with which a store may refuse an extra, and how many trials without some extras may fail in `_MINUTE`:
-#: wrong keys or missing grants are refused with the same statuses
+#: HTTP status with which a store may refuse an extra → how many trials without some extras may fail per `_MINUTE`.
+#: The limit exists because wrong keys and missing grants are refused with the same statuses.
 _GUESSES = {400: 3, 403: 2, 501: 3}
 #: seconds
 _MINUTE = 60.0
@@ -27,9 +27,9 @@ _NEVER = re.compile(
     "|Quota|Bucket|Account|Encrypt|KMS|Domain|PathStyle|Part$|PartOrder|Upload",
     re.IGNORECASE,
 )
-#: words that concern the bytes, whatever the code is
+#: words that concern the bytes, regardless of the code
 _OF_THE_BYTES = re.compile("not match|mismatch|corrupt", re.IGNORECASE)
-#: the words for each extra in the text of a refusal
+#: words that identify each extra in the text of a refusal
 _NAMES = {
     Extra.TAGS: re.compile("x-amz-tagging|InvalidTag|ObjectTagging", re.IGNORECASE),
     Extra.STORAGE_CLASS: re.compile("storage[- ]?class", re.IGNORECASE),
@@ -39,24 +39,24 @@ _NAMES = {
 
 
 class Extras:
-    """Remembers, per process, which extras the store refuses, so that each is refused only once.
+    """Remembers per process which extras the store refuses, so that each is refused only once.
 
-    An extra is dropped for good once an object that was refused with it has been stored without it. If several were
-    left out together and the store did not name the cause, the next objects try one of them again each.
+    An extra is dropped permanently once an object that was refused with it has been stored without it. If several
+    were left out together and the store did not name the cause, each of the next objects retries one of them.
     """
 
     def __init__(self) -> None:
         self.refused: frozenset[Extra] = frozenset()
-        #: left out together with others, perhaps unnecessarily
+        #: dropped together with others, perhaps unnecessarily
         self.doubtful: frozenset[Extra] = frozenset()
-        #: what was left out without success, and when (monotonic)
+        #: sets of extras whose omission did not help, and when that was tried (monotonic)
         self._in_vain: dict[frozenset[Extra], float] = {}
         self._lock = threading.Lock()
         #: held by the thread that probes; the others wait for its result
         self._guessing = threading.Lock()
 
     def attempt(self, wanted: Collection[Extra], send: Callable[[frozenset[Extra]], Result]) -> Result:
-        """Call `send` with as many of the wanted extras as the store accepts; raises its first ClientError."""
+        """Call `send` with as many of the wanted extras as the store accepts. Raises its first ClientError."""
         asked, back = self._worth_asking(frozenset(wanted))
         try:
             result = send(asked)
@@ -72,7 +72,7 @@ class Extras:
         return result
 
     def _worth_asking(self, wanted: frozenset[Extra]) -> tuple[frozenset[Extra], Extra | None]:
-        """Return the extras to send, and which of them is tried again."""
+        """Return the extras to send, and which of them is being retried."""
         with self._lock:
             back = next((extra for extra in Extra if extra in self.doubtful & wanted), None)
             return wanted - self.refused - (self.doubtful - {back}), back
@@ -111,7 +111,7 @@ class Extras:
                 return result
 
     def _allowed(self, guesses: list[frozenset[Extra]], status: int) -> frozenset[Extra] | None:
-        """Return the guess whose last failure is oldest, unless too many failed lately."""
+        """Return the guess whose last failure is oldest, or None if too many failed recently."""
         recent = {guess for guess, at in self._in_vain.items() if time.monotonic() - at < _MINUTE}
         if len(recent) >= _GUESSES[status]:
             return None
@@ -128,7 +128,7 @@ class Extras:
 
 
 def _guesses(asked: frozenset[Extra], back: Extra | None) -> Iterator[frozenset[Extra]]:
-    """Yield what to leave out if the store names no cause: few requests, and the condition last."""
+    """Yield what to leave out if the store names no cause: in few requests, and the condition last."""
     likely = [back] if back else [extra for extra in Extra if extra in asked]
     yield frozenset(likely[:1])
     for guess in (asked - {Extra.CONDITION}, asked):

@@ -8,12 +8,12 @@ from typing import Literal
 from worker.archive.names import disposition, tagging
 from worker.archive.objects import StoredAsset
 
-#: S3_ADDRESSING: the bucket's name in the path of an address, in its host, or as the endpoint and the store require
+#: S3_ADDRESSING: bucket name in the address's path, in its host, or wherever the endpoint and the store require it
 Addressing = Literal["auto", "path", "virtual"]
 
 
 class Extra(StrEnum):
-    """A header that a store may refuse without harm to the asset; the most likely first."""
+    """A header that a store may refuse without harm to the asset, most likely first."""
 
     TAGS = "tags"
     STORAGE_CLASS = "storage class"
@@ -23,7 +23,7 @@ class Extra(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An object to store, with its headers, whether it is sent whole or in parts."""
+    """An object to store and its headers, the same whether it is sent whole or in parts."""
 
     asset: StoredAsset
     headers: Mapping[str, str]
@@ -33,7 +33,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """S3_SSE (None: the bucket decides), S3_SSE_KMS_KEY_ID, S3_STORAGE_CLASS (None: the standard one) and S3_TAGS."""
+    """S3_SSE (None: the bucket decides), S3_SSE_KMS_KEY_ID, S3_STORAGE_CLASS (None: standard) and S3_TAGS."""
 
     encryption: str | None = None
     kms_key_id: str | None = None
@@ -52,7 +52,7 @@ class Keeping:
         return Upload(asset, headers, optional)
 
     def note(self, asset: StoredAsset, metadata: Mapping[str, str]) -> Upload:
-        """A small object beside the assets, in the standard class: classes for cold data make it dearer."""
+        """A small object beside the assets, in the standard class: cold classes make small objects more expensive."""
         return Upload(asset, self._headers(asset, metadata))
 
     def _headers(self, asset: StoredAsset, metadata: Mapping[str, str]) -> dict[str, str]:

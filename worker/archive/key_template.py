@@ -1,4 +1,4 @@
-"""S3_KEY_TEMPLATE: which fields it may have, and whether two assets could get one key."""
+"""S3_KEY_TEMPLATE: which fields it may contain, and whether two assets could get the same key."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,16 +12,16 @@ DEFAULT_TEMPLATE = "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{root}/{action}/{index}.{e
 #: puts the assets of the key 0042 in 0042/0042-0.png and so on
 TEMPLATE_EXAMPLE = "{prefix}/{batch}/{root}/{action}/{root}-{index}.{ext}"
 NO_BATCH = "single"
-#: behind the folder of a batch of tests; no segment ends with it
+#: suffix of a test batch's folder; no segment ends with it
 _OF_TESTS = "=test"
 
-#: a key, or the number of one of several that a row expands to, and its version
+#: a key with its version; the key may end with the number of one of several generations that a row expands to
 _KEY_LIMIT = SEGMENT_LIMIT + 12
-#: characters of actions from the root; of more, the id says where it belongs
+#: characters of the chain of actions from the root; beyond that, the id identifies the generation
 _ACTIONS_LIMIT = 160
-#: fields and their longest values. `batch` is its name, or "single", and `=test` behind it for tests; `root` is the
-#: user's key of the first ancestor, or else its id; `key` is the generation's own; the day is that of the root's
-#: creation in UTC; `action` leads from the root to the generation.
+#: fields and their longest values. `batch` is the batch's name, or "single", with the suffix `=test` for tests; `root`
+#: is the user's key of the first ancestor, or else its id; `key` is the generation's own; the day is the root's
+#: creation date in UTC; `action` leads from the root to the generation.
 _WIDTHS = {
     "yyyy": 4,
     "mm": 2,
@@ -36,16 +36,16 @@ _WIDTHS = {
     "index": 4,
     "ext": 5,
 }
-#: these differ among the assets of a generation, which share a folder with their sidecar
+#: fields that differ among a generation's assets, which share a folder with their sidecar
 _OF_ASSET = {"index", "ext"}
 #: `{prompt:40}` and `{column:client}`
 _LONGEST_PROMPT = 80
 _FIELD = re.compile(r"\{(\w+)(?::([^{}/]+))?\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._=-]*")
 _KNOWN = f"{', '.join(_WIDTHS)}, prompt:40, column:NAME"
-#: a row that expands to several has their number behind its key
+#: the key of a row that expands to several generations, with the number of one of them
 _NUMBERED = re.compile(r"(.+)/([1-9][0-9]{0,4})", re.DOTALL)
-#: what stands for an empty column
+#: stands for an empty column
 _NO_VALUE = "none"
 _EXAMPLE = {
     "yyyy": "2026",
@@ -64,7 +64,7 @@ _EXAMPLE = {
 
 
 class KeyTemplate:
-    """A parsed S3_KEY_TEMPLATE. Raises ValueError, with a line for each fault, if two assets could get one key."""
+    """A parsed S3_KEY_TEMPLATE. Raises ValueError, one line per fault, if two assets could get the same key."""
 
     def __init__(self, text: str) -> None:
         if faults := list(dict.fromkeys(_faults(text))):
@@ -74,10 +74,10 @@ class KeyTemplate:
         *self._folders, self._file = text.split("/")[1:]
 
     def folder(self, generation: Generation, lineage: Lineage) -> str:
-        """Return the folder that belongs to this generation alone."""
+        """Return the folder that only this generation uses."""
         fields = _Fields(generation, lineage)
         filled = (_FIELD.sub(lambda found: fields.value(*found.groups()), folder) for folder in self._folders)
-        # A root has no action, so no folder for it.
+        # A root has no action, so it gets no action folder.
         return "/".join(folder for folder in filled if folder)
 
     def file(self, generation: Generation, lineage: Lineage, index: int, extension: str) -> str:
@@ -89,7 +89,7 @@ class KeyTemplate:
 
     @property
     def longest(self) -> int:
-        """The length of the longest possible key, without the prefix."""
+        """Return the length of the longest possible key, without the prefix."""
         parts = (*self._folders, self._file)
         return sum(1 + len(_FIELD.sub("", part)) + sum(map(_width, _FIELD.findall(part))) for part in parts) - 1
 
@@ -125,13 +125,13 @@ class _Fields:
         return self._values[name]
 
     def in_file_name(self, name: str, detail: str | None) -> str:
-        """As `value`, but without folders, and a root's action is what it does."""
+        """Like `value`, but without folders; for a root, the action is its operation."""
         value = self.value(name, detail).replace("/", "-")
         return value or self._values["operation"]
 
 
 def _batch(generation: Generation, lineage: Lineage) -> str:
-    """The same key may belong to a test and to a generation that is paid for, so a test is in a folder of its own."""
+    """A test and a paid generation may have the same key, so tests get their own folder."""
     name = lineage.batch
     if not generation.is_test:
         return NO_BATCH if name is None else segment(name)
@@ -139,14 +139,14 @@ def _batch(generation: Generation, lineage: Lineage) -> str:
 
 
 def _key(key: str, version: int) -> str:
-    """`0042`; `0042/1`, the first of several that a row expands to; `0042=v2`, the second version of a row."""
+    """`0042`; `0042/1` for the first of several that a row expands to; `0042=v2` for the second version of a row."""
     numbered = _NUMBERED.fullmatch(key)
     escaped = segment(key) if numbered is None else f"{segment(numbered[1])}/{numbered[2]}"
     return escaped if version == 1 else f"{escaped}=v{version}"
 
 
 def _actions(generation: Generation, lineage: Lineage) -> str:
-    """`variation2/upscale1`; what a person submits beside a recipe's own follow-up has its key or id behind it."""
+    """`variation2/upscale1`; a follow-up that a person adds to a recipe's own has its key or id as a suffix."""
     steps = [step.action if step.mark is None else f"{step.action}-{segment(step.mark)}" for step in lineage.steps]
     joined = "/".join(steps)
     return joined if len(joined) <= _ACTIONS_LIMIT else generation.id
@@ -210,7 +210,7 @@ def _fault_of_field(name: str, detail: str) -> str | None:
 
 
 def _is_unique(folders: Sequence[str]) -> bool:
-    # Beside another value in one folder, "a" and "bc" would be "ab" and "c".
+    # Next to another value in the same folder, "a" + "bc" would equal "ab" + "c".
     alone = [fields[0][0] for folder in folders if len(fields := _FIELD.findall(folder)) == 1]
     if "generation" in alone:
         return True

@@ -1,23 +1,23 @@
-"""Texts of users as parts of object keys: letters, digits, ".", "_" and "-" stay, all other characters are escaped."""
+"""User text as parts of object keys: letters, digits, ".", "_" and "-" stay; all other characters are escaped."""
 
 import re
 import unicodedata
 
 from worker.archive.escapes import bytes_of, cut_escaped, first_words, marked_digest
 
-#: names of folders and ids of ours, which no text of a user may look like
+#: our own folder names and ids, which no user text may look like
 _RESERVED = re.compile(r"single|rejected|manifests|inputs|gen_[0-9a-f]+|none")
 _ESCAPED = re.compile(r"[^A-Za-z0-9._-]")
-#: characters of the longest segment; a longer text is cut, and ends with its digest
+#: characters; a longer text is truncated and ends with its digest
 SEGMENT_LIMIT = 80
 _WORDS = re.compile(r"[^a-z0-9]+")
 
 
 def segment(text: str) -> str:
-    """Return a text as one part of a key; different texts give different parts, none of them reserved.
+    """Return a text as one part of a key. Different texts give different parts, none of them reserved.
 
-    A character that is escaped becomes its UTF-8 bytes as `=C3=A8`; a first character also where the text would begin
-    with a dot or be reserved. The empty text is a single `=`.
+    An escaped character becomes its UTF-8 bytes, such as `=C3=A8`. The first character is escaped too if the text
+    would otherwise begin with a dot or be reserved. The empty text becomes a single `=`.
     """
     escaped = _ESCAPED.sub(lambda found: bytes_of(found[0]), text) or "="
     if escaped.startswith(".") or _RESERVED.fullmatch(escaped):

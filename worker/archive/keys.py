@@ -17,7 +17,7 @@ _THUMBNAIL = ".thumb.webp"
 #: extensions of images, which may have thumbnails
 _IMAGES = ("png", "jpg", "webp", "gif", "avif")
 _MANIFEST_NAME = "manifest.jsonl"
-#: the formats in which a batch's results may lie beside its manifest
+#: formats in which a batch's results can be stored beside its manifest
 RESULT_FORMATS = ("csv", "jsonl", "xlsx", "html")
 _RESULTS = re.compile(rf"results\.({'|'.join(RESULT_FORMATS)})")
 
@@ -29,18 +29,18 @@ class Kind(StrEnum):
     ASSET = "asset"
     SIDECAR = "sidecar"
     MANIFEST = "manifest"
-    #: of a batch, as a table or a page for people
+    #: a batch's results, as a table or a page for people
     RESULTS = "results"
     #: refused files
     REJECTED = "rejected"
-    #: shows a ledger restored from a backup that it is old
+    #: reveals to a ledger restored from a backup that it is stale
     MARKER = "marker"
 
 
 class Keys:
     """All keys below one prefix. Raises ConfigurationError for an invalid prefix or template.
 
-    The same generation always gives the same keys, so a repeated store finds the result of an interrupted one.
+    The same generation always gets the same keys, so a repeated store finds the result of an interrupted one.
     """
 
     def __init__(self, prefix: str = "", template: str = DEFAULT_TEMPLATE) -> None:
@@ -66,15 +66,15 @@ class Keys:
         return f"{self.folder(generation, lineage)}/{file}"
 
     def stem(self, generation: Generation, lineage: Lineage, index: int) -> str:
-        """Return an asset's key up to its extension, with the dot: what is the same whatever format came."""
+        """Return an asset's key up to and including the dot before its extension: the part that no format changes."""
         return self.asset(generation, lineage, index, "png").removesuffix("png")
 
     def sidecar(self, generation: Generation, lineage: Lineage) -> str:
-        """Return the key of a generation's sidecar, which is beside its assets."""
+        """Return the key of a generation's sidecar, beside its assets."""
         return f"{self.folder(generation, lineage)}/{_SIDECAR_NAME}"
 
     def folder(self, generation: Generation, lineage: Lineage) -> str:
-        """Return the folder that belongs to this generation alone, without a trailing slash."""
+        """Return the folder that only this generation uses, without a trailing slash."""
         return self._below(self._template.folder(generation, lineage))
 
     def rejected(self, generation_id: str, index: int) -> str:
@@ -82,12 +82,12 @@ class Keys:
         return self._below(f"{_REJECTED}/{generation_id}/{index}.bin")
 
     def manifest(self, batch_id: str, name: str) -> str:
-        """Return the key of a batch's manifest, in its own folder, because a template may spread a batch over many."""
+        """Return the key of a batch's manifest, in its own folder: a template may spread a batch over many folders."""
         return self._below(f"{_MANIFESTS}/{segment(name)}/{batch_id}/{_MANIFEST_NAME}")
 
     @property
     def inputs(self) -> str:
-        """Return the folder of the images that users handed in."""
+        """Return the folder of the users' input images."""
         return self._below(_INPUTS)
 
     def results(self, batch_id: str, name: str, extension: str) -> str:
@@ -100,7 +100,7 @@ class Keys:
         return self._below(_MARKER)
 
     def kind(self, key: str) -> Kind:
-        """Return what one of our own keys is for."""
+        """Return the kind of object that one of our own keys is for."""
         if key == self.marker:
             return Kind.MARKER
         if key.startswith(self._below(f"{_REJECTED}/")) and key.endswith(".bin"):
@@ -124,7 +124,7 @@ class Keys:
 
     @staticmethod
     def images_beside(key: str) -> list[str]:
-        """Return the keys of which one is the image's, if this is the key of a thumbnail."""
+        """Return the possible keys of the image that belongs to this thumbnail's key."""
         stem = key.removesuffix(_THUMBNAIL)
         return [] if stem == key else [f"{stem}.{extension}" for extension in _IMAGES]
 

@@ -20,9 +20,9 @@ from worker.errors import ArchiveError
 
 #: bytes; larger files are sent in parts
 LARGE = 16 * 1024 * 1024
-#: bytes; all parts but the last are equal, as some stores demand
+#: bytes; all parts but the last have this size, as some stores require
 PART = 8 * 1024 * 1024
-#: replies to a completion after which the key has another object, or ours if the reply was lost
+#: error codes of a completion after which the key holds another object, or ours if an earlier response was lost
 _THERE = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"})
 
 
@@ -31,8 +31,8 @@ def put_in_parts(
 ) -> Verified | None:
     """Return None if the key is taken; stores without conditional completion overwrite the object.
 
-    Removes the parts after every failure. Raises ArchiveError if the file does not match its hash, or if the object is
-    missing although the store completed it.
+    Removes the parts after any failure. Raises ArchiveError if the file does not match its hash, or if the object is
+    missing although the store reported completion.
     """
     ours = _begun(requests, extras, upload, file)
     done = False
@@ -46,7 +46,7 @@ def put_in_parts(
 
 
 def _begun(requests: SignedRequests, extras: Extras, upload: Upload, file: Body) -> "_Parts":
-    """Start an upload and send its first part, which shows whether the store accepts checksums of parts."""
+    """Start an upload and send its first part, which shows whether the store accepts part checksums."""
     optional = {**upload.optional, Extra.CHECKSUM: ("x-amz-checksum-algorithm", "SHA256")}
 
     def begin(chosen: frozenset[Extra]) -> _Parts:
@@ -98,7 +98,7 @@ class _Parts:
         start = len(self._sent) * PART
         part = _Part(self._file, start, min(PART, self._asset.bytes - start))
         digest = hashlib.sha256()
-        # Read twice instead of held in memory.
+        # Read twice rather than hold it in memory.
         for piece in part.pieces():
             digest.update(piece)
             self._whole.update(piece)
@@ -123,7 +123,7 @@ class _Parts:
         def send(chosen: frozenset[Extra]) -> bool:
             headers = {"Content-Length": str(len(body)), **dict(optional[extra] for extra in chosen)}
             response = self._ask("POST", {}, headers, io.BytesIO(body), hashlib.sha256(body).hexdigest())
-            # Amazon starts its reply before it is done, so an error may have status 200.
+            # Amazon starts its response before it has finished, so an error may have status 200.
             if response.status == 200 and b"<Error>" not in response.data:
                 self._is_confirmed = b"<CompleteMultipartUploadResult" in response.data
                 return True
@@ -135,14 +135,14 @@ class _Parts:
         return extras.attempt(optional, send)
 
     def verified(self) -> Verified:
-        """Verify that the completed object has the bytes of the file, and return how."""
+        """Verify that the completed object has the file's bytes, and return how."""
         ways = {part.verified for part in self._sent}
         if self._is_confirmed and None not in ways:
             return Verified.ETAG if Verified.ETAG in ways else Verified.CHECKSUM
         return verified(self._requests, self._asset, checksum=None, md5=None)
 
     def abort(self) -> None:
-        # A store that does not answer keeps the parts; the bucket's lifecycle rule for unfinished uploads removes them.
+        # If the store does not respond, the parts stay until the bucket's lifecycle rule for such uploads removes them.
         with suppress(HTTPError):
             self._ask("DELETE", {}, {})
 

@@ -1,4 +1,4 @@
-"""File names and tags of objects, for people."""
+"""Human-readable file names and tags of objects."""
 
 import re
 import unicodedata
@@ -11,19 +11,19 @@ from worker.archive.escapes import first_words
 _WORDS = 60
 #: what S3 allows in a tag besides letters, digits and spaces
 _TAG_MARKS = frozenset("+-=._:/@ ")
-#: characters that S3 allows in a tag's value
+#: maximum characters of a tag's value in S3
 _LONGEST_TAG = 256
 
 
 def readable_name(text: str, index: int, extension: str) -> str:
-    """Return a file name from the first words of a prompt, in its own language, safe on every file system."""
+    """Return a file name from the first words of a prompt, in the prompt's own script, safe on every file system."""
     letters = "".join(letter if _is_letter(letter) else " " for letter in unicodedata.normalize("NFC", text))
     words = first_words("-".join(letters.casefold().split()), _WORDS, "-")
     return f"{words or 'picture'}-{index}.{extension}"
 
 
 def disposition(filename: str) -> str:
-    """Return the Content-Disposition of an object: inline, with a name for saving (RFC 6266, RFC 8187)."""
+    """Return the Content-Disposition of an object: inline, with a file name for saving (RFC 6266, RFC 8187)."""
     plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode("ascii")
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip(".-") or "picture"
     header = f'inline; filename="{plain}"'
@@ -41,5 +41,5 @@ def _tag_value(text: str) -> str:
 
 
 def _is_letter(character: str) -> bool:
-    # Marks too: without its vowel signs a word of Hindi or Thai is another one.
+    # Marks too: without its vowel signs, a Hindi or Thai word becomes a different word.
     return unicodedata.category(character)[0] in "LNM"

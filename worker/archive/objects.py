@@ -5,11 +5,11 @@ from enum import StrEnum
 
 
 class Verified(StrEnum):
-    """How it was verified that the bucket has the bytes that were sent."""
+    """How the bytes in the bucket were verified against those sent."""
 
-    #: the store accepted them together with their SHA-256
+    #: the store accepted the bytes together with their SHA-256
     CHECKSUM = "checksum"
-    #: the store's ETag is their MD5
+    #: the store's ETag is the MD5 of the bytes
     ETAG = "etag"
     #: the store's own SHA-256 of the object matches
     HEAD = "head"
@@ -41,12 +41,12 @@ class Verdict(StrEnum):
     """The result of reading an object back."""
 
     INTACT = "intact"
-    #: the object exists, but has other bytes than were stored
+    #: the object exists, but its bytes differ from those stored
     CHANGED = "changed"
     MISSING = "missing"
 
 
 class StoreLimit(str):
-    """What a store does not honour and nobody can change; whatever else it does not, a setting or a person can."""
+    """A limit of the store that nobody can change; other shortcomings can be fixed by a setting or a person."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Finds out what a store supports, with an object that it deletes afterwards."""
+"""Finds out what a store supports, using an object that it deletes afterwards."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from worker.errors import ConfigurationError
 
 _CONTENT = b"Darkroom looks what this store can do, and deletes this at once.\n"
 _OTHER = b"These bytes must not replace what lies there.\n"
-#: what is done without a checksum, by what has shown that the first object arrived
+#: how the first object was verified → what happens in place of a checksum
 _INSTEAD = {
     Verified.ETAG: "each is compared by its ETag, which is the MD5, instead",
     Verified.HEAD: "each is compared by the checksum that the store reports afterwards",
@@ -46,7 +46,7 @@ class Probe:
         if self._read() != _CONTENT:
             raise ConfigurationError(f'"{self.key}" came back with different bytes: use another store')
         for _ in self._extras.doubtful:
-            # Probe one by one which of them the store refuses.
+            # Find out one by one which of them the store refuses.
             self._put(_CONTENT, overwrite=True)
         if self._keeping.tags and not self._tags_are_kept():
             yield "does not keep tags: set S3_TAGS=false to send none"
@@ -107,7 +107,7 @@ class Probe:
         if Extra.TAGS in self._extras.refused:
             return False
         response = self._requests.send("GET", self.key, query={"tagging": ""})
-        # Reading tags needs a separate grant, which nothing else needs.
+        # Reading tags requires a separate grant that nothing else needs, so 403 is no evidence against them.
         return response.status == 403 or b"<Key>generation</Key>" in response.data
 
     def _broken_bytes_are_refused(self) -> bool:

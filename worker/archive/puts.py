@@ -1,4 +1,4 @@
-"""One put and its verification: any proxy on the way to the store may reply with a success."""
+"""One put and its verification: a proxy on the way to the store may respond with success."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from worker.archive.objects import StoredAsset, Verified
 from worker.archive.signed_requests import Body, SignedRequests, refusal
 from worker.errors import ArchiveError
 
-#: bytes read at once
+#: bytes per read
 PIECE = 256 * 1024
 #: the header with the store's own checksum
 _CHECKSUM = "x-amz-checksum-sha256"
@@ -32,7 +32,7 @@ def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *,
         return Verified.CHECKSUM
     asset = upload.asset
     md5, sha256 = hashes_of(file)
-    # A store that checks the checksum would have refused them.
+    # A store that verifies the checksum would have refused the bytes.
     if sha256 != asset.sha256:
         raise ArchiveError(f'The bytes for "{asset.object_key}" changed while they were being stored')
     checksum = None if with_checksum else base64_of(sha256)
@@ -42,7 +42,7 @@ def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *,
 def send(
     requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool
 ) -> tuple[urllib3.BaseHTTPResponse, bool] | None:
-    """Return the store's reply, unverified, and whether it accepted a checksum; None if the key is taken."""
+    """Return the store's unverified response, and whether it accepted a checksum; None if the key is taken."""
     asset = upload.asset
     headers = {**upload.headers, "Content-Length": str(asset.bytes)}
     optional = {**upload.optional, Extra.CHECKSUM: (_CHECKSUM, base64_of(asset.sha256))}
@@ -62,7 +62,7 @@ def send(
 
 
 def is_answer_of_a_store(response: urllib3.BaseHTTPResponse) -> bool:
-    """Return whether a success looks like S3's; a portal or proxy in between would return a page."""
+    """Return whether a success looks like S3's; a portal or proxy in between would return a web page."""
     return "ETag" in response.headers and not response.data.strip()
 
 
@@ -74,7 +74,7 @@ def verified(
     md5: str | None,
     told: urllib3.BaseHTTPResponse | None = None,
 ) -> Verified:
-    """Verify that the object has these bytes: by its ETag, by the store's own checksum, or by reading it.
+    """Verify that the object has these bytes: by its ETag, by the store's own checksum, or by reading it back.
 
     `checksum`: in S3's format, None if the store only repeats ours. Raises ArchiveError if none matches.
 
@@ -95,7 +95,7 @@ def verified(
 
 
 def hash_of(requests: SignedRequests, key: str) -> str | None:
-    """Return the SHA-256 of the object, read from its first to its last byte; None if there is no object."""
+    """Read the whole object and return its SHA-256; None if there is no object."""
     digest = hashlib.sha256()
     with reading(requests, key) as pieces:
         if pieces is None:
@@ -133,7 +133,7 @@ def hashes_of(file: Body) -> tuple[str, str]:
 
 def etag_of(response: urllib3.BaseHTTPResponse) -> str:
     """Return the ETag as a plain hash; empty if there is none."""
-    # A compressing proxy marks it as weak.
+    # A compressing proxy marks the ETag as weak.
     return response.headers.get("ETag", "").removeprefix("W/").strip('"').lower()
 
 

@@ -1,4 +1,4 @@
-"""The archive in any S3 store: Amazon's, or another one via AWS_ENDPOINT_URL. Only this module talks to S3."""
+"""The archive in any S3 store: Amazon's, or another via AWS_ENDPOINT_URL. Only this module talks to S3."""
 
 import dataclasses
 import hashlib
@@ -34,12 +34,12 @@ _WANTS_VIRTUAL = (
     "does not accept addresses with its name in the path: set S3_ADDRESSING=virtual; until then each process learns"
     " this from one refusal, and links made before that do not work"
 )
-#: how headers with an object's metadata begin
+#: prefix of the headers with an object's metadata
 _METADATA = "x-amz-meta-"
 
 
 class S3Archive:
-    """An Archive. Make one per process: its client takes 100 ms to build, and threads share its connections."""
+    """An Archive. Create one per process: its client takes 100 ms to build, and threads share its connections."""
 
     def __init__(
         self,
@@ -79,12 +79,12 @@ class S3Archive:
         asset = StoredAsset(object_key=key, sha256=sha256, bytes=size, content_type=content_type)
         upload = self._keeping.picture(asset, metadata, filename, tags)
         with self._errors(key):
-            # Avoids long uploads in vain, and overwriting where only small puts honour a condition.
+            # Avoids pointless long uploads, and overwriting in stores that honor the condition only for small puts.
             there = hash_of(self._requests, key) if size > LARGE and not replace else None
             if there is None:
                 if verified := self._put(upload, file, overwrite=replace):
                     return dataclasses.replace(asset, verified=verified)
-                # The object's metadata is not trusted: it may be an older object's, or anybody's.
+                # Do not trust the object's metadata: it may belong to an older object, or come from anybody.
                 there = hash_of(self._requests, key)
         if there is None:
             raise ArchiveError(f'"{key}" in bucket "{self.bucket}" was deleted while it was being stored')
@@ -158,7 +158,7 @@ class S3Archive:
                 answer = self._requests.send("HEAD", "")
                 region = answer.headers.get("x-amz-bucket-region")
                 self._check_region(region)
-                # A refused HEAD has no body with a reason; a listing has one.
+                # A refused HEAD has no body that gives a reason; a refused listing has one.
                 if answer.status != 200:
                     answer = self._requests.send("GET", "", query=ONE_KEY)
                 if answer.status != 200:
@@ -167,7 +167,7 @@ class S3Archive:
             raise ConfigurationError(f"{error}; check AWS_ENDPOINT_URL, and that the store is up") from error
 
     def _check_region(self, region: str | None) -> None:
-        # A signed put is not redirected. Stores other than Amazon's use arbitrary region names.
+        # A signed put does not follow redirects. Stores other than Amazon's use arbitrary region names.
         if region and region != self._client.meta.region_name and self._endpoint.endswith(".amazonaws.com"):
             raise ConfigurationError(f'Bucket "{self.bucket}" is in region {region}: set AWS_DEFAULT_REGION={region}')
 

@@ -1,4 +1,4 @@
-"""What boto3 has to know about Amazon's services to find a bucket: of its files, the parts that are used here."""
+"""The parts of boto3's service descriptions that are needed here to find a bucket."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ from botocore.session import Session
 
 #: S3, and STS for credentials that assume a role
 _SERVICES = ("s3", "sts")
-#: for addresses, signed links and listings; `SignedRequests` sends the rest without a description
+#: used for addresses, signed links and listings; `SignedRequests` sends the rest without a description
 _OPERATIONS = ("GetObject", "PutObject", "ListObjectsV2")
 
 
 def load_less(session: Session) -> None:
-    """Let this session keep 1 MB of descriptions in memory instead of 12."""
+    """Reduce this session's descriptions in memory from 12 MB to 1 MB."""
     session.register_component("data_loader", _loader(tuple(session.get_component("data_loader").search_paths)))
 
 
@@ -32,7 +32,7 @@ class _Needed(JSONFileLoader):
         cut = _CUTS.get(path.name) if path.name == "endpoints" or path.parent.parent.name == "s3" else None
         if found is None or cut is None:
             return found
-        # As text in between, or what is kept would hold all of the memory that it is spread over.
+        # A round trip through text: otherwise the retained parts would pin all the memory they are scattered over.
         text = json.dumps(cut(found))
         del found
         return json.loads(text)

@@ -1,4 +1,4 @@
-"""Sidecars and manifests: all that people and programs without our ledger need to know about the objects."""
+"""Sidecars and manifests: everything that people and programs without our ledger need to know about the objects."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any
 from worker.archive.documents import KEPT, of_asset, of_generation
 from worker.generation import Asset, Generation, Lineage
 
-#: of `sidecar.schema.json` beside this file; each change of it gets a new number
+#: version of `sidecar.schema.json` beside this file; every change of the schema increments it
 SCHEMA = 5
-#: of `manifest.schema.json`
+#: version of `manifest.schema.json`
 MANIFEST_SCHEMA = 2
 
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
@@ -27,9 +27,9 @@ _MANIFEST_ASSET = (*_ASSET, "error")
 
 
 def sidecar(generation: Generation, assets: Sequence[Asset], lineage: Lineage) -> bytes:
-    """Return the sidecar of a generation with all assets stored, as `sidecar.schema.json` defines it.
+    """Return the sidecar of a generation whose assets are all stored, as `sidecar.schema.json` defines it.
 
-    The same facts always give the same bytes. Signed links lose their query, also in prompt and options.
+    The same facts always give the same bytes. Signed links lose their query, in prompt and options too.
     """
     facts = of_generation(generation, lineage, _SIDECAR, KEPT)
     return _json(_document(SCHEMA, facts, assets, _SIDECAR_ASSET), indent=2)
@@ -39,7 +39,7 @@ def manifest_line(generation: Generation, assets: Sequence[Asset], lineage: Line
     """Return one line of a batch's manifest, as `manifest.schema.json` defines it, for failed generations too."""
     facts = of_generation(generation, lineage, _MANIFEST, KEPT)
     text = _json(_document(MANIFEST_SCHEMA, facts, assets, _MANIFEST_ASSET)).decode()
-    # JSON allows them in texts, but many programs take them for the end of a line.
+    # JSON allows these characters in strings, but many programs treat them as line ends.
     return text.translate(_LINE_ENDS).encode()
 
 
@@ -50,5 +50,5 @@ def _document(schema: int, facts: dict[str, Any], assets: Sequence[Asset], field
 
 def _json(document: Mapping[str, Any], indent: int | None = None) -> bytes:
     text = json.dumps(document, ensure_ascii=False, indent=indent, sort_keys=True)
-    # A lone surrogate cannot be UTF-8, but its escape is valid JSON.
+    # A lone surrogate cannot be encoded as UTF-8, but its escape is valid JSON.
     return f"{text}\n".encode(errors="backslashreplace")

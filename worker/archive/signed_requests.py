@@ -18,9 +18,9 @@ from urllib3.exceptions import HTTPError
 from worker.archive.client import ATTEMPTS, Addresses, transport
 from worker.runtime import locked_cached_property
 
-#: HTTP statuses; 409 means that another conditional put to the same key is in progress
+#: HTTP statuses; 409 means another conditional put to the same key is in progress
 _WORTH_REPEATING = frozenset({409, 429, 500, 502, 503, 504})
-#: statuses and words of stores that require the bucket's name in the host
+#: statuses with which stores respond that require the bucket's name in the host
 _PATH_REFUSED = frozenset({400, 403})
 WANTS_VIRTUAL = frozenset(
     {"SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired", "InvalidPathAccess"}
@@ -43,8 +43,8 @@ class Body(Protocol):
 class SignedRequests:
     """Sends all requests to one bucket.
 
-    boto3's `put_object` takes twice the CPU, and over plain http it hashes the body again to sign it; our signature
-    covers the SHA-256 that we know already. The store checks the body against it.
+    boto3's `put_object` takes twice the CPU, and over plain http it hashes the body again to sign it. Our signature
+    covers the SHA-256 that we already know, and the store checks the body against it.
     """
 
     def __init__(self, session: Session, addresses: Addresses) -> None:
@@ -63,9 +63,9 @@ class SignedRequests:
         sha256: str = NOTHING,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        """Return the last response of up to three tries; `body` is sent from its start, `sha256` is its hex digest.
+        """Return the last response of up to three tries. `body` is sent from its start; `sha256` is its hex digest.
 
-        Without a key the request is for the bucket. With `stream` the caller reads and closes the response. Raises
+        Without a key, the request is for the bucket. With `stream`, the caller reads and closes the response. Raises
         NoCredentialsError, HTTPError.
         """
         attempt = 1
@@ -75,7 +75,7 @@ class SignedRequests:
             if body is not None:
                 body.seek(0)
             try:
-                # urllib3 would log the signed link if it retried or redirected by itself.
+                # If urllib3 itself retried or redirected, it would log the signed link.
                 response = self._http.urlopen(
                     method, url, body=body, headers=signed, retries=False, preload_content=not stream
                 )
@@ -97,17 +97,17 @@ class SignedRequests:
 
     @locked_cached_property
     def _credentials(self) -> Credentials:
-        # On first use, so that missing credentials raise there, as with every other verb.
+        # On first use, so that missing credentials raise there, as with every other request.
         found = self._session.get_credentials()
         if found is None:
             raise NoCredentialsError
         return found
 
     def _is_elsewhere(self, response: urllib3.BaseHTTPResponse, method: str, base: str) -> bool:
-        """Return whether the base address has changed by now, perhaps because of this refusal."""
+        """Return whether the base address has changed since this request, perhaps because of its refusal."""
         if self._addresses.may_change:
             if method == "HEAD" and not self._has_asked_why:
-                # The response has no body with a reason.
+                # This response has no body that gives a reason.
                 self._has_asked_why = True
                 self.send("GET", "", query=ONE_KEY)
             else:
@@ -125,20 +125,20 @@ class SignedRequests:
 
 
 class _KnownPayload(S3SigV4Auth):
-    """Takes the hash that we know, where botocore would read the whole body once more."""
+    """Uses the hash that we know; botocore would read the whole body once more."""
 
     def payload(self, request: Any) -> str:
         return str(request.context["payload"])
 
     def headers_to_sign(self, request: Any) -> Any:
-        """Once, where botocore collects them for their values and again for their names."""
+        """Collect the headers once; botocore collects them once for their values and again for their names."""
         if "headers" not in request.context:
             request.context["headers"] = super().headers_to_sign(request)
         return request.context["headers"]
 
 
 def _address(base: str, key: str, query: Mapping[str, str] | None) -> str:
-    # The bucket has no trailing slash, unless the path is empty.
+    # The bucket's own address has no trailing slash, unless its path is empty.
     address = base + quote(key, safe="/~") if key or urlsplit(base).path == "/" else base.removesuffix("/")
     return address + (f"?{urlencode(query, quote_via=quote)}" if query else "")
 

@@ -1,4 +1,4 @@
-"""Downloads of results: bounded, resumable, and in time before links expire."""
+"""Downloads of results: bounded, resumable, and in time, before links expire."""
 
 from worker.downloads.download import Download, Downloader, Limits
 from worker.downloads.link_expiry import deadline_of, is_told

@@ -1,4 +1,4 @@
-"""Fetches a result link: only from allowed hosts, with bounded memory and time, and byte for byte."""
+"""Fetches a result link byte for byte, only from allowed hosts, in bounded memory and time."""
 
 import http.client
 import ssl
@@ -16,24 +16,24 @@ from worker.errors import ContentInvalid, DownloadError, LinkBlocked, LinkDead, 
 from worker.net import AddressGuard, ConnectionPool, Target, trusted_authorities
 
 _MAX_REDIRECTS = 3
-#: connections that may break within one file if the server resumes each time
+#: connections that may break during one file if the server resumes each time
 _MAX_INTERRUPTIONS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NO_SUCH_RANGE = 416
 _DEAD = frozenset({403, 404, 410})
 _FORBIDDEN = frozenset({401, 403, 406})
-#: the statuses with which firewalls refuse
+#: statuses with which firewalls refuse requests
 _REFUSALS = frozenset({401, 403, 406, 429, 503})
 #: required by some firewalls (cdn.midjourney.com, Cloudflare's rule 1010)
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 _MOST_ORIGINS = 1000
-#: bytes of a refusal to inspect
+#: bytes of a refusal's body to inspect
 _PAGE = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Times in seconds. `read`: without a single byte; `least`: average bytes per second after `grace`."""
+    """Times in seconds. `read`: longest wait for a byte; `least`: minimum average bytes per second after `grace`."""
 
     connect: float = 5
     read: float = 30
@@ -43,25 +43,25 @@ class Limits:
 
 
 def forever() -> bool:
-    """Never stop a download for the sake of others."""
+    """Return True: never stop a download in favor of others."""
     return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """The downloaded file, rewound. It has no name and is deleted after the `with` block of `Downloader.fetch`."""
+    """The downloaded file, rewound. It has no name, and is deleted at the end of the `with` block of `fetch`."""
 
     file: IO[bytes]
     sha256: str
     bytes: int
-    #: the server's Content-Type: recorded, never trusted
+    #: the server's Content-Type; recorded, never trusted
     declared_type: str | None
-    #: the server's Content-Encoding, if it was not decoded
+    #: the server's Content-Encoding, if the body was not decoded
     coding: str | None = None
 
 
 class Downloader:
-    """Fetches links over keep-alive connections; thread-safe, but not across a fork.
+    """Fetches links over keep-alive connections. Thread-safe, but not fork-safe.
 
     `allow` is DARKROOM_DOWNLOAD_ALLOW, `user_agent` is DARKROOM_USER_AGENT. Proxy variables, .netrc and cookies are
     not used.
@@ -87,11 +87,11 @@ class Downloader:
     def fetch(self, url: str, hosts: Collection[str], may_go_on: Callable[[], bool] = forever) -> Iterator[Download]:
         """Download a link to one of `hosts` (or their subdomains) into a temporary file.
 
-        `may_go_on` is called in this thread whenever bytes arrive; False raises SetDown, and if the server can resume,
-        the next call in this process continues with the rest.
+        `may_go_on` is called in this thread whenever bytes arrive. False raises SetDown; if the server can resume, the
+        next call for this link in this process continues with the rest.
 
-        Raises LinkForbidden, LinkDead (403, 404, 410), LinkBlocked, ContentInvalid (too large, cut off, damaged) or
-        DownloadError (transient). Their texts never contain the query of the link.
+        Raises LinkForbidden, LinkDead (403, 404, 410), LinkBlocked, ContentInvalid (too large, truncated, damaged) or
+        DownloadError (transient). Their texts never contain the link's query.
         """
         target = self._guard.admit(url, hosts)
         transfer = self._parked.take(url) or Transfer(self._limits.bytes)
@@ -138,7 +138,7 @@ class Downloader:
                     raise DownloadError(f"{target}: truncated {interruptions} times; resuming from there") from error
                 continue
             except (LinkBlocked, LinkDead) as error:
-                # A firewall may only require a browser, and does not always say so.
+                # A firewall may merely require a browser, and does not always say so.
                 if as_browser or not error.is_forbidden:
                     raise
                 as_browser = True
@@ -156,7 +156,7 @@ class Downloader:
             self._for_browsers.add(target.origin)
 
     def _visit(self, target: Target, transfer: Transfer, pace: "_Pace", *, as_browser: bool) -> str | None:
-        """Receive the response; return the redirect's target, if there is one."""
+        """Receive the response; return the redirect's target, if any."""
         with _translated(target):
             pace(0)
         headers = self._headers | transfer.request_headers()
@@ -177,7 +177,7 @@ class Downloader:
 
 
 class _Pace:
-    """Called with each number of received bytes: ends downloads that are too slow or have to make room."""
+    """Called with the size of each piece received; ends downloads that are too slow or must make room for others."""
 
     def __init__(self, limits: Limits, may_go_on: Callable[[], bool]) -> None:
         self._limits = limits
@@ -196,7 +196,7 @@ class _Pace:
 
 
 class _NotNow(Exception):
-    """Make room for others. Not an OSError, which the transfer would treat as a broken connection."""
+    """The download must make room for others. Not an OSError, which the transfer would treat as a broken connection."""
 
 
 def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) -> None:
@@ -219,7 +219,7 @@ def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) ->
 
 
 def _is_firewall(response: http.client.HTTPResponse) -> bool:
-    """Return whether a refusal is a firewall's page that requires a browser (Cloudflare etc.), not the file's host."""
+    """Return whether a firewall that requires a browser (Cloudflare etc.) refused, rather than the file's host."""
     if response.getheader("cf-mitigated"):
         return True
     said = response.read(_PAGE).lstrip().lower()
@@ -255,5 +255,5 @@ def _user_agent() -> str:
     try:
         return f"Darkroom/{metadata.version('darkroom')}"
     except metadata.PackageNotFoundError:
-        # running from a checkout that is not installed
+        # Runs from a checkout that is not installed.
         return "Darkroom"

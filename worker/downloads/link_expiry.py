@@ -1,4 +1,4 @@
-"""When a result link expires. Archiving fetches the earliest first, so a wrong result here can lose a paid image."""
+"""When a result link expires. Archiving fetches the earliest first, so an error here can lose a paid image."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
-#: A time further than this from when the link was seen is invalid, or the link never expires.
+#: a time further than this from when the link was seen is invalid, or the link never expires
 PLAUSIBLE = timedelta(days=3653)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,16 +16,16 @@ _COMPACT = "%Y%m%dT%H%M%SZ"
 def deadline_of(url: str, *, seen_at: datetime, retention: timedelta) -> datetime:
     """Return the time (UTC) at which this link stops working; it may be in the past.
 
-    Links contain it in their query: `ex` (Discord and its mirrors), `X-Amz-Date` + `X-Amz-Expires` (S3),
-    `X-Goog-Date` + `X-Goog-Expires` (Google), `Expires` (CloudFront, older S3) or `se` (Azure). If several do, the
-    earliest counts; if none is there, or none is valid, it lives for `retention` from `seen_at`.
+    Links state it in their query: `ex` (Discord and its mirrors), `X-Amz-Date` + `X-Amz-Expires` (S3),
+    `X-Goog-Date` + `X-Goog-Expires` (Google), `Expires` (CloudFront, older S3) or `se` (Azure). If there are several,
+    the earliest counts; if there is no valid one, the link lives for `retention` from `seen_at`.
     """
     told = [moment for moment in _told(url) if abs(moment - seen_at) <= PLAUSIBLE]
     return min(told) if told else seen_at.astimezone(UTC) + retention
 
 
 def is_told(url: str, deadline: datetime) -> bool:
-    """Return whether the link itself contains this deadline, so that it is not an estimate."""
+    """Return whether the link itself contains this deadline, which is then not an estimate."""
     return any(abs(moment - deadline) < timedelta(seconds=1) for moment in _told(url))
 
 

@@ -1,4 +1,4 @@
-"""Unfinished downloads that their servers can resume: bounded in number, bytes and time."""
+"""Unfinished downloads that their servers can resume, bounded in number, bytes and time."""
 
 import threading
 import time
@@ -7,12 +7,12 @@ from worker.downloads.transfer import Transfer
 
 _MOST = 8
 _MOST_BYTES = 256 * 1024 * 1024
-#: seconds; after this the file has probably changed
+#: seconds after which the file has probably changed
 _LONGEST = 3600.0
 
 
 class Parked:
-    """Unfinished downloads by link; taking one removes it. Thread-safe."""
+    """Unfinished downloads by link. Taking one removes it. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -14,24 +14,24 @@ MEMORY_PART = 1024 * 1024
 
 _PIECE = 64 * 1024
 _GZIP = b"\x1f\x8b"
-#: codings that are decoded
+#: content codings that are decoded
 _INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 
 
 class Interrupted(Exception):
-    """The connection ended within the file; repeating the request resumes it, or starts over."""
+    """The connection ended in the middle of the file; repeating the request resumes it or starts over."""
 
 
 class Transfer:
-    """The received part of a file; close it. `limit`: bytes, on the wire and decoded."""
+    """The received part of a file; must be closed. `limit`: bytes, both on the wire and decoded."""
 
     def __init__(self, limit: int) -> None:
-        self.file = SpooledTemporaryFile(MEMORY_PART)  # noqa: SIM115  it outlives every block
+        self.file = SpooledTemporaryFile(MEMORY_PART)  # noqa: SIM115  outlives any `with` block
         self.declared_type: str | None = None
         #: the server's codings that are not decoded here
         self.coding: str | None = None
-        #: of the file
+        #: bytes of the file so far
         self.size = 0
         self._limit = limit
         self._came = 0
@@ -48,7 +48,7 @@ class Transfer:
         return self._digest.hexdigest()
 
     def request_headers(self) -> dict[str, str]:
-        """Return the headers that request only the rest, and only of the same version (RFC 9110, 13.1.5)."""
+        """Return the headers that request only the rest, and only if the version is the same (RFC 9110, 13.1.5)."""
         if not self._came or self._version is None:
             return {}
         return {"Range": f"bytes={self._came}-", "If-Range": self._version}
@@ -56,14 +56,14 @@ class Transfer:
     def receive(self, response: http.client.HTTPResponse) -> None:
         """Receive the body of a response with status 200 or 206.
 
-        Raises ContentInvalid (too large, cut off, damaged), Interrupted, and what reading raises.
+        Raises ContentInvalid (too large, truncated, damaged), Interrupted, and whatever reading raises.
         """
         if response.status == 206:
             self._check_rest(response)
         else:
             self._begin(response)
         try:
-            # Only what has arrived: the buffer's content would be lost at the end.
+            # Take only what has arrived: if the connection broke, a partly filled buffer would be lost.
             while piece := response.read1(_PIECE):
                 self._take(piece)
         except (OSError, http.client.HTTPException) as error:
@@ -78,7 +78,7 @@ class Transfer:
             self._write(self._inflation.rest())
 
     def _begin(self, response: http.client.HTTPResponse) -> None:
-        """Start from the first byte, as servers reply that cannot resume or have another version now."""
+        """Start from the first byte: the server cannot resume, or has another version now."""
         self.file.seek(0)
         self.file.truncate()
         self._digest = hashlib.sha256()
@@ -98,7 +98,7 @@ class Transfer:
             self.file.rollover()
 
     def _check_rest(self, response: http.client.HTTPResponse) -> None:
-        """Raise Interrupted, to start over, if the rest may be from another version or position."""
+        """Raise Interrupted, in order to start over, if the rest may belong to another version or position."""
         found = _CONTENT_RANGE.fullmatch(response.getheader("Content-Range", ""))
         is_next = found is not None and (int(found[1]), int(found[2])) == (self._came, self._total)
         if not is_next or response.getheader("ETag") != self._version:
@@ -134,9 +134,9 @@ class Transfer:
 
 
 class _Inflation:
-    """Decodes gzip or zlib where the bytes are compressed, in bounded parts; other bytes pass unchanged.
+    """Decodes gzip or zlib in bounded parts if the bytes really are compressed; other bytes pass unchanged.
 
-    The header alone is not enough: many stores keep such a header for plain bytes.
+    The header alone is not enough: many stores send such a header with plain bytes.
     """
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class _Inflation:
             self._inflater = _inflater_of(data)
         while self._inflater is not None and data:
             if self._inflater.eof:
-                # Some programs append another member, or zeros.
+                # Some programs append another gzip member, or zeros.
                 data = data.lstrip(b"\0")
                 if not data:
                     return

@@ -1,4 +1,4 @@
-"""One-machine mode: everything as children of one command, in one data folder."""
+"""One-machine mode: everything runs as children of one command, in one data folder."""
 
 from worker.embedded.data_folder import folder_errors, read_values, running_since, write_private
 from worker.embedded.machine import Embedded, attach, embedded, is_embedded_bucket, is_stopped, procfile_commands

@@ -1,4 +1,4 @@
-"""The data folder of one-machine mode: used by one process at a time; holds the secrets that outlive a run."""
+"""The data folder of one-machine mode: used by one process at a time; holds the secrets kept between runs."""
 
 import fcntl
 import json
@@ -21,7 +21,7 @@ _LARGEST = 1024 * 1024
 
 @contextmanager
 def folder_errors(data: Path) -> Iterator[None]:
-    """Turn errors into one sentence with the unusable path and the reason."""
+    """Turn errors into one sentence that names the unusable path and the reason."""
     try:
         yield
     except OSError as error:
@@ -32,7 +32,7 @@ def folder_errors(data: Path) -> Iterator[None]:
 
 @contextmanager
 def sole_use(data: Path) -> Iterator[None]:
-    """Hold the folder's lock; raises ConfigurationError with the pid of the process that holds it already."""
+    """Hold the folder's lock. Raises ConfigurationError, with the pid, if another process holds it."""
     with open(data / LOCK, "a+", encoding="ascii", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,10 +49,10 @@ def sole_use(data: Path) -> Iterator[None]:
 
 
 def running_since(data: Path) -> datetime | None:
-    """When what runs in this folder was started; None if nothing runs there."""
+    """Return when the instance that runs in this folder was started; None if nothing runs there."""
     try:
         with open(data / LOCK, "rb", opener=open_private) as file:
-            # Its process holds the lock for itself alone.
+            # A running instance holds an exclusive lock.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return datetime.fromtimestamp((data / LOCK).stat().st_mtime, UTC)
@@ -62,7 +62,7 @@ def running_since(data: Path) -> datetime | None:
 
 
 def kept_secrets(data: Path) -> dict[str, str]:
-    """Return the folder's own secrets, created once: signing keys, the broker's password, the S3 server's key."""
+    """Return the folder's own secrets, creating them once: signing keys, broker password, S3 server key."""
     known = read_values(data / SECRETS)
     kept = {
         "DARKROOM_SIGNING_KEYS": f"k1:{secrets.token_urlsafe(32)}",
@@ -76,7 +76,7 @@ def kept_secrets(data: Path) -> dict[str, str]:
 
 
 def read_values(path: Path) -> dict[str, str]:
-    """Return a flat JSON object; empty if there is no such file. Raises ConfigurationError if it cannot be read."""
+    """Return the file's flat JSON object; empty if there is no such file. Raises ConfigurationError if unreadable."""
     try:
         return {str(name): str(value) for name, value in json.loads(_read(path)).items()}
     except (FileNotFoundError, NotADirectoryError):
@@ -93,8 +93,8 @@ def _read(path: Path) -> bytes:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file atomically by one that only its owner can read."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made with mode 0600
+    """Atomically replace a file with one that only its owner can read."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # created with mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

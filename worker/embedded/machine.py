@@ -31,25 +31,25 @@ from worker.secrets import make_private_folder
 from worker.settings import api_address, api_environment, receiver_address, receiver_environment
 
 RUNNING = "running.json"
-#: the Procfile's processes that do without some secrets
+#: the Procfile's processes that run without some of the secrets
 _LEAST = {"release": receiver_environment, "web": receiver_environment, "api": api_environment}
-#: those that listen, each with the settings that say where
+#: processes that listen, with the settings for their host and port
 _LISTENING = {"web": ("HOST", "PORT"), "api": ("API_HOST", "API_PORT")}
-#: addresses that mean all of this machine
+#: addresses that stand for all interfaces → the loopback address to connect to
 _EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - compared, not bound
 PACKAGES = ("webhook", "tasks", "worker")
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """The running servers: `env` is the environment for child processes and clients."""
+    """The running servers. `env` is the environment for child processes and clients."""
 
     env: Mapping[str, str]
     supervisor: Supervisor
     say: Callable[[str], None]
 
     def start_procfile(self, commands: Mapping[str, str]) -> None:
-        """Run `release` to its end, then start the others; return once they are ready, else ConfigurationError."""
+        """Run `release` to its end, then start the others and return once all are ready; else ConfigurationError."""
         children = {
             name: Child(name=name, argv=("/bin/sh", "-c", command), env=_LEAST.get(name, dict)(self.env))
             for name, command in commands.items()
@@ -75,9 +75,9 @@ def embedded(
     interrupted: Callable[[], bool] = lambda: False,
     others: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Embedded]:
-    """Start the servers that `env` does not set (REDIS_URL, S3_BUCKET), and stop every child at the end.
+    """Start the servers that `env` does not provide (REDIS_URL, S3_BUCKET), and stop every child at the end.
 
-    `others`: further variables for all children, and for other commands on this machine unless they set them.
+    `others`: additional variables for all children, and for other commands on this machine that do not set them.
 
     Raises ConfigurationError if the folder, the port or a server cannot be used; KeyboardInterrupt if `interrupted`
     returns True during the start.
@@ -114,9 +114,9 @@ def embedded(
 
 
 def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
-    """Return the variables for reaching this data folder's servers, except those that `env` sets already.
+    """Return the variables for reaching this data folder's servers, except those that `env` already sets.
 
-    Raises ConfigurationError if a file of the folder cannot be read; returns {} for an unused folder.
+    Returns {} for an unused folder. Raises ConfigurationError if a file of the folder cannot be read.
     """
     found = read_values(data / RUNNING)
     api = {name: found.pop(name) for name in ("API_HOST", "API_PORT") if name in found}
@@ -127,7 +127,7 @@ def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
     if _is_given(env, "DARKROOM_SANDBOX_URL"):
         found.pop("DARKROOM_SANDBOX_URL", None)
     if found:
-        # A company's proxy cannot reach this machine's servers.
+        # A corporate proxy cannot reach this machine's servers.
         direct = ",".join(filter(None, (env.get("no_proxy") or env.get("NO_PROXY"), LOOPBACK)))
         found |= {"no_proxy": direct, "NO_PROXY": direct}
     keys = read_values(data / SECRETS).get("DARKROOM_SIGNING_KEYS")
@@ -137,18 +137,18 @@ def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
 
 
 def is_stopped(env: Mapping[str, str], data: Path) -> bool:
-    """Whether something has run in this folder that `env` does not replace, and runs no more."""
+    """Return whether servers that `env` does not replace have run in this folder but no longer run."""
     return (data / SECRETS).exists() and not _is_given(env, "REDIS_URL") and running_since(data) is None
 
 
 def is_embedded_bucket(env: Mapping[str, str], data: Path) -> bool:
-    """Whether `env` names the S3 server that runs in this folder."""
+    """Return whether `env` names the S3 server that runs in this folder."""
     found = read_values(data / RUNNING)
     return bool(found) and all(env.get(name) == found.get(name) for name in ("S3_BUCKET", "AWS_ENDPOINT_URL_S3"))
 
 
 def procfile_commands() -> dict[str, str]:
-    """Return the Procfile's command lines by name; a wheel has it in `worker/`, a checkout beside it."""
+    """Return the Procfile's command lines by name. A wheel has the file in `worker/`, a checkout beside it."""
     worker = Path(__file__).parents[1]
     path = next((path for path in (worker / "Procfile", worker.parent / "Procfile") if path.is_file()), None)
     if path is None:
@@ -157,7 +157,7 @@ def procfile_commands() -> dict[str, str]:
 
 
 def _refuse_hidden_packages(folder: Path) -> None:
-    # Celery and granian look into the working folder first.
+    # Celery and granian import from the working folder first.
     for name in PACKAGES:
         if (folder / f"{name}.py").exists() or (folder / name / "__init__.py").exists():
             if (folder / "worker" / "embedded" / "machine.py").exists():

@@ -1,4 +1,4 @@
-"""Child processes: started in stages, watched, restarted when they die, and never left behind."""
+"""Child processes: started in stages, monitored, restarted when they die, and never orphaned."""
 
 import json
 import os
@@ -20,25 +20,25 @@ from worker.embedded.reaper import Guardian
 from worker.errors import ConfigurationError
 from worker.secrets import UMASK
 
-#: receives a child's name and one line of its output; called from several threads, must not raise
+#: receives a child's name and one line of its output; called from several threads and must not raise
 OnOutput = Callable[[str, str], None]
 
 READY_SECONDS = 30.0
-#: longer than a worker's stop and granian's `--workers-kill-timeout`, shorter than a host's time-out (10 s)
+#: longer than a worker's shutdown and granian's `--workers-kill-timeout`, shorter than a host's timeout (10 s)
 STOP_SECONDS = 8.0
-#: a child without a readiness check counts as started after this time
+#: a child without a readiness check counts as ready after this time
 SETTLED_SECONDS = 1.0
-#: a child that has run this long counts as if it had never failed
+#: after running this long, a child is treated as if it had never failed
 STEADY_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 30.0
-#: a traceback is one line of JSON
+#: large, because a traceback is one line of JSON
 LONGEST_LINE_BYTES = 64 * 1024
 REMEMBERED_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A program to keep running. `ready` returns whether it can serve; without it, it is ready after a moment."""
+    """A program to keep running. `ready` returns whether it can serve; without it, see SETTLED_SECONDS."""
 
     name: str
     argv: Sequence[str]
@@ -47,18 +47,18 @@ class Child:
     cwd: Path | None = None
 
 
-#: what servers write of themselves in each run, and nobody who runs Darkroom can act on
+#: routine output of the servers in every run that an operator of Darkroom cannot act on
 _NOISE = re.compile(
     r"Memory overcommit must be enabled|Configuration allows spawning up to \d+ Python threads"
     r"|Websockets are not supported on WSGI|\[INFO\] (Spawning|Stopping|Started|Stopped) worker-|see ya!"
     r"|Starting s3 server on|Received SIGTERM scheduling shutdown|is now ready to exit, bye bye"
-    # It tries to remove the folder of each object that it deletes.
+    # The S3 server tries to remove the folder of each object that it deletes.
     r"|Dir\.Remove not empty|^\s*$"
 )
 
 
 def without_noise(on_output: OnOutput) -> OnOutput:
-    """Leave out what servers write of themselves in each run."""
+    """Leave out the servers' routine output."""
 
     def quiet(name: str, line: str) -> None:
         if not _NOISE.search(line):
@@ -69,12 +69,12 @@ def without_noise(on_output: OnOutput) -> OnOutput:
 
 def print_line(name: str, line: str) -> None:
     """Write `name | line` to standard error."""
-    with suppress(OSError, ValueError):  # a closed terminal must not stop the reading: the child would block
+    with suppress(OSError, ValueError):  # a closed terminal must not stop the reader, or the child would block
         sys.stderr.write(f"{name:<7} | {line}\n")
 
 
 def print_json_line(name: str, line: str) -> None:
-    """Write a process's JSON log line with its name, or any other line as JSON, to standard error."""
+    """Write a JSON log line, with the process's name, to standard error; wrap any other line in JSON."""
     logged = None
     with suppress(ValueError, RecursionError):
         logged = json.loads(line)
@@ -101,7 +101,7 @@ class _Watched:
         self._on_output = on_output
         self._again = again
         self._stopping = threading.Event()
-        self._lock = threading.Lock()  # between "start the next life" and "stop"
+        self._lock = threading.Lock()  # between starting the next run and `stop`
         self._process: subprocess.Popen[bytes] | None = None
         self._since = time.monotonic()
         self._thread = threading.Thread(target=self._live, name=child.name, daemon=True)
@@ -119,7 +119,7 @@ class _Watched:
         with self._lock:
             self._stopping.set()
             if self._process is not None:
-                # Not the group: each child stops its own children.
+                # Only the child, not its group: each child stops its own children.
                 self._process.terminate()
 
     def stop_by(self, deadline: float) -> None:
@@ -158,7 +158,7 @@ class _Watched:
                     env=dict(self.child.env),
                     cwd=self.child.cwd,
                     umask=UMASK,
-                    start_new_session=True,  # the terminal's Ctrl-C reaches the parent only, which stops in order
+                    start_new_session=True,  # Ctrl-C reaches only the parent, which stops all in order
                 )
         except OSError as error:
             return f"could not be started: {error}"
@@ -188,7 +188,7 @@ class _Watched:
 
 
 def next_pause(pause: float, lived: float) -> float:
-    """Return the seconds before a restart, given how long the child ran: 1, 2, 4 … 30; after a long run again 1."""
+    """Return the seconds before a restart: 1, 2, 4 … 30, and 1 again if the child ran long (`lived` seconds)."""
     return 1.0 if lived >= STEADY_SECONDS else min(max(1.0, pause * 2), LONGEST_PAUSE_SECONDS)
 
 
@@ -200,7 +200,7 @@ def _kill_group(group: int) -> None:
 class Supervisor:
     """Keeps children running until `stop`, which ends the stages in reverse order.
 
-    `interrupted` is polled during waits; if it returns True, KeyboardInterrupt is raised.
+    It polls `interrupted` while waiting, and raises KeyboardInterrupt if that returns True.
     """
 
     def __init__(
@@ -225,9 +225,9 @@ class Supervisor:
         self.stop()
 
     def start(self, *children: Child) -> None:
-        """Start one stage of children together and return once all are ready; afterwards, dead ones are restarted.
+        """Start one stage of children together and return once all are ready. After that, dead children are restarted.
 
-        Raises ConfigurationError, with the child's last lines, if one dies first or takes longer than `ready_seconds`.
+        Raises ConfigurationError, with the child's last lines, if one dies before or takes longer than `ready_seconds`.
         """
         stage = self._watch(*children)
         deadline = time.monotonic() + self._ready_seconds
@@ -240,7 +240,7 @@ class Supervisor:
         self._look_for_failure(stage)
 
     def run(self, child: Child) -> None:
-        """Run a child to its end; raises ConfigurationError, with its last lines, unless it exits with code 0."""
+        """Run a child to its end. Raises ConfigurationError, with its last lines, unless it exits with code 0."""
         (watched,) = self._watch(child, again=False)
         while not watched.has_finished():
             if self._interrupted():
@@ -250,7 +250,7 @@ class Supervisor:
             raise _not_started(watched, watched.ended or "ended")
 
     def stop(self) -> None:
-        """Stop all: SIGTERM to each child of a stage, SIGKILL to what is left of its group, then the stage before."""
+        """Stop stage by stage, last first: SIGTERM to each child, then SIGKILL to whatever is left of its group."""
         while self._stages:
             stage = self._stages.pop()
             for watched in stage:

@@ -1,12 +1,12 @@
-"""The last resort against orphans: a small shell that outlives this process briefly and kills its children."""
+"""The last resort against orphans: a small shell that briefly outlives this process and kills its children."""
 
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
-# Reads the process groups of the children (`123` begins, `-123` has ended) and kills those that are left when the pipe
-# closes, that is when the parent is gone, however it went. Not PR_SET_PDEATHSIG: that knows only Linux, spares what the
-# children started themselves (pool processes keep the port open), and fires when a mere thread of the parent ends.
+# Reads the children's process groups (`123`: started, `-123`: ended) and kills those that are left when the pipe
+# closes, that is, when the parent is gone for whatever reason. PR_SET_PDEATHSIG would not do: it exists only on Linux,
+# spares what the children started (pool processes keep the port open), and fires when a mere thread of the parent ends.
 SCRIPT = """
 trap '' HUP INT TERM
 groups=
@@ -18,8 +18,8 @@ while read -r line; do
 done
 for group in $groups; do kill -s KILL -- "-$group"; done
 """
-# The child itself tells the guardian before it becomes the program, so no moment is unguarded. In a subshell, because a
-# guardian that is gone must not cost the child its life by SIGPIPE.
+# The child registers itself with the guardian before it executes the program, so there is no unguarded window. It does
+# so in a subshell, because SIGPIPE must not kill the child if the guardian is gone.
 LAUNCHER = '(echo $$ >&0); exec "$@" </dev/null'
 
 
@@ -35,10 +35,10 @@ class Guardian:
             bufsize=0,
             env={},
             cwd="/",
-            start_new_session=True,  # it must not die of what ends the parent: Ctrl-C, a closed terminal
+            start_new_session=True,  # it must survive what ends the parent: Ctrl-C, a closed terminal
         )
         assert self._process.stdin is not None  # noqa: S101 - a fact for the type checker
-        #: standard input of a child that is started by `command`, in its own session
+        #: standard input for a child that is started with `command`, in its own session
         self.pipe = self._process.stdin
 
     def command(self, argv: Sequence[str]) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class Guardian:
         return ("/bin/sh", "-c", LAUNCHER, "sh", *argv)
 
     def forget(self, group: int) -> None:
-        """Stop guarding an ended process group, because its number may be reused."""
+        """Stop guarding a process group that has ended: its number may be reused."""
         with suppress(BrokenPipeError):
             self.pipe.write(b"-%d\n" % group)
 

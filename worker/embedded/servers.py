@@ -1,4 +1,4 @@
-"""The servers that one-machine mode includes: Valkey or Redis as the broker, rclone as the S3 server."""
+"""The servers included in one-machine mode: Valkey or Redis as the broker, rclone as the S3 server."""
 
 import http.client
 import importlib.metadata
@@ -26,7 +26,7 @@ OLDEST_BROKER = (6, 2)  # required by Celery 5.7
 
 @dataclass(frozen=True)
 class Server:
-    """A server to start, the folder of its files, and the variables for its clients."""
+    """A server to start, the folder with its files, and the variables for its clients."""
 
     child: Child
     folder: Path
@@ -44,10 +44,10 @@ def broker(folder: Path, password: str, env: Mapping[str, str]) -> Server:
         "appendonly yes",
         "appendfsync everysec",
         'save ""',
-        "maxmemory-policy noeviction",  # any other would drop queues
+        "maxmemory-policy noeviction",  # any other policy would drop queues
         "loglevel warning",
     )
-    write_private(folder / "broker.conf", "\n".join(lines) + "\n")  # in a file: command lines are visible to everybody
+    write_private(folder / "broker.conf", "\n".join(lines) + "\n")  # in a file: command lines are visible to all users
     child = Child(
         name="broker",
         argv=(_broker_program(env), "broker.conf"),
@@ -76,7 +76,7 @@ def _broker_program(env: Mapping[str, str]) -> str:
 
 
 def _broker_answers(port: int, password: str) -> bool:
-    # By hand, because a client library retries internally and would notice the server seconds late.
+    # By hand: a client library retries internally and would notice the server seconds late.
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1) as connection, connection.makefile("rb") as answers:
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
@@ -86,9 +86,9 @@ def _broker_answers(port: int, password: str) -> bool:
 
 
 def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
-    """Return the S3 server with plain files below `folder`. Raises ConfigurationError if it is not installed.
+    """Return the S3 server, which keeps plain files below `folder`. Raises ConfigurationError if it is not installed.
 
-    The server keeps content types and metadata of objects only in memory: they are lost when it stops.
+    The server keeps objects' content types and metadata only in memory, and loses them when it stops.
     """
     pictures = folder / BUCKET
     make_private_folder(pictures)
@@ -98,9 +98,9 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
             'the embedded S3 server is not installed: run `pip install "darkroom[embedded]"` or set S3_BUCKET'
         )
     port = free_port()
-    # These bound its memory: no read-ahead buffers, metadata of the latest objects only.
+    # These bound its memory: no read-ahead buffers, and metadata of only the latest objects.
     memory = ("--vfs-cache-mode", "off", "--buffer-size", "0", "--metadata-max-objects", "10000")
-    # Changes to the files by other programs show after a second instead of five minutes.
+    # Other programs' changes to the files become visible after a second instead of five minutes.
     options = (*memory, "--dir-cache-time", "1s")
     child = Child(
         name="s3",
@@ -110,7 +110,7 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
             "RCLONE_AUTH_KEY": f'"{BUCKET},{secret}"',  # one CSV cell, hence the quotes
             "RCLONE_CONFIG": os.devnull,
             "RCLONE_CACHE_DIR": str(folder.parent / "cache"),
-            "GOGC": "25",  # half the memory for a quarter more CPU
+            "GOGC": "25",  # half the memory at the price of a quarter more CPU
         },
         ready=partial(http_answers, LOOPBACK, port, "/"),
     )
@@ -121,15 +121,15 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
         "AWS_SESSION_TOKEN": "",
         "AWS_SESSION_TOKEN_FILE": "",
         "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",  # the one that boto3 reads
+        "AWS_DEFAULT_REGION": "us-east-1",  # the name that boto3 reads
         "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",
-        "AWS_ENDPOINT_URL_S3": f"http://{LOOPBACK}:{port}",  # one of the user's would win over the line above
+        "AWS_ENDPOINT_URL_S3": f"http://{LOOPBACK}:{port}",  # the user's own would override the line above
     }
     return Server(child, pictures, found_by)
 
 
 def _server_env(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
-    # Not the whole environment: the servers need no provider keys, and a user's RCLONE_* would change our settings.
+    # Not the whole environment: the servers need no provider keys, and the user's RCLONE_* would change our settings.
     return {"HOME": str(folder.parent), **{name: env[name] for name in ("PATH", "LANG", "TZ", "TMPDIR") if name in env}}
 
 
@@ -145,8 +145,8 @@ def _program_of_wheel(distribution: str, program: str) -> str | None:
 def free_port() -> int:
     """Return an unused loopback port."""
     for _ in range(100):
-        # Below the range of ephemeral ports: there, a client that retries while the server is down may be given the
-        # server's own port and so keep it from starting.
+        # Below the ephemeral range: within it, a client that retries while the server is down could be assigned the
+        # server's own port and so keep the server from starting.
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
             try:

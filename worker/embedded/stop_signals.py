@@ -1,4 +1,4 @@
-"""Stop signals as a flag to check, instead of an exception at any point."""
+"""Stop signals as a flag to check, instead of an exception at an arbitrary point."""
 
 import math
 import signal
@@ -29,14 +29,14 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
-        # Only a plain attribute: the interrupted code may hold an Event's lock.
+        # A plain attribute, because the interrupted code may hold an Event's lock.
         self._received = True
 
     def received(self) -> bool:
         return self._received
 
     def wait(self, seconds: float = math.inf) -> bool:
-        """Return when a signal has come, or the time is over; whether one has come."""
+        """Wait for a signal or until the time is up; return whether a signal has arrived."""
         deadline = time.monotonic() + seconds
         while not self._received and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Why generations come to nothing, in words that people and programs can act on."""
+"""Why generations come to nothing, in categories that people and programs can act on."""
 
 from worker.failures.categories import REMEDIES, Category, category_of, is_known
 

@@ -1,4 +1,4 @@
-"""Why a generation came to nothing, in nine words that people and programs can act on, each with a remedy. Pure."""
+"""Why a generation came to nothing: nine categories that people and programs can act on, each with a remedy. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ from worker.generation import State, Trouble
 
 
 class Category(StrEnum):
-    #: the provider's moderators refuse it
+    #: the provider's moderation refused it
     MODERATION = "moderation"
     #: an option, the prompt's form or the operation is wrong
     PARAMETERS = "parameters"
-    #: the account: its key or its balance
+    #: a problem with the account: its key or its balance
     CREDIT = "credit"
     #: the provider failed, or was too slow or too busy
     PROVIDER = "provider"
     NETWORK = "network"
-    #: the result's link died before its bytes were stored
+    #: the result's link died before the file was stored
     LINK = "link"
-    #: what the link gave is not the file that it claims to be
+    #: what the link returned is not the file it claims to be
     CONTENT = "content"
-    #: nobody knows whether it was accepted
+    #: it is unknown whether the provider accepted it
     UNCONFIRMED = "unconfirmed"
     CANCELLED = "cancelled"
 
@@ -38,7 +38,7 @@ REMEDIES: Mapping[Category, str] = {
     Category.CANCELLED: "submit it again if you want it after all",
 }
 
-# No code of one provider means something else at another.
+# No provider uses another provider's code with a different meaning.
 _OF_CODE: Mapping[str, Category] = {
     **dict.fromkeys(("forbidden", "content_moderation", "24"), Category.MODERATION),
     **dict.fromkeys(
@@ -65,7 +65,7 @@ _OF_CODE: Mapping[str, Category] = {
         Category.NETWORK,
     ),
     "cancelled": Category.CANCELLED,
-    # Only of what is unconfirmed.
+    # Only for unconfirmed generations.
     **dict.fromkeys(("worker_lost", "time_out"), Category.UNCONFIRMED),
 }  # fmt: skip
 _OF_TROUBLE: Mapping[Trouble, Category] = {
@@ -73,7 +73,7 @@ _OF_TROUBLE: Mapping[Trouble, Category] = {
     **dict.fromkeys((Trouble.NO_ANSWER, Trouble.TOO_SLOW, Trouble.BLOCKED, Trouble.UNREACHABLE), Category.NETWORK),
     Trouble.BAD_CONTENT: Category.CONTENT,
 }
-# What a provider says in words only, under a code for all kinds of failures.
+# Reasons that providers give only in words, under a code for all kinds of failures.
 _MODERATED = re.compile(
     r"moderat|banned|sensitive|nsfw|communit(y|ies).{0,20}(standard|guideline)|prohibited|violat|敏感|违规|违禁",
     re.IGNORECASE,
@@ -84,7 +84,7 @@ _HTTP = re.compile(r"http_(\d{3})")
 
 
 def is_known(reason: str) -> bool:
-    """Whether this reason has a category of its own."""
+    """Return whether this reason has its own category."""
     return reason in _OF_CODE or reason in set(Trouble)
 
 

@@ -1,4 +1,4 @@
-"""Checks that an AVIF is complete: its boxes (ISO/IEC 14496-12, 23008-12) end with the file and contain its items."""
+"""Checks that an AVIF is complete: its boxes (ISO/IEC 14496-12, 23008-12) end with the file and contain all items."""
 
 import struct
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from worker.errors import ContentInvalid
 from worker.media.images import Seen, trailing
 from worker.media.videos import Box, Boxes
 
-#: parts of all images in one file: a large tiled one has some hundreds
+#: parts of all images in one file; a large tiled image has several hundred
 MAX_PARTS = 10_000
 
 _SIZE = struct.Struct(">4xII")
@@ -18,7 +18,7 @@ _TOP_BOX = frozenset({"ftyp", "meta", "mdat", "moov", "free", "skip", "uuid"})
 
 
 def avif(file: IO[bytes], size: int) -> Seen:
-    """Return width and height of the largest image in an AVIF of `size` bytes, and a remark; raises ContentInvalid."""
+    """Return width and height of the largest image in an AVIF of `size` bytes, and a remark. Raises ContentInvalid."""
     boxes = Boxes(file, "AVIF")
     meta: Box | None = None
     at = 0
@@ -71,7 +71,7 @@ def _ends(boxes: Boxes, iloc: Box) -> Iterator[int]:
         number(2)
         start = number(base)
         extents = number(2)
-        # Fields may be 0 bytes long, so that a short box could announce millions.
+        # Fields may be 0 bytes long, so a short box could declare millions of parts.
         parts += extents
         if parts > MAX_PARTS:
             raise ContentInvalid(f"the AVIF has more than {MAX_PARTS:,} parts")

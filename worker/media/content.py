@@ -1,4 +1,4 @@
-"""Identifies and checks result files by their own bytes, never by their name or the server's content type."""
+"""Identifies and checks result files by their bytes, never by their name or the server's content type."""
 
 import os
 import re
@@ -27,16 +27,16 @@ _BEGINNINGS = tuple(
         ("image/jpeg", rb"\xff\xd8\xff"),
         ("image/webp", rb"RIFF.{4}WEBP"),
         ("image/gif", rb"GIF8[79]a"),
-        # The first brand may be a general one.
+        # The first brand may be a generic one.
         ("image/avif", rb".{4}ftyp(?:avi[fs]|(?:mif1|msf1|miaf).{4}(?:.{4}){0,8}?avi[fs])"),
-        # The older ones begin without ftyp.
+        # Older files begin without ftyp.
         ("video/quicktime", rb"[\x00-\x08].{3}(?:ftypqt  |moov|mdat|wide|pnot)"),
         ("video/mp4", rb".{4}ftyp"),
         ("video/webm", rb"\x1a\x45\xdf\xa3.{0,40}?\x42\x82.webm"),
         ("video/matroska", rb"\x1a\x45\xdf\xa3"),
     )
 )
-#: by content type: the extension, and the function that reads the structure of a file of that many bytes
+#: content type → the extension, and the function that reads the structure of a file of the given size in bytes
 _READERS: Mapping[str, tuple[str, Callable[[IO[bytes], int], Seen]]] = {
     "image/png": ("png", png),
     "image/jpeg": ("jpg", jpeg),
@@ -48,32 +48,32 @@ _READERS: Mapping[str, tuple[str, Callable[[IO[bytes], int], Seen]]] = {
     "video/webm": ("webm", matroska),
     "video/matroska": ("mkv", matroska),
 }
-#: content types that are decoded; the other images have checksums
+#: content types that are decoded; other image types have checksums
 _DECODED = frozenset({"image/jpeg", "image/webp", "image/gif", "image/avif"})
-#: types whose size comes from the decoder: a GIF's frame may exceed its screen, and an AVIF has several images
+#: types whose dimensions come from the decoder: a GIF's frame may exceed its screen, an AVIF has several images
 _MEASURED_BY_DECODER = frozenset({"image/gif", "image/avif"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
-    """Facts from the bytes themselves, without the server's headers."""
+    """Facts from the bytes themselves, regardless of the server's headers."""
 
     content_type: str
     extension: str
     width: int
     height: int
-    #: length of a video; None if there is none or the file does not contain it
+    #: duration of a video; None for an image, or if the file does not state it
     seconds: float | None = None
-    #: what is unusual about a complete file
+    #: anything unusual about a complete file
     remark: str | None = None
 
 
 def inspect(file: IO[bytes], kind: AssetKind) -> FileFacts:
-    """Check an image or a video, whichever was announced (providers mix them), and rewind the file.
+    """Check an image or a video, whichever was announced (providers mix them up), and rewind the file.
 
     Supports PNG, JPEG, WebP, GIF, AVIF, MP4, QuickTime, WebM and Matroska. Images without checksums are also decoded,
-    in another process. `kind` only affects the error text. Raises ContentInvalid with the reason: empty, of another
-    kind, cut off, damaged, too large; DownloadError if the decoder was not available.
+    in another process. `kind` only affects the error text. Raises ContentInvalid with the reason (empty, of another
+    kind, truncated, damaged, too large), or DownloadError if the decoder was not available.
     """
     facts = read_structure(file, kind)
     if facts.content_type in _DECODED:
@@ -85,7 +85,7 @@ def inspect(file: IO[bytes], kind: AssetKind) -> FileFacts:
 
 
 def read_structure(file: IO[bytes], kind: AssetKind) -> FileFacts:
-    """Inspect a file without decoding. Raises ContentInvalid."""
+    """Inspect a file without decoding it. Raises ContentInvalid."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(1024)
@@ -99,7 +99,7 @@ def read_structure(file: IO[bytes], kind: AssetKind) -> FileFacts:
 
 
 def content_type_of(head: bytes) -> str | None:
-    """Return the content type from the first 64 bytes; None if it is not a result's."""
+    """Return the content type from the first 64 bytes; None if no result has this type."""
     return next((content_type for content_type, begins in _BEGINNINGS if begins.match(head)), None)
 
 

@@ -1,7 +1,7 @@
-"""Decodes images on trial, in a child process, because a forged image may attack the decoder.
+"""Test-decodes images in a child process, because a forged image may attack the decoder.
 
-One child serves all threads. A slow image continues in a child of its own: only one at a time, and further slow images
-are postponed, so that forged ones cannot use up memory or threads.
+One child serves all threads. A slow image continues in its own child, one image at a time; further slow images are
+postponed, so that forged ones cannot exhaust memory or threads.
 """
 
 import atexit
@@ -24,20 +24,20 @@ from worker.media.images import PIECE
 
 _PILLOW_NAMES = {"image/jpeg": b"JPEG", "image/webp": b"WEBP", "image/gif": b"GIF", "image/avif": b"AVIF"}
 _THUMBNAIL_NAMES = {**_PILLOW_NAMES, "image/png": b"PNG"}
-#: bytes; a thumbnail has some ten thousand, a quadrant of the largest grid some 40 million
+#: bytes; a thumbnail has about ten thousand, a quadrant of the largest grid about 40 million
 _LARGEST_MADE = 128 * 1024 * 1024
-#: bytes; 320 pixels of pure noise have 60,000
+#: bytes; a thumbnail of 320 pixels of pure noise has 60,000
 _LARGEST_THUMBNAIL = 1024 * 1024
-#: how many slow images to remember, each by its first bytes
+#: how many slow images to remember
 _MOST_REMEMBERED = 1000
 _HEAD = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`memory`: bytes of address space; times: seconds per image; `images`: after this number, the child is replaced.
+    """`memory`: bytes of address space; times: seconds per image; `images`: the child is replaced after this number.
 
-    `quick`: the longest wait for others; `wall`: the limit for a child of its own, and for waiting for a turn.
+    `quick`: how long an image may make others wait; `wall`: the limit in its own child, and for waiting for its turn.
     """
 
     memory: int = 1024 * 1024 * 1024
@@ -49,9 +49,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thumbnail:
-    """A small WebP image of this size in pixels, and what is known of the large one.
+    """A small WebP image of this size in pixels, and facts about the large one.
 
-    `colour`: the average, 0xRRGGBB. `dhash`: 64 bits, of which few differ between images that look alike.
+    `colour`: the average, as 0xRRGGBB. `dhash`: 64 bits, of which few differ between images that look alike.
     """
 
     webp: bytes
@@ -74,15 +74,15 @@ class Decoder:
         self._slow: dict[bytes, None] = {}
 
     def decode(self, file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> tuple[int, int]:
-        """Decode an image of this `size` in pixels, discard the result and return its size.
+        """Decode an image of this `size` in pixels, discard the pixels and return its size.
 
-        Raises ContentInvalid if it does not decode within the limits or kills its decoder twice, DownloadError if
-        no decoder is available.
+        Raises ContentInvalid if the image does not decode within the limits or kills its decoder twice, DownloadError
+        if no decoder is available.
         """
         return self._decoded(_Image(file, _PILLOW_NAMES[content_type], size or (0, 0))).size
 
     def thumbnail(self, file: IO[bytes], content_type: str, edge: int) -> Thumbnail | None:
-        """Return an image of at most `edge` pixels a side; None if it is not an image. Raises as `decode`."""
+        """Return an image of at most `edge` pixels per side; None if it is not an image. Raises like `decode`."""
         name = _THUMBNAIL_NAMES.get(content_type)
         if name is None:
             return None
@@ -96,7 +96,7 @@ class Decoder:
     def quadrants(self, file: IO[bytes], content_type: str) -> tuple[bytes, ...]:
         """Return the four quadrants of a grid as PNG files, pixel for pixel, row by row.
 
-        Raises as `decode`, and ContentInvalid if it is not an image.
+        Raises like `decode`, and ContentInvalid if it is not an image.
         """
         name = _THUMBNAIL_NAMES.get(content_type)
         if name is None:
@@ -111,18 +111,18 @@ class Decoder:
             try:
                 return self._try(image)
             except _ChildDied:
-                # Perhaps the image did not kill it; if the next child dies too, the image did.
+                # The image may not be to blame; if the next child dies too, it is.
                 return self._try(image)
         except (_ChildDied, _Refused) as error:
             raise ContentInvalid(f"the image does not decode: {error}") from error
 
     def close(self) -> None:
-        """Stop the child, if there is one; the next image starts another."""
+        """Stop the child, if any; the next image starts another."""
         with self._turn:
             self._end()
 
     def forget(self) -> None:
-        """After a fork: the children belong to the parent and must not wait for this process."""
+        """Let go of the children after a fork: they belong to the parent and must not wait for this process."""
         for child in (self._child, self._slow_child):
             if child is not None:
                 child.link.close()
@@ -136,7 +136,7 @@ class Decoder:
             decoded = self._quickly(image)
             if decoded is not None:
                 return decoded
-            # The next one starts another.
+            # The next image starts another child.
             asked, self._child = self._child, None
             self._slow[image.fingerprint] = None
             if len(self._slow) > _MOST_REMEMBERED:
@@ -146,7 +146,7 @@ class Decoder:
         return self._slowly(image, asked)
 
     def _quickly(self, image: "_Image") -> "_Decoded | None":
-        """Return what it decodes to; None if it is slow, and the child continues with it."""
+        """Return what the image decodes to; None if it is slow: then the child continues with it."""
         if self._child is not None and self._child.images >= self._limits.images:
             self._end()
         if self._child is None:
@@ -159,12 +159,12 @@ class Decoder:
         except _Refused:
             raise
         except BaseException:
-            # After any error: a pending reply would be taken for the reply to the next request.
+            # After any error: a pending reply would be mistaken for the reply to the next request.
             self._end()
             raise
 
     def _slowly(self, image: "_Image", asked: "_Child | None" = None) -> "_Decoded":
-        """Decode with a private child, which may have started already."""
+        """Decode in a separate child, which may already have started on the image."""
         if not self._slow_turn.acquire(blocking=False):
             if asked is not None:
                 asked.end()
@@ -222,7 +222,7 @@ class _Child:
         program = (sys.executable, "-I", decoding_child.__file__, str(limits.memory), str(limits.cpu))
         with theirs:
             try:
-                # Nothing of this process may leak into it: no environment, no open files except the socket.
+                # Nothing of this process may leak into the child: no environment, no open files except the socket.
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
                     program,
                     stdin=theirs.fileno(),
@@ -255,7 +255,7 @@ class _Child:
         return bool(select.select([self.link], [], [], seconds)[0])
 
     def answer(self) -> _Decoded:
-        """Return what the image decodes to; raises _Refused, or ContentInvalid after the time limit."""
+        """Return what the image decodes to. Raises _Refused, or ContentInvalid after the time limit."""
         width, height, length, *lengths = REPLY.unpack(self._receive(REPLY.size))
         # A compromised decoder may send anything.
         said = self._receive(length).decode("ascii", "replace")
@@ -294,7 +294,7 @@ class _Child:
         return bytes(received)
 
     def _wait_at_most(self) -> None:
-        # Zero would mean not to wait at all, which fails in another way.
+        # Zero would mean non-blocking, which fails with a different error.
         self.link.settimeout(max(0.001, self._deadline - time.monotonic()))
 
     def _too_slow(self) -> ContentInvalid:
@@ -316,17 +316,17 @@ _decoder = Decoder()
 
 
 def decode(file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Call `Decoder.decode` of this process's only decoder, which lives as long as the process."""
+    """Call `Decoder.decode` of this process's single decoder, which lives as long as the process."""
     return _decoder.decode(file, content_type, size)
 
 
 def thumbnail(file: IO[bytes], content_type: str, edge: int) -> Thumbnail | None:
-    """Call `Decoder.thumbnail` of this process's only decoder."""
+    """Call `Decoder.thumbnail` of this process's single decoder."""
     return _decoder.thumbnail(file, content_type, edge)
 
 
 def quadrants(file: IO[bytes], content_type: str) -> tuple[bytes, ...]:
-    """Call `Decoder.quadrants` of this process's only decoder."""
+    """Call `Decoder.quadrants` of this process's single decoder."""
     return _decoder.quadrants(file, content_type)
 
 

@@ -1,8 +1,9 @@
-"""The program that decodes images for `worker.media.decoding`: without secrets, with little memory and time.
+"""The program that decodes images for `worker.media.decoding`, without secrets and with little memory and time.
 
-Standard input is a socket: for each image a REQUEST and its bytes come in; a REPLY, the reason against it (none: it
-decodes) and what was asked for, a thumbnail or the quadrants of a grid, go out. It ends when the socket's other side
-does. In an animation, it decodes the first frame, and more until they have the pixels of the largest allowed image.
+Standard input is a socket. For each image, a REQUEST and its bytes come in; a REPLY, the reason for a refusal (empty if
+the image decodes) and the requested output (a thumbnail, or the quadrants of a grid) go out. The program ends when the
+other end of the socket closes. Of an animation, it decodes the first frame, and more until their pixels add up to the
+largest allowed image.
 """
 
 import io
@@ -19,33 +20,33 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-#: Pillow's name of the format padded with zeros, width and height that the file must have (0: any), number of bytes,
-#: the longest edge of the thumbnail (0: none), whether the quadrants are asked for
+#: Pillow's format name padded with zeros, required width and height (0: any), number of bytes, longest edge of the
+#: thumbnail (0: none), whether the quadrants are requested
 REQUEST = struct.Struct("!8sIIQH?")
-#: width, height, number of bytes of the reason, and of each image
+#: width, height, bytes of the reason, bytes of each image
 REPLY = struct.Struct("!IIH4I")
-#: of the image, sent beside its thumbnail: the average colour, the hash, and width and height of the thumbnail
+#: facts sent with a thumbnail: the image's average color and hash, and the thumbnail's width and height
 FACTS = struct.Struct("!3sQHH")
 READY = b"R"
 
 #: width x height of an image, and of all decoded frames of an animation; Midjourney's largest upscale has 17 million
 MAX_PIXELS = 80_000_000
-#: frames of an animation to decode: each takes 0.1 ms, however small
+#: frames of an animation to decode; even the smallest takes 0.1 ms
 _MOST_PICTURES = 1000
 _LONGEST_REASON = 300
-#: what a PNG file can have as it is
+#: modes that a PNG file can store without conversion
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-#: of PNG: the highest takes three times as long, and saves a twentieth
+#: level for PNG; the highest takes three times as long and saves a twentieth
 _COMPRESSION = 4
-#: of WebP: Pillow's default of 4 takes 5.4 ms for a thumbnail instead of 2.1, and saves a twelfth
+#: method for WebP; Pillow's default of 4 takes 5.4 ms per thumbnail instead of 2.1, and saves a twelfth
 _EFFORT = 2
 
 
 def main(memory: int, cpu_seconds: int) -> None:
-    # Loaded before the limits, and only by this program: the parent takes the names above from here.
+    # Imported before the limits are set, and only in this program: the parent imports the names above from this module.
     from PIL import GifImagePlugin, Image, JpegImagePlugin, WebPImagePlugin  # noqa: F401, PLC0415 - each registers its format
 
-    # The parent is asked to stop in the same breath, and may still have images to finish; then the socket closes.
+    # The parent receives the same stop signal and may still have images to finish; then the socket closes.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(each, signal.SIG_IGN)
     warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -71,15 +72,15 @@ def main(memory: int, cpu_seconds: int) -> None:
 
 
 class _Unfit(Exception):
-    """A sentence against an image that a decoder has no objection to."""
+    """Why we refuse an image that the decoder would accept."""
 
 
 def _refusal(
     body: bytes, name: str, stated: tuple[int, int], made: list[bytes], edge: int, *, is_cut: bool
 ) -> tuple[str, tuple[int, int]]:
-    """Return why these bytes do not decode to an image of that format and size (or ""), and its size.
+    """Return why these bytes do not decode to an image of this format and size ("" if they do), and the size.
 
-    Appends to `made` the thumbnail with this `edge`, for which not all of it is decoded, and its FACTS; or its
+    Appends to `made` the thumbnail with this `edge`, for which the image is not fully decoded, and its FACTS; or the
     quadrants.
     """
     from PIL import Image  # noqa: PLC0415
@@ -96,25 +97,25 @@ def _refusal(
             image.load()
             if is_cut:
                 made.extend(_quadrants(image))
-            # Viewers do not show an image after a JPEG's first one, such as a gain map.
+            # Viewers do not show further images in a JPEG, such as a gain map.
             elif name != "JPEG":
                 _load_more(image, min(_MOST_PICTURES, MAX_PIXELS // (size[0] * size[1])))
             size = image.size
     except MemoryError:
         return "decoding it takes too much memory", size
-    except Exception as error:  # noqa: BLE001 - whatever a decoder raises speaks about the image
+    except Exception as error:  # noqa: BLE001 - whatever a decoder raises is about the image
         return f"{error}" or type(error).__name__, size
     return "", size
 
 
 def _prepare(name: str) -> None:
     if name == "AVIF":
-        from PIL import AvifImagePlugin  # noqa: PLC0415 - 10 MB that few need
+        from PIL import AvifImagePlugin  # noqa: PLC0415 - 10 MB that are rarely needed
 
-        # Each thread takes memory of its own, and time that is counted.
+        # Each thread takes additional memory, and its CPU time counts against the limit.
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     elif name == "PNG":
-        # Only for what is made of it: PNG files are checked without Pillow.
+        # Only to make images from it: PNG files are checked without Pillow.
         from PIL import PngImagePlugin  # noqa: F401, PLC0415
 
 
@@ -126,7 +127,7 @@ def _check_size(size: tuple[int, int], stated: tuple[int, int]) -> None:
 
 
 def _thumbnail(image: "Image", edge: int) -> tuple[bytes, bytes]:
-    # Of a JPEG, only as many pixels are decoded as are needed.
+    # A JPEG is decoded only to the resolution needed.
     image.draft(None, (edge, edge))
     image.thumbnail((edge, edge))
     small = image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -138,12 +139,12 @@ def _thumbnail(image: "Image", edge: int) -> tuple[bytes, bytes]:
 def _average(image: "Image") -> bytes:
     from PIL.Image import Resampling  # noqa: PLC0415
 
-    # Pillow weighs each pixel by its opacity.
+    # Pillow weights each pixel by its opacity.
     return image.resize((1, 1), Resampling.BOX).tobytes()[:3]
 
 
 def _dhash(image: "Image") -> int:
-    """64 bits, row by row: whether each of 8 x 8 areas is darker than the one to its right."""
+    """Return 64 bits, row by row: whether each of 8 x 8 areas is darker than the one to its right."""
     from PIL.Image import Resampling  # noqa: PLC0415
 
     grey = image.resize((9, 8), Resampling.BOX).convert("L").tobytes()
@@ -152,8 +153,8 @@ def _dhash(image: "Image") -> int:
 
 
 def _quadrants(image: "Image") -> "Iterator[bytes]":
-    """In the order of Midjourney's numbers, as PNG files; of an odd edge, the second half has a pixel more."""
-    from PIL import PngImagePlugin  # noqa: F401, PLC0415 - only these are written as PNG
+    """Yield PNG files in the order of Midjourney's numbers; if an edge is odd, the second half has one pixel more."""
+    from PIL import PngImagePlugin  # noqa: F401, PLC0415 - only quadrants are written as PNG
 
     (width, height), (x, y) = image.size, (image.width // 2, image.height // 2)
     if not x or not y:
@@ -178,7 +179,7 @@ def _load_more(image: "Image", most: int) -> None:
 
 
 def _limit(what: int, amount: int) -> None:
-    """The soft limit, so that the one for CPU can grow with each image; never above a stricter one from outside."""
+    """Set a soft limit, so that the CPU limit can grow with each image; never above a stricter inherited one."""
     _, hard = resource.getrlimit(what)
     resource.setrlimit(what, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))
 

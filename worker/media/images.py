@@ -1,6 +1,6 @@
-"""Checks that an image is complete: reads the structure of PNG, JPEG, WebP and GIF files once, without decoding.
+"""Checks that an image is complete: reads the structure of PNG, JPEG, WebP and GIF files in one pass, without decoding.
 
-Faults outside the image (bytes after its end, a damaged text chunk) become a remark, not an error: it was paid for.
+Faults outside the image (trailing bytes, a damaged text chunk) become a remark, not an error: the image was paid for.
 """
 
 import re
@@ -13,49 +13,49 @@ from worker.errors import ContentInvalid
 
 #: chunks or segments in one file; a 64 MiB PNG of 8 kB chunks has 8,192
 MAX_PARTS = 100_000
-#: data blocks in one GIF, each of at most 255 bytes: 64 MiB have 263,000
+#: data blocks in one GIF, of at most 255 bytes each; 64 MiB have 263,000
 MAX_BLOCKS = 500_000
-#: pixels of a JPEG times its scans: each scan makes a decoder go over all of them; a progressive one has about 10
+#: pixels of a JPEG times its scans: a decoder passes over all pixels in each scan; a progressive JPEG has about 10
 MAX_SCANNED = 2_000_000_000
 #: frames in one animation
 MAX_FRAMES = 10_000
 
-#: bytes read at once
+#: bytes per read
 PIECE = 256 * 1024
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-#: of an animation
+#: chunks of an animation
 _PNG_FRAMES = frozenset({b"acTL", b"fcTL", b"fdAT"})
-#: samples of a pixel by colour type
+#: color type → samples per pixel
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-#: bytes of pixels to inflate on trial: takes 0.2 ms, where a whole image takes 10
+#: bytes of pixels to inflate as a test; this takes 0.2 ms, a whole image 10
 _PNG_TRIED = 64 * 1024
-#: what deflate can make at most of one byte is 1,032 (RFC 1951: 258 bytes of 2 bits)
+#: bytes; deflate can expand one byte to at most 1,032 (RFC 1951: 258 bytes from 2 bits)
 _MOST_INFLATED = 1040
-#: damaged kinds of chunks that a remark names
+#: kinds of damaged chunks that a remark names at most
 _MOST_NAMED = 5
 
 _EOI, _SOI, _SOS, _APP2 = 0xD9, 0xD8, 0xDA, 0xE2
-#: start of frame; C4, C8 and CC lie between them and mean other things
+#: start of frame; C4, C8 and CC lie in this range but have other meanings
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-#: the first marker that ends a scan: neither a stuffed zero, nor a restart, nor fill
+#: the first marker that ends a scan: not a stuffed zero, a restart marker or a fill byte
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 class Seen(NamedTuple):
-    """Facts from the structure of a file."""
+    """Facts from a file's structure."""
 
     width: int
     height: int
-    #: length of a video; None if there is none or the file does not contain it
+    #: duration of a video; None for an image, or if the file does not state it
     seconds: float | None = None
-    #: what is unusual about a complete file
+    #: anything unusual about a complete file
     remark: str | None = None
 
 
 class _Pieces:
-    """A file read once from front to back in bounded memory; ContentInvalid when it ends too early."""
+    """A file read once, front to back, in bounded memory. Raises ContentInvalid if it ends too early."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
@@ -86,14 +86,14 @@ class _Pieces:
             pass
 
     def skip_until(self, pattern: re.Pattern[bytes]) -> None:
-        """Stop in front of a two-byte match."""
+        """Skip to the start of a two-byte match."""
         while not (found := pattern.search(self._piece, self._at)):
-            # The match may lie across the border of two pieces.
+            # The match may span two pieces.
             self._refill(keep=self._piece[-1:] if self._at < len(self._piece) else b"")
         self._at = found.start()
 
     def rest(self, size: int) -> int:
-        """How many bytes follow in a file of that size."""
+        """Return how many bytes follow in a file of this size."""
         return size - self._file.tell() + len(self._piece) - self._at
 
     def _refill(self, keep: bytes = b"") -> None:
@@ -108,7 +108,7 @@ _PNG_CHUNK = struct.Struct(">I4s")
 _U32 = struct.Struct(">I")
 _U16 = struct.Struct(">H")
 _RIFF_CHUNK = struct.Struct("<4sI")
-#: position, size, duration and flags of a frame, before its image
+#: bytes before a frame's image: its position, size, duration and flags
 _ANMF_HEADER = 16
 _GIF_SCREEN = struct.Struct("<6xHHB2x")
 _GIF_FRAME = struct.Struct("<8xB")
@@ -116,14 +116,14 @@ _GIF_IMAGE, _GIF_EXTENSION, _GIF_END = b",", b"!", b";"
 
 
 def trailing(count: int, name: str) -> str | None:
-    """The remark about bytes after the end of a file; None if there are none."""
+    """Return the remark about `count` bytes after the end of a file; None if there are none."""
     return (
         f"{count:,} {'byte follows' if count == 1 else 'bytes follow'} after the end of the {name}" if count else None
     )
 
 
 def png(file: IO[bytes], size: int) -> Seen:
-    """Return width, height and a remark of a PNG, animated or not, after checking the checksums of all its pixels.
+    """Return width, height and a remark for a PNG, animated or not, after verifying the checksums of all its pixels.
 
     Raises ContentInvalid.
     """
@@ -167,7 +167,7 @@ def _png_header(pieces: _Pieces) -> "_PngPixels":
 
 
 def _is_beside_the_picture(kind: bytes) -> bool:
-    """Return whether viewers may ignore the chunk; one flipped bit turns a chunk with pixels into "iDAT"."""
+    """Return whether viewers may ignore the chunk. One flipped bit turns a pixel chunk into "iDAT"."""
     is_ancillary = kind.isalpha() and kind[:1].islower()
     return is_ancillary and kind.upper() not in _PNG_CRITICAL and kind not in _PNG_FRAMES
 
@@ -198,9 +198,9 @@ class _PngPixels:
 
 
 def jpeg(file: IO[bytes], size: int) -> Seen:
-    """Return width, height and a remark of a JPEG with complete segments and an end; its pixels have no checksum.
+    """Return width, height and a remark for a JPEG with complete segments and an end; its pixels have no checksum.
 
-    A gain map or image after the first one, as in Ultra HDR and MPO files, is a remark. Raises ContentInvalid.
+    A gain map or image after the first, as in Ultra HDR and MPO files, becomes a remark. Raises ContentInvalid.
     """
     pieces = _Pieces(file, "JPEG")
     pieces.skip(2)
@@ -252,7 +252,7 @@ def _jpeg_marker(pieces: _Pieces) -> int:
 
 
 def webp(file: IO[bytes], size: int) -> Seen:
-    """Return width, height and a remark of a WebP, animated or not, of `size` bytes; raises ContentInvalid."""
+    """Return width, height and a remark for a WebP of `size` bytes, animated or not. Raises ContentInvalid."""
     pieces = _Pieces(file, "WebP")
     _, stated, _ = struct.unpack("<4sI4s", pieces.take(12))
     if stated + 8 > size:
@@ -300,7 +300,7 @@ def _webp_dimensions(kind: bytes, body: bytes) -> tuple[int, int]:
 
 
 def gif(file: IO[bytes], size: int) -> Seen:
-    """Return width, height and a remark of a GIF, animated or not, after reading its blocks; raises ContentInvalid."""
+    """Return width, height and a remark for a GIF, animated or not, after reading its blocks. Raises ContentInvalid."""
     pieces = _Pieces(file, "GIF")
     width, height, flags = pieces.unpack(_GIF_SCREEN)
     pieces.skip(_gif_table(flags))
@@ -327,7 +327,7 @@ def gif(file: IO[bytes], size: int) -> Seen:
 
 
 def _gif_table(flags: int) -> int:
-    """Bytes of the table of colours that these flags announce."""
+    """Return the bytes of the color table that these flags declare."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 

@@ -10,7 +10,7 @@ from typing import IO
 from worker.errors import ContentInvalid
 from worker.media.images import Seen, trailing
 
-#: elements that are read in one file; an hour in clusters of a second has 3,600
+#: elements to read per file; an hour in one-second clusters has 3,600
 MAX_ELEMENTS = 100_000
 
 _DOC_TYPE = 0x4282
@@ -18,7 +18,7 @@ _SEGMENT, _INFO, _TRACKS, _CLUSTER = 0x18538067, 0x1549A966, 0x1654AE6B, 0x1F43B
 _TICK, _DURATION = 0x2AD7B1, 0x4489
 _TRACK, _TRACK_TYPE, _VIDEO, _WIDTH, _HEIGHT = 0xAE, 0x83, 0xE0, 0xB0, 0xBA
 _IS_VIDEO = 1
-#: what stands in a segment: it ends a cluster that states no length, and so does another file
+#: elements of a segment, which end a cluster that states no length; so does another file
 _LEVEL_1 = frozenset(
     {_INFO, _TRACKS, _CLUSTER, 0x114D9B74, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367, 0xEC, _SEGMENT, 0x1A45DFA3}
 )
@@ -27,18 +27,18 @@ _LEVEL_1 = frozenset(
 @dataclass(frozen=True, slots=True)
 class Element:
     kind: int
-    #: of what is in it, without its header
+    #: of the content, after the header
     start: int
     end: int
-    #: it states no length, as what is written while it is sent
+    #: states no length, as in live streams
     is_open: bool = False
 
 
 def matroska(file: IO[bytes], size: int) -> Seen:
-    """Return width, height, seconds (None if unknown) and a remark of a WebM or Matroska video of `size` bytes.
+    """Return width, height, seconds (None if unknown) and a remark for a WebM or Matroska video of `size` bytes.
 
-    Nothing is decoded; if a video has no length, missing clusters at its end cannot be
-    detected. Raises ContentInvalid with the reason: not a video, cut off, damaged.
+    Nothing is decoded. If a video states no length, missing clusters at its end cannot be detected. Raises
+    ContentInvalid with the reason: not a video, truncated, damaged.
     """
     elements = _Elements(file)
     header = elements.next(0, size)
@@ -93,7 +93,7 @@ class _Elements:
         self._read = 0
 
     def next(self, at: int, end: int) -> Element:
-        """The element at this byte, which must end within `end`; one that states no length ends there."""
+        """Return the element at this byte, which must end by `end`; if it states no length, it ends there."""
         self._read += 1
         if self._read > MAX_ELEMENTS:
             raise ContentInvalid(f"the WebM has more than {MAX_ELEMENTS:,} elements")
@@ -121,7 +121,7 @@ class _Elements:
             at = child.end
 
     def segment(self, segment: Element) -> Iterator[Element]:
-        """What is in the segment; a cluster that states no length ends where something else begins."""
+        """Yield the elements of the segment; a cluster that states no length ends where another element begins."""
         at = segment.start
         while at < segment.end:
             child = self.next(at, segment.end)
@@ -161,7 +161,7 @@ class _Elements:
 
 
 def _vint(head: bytes, at: int, longest: int, *, keep_marker: bool) -> tuple[int, int]:
-    """A number whose first byte tells its length (RFC 8794, 4), and where it ends."""
+    """Return a variable-size integer (RFC 8794, 4) and the position of its end."""
     first = head[at] if at < len(head) else 0
     length = 9 - first.bit_length()
     if length > longest or at + length > len(head):

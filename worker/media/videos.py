@@ -11,15 +11,15 @@ from typing import IO
 from worker.errors import ContentInvalid
 from worker.media.images import Seen, trailing
 
-#: box headers that are read in one file; an hour in fragments of half a second has 22,000
+#: box headers to read per file; an hour in half-second fragments has 22,000
 MAX_BOXES = 100_000
 #: entries of all sample tables in one file; an hour of video with sound has 400,000
 MAX_ENTRIES = 2_000_000
 
-#: entries that are read at once
+#: entries per read
 _ROWS = 4096
 
-#: the brands under which MP4 videos are written: https://mp4ra.org/registered-types/brands
+#: brands of MP4 videos: https://mp4ra.org/registered-types/brands
 _VIDEO_BRAND = re.compile(rb"iso[m2-9a-c]|mp4[12]|avc1|av01|hvc1|M4V[ HP]|MSNV|f4v |dash|cmfc|3g[p2].|qt  ")
 _BOX_NAME = re.compile(rb"[ -~\xa9]{4}")
 #: the top-level boxes of videos; anything else after a complete video is not part of it
@@ -29,7 +29,7 @@ _TOP_BOX = frozenset(
 
 _U32, _U64 = struct.Struct(">I"), struct.Struct(">Q")
 _RUN = struct.Struct(">II4x")
-#: version, flags, times of creation and change; then of mvhd the ticks a second and the length in ticks
+#: after version, flags, and times of creation and modification: ticks per second and duration in ticks, of mvhd
 _MOVIE = {0: struct.Struct(">12xII"), 1: struct.Struct(">20xIQ")}
 _FRAGMENTS = {0: struct.Struct(">4xI"), 1: struct.Struct(">4xQ")}
 #: width and height are the last fields, in 65,536ths of a pixel
@@ -40,16 +40,16 @@ _UNKNOWN_LENGTH = {0, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF}
 @dataclass(frozen=True, slots=True)
 class Box:
     kind: str
-    #: of what is in it, without its header
+    #: of the content, after the header
     start: int
     end: int
 
 
 def mp4(file: IO[bytes], size: int) -> Seen:
-    """Return width, height, seconds (None if unknown) and a remark of an MP4 or QuickTime video of `size` bytes.
+    """Return width, height, seconds (None if unknown) and a remark for an MP4 or QuickTime video of `size` bytes.
 
-    Nothing is decoded. Fragmented videos are accepted too, but missing fragments at their end cannot be detected.
-    Raises ContentInvalid with the reason: not a video, cut off, damaged.
+    Nothing is decoded. Fragmented videos are accepted too, but missing fragments at the end cannot be detected.
+    Raises ContentInvalid with the reason: not a video, truncated, damaged.
     """
     boxes = Boxes(file, "MP4")
     movie, data, fragments, end = _top(boxes, size)
@@ -82,7 +82,7 @@ def _top(boxes: "Boxes", size: int) -> tuple[Box | None, list[Box], int, int]:
                 break
             raise
         if at and box.kind in {"ftyp", "moov"} and movie and data:
-            # Another video, or half of one.
+            # Another video, or part of one.
             break
         if box.kind == "ftyp" and not at:
             _check_brand(boxes.read(box, 0, min(box.end - box.start, 1024)))
@@ -98,10 +98,10 @@ def _top(boxes: "Boxes", size: int) -> tuple[Box | None, list[Box], int, int]:
 
 
 def _is_cut_box(boxes: "Boxes", at: int, size: int, fragments: int) -> bool:
-    """Return whether unreadable bytes look like the beginning of a box: then the video may be cut off."""
+    """Return whether unreadable bytes look like the beginning of a box; then the video may be truncated."""
     header = boxes.read(Box("file", 0, size), at, min(8, size - at))
     if len(header) < 8:
-        # Too short to tell, but only a fragmented video continues after its index and its data.
+        # Too short to tell, but only a fragmented video continues after its index and data.
         return fragments > 0
     return header[4:].decode("latin-1") in _TOP_BOX
 
@@ -116,7 +116,7 @@ class Boxes:
         self._entries = 0
 
     def within(self, box: Box, *, skipping: int = 0) -> Iterator[Box]:
-        """The boxes in a box, which they must fill from byte `skipping` on."""
+        """Yield the boxes in a box, which they must fill from byte `skipping`."""
         at = box.start + skipping
         while at < box.end:
             child = self.next(at, box.end)
@@ -124,7 +124,7 @@ class Boxes:
             at = child.end
 
     def next(self, at: int, end: int, *, may_be_open: bool = False) -> Box:
-        """The box at this byte, which must end within `end`; `may_be_open` allows data to state no length."""
+        """Return the box at this byte, which must end by `end`; `may_be_open` allows data to state no length."""
         self._headers += 1
         if self._headers > MAX_BOXES:
             raise ContentInvalid(f"the {self._name} has more than {MAX_BOXES:,} boxes")
@@ -146,7 +146,7 @@ class Boxes:
         return Box(name, at + head, at + length)
 
     def one(self, box: Box, *path: str) -> Box:
-        """The only box of a kind in a box, however many levels down."""
+        """Return the only box of a kind in a box, at any depth along `path`."""
         for kind in path:
             found = [child for child in self.within(box) if child.kind == kind]
             if len(found) != 1:
@@ -166,14 +166,14 @@ class Boxes:
         return found
 
     def versioned(self, box: Box, layouts: dict[int, struct.Struct]) -> tuple[int, ...]:
-        """Fields whose place depends on the version in the first byte."""
+        """Return fields whose layout depends on the version in the first byte."""
         version = self.read(box, 0, 1)[0]
         if version not in layouts:
             raise ContentInvalid(f"the {self._name}'s {box.kind} box has the unknown version {version}")
         return layouts[version].unpack(self.read(box, 0, layouts[version].size))
 
     def table(self, box: Box, at: int, row: struct.Struct) -> Iterator[tuple[int, ...]]:
-        """The rows of a table whose number stands at byte `at`, right before them; they must fill the box."""
+        """Yield the rows of a table, whose count is at byte `at`, right before them; they must fill the box."""
         (rows,) = _U32.unpack(self.read(box, at, 4))
         if at + 4 + rows * row.size != box.end - box.start:
             raise ContentInvalid(
@@ -202,7 +202,7 @@ def _seconds(boxes: Boxes, movie: Box, *, is_fragmented: bool) -> float | None:
     if not ticks_per_second:
         raise ContentInvalid("the MP4 is damaged: its clock has 0 ticks a second")
     if is_fragmented:
-        # The length above is that of the part before the fragments.
+        # The length above covers only the part before the fragments.
         extends = boxes.one(movie, "mvex")
         has_length = any(box.kind == "mehd" for box in boxes.within(extends))
         (length,) = boxes.versioned(boxes.one(extends, "mehd"), _FRAGMENTS) if has_length else (0,)
@@ -210,7 +210,7 @@ def _seconds(boxes: Boxes, movie: Box, *, is_fragmented: bool) -> float | None:
 
 
 def _check_samples(boxes: Boxes, tables: Box, data: list[Box]) -> bool:
-    """Each chunk of samples must lie within the file's data; whether there is any."""
+    """Check that each chunk of samples lies within the file's data; return whether there are any."""
     wide = any(box.kind == "co64" for box in boxes.within(tables))
     offsets = boxes.table(boxes.one(tables, "co64" if wide else "stco"), 4, _U64 if wide else _U32)
     starts = [box.start for box in data]
@@ -226,7 +226,7 @@ def _check_samples(boxes: Boxes, tables: Box, data: list[Box]) -> bool:
 
 
 def _chunk_lengths(boxes: Boxes, tables: Box) -> Iterator[int]:
-    """Bytes of each chunk, from the table that says how many samples it has and the one of their sizes."""
+    """Yield the bytes of each chunk, computed from the tables of samples per chunk and of sample sizes."""
     runs = boxes.table(boxes.one(tables, "stsc"), 4, _RUN)
     sizes = boxes.one(tables, "stsz")
     (same_for_all,) = _U32.unpack(boxes.read(sizes, 4, 4))

@@ -1,9 +1,9 @@
-"""Marks an image as made by a model: embeds an XMP packet in the file without decoding it.
+"""Marks an image as made by a model, by embedding an XMP packet in the file without decoding it.
 
 Position: PNG iTXt and JPEG APP1 as in Adobe's XMP Specification Part 3, WebP as in Google's WebP container
 specification. Content: https://iptc.org/std/photometadata/specification (Digital Source Type). A file with its own
 packet or C2PA content credentials (https://spec.c2pa.org, "Embedding manifests") is not changed: its own statement
-is more specific, and the signature of credentials covers every byte.
+is more specific, and the credentials' signature covers every byte.
 """
 
 import os
@@ -31,11 +31,11 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="w"?>"""
 
-#: bytes to put in place of so many others at an offset
+#: offset, number of bytes to replace, and the replacement
 Edit = tuple[int, int, bytes]
 
 _PNG_KEYWORD = b"XML:com.adobe.xmp\0"
-#: PNG chunks that may hold a packet by other means: ImageMagick's, and older tools'
+#: PNG chunks in which ImageMagick and older tools store a packet
 _PNG_PROFILES = (b"Raw profile type xmp\0", b"Raw profile type iptc\0")
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -44,9 +44,9 @@ _WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10
 
 
 def marked(file: IO[bytes], content_type: str, generation_id: str) -> IO[bytes] | None:
-    """Return a temporary file with the same image and the packet; None if the file must not be changed.
+    """Return a temporary file with the same image and the packet, or None if the file must not be changed.
 
-    `file` is one that `worker.media.content.inspect` has accepted. The same file and id always give the same bytes.
+    `worker.media.content.inspect` must have accepted `file`. The same file and id always give the same bytes.
     """
     find = {"image/png": _png, "image/jpeg": _jpeg, "image/webp": _webp}.get(content_type)
     packet = _PACKET.format(identifier=escape(generation_id)).encode()
@@ -69,7 +69,7 @@ def _png(file: IO[bytes], packet: bytes) -> list[Edit] | None:
         ):
             return None
         at += 12 + length
-    # Not compressed, no language and no translated keyword, as the XMP specification wants it.
+    # Not compressed, without language and translated keyword, as the XMP specification requires.
     body = b"iTXt" + _PNG_KEYWORD + b"\0\0\0\0" + packet
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     return [(after_header, 0, chunk)]
@@ -83,10 +83,10 @@ def _jpeg(file: IO[bytes], packet: bytes) -> list[Edit] | None:
             return None
         if marker == _APP11 and head.startswith(b"JP"):
             return None
-        # The index of further pictures holds the length of this one.
+        # The index of further images contains the length of this one.
         if marker == _APP2 and head.startswith(b"MPF\0"):
             return None
-        # JFIF and Exif both want to be the first.
+        # JFIF and Exif both must come first.
         if at == place and (marker == _APP0 or (marker == _APP1 and head.startswith(b"Exif\0"))):
             place = at + 2 + length
     body = _JPEG_XMP + packet
@@ -94,7 +94,7 @@ def _jpeg(file: IO[bytes], packet: bytes) -> list[Edit] | None:
 
 
 def _jpeg_segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
-    """Marker, offset and stated length of each segment before the pixels; the file stands behind the length."""
+    """Yield marker, offset and stated length of each segment before the pixels; the file is left after the length."""
     at = 2
     while True:
         file.seek(at)
@@ -110,7 +110,7 @@ def _jpeg_segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
 
 
 def _webp(file: IO[bytes], packet: bytes) -> list[Edit] | None:
-    # Bytes may follow after its end.
+    # Bytes may follow the end of the image.
     file.seek(4)
     size = struct.unpack("<I", file.read(4))[0] + 8
     at = 12
@@ -132,12 +132,12 @@ def _webp(file: IO[bytes], packet: bytes) -> list[Edit] | None:
     else:
         header = struct.pack("<4sI", b"VP8X", 10) + _webp_canvas(kind, head)
         edits = [(12, 0, header)]
-    # Size of all but the first 8 bytes; the packet is the last chunk.
+    # The size excludes the first 8 bytes; the packet becomes the last chunk.
     return [(4, 4, struct.pack("<I", size - 8 + len(header) + len(chunk))), *edits, (size, 0, chunk)]
 
 
 def _webp_canvas(kind: bytes, head: bytes) -> bytes:
-    """The extended header that a simple file does without: flags, and the size of its one picture less 1."""
+    """Return the extended header that a simple file lacks: flags, and its image's width and height minus 1."""
     flags = _WEBP_XMP_FLAG
     if kind == b"VP8L":
         bits = int.from_bytes(head[1:5], "little")
@@ -149,8 +149,8 @@ def _webp_canvas(kind: bytes, head: bytes) -> bytes:
 
 
 def _spliced(file: IO[bytes], edits: list[Edit]) -> IO[bytes]:
-    """A copy with the edits, in order of their offsets; both files are rewound."""
-    copy: IO[bytes] = SpooledTemporaryFile(MEMORY_PART)  # noqa: SIM115  the caller's to close
+    """Return a copy with the edits, which must be in order of their offsets; both files are rewound."""
+    copy: IO[bytes] = SpooledTemporaryFile(MEMORY_PART)  # noqa: SIM115  the caller closes it
     file.seek(0)
     for offset, replaced, new in edits:
         _copy(file, copy, offset - file.tell())

@@ -1,4 +1,4 @@
-"""The one way out: address guard, connections, proxies, TLS trust, deadlines."""
+"""All outgoing traffic: address guard, connections, proxies, TLS trust, deadlines."""
 
 from worker.net.address_guard import AddressGuard, Target, origin_of, remedy_for
 from worker.net.addresses import PORTS, connect_to_first, is_private, is_public, read_address

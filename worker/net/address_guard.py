@@ -1,7 +1,7 @@
-"""Which links and addresses downloads may reach, checked at the moment of connecting (SSRF).
+"""Which links and addresses downloads may reach, checked at connection time (SSRF protection).
 
-Anybody who can forge a callback controls the link, and the owner of the link's host name controls its address at every
-resolution. So a name is resolved once, every resulting address must pass, and the connection goes to one of them.
+Anybody who can forge a callback controls the link, and the owner of its host name controls every resolution of that
+name. So a name is resolved once, every resulting address must pass, and the connection goes to one of them.
 """
 
 import ipaddress
@@ -19,14 +19,14 @@ from worker.net.download_allow import LABEL, Allowed
 
 _SETTING = "DARKROOM_DOWNLOAD_ALLOW"
 
-#: addresses that resolvers of some networks return for every name, instead of the real one
+#: addresses that the resolvers of some networks return for every name, instead of the real one
 _ANSWERS_OF_NETWORKS = (
     ("a proxy with fake addresses (such as Clash fake-ip)", IPv4Network("198.18.0.0/15")),
     ("an overlay or carrier network (Tailscale, WARP, CGNAT)", IPv4Network("100.64.0.0/10")),
     ("DNS64 (an IPv6-only network)", IPv6Network("64:ff9b::/96")),
 )
 
-#: forbidden unless a setting names it: metadata services with a cloud machine's secrets, and link-local neighbours
+#: forbidden unless a setting names them: metadata services with a cloud machine's secrets, and link-local neighbors
 _METADATA: tuple[IPv4Network | IPv6Network, ...] = (
     *(IPv4Network(text) for text in ("169.254.0.0/16", "168.63.129.16/32", "192.0.0.0/24", "100.100.100.200/32")),
     *(IPv6Network(text) for text in ("fe80::/10", "fd00:ec2::/32", "::ffff:0:0/96")),
@@ -42,14 +42,14 @@ _PRINTABLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A link that may be followed. Its text omits the query, which is often a signature."""
+    """A link that may be followed. Its string form omits the query, which is often a signature."""
 
     scheme: str
     host: str
     port: int
-    #: path and query as they go over the wire
+    #: path and query as sent over the wire
     path: str
-    #: whether the operator configured its origin, which may be in a private network
+    #: whether the operator configured its origin, which may then be in a private network
     is_named: bool = False
 
     @property
@@ -65,9 +65,9 @@ class Target:
 class AddressGuard:
     """Checks links and addresses.
 
-    `allow` (DARKROOM_DOWNLOAD_ALLOW) lists host names and networks, separated by commas, each also with a port. Links
-    to them may use plain http and any port, or only theirs. A name does not open a private address: that needs its
-    network as well.
+    `allow` (DARKROOM_DOWNLOAD_ALLOW) lists host names and networks, separated by commas, each optionally with a port.
+    Links to them may use plain http, and any port unless one is given. A name alone does not permit a private
+    address: its network must be listed as well.
     """
 
     def __init__(self, allow: str = "") -> None:
@@ -77,13 +77,13 @@ class AddressGuard:
             raise ConfigurationError(f"{_SETTING}: {error}") from error
 
     def admit(self, url: str, hosts: Collection[str]) -> Target:
-        """Parse a link to one of `hosts` or their subdomains, or to a host that `allow` lists.
+        """Parse a link to one of `hosts`, their subdomains, or a host that `allow` lists.
 
-        One of `hosts` may be an origin, as `origin_of` writes it, that the operator has named: then its scheme and port
-        are allowed, and an address in a private network.
+        An entry of `hosts` may be an origin that the operator has configured, in the form of `origin_of`. Then its
+        scheme, its port and an address in a private network are allowed.
 
-        The path and query stay as they are, byte for byte, because they are signed; only what HTTP cannot carry
-        (blanks, non-ASCII) is percent-encoded. Raises LinkForbidden.
+        Path and query stay byte for byte as they are, because they are signed; only what HTTP cannot carry (blanks,
+        non-ASCII) is percent-encoded. Raises LinkForbidden.
         """
         parts = _LINK.fullmatch(url)
         if parts is None or not url.isprintable():
@@ -107,11 +107,11 @@ class AddressGuard:
         return target
 
     def connect(self, target: Target, *, timeout: float, deadline: float) -> socket.socket:
-        """A TCP connection to a checked address of the target.
+        """Return a TCP connection to a checked address of the target.
 
-        `timeout` (seconds) is for each address, `deadline` (of the monotonic clock) for all of them. Raises
-        AddressForbidden before any connection if a single one of its addresses is forbidden, OSError if none answers.
-        How long the resolution of a name takes at most is the system's setting (resolv.conf).
+        `timeout` (seconds) applies to each address, `deadline` (monotonic) to all of them. Raises AddressForbidden
+        before connecting if even one of the addresses is forbidden, OSError if none accepts. The system (resolv.conf)
+        limits how long name resolution may take.
         """
         addresses, refused = self._resolve(target)
         if refused:
@@ -121,7 +121,7 @@ class AddressGuard:
         return connect_to_first(addresses, timeout=timeout, deadline=deadline)
 
     def check_for_proxy(self, target: Target) -> None:
-        """Refuse a forbidden address as host, where a proxy connects and resolves names. Raises AddressForbidden."""
+        """Raise AddressForbidden if the host is a forbidden address; a proxy resolves names and connects itself."""
         try:
             address = ipaddress.ip_address(target.host)
         except ValueError:
@@ -130,16 +130,16 @@ class AddressGuard:
             raise AddressForbidden(f"{target}: downloads from this address are forbidden: {remedy_for(address)}")
 
     def refused_addresses(self, host: str) -> "list[IPv4Address | IPv6Address]":
-        """The addresses of a host, as it resolves here and now, for which a download from it would be refused.
+        """Return the addresses, as the host resolves here and now, for which a download from it would be refused.
 
-        Raises OSError for one that cannot be resolved.
+        Raises OSError if the host cannot be resolved.
         """
         return self._resolve(Target(scheme="https", host=host, port=PORTS["https"], path="/"))[1]
 
     def _resolve(self, target: Target) -> "tuple[list[Any], list[IPv4Address | IPv6Address]]":
-        """What `getaddrinfo` gives for it, and the addresses among it that are forbidden.
+        """Return the results of `getaddrinfo`, and the forbidden addresses among them.
 
-        DNS64 adds the translations of good addresses: those are left out if there are others.
+        DNS64 adds translations of valid addresses; these are left out if there are others.
         """
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         read = [ipaddress.ip_address(answer[4][0]) for answer in found]
@@ -162,7 +162,7 @@ class AddressGuard:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of an address that the operator wrote, as `AddressGuard.admit` knows it."""
+    """Return scheme, host and port of an operator's address, in the form that `AddressGuard.admit` expects."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     return _origin(scheme, parts.hostname or "", parts.port or PORTS[scheme])
@@ -183,7 +183,7 @@ def _remedy_for_host(host: str) -> str:
 
 
 def remedy_for(address: IPv4Address | IPv6Address) -> str:
-    """What to do where a resolver gives this forbidden address for the host of a result link."""
+    """Return what to do if the resolver returns this forbidden address for the host of a result link."""
     if address.is_unspecified:
         return "a blocklist in the resolver causes this; remove the host from it"
     if any(address in network for network in _METADATA):

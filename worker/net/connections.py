@@ -1,10 +1,9 @@
-"""Connections to checked addresses only; download connections are watched and kept alive.
+"""Connections to checked addresses only; download connections are monitored and kept alive.
 
 Behind a proxy, only the link itself can be checked.
 
-They speak through `http.client` and not through requests, because requests and urllib3 rewrite a link on its way out,
-which breaks its signature, and cannot end a reply whose header drips in. It also moves the
-bytes with less CPU than requests.
+They use `http.client`, not requests: requests and urllib3 rewrite outgoing links, which breaks signatures, and cannot
+stop a response whose header trickles in. `http.client` also uses less CPU per byte.
 """
 
 import http.client
@@ -23,10 +22,10 @@ from worker.net.addresses import PORTS
 from worker.net.egress import proxy_for, whole_address
 from worker.net.timed_reader import timed_response
 
-#: seconds; a firewall may have silently dropped a connection that was idle longer
+#: seconds; a firewall may have silently dropped a connection that was idle for longer
 _MAX_IDLE = 30
 _MAX_KEPT = 32
-#: the most addresses of a host to try, each with the full time-out
+#: maximum addresses of a host to try, each with the full timeout
 _MOST_ADDRESSES = 3
 
 
@@ -37,11 +36,11 @@ class Guard(Protocol):
         """See `AddressGuard.connect`."""
 
     def check_for_proxy(self, target: Target) -> None:
-        """Raise if a proxy must not connect to the target, as far as this machine can tell."""
+        """Raise if, as far as this machine can tell, a proxy must not connect to the target."""
 
 
 class ConnectionPool:
-    """Sends GETs over keep-alive connections; thread-safe, but not across a fork."""
+    """Sends GETs over keep-alive connections. Thread-safe, but not fork-safe."""
 
     def __init__(
         self, guard: AddressGuard, tls: ssl.SSLContext, *, connect_timeout: float, read_timeout: float
@@ -58,15 +57,15 @@ class ConnectionPool:
     def get(
         self, target: Target, headers: Mapping[str, str], watch: Callable[[int], None]
     ) -> Iterator[http.client.HTTPResponse]:
-        """Return the response to one GET; `watch` is called with the number of bytes of each read, and may raise.
+        """Yield the response to one GET; `watch` is called with the number of bytes of each read, and may raise.
 
-        Raises LinkForbidden, OSError or http.client.HTTPException, and what `watch` raises.
+        Raises LinkForbidden, OSError or http.client.HTTPException, and whatever `watch` raises.
         """
         connection, response = self._request(target, headers, watch)
         is_whole = False
         try:
             yield response
-            # Asked before the close, after which every response looks whole.
+            # Checked before closing, because every closed response looks complete.
             is_whole = response.isclosed() or response.length == 0
         finally:
             response.close()
@@ -89,7 +88,7 @@ class ConnectionPool:
             try:
                 return kept, kept.ask("GET", target.path, headers, timeout=self._read_timeout, watch=watch)
             except (OSError, http.client.HTTPException):
-                # The server ended it while it was idle. A GET may be repeated, so a fresh connection decides.
+                # The server closed the idle connection. A GET is safe to repeat, so try a new connection.
                 kept.close()
             except BaseException:
                 kept.close()
@@ -106,7 +105,7 @@ class ConnectionPool:
         with self._lock:
             while self._kept and self._kept[0].kept_since < oldest:
                 self._kept.pop(0).close()
-            # The newest first, so that surplus ones can age.
+            # Newest first, so that surplus connections can age out.
             for index in reversed(range(len(self._kept))):
                 if self._kept[index].origin == target.origin:
                     return self._kept.pop(index)
@@ -129,7 +128,7 @@ class Connection(http.client.HTTPConnection):
     def __init__(self, target: Target, guard: Guard, tls: ssl.SSLContext, connect_timeout: float) -> None:
         super().__init__(target.host, target.port, connect_timeout)
         self.origin = target.origin
-        # http.client omits this port from the Host header.
+        # http.client omits the default port from the Host header.
         self.default_port = PORTS[target.scheme]
         self.kept_since = 0.0
         self._target = target
@@ -150,9 +149,9 @@ class Connection(http.client.HTTPConnection):
         deadline: float = math.inf,
         watch: Callable[[int], None] | None = None,
     ) -> http.client.HTTPResponse:
-        """The response to one request, with its header read; `timeout`, `deadline` and `watch` as in `timed_response`.
+        """Send one request and return its response, header read; other parameters as in `timed_response`.
 
-        Raises OSError or http.client.HTTPException, and what the guard and `watch` raise.
+        Raises OSError or http.client.HTTPException, and whatever the guard and `watch` raise.
         """
         self._read = partial(timed_response, timeout=timeout, deadline=deadline, watch=watch)
         if self._proxy is not None and self._target.scheme == "http":
@@ -173,7 +172,7 @@ class Connection(http.client.HTTPConnection):
             self._guard.check_for_proxy(self._target)
             self.sock = self._proxy.reach(self._target.scheme, self._target.host, self._target.port, **times)
         if self._target.scheme == "https":
-            # The time-out of connecting still holds, for the whole of the handshake.
+            # The connect timeout still applies, to the handshake as a whole.
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._target.host)
 
     def response_class(self, sock: socket.socket, **options: Any) -> http.client.HTTPResponse:  # type: ignore[override]

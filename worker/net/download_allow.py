@@ -1,7 +1,7 @@
-"""DARKROOM_DOWNLOAD_ALLOW: hosts and networks that downloads may reach besides the providers' hosts.
+"""DARKROOM_DOWNLOAD_ALLOW: hosts and networks that downloads may reach in addition to the providers' hosts.
 
-It applies to every link of every provider, so entries that allow nearly everything are refused, and a cloud's metadata
-service must be named by its address.
+It applies to every link of every provider, so entries that would allow nearly everything are refused, and a cloud's
+metadata service must be listed by its exact address.
 """
 
 import ipaddress
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
 
 LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-# A last label that is a number makes the resolver read the whole name as an IPv4 address (127.1, 0x7f000001).
+# If the last label is a number, the resolver reads the whole name as an IPv4 address (127.1, 0x7f000001).
 _NAME = re.compile(rf"(?:{LABEL}\.)*(?!\d){LABEL}", re.ASCII)
 _WITH_PORT = re.compile(r"(?P<host>[^:]+|\[[^\]]+\](?:/[0-9]+)?):(?P<port>[0-9]{1,5})", re.ASCII)
 
-#: where clouds give their machines credentials: a network opens none of them, only its address itself does
+#: where clouds give credentials to their machines: listing a network permits none of them, only the exact address does
 _METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in (
@@ -34,15 +34,15 @@ _METADATA = frozenset(
         "fd20:ce::254",  # Google
     )
 )
-#: these are nobody's machine; of the newer ones, as `app` or `media`, many are
+#: these are never a machine's name; many newer top-level domains, such as `app` or `media`, are
 _TOP_LEVEL = frozenset({"com", "net", "org", "info", "biz", "edu", "gov", "mil", "int"})
-#: bits; the private networks of RFC 1918 and RFC 4193 have 8 and 7
+#: shortest prefix in bits; the private networks of RFC 1918 and RFC 4193 have at least 8 and 7
 _WIDEST = {4: 8, 6: 7}
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_host_name(text: str) -> bool:
-    """Return whether it is the name of a host, in small letters, that no resolver reads as an address."""
+    """Return whether it is a lower-case host name that no resolver reads as an address."""
     return _NAME.fullmatch(text) is not None
 
 
@@ -57,7 +57,7 @@ class _Network(NamedTuple):
 
 
 class Allowed:
-    """The parsed setting. Raises ValueError with the invalid entry and what to write instead."""
+    """The parsed setting. Raises ValueError, with the invalid entry and what to write instead."""
 
     def __init__(self, setting: str) -> None:
         self._names: list[_Name] = []
@@ -74,7 +74,7 @@ class Allowed:
                 self._networks.append(_Network(_network(entry, host if found is None else host.strip("[]")), port))
 
     def names(self, host: str, port: int) -> bool:
-        """Return whether links to this host, a name or an address, may use plain http and this port."""
+        """Return whether links to this host (a name or an address) may use plain http and this port."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -93,7 +93,7 @@ class Allowed:
 
 
 def check_hosts(setting: str) -> None:
-    """Raise ValueError if one of a provider's result hosts, separated by commas, is a public suffix."""
+    """Raise ValueError if one of a provider's comma-separated result hosts is a public suffix."""
     for host in (part.strip().lower() for part in setting.split(",")):
         if _NAME.fullmatch(host):
             _check_name(host, host, None)
@@ -101,7 +101,7 @@ def check_hosts(setting: str) -> None:
 
 @cache
 def _public_suffixes() -> "PublicSuffixList":
-    # Only who names hosts pays for the list.
+    # Imported here: only settings that name hosts should pay for the list.
     from publicsuffixlist import PublicSuffixList  # noqa: PLC0415
 
     return PublicSuffixList(accept_unknown=False)
@@ -110,7 +110,7 @@ def _public_suffixes() -> "PublicSuffixList":
 def _check_name(entry: str, host: str, port: int | None) -> None:
     is_public = _public_suffixes().is_public(host)
     if "." not in host:
-        # One word is that machine alone, with the name that a private network gave it.
+        # A single word is one machine, under its name in a private network.
         is_public = port is None and (host in _TOP_LEVEL or (len(host) == 2 and is_public))
     if is_public:
         raise _refused(entry, f"is a suffix under which anybody can have a host: name the host, such as files.{host}")
@@ -131,7 +131,7 @@ def _network(entry: str, text: str) -> IPv4Network | IPv6Network:
 
 
 def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to."""
+    """Return the IPv4 address that an IPv6 address leads to."""
     if isinstance(address, IPv4Address):
         return None
     return IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address.ipv4_mapped or address.sixtofour

@@ -1,8 +1,8 @@
-"""Outgoing connections: direct, or through the proxy from HTTPS_PROXY and HTTP_PROXY, unless NO_PROXY lists the host.
+"""Outgoing connections: direct, or through the proxy in HTTPS_PROXY or HTTP_PROXY unless NO_PROXY lists the host.
 
-https uses a tunnel (CONNECT), so the TLS session is with the target itself and its certificate is checked; for http,
-the proxy gets the whole address. A proxy resolves names itself, so the address cannot be checked here. Connections to
-this machine are always direct.
+https uses a tunnel (CONNECT), so the TLS session is with the target itself and its certificate is checked. For http,
+the proxy receives the whole address. A proxy resolves names itself, so the address cannot be checked here. Connections
+to this machine are always direct.
 """
 
 import base64
@@ -23,13 +23,13 @@ from worker.net.addresses import PORTS, connect_to_first, is_private, read_addre
 #: bytes of a proxy's reply to CONNECT
 _LONGEST_ANSWER = 16 * 1024
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
-#: of NO_PROXY; the colons of an IPv6 address need brackets before a port
+#: an entry of NO_PROXY; an IPv6 address needs brackets before a port
 _WITH_PORT = re.compile(r"(?P<name>\[.*\]|[^:]*):(?P<port>[0-9]{1,5})")
 _NO_HEADERS: Mapping[str, str] = {}
 
 
 class ProxyError(OSError):
-    """The proxy opened no connection; nothing was sent to the target. The text is a sentence without secrets."""
+    """The proxy opened no connection, so nothing was sent to the target. The text is a sentence without secrets."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(errno.EHOSTUNREACH, sentence)
@@ -40,27 +40,27 @@ class ProxyError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy. Its text is its address and its setting, without user and password."""
+    """A proxy. Its string form is its address and setting, without user and password."""
 
     #: the variable that names it
     setting: str
     host: str
     port: int
-    #: value of Proxy-Authorization
+    #: the value of Proxy-Authorization
     authorization: str | None = field(default=None, repr=False)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The additional headers of a request that the proxy itself reads."""
+        """Return the additional headers for a request that the proxy itself reads."""
         return {"Proxy-Authorization": self.authorization} if self.authorization else _NO_HEADERS
 
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port} ({self.setting})"
 
     def reach(self, scheme: str, host: str, port: int, *, timeout: float, deadline: float) -> socket.socket:
-        """Return a connection for TLS with `host`, or, for plain http, one to the proxy itself.
+        """Return a connection for TLS with `host`, or to the proxy itself for plain http.
 
-        `timeout` in seconds, `deadline` of the monotonic clock. Raises ProxyError.
+        `timeout` is in seconds, `deadline` monotonic. Raises ProxyError.
         """
         times = {"timeout": timeout, "deadline": deadline}
         return self._tunnel(host, port, **times) if scheme == "https" else self._connect(**times)
@@ -101,7 +101,7 @@ class Proxy:
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             connection.settimeout(max(0.001, deadline - time.monotonic()))
-            # What follows the header belongs to the tunnel.
+            # Read byte by byte: what follows the header belongs to the tunnel.
             piece = connection.recv(1)
             if not piece or len(answer) > _LONGEST_ANSWER or time.monotonic() > deadline:
                 raise ConnectionError
@@ -127,19 +127,19 @@ def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
 
 
 def proxy_for_url(url: str) -> Proxy | None:
-    """`proxy_for` the host of a web address."""
+    """Return `proxy_for` the host of a web address."""
     parts = urlsplit(url)
     return proxy_for(parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0))
 
 
 def proxies() -> list[Proxy]:
-    """Return the environment's proxies. Raises ConfigurationError, which names the variable, for an invalid one."""
+    """Return the environment's proxies. Raises ConfigurationError with the variable's name if one is invalid."""
     found = map(_variable, ("https_proxy", "http_proxy"))
     return [_read(setting, value) for setting, value in found if value]
 
 
 def proxy_secrets() -> tuple[str, ...]:
-    """Return what no log may show: passwords, their encodings, and the header made from them."""
+    """Return what no log may show: passwords, their encoded forms, and the header made from them."""
     found: list[str] = []
     for scheme in PORTS:
         _, value = _variable(f"{scheme}_proxy")
@@ -152,7 +152,7 @@ def proxy_secrets() -> tuple[str, ...]:
 
 
 def is_this_machine(host: str) -> bool:
-    """Return whether a name or address is this machine, without a resolver."""
+    """Return whether a name or address is this machine, without using a resolver."""
     host = host.lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -163,12 +163,12 @@ def is_this_machine(host: str) -> bool:
 
 
 def is_reached_directly(url: str) -> bool:
-    """Return whether to bypass the proxy for a self-hosted service, also if its host resolves to a private address."""
+    """Return whether to bypass the proxy for a self-hosted service, for instance if its host resolves privately."""
     return proxy_for_url(url) is None or is_inside(url)
 
 
 def is_inside(url: str) -> bool:
-    """Return whether its host resolves to private addresses only; False if it does not resolve."""
+    """Return whether the host resolves to private addresses only; False if it does not resolve."""
     host = urlsplit(url).hostname or ""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -178,7 +178,7 @@ def is_inside(url: str) -> bool:
 
 
 def _variable(name: str) -> tuple[str, str]:
-    """Return the variable that is set, and its value; lower case has precedence, as in curl."""
+    """Return the variable that is set, and its value; lower case takes precedence, as in curl."""
     for each in (name, name.upper()):
         if value := os.environ.get(each, "").strip():
             return each, value
@@ -188,7 +188,7 @@ def _variable(name: str) -> tuple[str, str]:
 def _read(setting: str, value: str) -> Proxy:
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
-        # A word alone is more likely a slip than the name of a machine.
+        # A single word is more likely a mistake than a machine's name.
         host, port = parts.hostname if "://" in value or parts.port else None, parts.port or 80
     except ValueError:
         host = None
@@ -207,7 +207,7 @@ def _basic(user: str, password: str) -> str:
 
 
 def _is_excepted(host: str, port: int) -> bool:
-    """Check NO_PROXY: names with their subdomains, addresses, networks such as 10.0.0.0/8; with or without a port."""
+    """Check NO_PROXY: names and their subdomains, addresses, networks such as 10.0.0.0/8, with or without a port."""
     _, value = _variable("no_proxy")
     for entry in filter(None, re.split(r"[\s,]+", value.lower())):
         of_port = _WITH_PORT.fullmatch(entry)
@@ -231,7 +231,7 @@ def _matches(host: str, entry: str) -> bool:
 
 
 def whole_address(host: str, port: int, path: str) -> str:
-    """Return the address that a proxy expects in plain http, where a server expects the path."""
+    """Return the absolute URL that a proxy expects in plain http, where a server expects the path."""
     return f"http://{_bracketed(host)}{'' if port == PORTS['http'] else f':{port}'}{path}"
 
 

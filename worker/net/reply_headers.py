@@ -1,17 +1,17 @@
-"""Headers of replies, read without the parser for emails, which takes as long for a small reply as signing a put."""
+"""Response headers, read without the email parser, which takes as long for a small response as signing a put."""
 
 import http.client
 import re
 from http.client import HTTPMessage
 from typing import Any
 
-# One line for each, and no more than http.client accepts.
+# One line per header, and no more headers than http.client accepts.
 _PLAIN = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n){0,99}\r\n")
 _parse_any = http.client.parse_headers
 
 
 def parse_headers(file: Any, _class: type[HTTPMessage] = HTTPMessage, **options: Any) -> HTTPMessage:
-    """As the function of http.client, which reads what has not come as a whole, or in another form."""
+    """Replace http.client's function, and fall back to it if the headers arrive incompletely or in another form."""
     plain = _PLAIN.match(file.peek()) if hasattr(file, "peek") else None
     if plain is None:
         return _parse_any(file, _class, **options)
@@ -23,5 +23,5 @@ def parse_headers(file: Any, _class: type[HTTPMessage] = HTTPMessage, **options:
     return message
 
 
-# `HTTPResponse.begin` calls it, and has no other place for it.
+# `HTTPResponse.begin` calls this function and has no other hook for it.
 http.client.parse_headers = parse_headers  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""HTTP responses with a total time limit: `http.client` alone limits each read, not their sum."""
+"""HTTP responses with a total time limit: `http.client` alone limits each read, but not their sum."""
 
 import http.client
 import io
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import worker.net.reply_headers  # noqa: F401  responses are read by it
+import worker.net.reply_headers  # noqa: F401  installs the parser for response headers
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -22,16 +22,16 @@ def timed_response(
     deadline: float = math.inf,
     watch: Callable[[int], None] | None = None,
 ) -> http.client.HTTPResponse:
-    """Return a response for http.client; each read ends after `timeout` seconds, and all of them at `deadline`.
+    """Return a response for http.client; each read ends after `timeout` seconds, all of them at `deadline` (monotonic).
 
-    `deadline`: of the monotonic clock. Raises TimeoutError afterwards. `watch` is called before each read with the
-    number of bytes of the last one, and may raise.
+    Reads raise TimeoutError after that. `watch` is called before each read with the number of bytes of the last
+    one, and may raise.
     """
     return TimedResponse(sock, timeout=timeout, deadline=deadline, watch=watch, **options)
 
 
 class TimedResponse(http.client.HTTPResponse):
-    """A response with its header by `deadline` and its body by then or `body` seconds after the header.
+    """A response whose header must arrive by `deadline`, its body by then or `body` seconds after the header.
 
     `rate`: bytes that extend the limit by one second, for large bodies.
     """
@@ -58,9 +58,9 @@ class TimedResponse(http.client.HTTPResponse):
 
 
 class TimedConnection(http.client.HTTPConnection):
-    """A connection with a limit for each response; also a mixin before the classes of urllib3.
+    """A connection with a time limit for each response; also used as a mixin before urllib3's classes.
 
-    Its `timeout` (seconds) limits each read, and the whole header as well.
+    Its `timeout` (seconds) limits each read as well as the whole header.
     """
 
     reply_class = TimedResponse
@@ -69,7 +69,7 @@ class TimedConnection(http.client.HTTPConnection):
     rate = math.inf
 
     def response_class(self, sock: socket.socket, *args: Any, **options: Any) -> TimedResponse:  # type: ignore[override]
-        """Called by http.client for each response, before it reads any of it."""
+        """Called by http.client for each response, before reading any of it."""
         timeout = self.timeout or 0.0
         times = {"timeout": timeout, "deadline": time.monotonic() + timeout}
         times |= {"body": self.body_timeout, "rate": self.rate}
@@ -81,7 +81,7 @@ class TimedTlsConnection(TimedConnection, http.client.HTTPSConnection):
 
 
 class _TimedReader(io.RawIOBase):
-    """Limits each read to the remaining time, so status line, headers, chunk sizes and body all end in time."""
+    """Limits each read to the remaining time, so that status line, headers, chunk sizes and body all end in time."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class _TimedReader(io.RawIOBase):
         except TimeoutError as error:
             silence = f"no data for {self._timeout:g} seconds"
             raise TimeoutError(silence if self._timeout < left else "the time limit was exceeded") from error
-        # The next request on this connection has its own limit.
+        # The next request on this connection sets its own limit.
         self._sock.settimeout(self._timeout)
         self._brought = count or 0
         self._received += self._brought

@@ -1,4 +1,4 @@
-"""Trusted certificate authorities: those that requests would use, so that one setting applies to every connection."""
+"""Trusted certificate authorities: the ones requests would use, so that one setting applies to every connection."""
 
 import os
 import ssl
@@ -14,21 +14,21 @@ _SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def trusted_authorities() -> ssl.SSLContext:
-    """Return a context that requires a valid certificate from the environment's authorities, else certifi's.
+    """Return a context that requires a certificate valid by the environment's authorities, or else by certifi's.
 
-    One shared instance. Raises ConfigurationError if they cannot be read.
+    The instance is shared. Raises ConfigurationError if the authorities cannot be read.
     """
     name = next((name for name in _SETTINGS if os.environ.get(name)), None)
     return _context(name, Path(os.environ[name] if name else certifi.where()))
 
 
-# Reading them takes 15 ms of CPU.
+# Reading the authorities takes 15 ms of CPU.
 @cache
 def _context(name: str | None, bundle: Path) -> ssl.SSLContext:
     options: dict[str, Any] = {"capath" if bundle.is_dir() else "cafile": bundle}
     where = f"{name}: " if name else ""
     if bundle.exists() and not (bundle.is_dir() or bundle.is_file()):
-        # A device may never end.
+        # Reading a device might never end.
         raise ConfigurationError(f"{where}cannot read certificates from {bundle}: it is not a file")
     try:
         return ssl.create_default_context(**options)

@@ -13,24 +13,24 @@ def read_zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError):
-        # Unknown, no name at all, or a folder of the database: three kinds of errors.
+        # An unknown name, an invalid name and a folder of the database raise three different errors.
         nearest = _nearest(name, available_timezones())
         advice = f"the nearest are {', '.join(nearest)}" if nearest else "write it like Europe/Berlin"
         raise ValueError(f"unknown time zone {name[:40]!r}; {advice}") from None
 
 
 def day_of(moment: datetime, zone: tzinfo) -> str:
-    """Return the day, such as 2026-11-21."""
+    """Return the day of a time, such as 2026-11-21."""
     return moment.astimezone(zone).date().isoformat()
 
 
 def first_day(now: datetime, span: timedelta, zone: tzinfo) -> date:
-    """Return the first day of a span of whole calendar days, which may have 23 or 25 hours."""
+    """Return the first day of a span of whole calendar days; a day may have 23 or 25 hours."""
     return (now.astimezone(zone).replace(tzinfo=None) - span).date()
 
 
 def _nearest(name: str, known: Collection[str]) -> list[str]:
-    """By the whole name or by the city, however it is capitalised."""
+    """Return the nearest names, compared case-insensitively by whole name or by city."""
     by_word: dict[str, str] = {}
     for one in sorted(known):
         by_word |= {one.lower(): one, one.rpartition("/")[2].lower(): one}

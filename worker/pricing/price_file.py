@@ -1,7 +1,7 @@
 """Reads the price file (DARKROOM_PRICES, see `deploy/prices.example.yaml`) into prices and caps.
 
-Parsed to nodes, not values: a price stays the text in the file, never a float, and every error has its line and
-column.
+The file is parsed to nodes, not values, so that a price stays the text in the file, never a float, and every error has
+a line and column.
 """
 
 import re
@@ -23,14 +23,14 @@ _LABEL = re.compile(r"[a-z0-9_.-]{1,63}")
 _CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")
 _NAMES = ("provider", "operation", "speed", "version")
 _EXTRAS = (*SWITCHES, "quality")
-#: in millionths: what the columns of the ledger hold, with room for thousands of them in one budget
+#: millionths; fits the ledger's columns, even thousands of them in one budget
 _MOST = 10**15
 
 
 def load_prices(path: Path, providers: Collection[str]) -> Prices:
     """Return prices and caps for these providers only.
 
-    Raises ConfigurationError with file, line and column of the mistake.
+    Raises ConfigurationError, with file, line and column of the mistake.
     """
     text = read_setting_file("DARKROOM_PRICES", path)
     root = compose(path, text)
@@ -63,7 +63,7 @@ class _File(YamlFile):
         )
 
     def _rule(self, node: yaml.Node) -> tuple[bool, Rule]:
-        """Whether it is a factor, and the rule."""
+        """Return whether the entry is a factor, and the rule."""
         parts = self.mapping(node, {*_NAMES, *_EXTRAS, "price", "factor"})
         if "price" not in parts and "factor" not in parts:
             self.refuse(node, "missing `price`, or a `factor` by which an option multiplies the price")
@@ -103,7 +103,7 @@ class _File(YamlFile):
         known = {(rule.words, rule.extras) for _, rule in rules}
         for (first, one), (second, other) in combinations(rules, 2):
             both = _together(one, other)
-            # Where a third rule says exactly what both say together, it wins over them and nothing is left open.
+            # A third rule for exactly the combination of both takes precedence, so nothing is ambiguous.
             is_same = (one.words, one.extras) == (other.words, other.extras)
             if both is not None and one.weight == other.weight and (is_same or both not in known):
                 what = ", ".join((*(word for word in both[0] if word), *sorted(both[1]))) or "everything"
@@ -114,7 +114,7 @@ class _File(YamlFile):
                 )
 
     def _refuse_too_much(self, prices: list[tuple[yaml.Node, Rule]], factors: list[tuple[yaml.Node, Rule]]) -> None:
-        """The ledger could not count it."""
+        """Refuse prices that are too high for the ledger to add up."""
         highest = {extra: highest_known(extra, None) * MILLION for extra in (*SWITCHES, "quality=4")}
         for _, rule in factors:
             for extra in rule.extras:
@@ -163,7 +163,7 @@ class _File(YamlFile):
 
 
 def _together(one: Rule, other: Rule) -> tuple[tuple[str | None, ...], frozenset[str]] | None:
-    """What both rules say of what both are for; None if nothing is for both."""
+    """Return the combined conditions of two rules; None if no request can match both."""
     pairs = list(zip(one.words, other.words, strict=True))
     extras = one.extras | other.extras
     if any(mine and theirs and mine != theirs for mine, theirs in pairs):

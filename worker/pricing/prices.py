@@ -14,15 +14,15 @@ from worker.pricing.surcharges import extras_of, highest_known, read_speed, read
 
 MILLION = 1_000_000
 _AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
-#: in the caps of a label: each value that has no cap of its own
+#: in the caps of a label: each value without its own cap
 ANY_VALUE = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """The parts of a request that affect its price, besides provider and operation; None if the request has none.
+    """The parts of a request, besides provider and operation, that affect its price; None where the request has none.
 
-    `extras`: such as `hd` and `quality=4` (`worker/pricing/surcharges.py`).
+    `extras`: for instance `hd` and `quality=4` (see `worker/pricing/surcharges.py`).
     """
 
     speed: str | None
@@ -40,7 +40,7 @@ def tier_of(request: GenerationRequest) -> Tier:
 class Rule:
     """A price, or a factor in millionths, and what it applies to; None matches anything.
 
-    `extras`: the extras that the request must have; a price includes them, a factor is for one.
+    `extras`: the extras that the request must have. A price includes them; a factor is for a single one.
     """
 
     price: int
@@ -56,13 +56,13 @@ class Rule:
 
     @property
     def weight(self) -> int:
-        """More specific rules have more weight."""
+        """Return a number that is higher the more specific the rule is."""
         return sum(word is not None for word in self.words) + len(self.extras)
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The amount to reserve. `assumed`: extras without a factor, for which the highest known one was used."""
+    """The amount to reserve. `assumed`: extras without a factor, for which the highest known factor was used."""
 
     amount: int
     assumed: tuple[str, ...] = ()
@@ -96,16 +96,16 @@ class Prices:
     zone: tzinfo = UTC
 
     def day_of(self, moment: datetime) -> str:
-        """Return the caps' day of this time, such as 2026-11-21."""
+        """Return the day of this time in the caps' time zone, such as 2026-11-21."""
         return day_of(moment, self.zone)
 
     def price(self, provider: str, operation: str, tier: Tier) -> int:
         return self.quote(provider, operation, tier).amount
 
     def quote(self, provider: str, operation: str, tier: Tier) -> Quote:
-        """Return the most specific price, times the factors of the extras that it does not include; 0 if none matches.
+        """Return the most specific price times the factors of the extras it does not include; 0 if no price matches.
 
-        Never less than any price in the file for an extra with an assumed factor.
+        With an assumed factor for an extra, the result is never less than any price in the file for that extra.
         """
         asked = (provider, operation, tier.speed, tier.version)
         fitting = [rule for rule in self._by_weight if _fits(rule, asked, tier)]
@@ -127,7 +127,7 @@ class Prices:
         return any(rule.provider in {None, provider} and rule.price for rule in self.rules)
 
     def has_factor(self, provider: str, extra: str) -> bool:
-        """Return whether the provider has a factor or a price for this extra, at least in some cases."""
+        """Return whether the provider has a factor or a price for this extra, at least for some requests."""
         named = (rule for rule in (*self.factors, *self.rules) if rule.provider in {None, provider})
         return any(extra in rule.extras for rule in named)
 
@@ -142,7 +142,7 @@ class Prices:
             factor, is_assumed = self._factor(extra, asked, tier)
             amount, scale = amount * factor, scale * MILLION
             assumed += [extra] if is_assumed else []
-        # Rounded up, once: no millionth less than it costs.
+        # Rounded up, once: never a millionth less than the cost.
         return Quote(-(-amount // scale), tuple(assumed))
 
     def _factor(self, extra: str, asked: tuple[str | None, ...], tier: Tier) -> tuple[int, bool]:
@@ -166,7 +166,7 @@ class Prices:
 
     @cached_property
     def digest(self) -> str:
-        """Return eight characters that change with the prices."""
+        """Return eight characters that change whenever the prices do."""
         rules = [(rule.price, rule.words, sorted(rule.extras)) for rule in (*self._by_weight, *self._factors_by_weight)]
         return hashlib.sha256(repr((len(self.rules), rules)).encode()).hexdigest()[:8]
 
@@ -183,12 +183,12 @@ def read_amount(text: str) -> int | None:
 
 
 def millionths(amount: Decimal) -> int:
-    """Return it rounded down."""
+    """Return the amount in millionths, rounded down."""
     return int(amount * MILLION)
 
 
 def as_text(amount: int) -> str:
-    """`0.05`, `12.00` or `0.0125`: at least two decimals."""
+    """Format an amount with at least two decimals: `0.05`, `12.00`, `0.0125`."""
     exact = f"{Decimal(amount) / MILLION:.6f}"
     whole, _, decimals = exact.partition(".")
     return f"{whole}.{decimals.rstrip('0'):0<2}"

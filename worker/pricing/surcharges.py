@@ -1,15 +1,15 @@
 """Extras: options that change the price of an image, besides speed and version. Pure.
 
-The highest known factor of each, reserved if the price file has none:
+The highest known factor of each extra, used for the reservation if the price file has none:
 
-    extra            factor  where, and who says so
+    extra            factor  where, and the source
     hd               4       V8.0: AceDataCloud/MidjourneyMCP, prompts/__init__.py of 2026-08-18; less in V8.1
-    quality          4       for 4 in V8.0 (the same); else its number (Midjourney's page: GPU time grows so)
+    quality          4       for 4 in V8.0 (the same); else its number (Midjourney's page: GPU time is proportional)
     style_reference  4       V8.0: Ace Data Cloud's reference of /midjourney/imagine
-    moodboard        4       V8.0: the same, which takes image prompts of V8.0 for moodboards too
+    moodboard        4       V8.0: the same, which treats image prompts of V8.0 as moodboards too
 
-Several multiply: `hd` with `quality=4` is 16 (MidjourneyMCP). V8.1 bills style references and moodboards at the rate of
-the resolution (MidjourneyMCP), and of older versions no page says that they cost more; of V8.2 nothing is known.
+Factors multiply: `hd` with `quality=4` is 16 (MidjourneyMCP). V8.1 bills style references and moodboards at the rate of
+the resolution (MidjourneyMCP). No page says that they cost more in older versions; nothing is known about V8.2.
 """
 
 import re
@@ -23,12 +23,12 @@ SPEEDS = ("relax", "fast", "turbo")
 SWITCHES = ("hd", "style_reference", "moodboard")
 #: levels of `quality`; 1 is the default and not an extra
 LEVELS: Mapping[float, str] = {0.25: ".25", 0.5: ".5", 2: "2", 4: "4"}
-#: factors in whole numbers
+#: integer factors
 _HIGHEST = {"hd": 4, "quality=2": 2, "quality=4": 4, "style_reference": 4, "moodboard": 4}
 _FREE_BEFORE_8 = {"style_reference", "moodboard"}
 _OLD = re.compile(r"niji.*|8\.1|[1-7](\.[0-9]+)?")
 
-#: operations without an image
+#: operations that produce no image
 TEXTS = {Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE, Operation.SEED}
 _FLAGS = {"hd": "hd", "sref": "style_reference", "profile": "moodboard"}
 _OPTIONS = {**{name: name for name in SWITCHES}, "style_images": "style_reference"}
@@ -37,7 +37,7 @@ _NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
 
 
 def highest_known(extra: str, version: str | None) -> int:
-    """Return the highest known factor of this extra, at this version if the request has one; 1: no surcharge."""
+    """Return the highest known factor of this extra, for this version if the request names one; 1: no surcharge."""
     if extra in _FREE_BEFORE_8 and version is not None and _OLD.fullmatch(version):
         return 1
     return _HIGHEST.get(extra, 1)
@@ -46,10 +46,10 @@ def highest_known(extra: str, version: str | None) -> int:
 def extras_of(request: GenerationRequest, version: str | None) -> tuple[str, ...]:
     """Return extras such as `hd` and `quality=4`, from options and prompt (`--hd`, `--q 4`), in alphabetical order.
 
-    `version`: the request's version, if it has one.
+    `version`: the request's version, if it names one.
     """
     if request.operation in TEXTS or request.operation is Operation.UPSCALE:
-        # It draws no new image, although it carries the parent's prompt.
+        # It generates no new image, although it carries the parent's prompt.
         return ()
     options, flags = request.options, flags_of(request.prompt)
     found = {_OPTIONS[name] for name, value in options.items() if name in _OPTIONS and _is_on(value)}
@@ -83,12 +83,12 @@ def _as_number(value: object) -> Iterator[float]:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             yield float(value)
     except (ValueError, OverflowError):
-        # The provider's table refuses it.
+        # The provider's table will refuse it.
         return
 
 
 def _level(number: float) -> str | None:
-    """What lies between two levels counts as the higher one; None: it is the default, or no number."""
+    """Return the level, rounding up to the next one; None for the default, or if it is not a number."""
     higher = next((level for level in sorted({1.0, *LEVELS}) if number <= level), 4 if number > 4 else 1)
     return LEVELS.get(higher)
 
@@ -99,7 +99,7 @@ def read_version(request: GenerationRequest) -> str | None:
     if version is None:
         version = next((f"niji{value}" if name == "niji" else value for name, value in flags_of(request.prompt)
                         if value and name in {"version", "niji"}), None)  # fmt: skip
-    # Options are checked by the provider; what came past it has no price of its own.
+    # The provider's table checks options; an invalid version that slips past it has no specific price.
     return plain_version(str(version)) if isinstance(version, str | int | float) else None
 
 

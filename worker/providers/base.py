@@ -19,7 +19,7 @@ from worker.settings import Settings
 class Mark:
     """Our data in a submission, which identifies its callback and its task in the provider's list.
 
-    Without a `callback_url` the provider is polled.
+    Without a `callback_url`, the provider is polled.
     """
 
     attempt_id: str
@@ -39,28 +39,28 @@ class Provider(ABC):
     title: ClassVar[str]
     #: the prefix of its settings: `<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`
     prefix: ClassVar[str]
-    #: the setting with its key
+    #: the setting that holds its key
     key_setting: ClassVar[str]
     capabilities: ClassVar[Mapping[Operation, Capability]]
-    #: its known Midjourney versions, and what they refuse; other versions are not checked
+    #: the Midjourney versions known for it, and what they refuse; other versions are not checked
     versions: ClassVar[Versions] = {}
-    #: whether the four images of an imagine come as one grid
+    #: whether an imagine's four images are delivered as one grid
     delivers_grids: ClassVar[bool] = True
     #: characters
     prompt_limit: ClassVar[int]
-    #: bytes of an image of ours that it takes; None if its pages state none
+    #: bytes of the largest input image that it accepts; None if its pages state no limit
     input_limit: ClassVar[int | None] = None
-    #: the lifetime of links without an expiry of their own; None if it is not documented (DARKROOM_LINK_HOURS)
+    #: the lifetime of links that contain no expiry; None if it is not documented (then DARKROOM_LINK_HOURS)
     retention: ClassVar[timedelta | None] = None
     #: the lifetime of a link from `renew` that contains no expiry
     renewed_retention: ClassVar[timedelta] = timedelta(hours=24)
-    #: whether it lists its tasks for `recent`, which finds submissions with a lost reply
+    #: whether it lists its tasks for `recent`, which finds submissions whose reply was lost
     listed: ClassVar[Listed] = Listed.NO
-    #: the operations whose requests its list shows, to find submissions without a mark
+    #: the operations whose requests its list shows, so that submissions without a mark can be found
     shown: ClassVar[frozenset[Operation]] = frozenset()
-    #: most task_ids per `fetch`
+    #: maximum task_ids per `fetch`
     fetch_limit: ClassVar[int]
-    #: allowed hosts of result links (with their subdomains), and origins that the operator configured
+    #: allowed hosts of result links (including subdomains), and origins that the operator configured
     result_hosts: frozenset[str]
     callback: Callback = Callback.UNSIGNED
     #: a warning about its future
@@ -74,43 +74,43 @@ class Provider(ABC):
 
     @abstractmethod
     def translate(self, request: GenerationRequest) -> ProviderRequest:
-        """Translate the request into this provider's terms; pure. Raises RequestInvalid for the impossible."""
+        """Translate the request into this provider's terms. Pure. Raises RequestInvalid if that is impossible."""
 
     @abstractmethod
     def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
-        """Send one POST, never repeated inside; return Accepted, or an Outcome if the reply is the result (texts).
+        """Send one POST, never retried internally; return Accepted, or an Outcome if the reply is the result (texts).
 
-        Raises NotTaken, AccountBlocked, Rejected or Uncertain; RequestInvalid before anything is sent.
+        Raises NotTaken, AccountBlocked, Rejected or Uncertain, or RequestInvalid before anything is sent.
         """
 
     @abstractmethod
     def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:
-        """Parse a callback; pure. Raises only CallbackUnreadable, whatever the bytes."""
+        """Parse a callback. Pure. Raises only CallbackUnreadable, whatever the bytes."""
 
     @abstractmethod
     def fetch(self, task_ids: Collection[str]) -> dict[str, Outcome]:
-        """Query up to `fetch_limit` tasks at once; tasks that the provider does not have (yet) are left out.
+        """Query up to `fetch_limit` tasks in one call; tasks that the provider does not have (yet) are left out.
 
         Raises QueryFailed.
         """
 
     def _taken(self, task_id: str | None, field: str = "task id") -> Accepted:
-        """Return the task id in a successful reply; raises Uncertain if there is none."""
+        """Return the task id from a successful reply. Raises Uncertain if there is none."""
         if task_id is None:
             message = f"{self.title} replied without a {field}, but may have accepted the request"
             raise Uncertain(message, code="no_task_id")
         return Accepted(task_id)
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:  # noqa: ARG002
-        """Yield all tasks since then, also foreign ones, in any order. Raises RequestInvalid or QueryFailed."""
+        """Yield all tasks since then, including foreign ones, in any order. Raises RequestInvalid or QueryFailed."""
         raise RequestInvalid(f"{self.title} has no list of its tasks, so other tasks cannot be found")
 
     def shown_request(self, request: ProviderRequest) -> Shown | None:  # noqa: ARG002
-        """Return how its list would show this request (`ListedTask.request`); None if it does not show requests."""
+        """Return how its list would show this request (`ListedTask.request`); None if it shows no requests."""
         return None
 
     def renew(self, link: Link) -> str | None:  # noqa: ARG002
-        """Return a fresh link to the same result, if the provider renews links. Raises QueryFailed."""
+        """Return a fresh link to the same result; None if the provider does not renew links. Raises QueryFailed."""
         return None
 
     def credit(self) -> str | None:
@@ -118,5 +118,5 @@ class Provider(ABC):
         return None
 
     def proof(self, headers: Mapping[str, str]) -> str | None:  # noqa: ARG002
-        """Return what makes a signed callback unique: the same proof with a different body is a forgery."""
+        """Return what makes a signed callback unique: the same proof with a different body means forgery."""
         return None

@@ -1,4 +1,4 @@
-"""Unpacks a callback's JSON: compressed, form-encoded, or both."""
+"""Extracts a callback's JSON from a compressed or form-encoded body, or both."""
 
 import json
 import re
@@ -11,22 +11,22 @@ from urllib.parse import parse_qsl
 from worker.errors import CallbackUnreadable
 from worker.providers.reading import read_json
 
-#: bytes of a body once it is decompressed; a compressed one of 256 kB may hold a thousand times as much
+#: bytes of a decompressed body; a compressed one of 256 kB may expand a thousandfold
 LARGEST = 1024 * 1024
 MOST_FIELDS = 1000
-#: of `data[images][0]`: three
+#: maximum names in a field; `data[images][0]` has three
 _MOST_NAMES = 8
 
 _NO_FORM = "it is not a readable form"
 _GZIP = b"\x1f\x8b"
 _URLENCODED, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 _FIELD = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
-# As JSON and JavaScript write them, and Python; a number that is longer than 18 digits is a name.
+# As JSON, JavaScript and Python write them; a number of more than 18 digits is an identifier.
 _SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]{0,17})", re.IGNORECASE)
 
 
 def json_body(headers: Mapping[str, str], body: bytes) -> bytes:
-    """What the adapters read; a body that is neither compressed nor a form is given back as it is.
+    """Return the JSON that the adapters read; a body that is neither compressed nor a form is returned as it is.
 
     Raises CallbackUnreadable.
     """
@@ -41,7 +41,7 @@ def json_body(headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 def is_whole(headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether the body itself shows that nothing is missing at its end: as JSON or by the end mark of its packing."""
+    """Return whether the body itself shows that its end is not missing: by valid JSON or its encoding's end mark."""
     try:
         plain = _decompressed(headers, body)
         if plain is body and _media_type(headers.get("Content-Type", "")) != _MULTIPART:
@@ -56,10 +56,10 @@ def is_whole(headers: Mapping[str, str], body: bytes) -> bool:
 def _decompressed(headers: Mapping[str, str], body: bytes) -> bytes:
     named = headers.get("Content-Encoding", "").lower().split(",")
     coding = ", ".join(sorted({one.strip() for one in named} - {"", "identity"}))
-    if body.startswith(_GZIP):  # whatever the header says: no JSON and no form begins like this
+    if body.startswith(_GZIP):  # whatever the header says: neither JSON nor a form begins like this
         return _inflated(body, 31)
     if coding == "deflate" and not _looks_plain(body):
-        # Some send it with the header of zlib, as the standard says, and some without.
+        # Some senders include the zlib header, as the standard says, and some do not.
         has_header = body[:1] == b"\x78" and int.from_bytes(body[:2]) % 31 == 0
         return _inflated(body, 15 if has_header else -15)
     if coding in {"br", "zstd", "compress", "x-compress"} and not _looks_plain(body):
@@ -68,7 +68,7 @@ def _decompressed(headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 def _looks_plain(body: bytes) -> bool:
-    # A proxy that unpacks a body may leave the header as it was.
+    # A proxy that decompresses a body may leave the header unchanged.
     return body.lstrip()[:1] in {b"{", b"["}
 
 
@@ -90,7 +90,7 @@ def _media_type(content_type: str) -> str:
 
 
 def _fields(content_type: str, body: bytes) -> list[tuple[str, str]] | None:
-    """The fields of a form; None for what is none, whatever its type says."""
+    """Return the fields of a form; None if the body is not a form, whatever its type says."""
     kind = _media_type(content_type)
     if kind not in {_URLENCODED, _MULTIPART} or _is_json(body):
         return None
@@ -126,7 +126,7 @@ def _parts(content_type: str, body: bytes) -> Iterator[tuple[str, str]]:
 
 def _object(fields: list[tuple[str, str]]) -> object:
     if len(fields) == 1:
-        # The whole object in one field, or in place of one.
+        # The whole object is in one field, or in place of a field.
         name, text = fields[0]
         whole = _value(text or name)
         if isinstance(whole, dict):
@@ -149,7 +149,7 @@ def _object(fields: list[tuple[str, str]]) -> object:
 
 
 def _names(field: str) -> list[str]:
-    """`data[images][]` as PHP and jQuery write what lies within something: data, images, and no name."""
+    """Split a nested field as PHP and jQuery write it: `data[images][]` is data, images, and an empty name."""
     parts = _FIELD.fullmatch(field)
     names = [parts[1], *re.findall(r"\[(.*?)\]", parts[2])] if parts else [field]
     if len(names) > _MOST_NAMES:
@@ -158,7 +158,7 @@ def _names(field: str) -> list[str]:
 
 
 def _value(text: str) -> object:
-    """A field that is JSON for something within, or for a scalar that is no text."""
+    """Parse a field that is JSON for an object, a list or a non-text scalar; return any other text unchanged."""
     is_scalar = _SCALAR.fullmatch(text) is not None
     if is_scalar or text.lstrip().startswith(("{", "[")):
         try:
@@ -169,7 +169,7 @@ def _value(text: str) -> object:
 
 
 def _with_lists(value: object) -> object:
-    """`urls[0]` and `urls[]` as lists."""
+    """Turn `urls[0]` and `urls[]` into lists."""
     if not isinstance(value, dict):
         return value
     items = {name: _with_lists(item) for name, item in value.items()}

@@ -17,7 +17,7 @@ class Prompt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One operation. `needs`: its required options; `actions`: the follow-ups that belong to it."""
+    """One operation. `needs`: its required options; `actions`: its follow-up actions."""
 
     options: Mapping[str, Option] = field(default_factory=dict)
     prompt: Prompt = Prompt.REQUIRED
@@ -29,7 +29,7 @@ class Capability:
 class ProviderRequest:
     """The content of one POST without the mark; `Provider.translate` returns it, `Provider.submit` sends it.
 
-    `window`: the values for a Discord dialog that the reply opens.
+    `window`: values for the Discord dialog that the reply opens.
     """
 
     operation: Operation
@@ -41,10 +41,10 @@ class ProviderRequest:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A request in the terms of the provider's table.
+    """A request in terms of the provider's table.
 
-    `prompt` ends with the Midjourney parameters that have no field of their own; `fields` stand in the body under these
-    names; `placed` are options that the provider's own code puts somewhere.
+    `prompt` ends with the Midjourney parameters that have no field; `fields` go into the body under these names;
+    `placed` are options that the provider's own code places.
     """
 
     prompt: str

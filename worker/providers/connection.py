@@ -1,9 +1,9 @@
-"""One connection per request, to know for certain whether anything was sent, which decides about money.
+"""One connection per request, to know for certain whether anything was sent: money depends on it.
 
-`requests` raises the same ConnectionError, and the same SSLError, before and after a request has left. Here every
-request gets a connection of its own, so whatever fails before the first byte fails in `connect()` and is marked there;
-every other failure may have been a paid request. A kept connection would save 1 ms of CPU a call (TLS handshake) and
-lose this certainty: the provider may close it, as it does with idle ones, just while a request is on its way.
+`requests` raises the same ConnectionError, and the same SSLError, before and after a request has been sent. Here, every
+request gets its own connection, so whatever fails before the first byte fails in `connect()` and is marked there; any
+other failure may have been a paid request. Reusing connections would save 1 ms of CPU per call (TLS handshake) but lose
+this certainty: the provider may close an idle connection just as a request is on its way.
 """
 
 import http.client
@@ -21,18 +21,18 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from worker.net import ProxyError, TimedConnection, TimedResponse, proxy_for, trusted_authorities, whole_address
 
-#: seconds for the body of a reply; its whole header has those of one wait
+#: seconds for a reply's body; its whole header must arrive within the timeout of a single wait
 BODY_TIMEOUT = 15.0
 #: all that a call through `FreshConnections`, or reading its reply, can raise
 TRANSPORT_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
 
 class FreshConnections(HTTPAdapter):
-    """Sends each request over a new connection, once.
+    """Sends each request once, over a new connection.
 
-    Used without a Session: its cookies and redirects, and the passwords that it takes from the environment, have no
-    place in a paid request. A proxy (`worker.net.egress`) gives no more than the connection, and what it says before
-    that is not the provider's. Raises ConfigurationError if the CA bundle cannot be read.
+    Used without a Session: its cookies, redirects and passwords from the environment have no place in a paid request.
+    A proxy (`worker.net.egress`) only provides the connection, and anything it says before that is not the provider's
+    word. Raises ConfigurationError if the CA bundle cannot be read.
     """
 
     def __init__(self, *, tls: bool) -> None:
@@ -44,7 +44,7 @@ class FreshConnections(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
     def cert_verify(self, *args: Any, **options: Any) -> None:
-        """Do nothing: the shared context demands a valid certificate, and the default would read the bundle again."""
+        """Do nothing: the shared context requires a valid certificate, and the default would reread the bundle."""
 
 
 class _NothingSent(urllib3.exceptions.NewConnectionError):
@@ -60,7 +60,7 @@ def _connecting(connection: HTTPConnection) -> Iterator[None]:
 
 
 class _LastResponse(TimedResponse):
-    """Ends its connection, also if the provider ignores our `Connection: close`: none is used again or left open."""
+    """Closes its connection even if the provider ignores our `Connection: close`, so none is reused or left open."""
 
     def begin(self) -> None:
         super().begin()
@@ -78,7 +78,7 @@ class _PlainConnection(_LastReplies, HTTPConnection):
             super().connect()
 
     def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        """Called by urllib3; a proxy needs the whole address."""
+        """Called by urllib3; an HTTP proxy needs the absolute URL."""
         if proxy := proxy_for("http", self.host, self.port):
             url = whole_address(self.host, self.port, url)
             options["headers"] = {**options["headers"], **proxy.headers}
@@ -116,7 +116,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 def diagnose(error: Exception) -> tuple[str, bool]:
-    """Return a short word for one of TRANSPORT_ERRORS, and whether the request may have reached the provider."""
+    """Return a short description of one of TRANSPORT_ERRORS, and whether the request may have reached the provider."""
     inner = error.args[0] if isinstance(error, requests.RequestException) and error.args else error
     reason = getattr(inner, "reason", None)
     if isinstance(reason, _NothingSent):
@@ -133,7 +133,7 @@ def diagnose(error: Exception) -> tuple[str, bool]:
 
 
 def said_by_proxy(error: Exception) -> str:
-    """Return the proxy's error, to be appended to a sentence; empty without a proxy error."""
+    """Return the proxy's error, to be appended to a sentence; empty if the error is not a proxy's."""
     inner = error.args[0] if isinstance(error, requests.RequestException) and error.args else error
     cause = getattr(getattr(inner, "reason", None), "__cause__", None)
     return f": {cause}" if isinstance(cause, ProxyError) else ""

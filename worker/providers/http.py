@@ -1,4 +1,4 @@
-"""HTTP to providers: the only place that turns failed calls and refusals into our errors."""
+"""HTTP to providers: the only place where failed calls and refusals become our errors."""
 
 import functools
 import json
@@ -27,12 +27,12 @@ from worker.providers.connection import BODY_TIMEOUT, TRANSPORT_ERRORS, FreshCon
 from worker.providers.posts import count_post
 from worker.providers.reading import clean_text, read_json
 
-#: seconds to connect, and for the header of the reply and each wait on its body
+#: seconds to connect; seconds for the reply's header and for each wait on its body
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
-#: bytes of a reply at most: a page of 50 records has 150 kB, the list of a proxy more
+#: maximum bytes of a reply; a page of 50 records has 150 kB, a proxy's list more
 BODY_LIMIT = 8 * 1024 * 1024
-#: what a `Retry-After` may ask for
+#: a longer `Retry-After` is reduced to this
 LONGEST_WAIT = timedelta(hours=1)
 
 _SAYS: Mapping[type[ProviderError], str] = {
@@ -46,7 +46,7 @@ _SAYS: Mapping[type[ProviderError], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The error in a reply, in the provider's words and types."""
+    """The error in a reply, with the provider's wording and types."""
 
     code: object
     message: object
@@ -57,7 +57,7 @@ class Refusal:
 class _Reply:
     status: int
     data: object
-    #: why there is no data, in one word
+    #: one word for why there is no data
     problem: str | None
     retry_after: timedelta | None
 
@@ -65,9 +65,9 @@ class _Reply:
 class ApiClient:
     """A thread-safe client for one provider.
 
-    `credentials` are headers whose values never show in an error. `read_refusal` finds the error in the JSON of a
-    reply, None if there is none; `codes` says what its code means where the HTTP status leaves that open, or, where
-    `code_decides`, whatever the status is. `form`: bodies are form-encoded instead of JSON, lists as repeated fields.
+    `credentials` are headers whose values never appear in an error. `read_refusal` finds the error in a reply's JSON,
+    or returns None. `codes` says what an error code means where the HTTP status leaves that open or, with
+    `code_decides`, regardless of the status. `form`: bodies are form-encoded instead of JSON, lists as repeated fields.
     """
 
     def __init__(
@@ -92,16 +92,16 @@ class ApiClient:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "Connection": "close",
-            # The default names of libraries are turned away by Cloudflare, which stands before some providers.
+            # Cloudflare, which protects some providers, rejects the default names of libraries.
             "User-Agent": "darkroom",
             **credentials,
         }
         self._adapter = FreshConnections(tls=urlsplit(base_url).scheme == "https")
 
     def post_once(self, path: str, payload: Mapping[str, object], *, patience: float | None = None) -> object:
-        """Send a submission exactly once and return the JSON of an accepting reply.
+        """Send a submission exactly once; return the JSON of the reply that accepts it.
 
-        `patience`: seconds for each wait on the reply, where the provider works before it answers. Raises NotTaken,
+        `patience`: seconds for each wait on the reply, if the provider works before it replies. Raises NotTaken,
         AccountBlocked, Rejected or Uncertain.
         """
         try:
@@ -116,11 +116,11 @@ class ApiClient:
         return reply.data
 
     def query(self, path: str, payload: Mapping[str, object]) -> object:
-        """Send a free query by POST and return the JSON of the reply. Raises QueryFailed."""
+        """Send a free query by POST and return the reply's JSON. Raises QueryFailed."""
         return self._ask("POST", path, payload)
 
     def get(self, path: str, **parameters: str) -> object:
-        """Send a query by GET and return the reply's JSON. Raises QueryFailed, for no body with code empty_reply."""
+        """Send a query by GET and return the reply's JSON. Raises QueryFailed, with code empty_reply without a body."""
         return self._ask("GET", f"{path}?{urlencode(parameters)}" if parameters else path, None)
 
     def _ask(self, method: str, path: str, payload: Mapping[str, object] | None) -> object:
@@ -176,7 +176,7 @@ class ApiClient:
         code, message = self._clean(said.code, 100), self._clean(said.message)
         meaning = self._codes.get(code or "", Uncertain)
         known = code in self._codes
-        # Within 400 and 403 only the code tells a forbidden prompt from an empty balance or an accident on the way.
+        # With 400 and 403, only the code tells a forbidden prompt from an empty balance or an accident on the way.
         decides = known and (self._code_decides or kind is Rejected)
         if kind is None or decides or (kind is NotTaken and issubclass(meaning, NotTaken)):
             kind = meaning
@@ -198,9 +198,9 @@ class ApiClient:
 
 
 def read_key(title: str, variable: str, secret: SecretStr | None) -> str:
-    """Return a setting's key, valid in a header.
+    """Return a setting's key, checked to be valid in a header.
 
-    Raises ConfigurationError, which names the setting; ProviderNotSet if it is empty.
+    Raises ConfigurationError, which names the setting, or ProviderNotSet if it is empty.
     """
     key = secret.get_secret_value().strip() if secret else ""
     if not key:
@@ -211,20 +211,20 @@ def read_key(title: str, variable: str, secret: SecretStr | None) -> str:
 
 
 def _kind_of_status(reply: _Reply, *, explained: bool) -> type[ProviderError] | None:
-    """Map an HTTP status of a submission, with or without the provider's error, to our error; None: success."""
+    """Map a submission's HTTP status, with or without an error from the provider, to our error; None: success."""
     status = reply.status
     if 200 <= status < 300:
         return None
-    # Said by a proxy about what it has not passed on.
+    # From a proxy, about a request that it has not forwarded.
     if status == 407:
         return NotTaken
-    # A bare 503 may come from a gateway that lost the provider after it had passed the request on.
+    # A bare 503 may come from a gateway that lost the provider after it had forwarded the request.
     if status == 429 or (status == 503 and (explained or reply.retry_after is not None)):
         return NotTaken
-    # A 403 that names no error comes from a firewall before the provider: it blocks us, not this prompt.
+    # A 403 that names no error comes from a firewall in front of the provider: it blocks us, not this prompt.
     if status in {401, 402} or (status == 403 and not explained):
         return AccountBlocked
-    # 408 and 409 may be said of a request that is already being worked on.
+    # 408 and 409 may refer to a request that is already being processed.
     if 400 <= status < 500 and status not in {408, 409}:
         return Rejected
     return Uncertain
@@ -243,7 +243,7 @@ def _read_reply(response: requests.Response) -> _Reply:
 
 
 def _read_body(response: requests.Response) -> bytes:
-    """Return the whole body; `requests` limits neither size nor time. Raises ValueError above the limits."""
+    """Return the whole body, within limits: `requests` limits neither size nor time. Raises ValueError beyond them."""
     deadline = time.monotonic() + BODY_TIMEOUT
     body = bytearray()
     while piece := response.raw.read1(65536, decode_content=False):

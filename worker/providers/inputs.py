@@ -1,4 +1,4 @@
-"""References to input files in the options of a request: `input:` and the SHA-256, with the extension."""
+"""References to input files in a request's options: `input:` and the SHA-256, with the extension."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,12 +9,12 @@ from worker.providers.options import REFERENCE
 
 
 def input_reference(sha256: str, extension: str) -> str:
-    """Return the value of an option that stands for an input file."""
+    """Return the option value that refers to an input file."""
     return f"input:{sha256}.{extension}"
 
 
 def inputs_of(options: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the SHA-256 of each file that the options refer to, each once."""
+    """Return the SHA-256 of each file that the options refer to, without duplicates."""
     lists = (value.split() if isinstance(value, str) else value for value in options.values())
     found = (_sha256_of(item) for items in lists if isinstance(items, list) for item in items)
     return tuple(sorted({sha256 for sha256 in found if sha256}))
@@ -27,7 +27,7 @@ def with_inputs(
     as_file: Callable[[str], str],
     as_link: Callable[[str], str],
 ) -> GenerationRequest:
-    """Return the request with each reference replaced by the file (a `data:` link), or by a link if only those fit.
+    """Replace each reference with the file (a `data:` link), or with a web link if the option accepts only those.
 
     Both functions take a SHA-256.
     """
@@ -47,7 +47,7 @@ def with_inputs(
 
 
 def takes_only_links(provider: Provider, request: GenerationRequest) -> bool:
-    """Whether one of the references must become a link that the provider can open."""
+    """Return whether one of the references must become a link that the provider can open."""
     known = provider.capabilities[request.operation].options
     return any(inputs_of({name: value}) and not known[name].takes_files for name, value in request.options.items())
 

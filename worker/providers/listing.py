@@ -1,4 +1,4 @@
-"""A provider's own list of tasks, including tasks made elsewhere or missing in the ledger."""
+"""A provider's own list of tasks, including tasks created elsewhere or missing from the ledger."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from worker.errors import QueryFailed
 from worker.generation import Operation, Outcome
 
 MOST_TASKS = 20_000
-#: characters, more than any provider takes
+#: characters; more than any provider accepts
 _PROMPT = 10_000
 
 _OURS = re.compile(r"/callbacks/[^/?#]+/([0-9a-f]{32})/")
@@ -24,7 +24,7 @@ class Listed(StrEnum):
     NO = "no"
     BY_CALLBACK_URL = "by callback URL"
     BY_STATE = "by state"
-    #: of a submission that carried no callback URL
+    #: for a submission that carried no callback URL
     BY_REQUEST = "by its request"
 
 
@@ -42,11 +42,11 @@ def shown(fields: Mapping[str, object], *, is_all: bool = True) -> Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTask:
-    """`outcome` has a task_id. `marks`: what its submitter sent to know it again (callback URL, state).
+    """`outcome` has a task_id. `marks`: what its submitter sent to recognize it (callback URL, state).
 
-    `request`: what the list shows of it, to compare with `Provider.shown_request`.
+    `request`: what the list shows of the request, to compare with `Provider.shown_request`.
 
-    `is_over`: the provider is done with it, although its outcome may say that it is in progress: nobody can use it.
+    `is_over`: the provider has finished with the task. If its outcome is still in progress, the result is unusable.
     """
 
     outcome: Outcome
@@ -61,7 +61,7 @@ class ListedTask:
 
     @property
     def attempt_id(self) -> str | None:
-        """The attempt id of this or another Darkroom's submission; None for a foreign task."""
+        """Return the attempt id, of this or another Darkroom's submission; None for a foreign task."""
         for mark in self.marks:
             if _ATTEMPT.fullmatch(mark):
                 return mark
@@ -75,12 +75,12 @@ def marks_of(*values: object) -> tuple[str, ...]:
 
 
 def prompt_of(value: object) -> str:
-    """Return it unchanged, however long: a prompt may begin with links."""
+    """Return the prompt with its links and up to _PROMPT characters; "" if it is not text."""
     return value[:_PROMPT] if isinstance(value, str) else ""
 
 
 def moment(value: object) -> datetime | None:
-    """Parse a list's time: seconds or milliseconds since 1970, also as text, or ISO 8601; None if it is not a time."""
+    """Parse a list's time: seconds or milliseconds since 1970, even as text, or ISO 8601. None if it is not a time."""
     if isinstance(value, str):
         text = value.strip()
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
@@ -104,17 +104,17 @@ def _iso(text: str) -> datetime | None:
 
 
 def paged(page: Callable[[int, int], Sequence[ListedTask | None]], since: datetime, title: str) -> Iterator[ListedTask]:
-    """Yield the tasks since then from a paged list; `page` receives the page's number, from 0, and the preceding tasks.
+    """Yield the tasks since then from a paged list. `page` receives the page's number, from 0, and its offset in tasks.
 
-    Ends early when the pages are older, newest first, as they are wherever anybody has looked; none of these vendors
-    documents the order. Raises QueryFailed for a list that does not end.
+    Stops early at an older page if tasks are sorted newest first. They are wherever we have looked, but none of these
+    vendors documents the order. Raises QueryFailed for a list that does not end.
     """
     seen, number, before = 0, 0, None
     while tasks := page(number, seen):
         ids = [task and task.outcome.task_id for task in tasks]
         times = [task.created_at for task in tasks if task and task.created_at]
         if ids == before:
-            # It knows only one page.
+            # The provider supports only one page.
             return
         yield from (task for task in tasks if task and (task.created_at is None or task.created_at >= since))
         if times and max(times) < since and times[0] >= times[-1]:

@@ -1,7 +1,7 @@
-"""Options of a request: parses text (command line, CSV) or JSON values for a provider's API.
+"""Request options: parses text (command line, CSV) or JSON values for a provider's API.
 
-An option has the same name and values at every provider that has it; the provider's table defines where it goes (a
-field of the body, a Midjourney parameter at the end of the prompt).
+An option has the same name and values at every provider that supports it. The provider's table defines where it goes
+(a field of the body, or a Midjourney parameter at the end of the prompt).
 """
 
 import base64
@@ -14,20 +14,20 @@ from urllib.parse import urlsplit
 
 from worker.prompt_flags import plain_version
 
-#: characters; those of today have up to 6
+#: characters; today's versions have up to 6
 _LONGEST_VERSION = 20
 _RATIO = "[1-9][0-9]{0,3}:[1-9][0-9]{0,3}"
-#: stands for an input file of the user in the bucket (`inputs.py`)
+#: refers to a user's input file in the bucket (`inputs.py`)
 REFERENCE = re.compile(r"input:([0-9a-f]{64})\.(?:png|jpg|webp)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """Allowed values, in words, and the parser `read` (raises KeyError, TypeError, ValueError or OverflowError).
+    """The allowed values, in words, and the parser `read` (raises KeyError, TypeError, ValueError or OverflowError).
 
-    `schema`: the JSON Schema of these values; text that reads as one of them is accepted too.
-    `field`: its name in the body; `flag`: its Midjourney parameter in the prompt; `leads`: it goes before the prompt's
-    words; without any of them, the provider's own code places it.
+    `schema`: the JSON Schema of these values; text that parses as one of them is accepted too.
+    `field`: its name in the body; `flag`: its Midjourney parameter in the prompt; `leads`: it precedes the prompt's
+    words. Without any of these, the provider's own code places it.
     """
 
     allowed: str
@@ -36,20 +36,20 @@ class Option:
     field: str | None = None
     flag: str | None = None
     leads: bool = False
-    #: its values are images; they may be files
+    #: its values are images, which may be files
     takes_images: bool = False
     takes_files: bool = False
 
     def as_field(self, name: str, words: Mapping[object, object] | None = None) -> "Option":
-        """A field of the body; `words` maps the values to the provider's."""
+        """Return the option placed in a field of the body; `words` maps the values to the provider's."""
         return replace(self, field=name, read=self._in_words(words))
 
     def as_flag(self, flag: str) -> "Option":
-        """A parameter such as `--ar` at the end of the prompt."""
+        """Return the option placed at the end of the prompt, as a parameter such as `--ar`."""
         return replace(self, flag=flag)
 
     def as_lead(self) -> "Option":
-        """Links at the head of the prompt, as Midjourney takes image prompts."""
+        """Return the option placed at the start of the prompt, where Midjourney expects links to image prompts."""
         return replace(self, leads=True)
 
     def _in_words(self, words: Mapping[object, object] | None) -> Callable[[object], object]:
@@ -69,7 +69,7 @@ def one_of(*words: str) -> Option:
 
 
 def level(*numbers: str) -> Option:
-    """One of these numbers, in any notation, returned in the notation given here."""
+    """One of these numbers, in any notation; read as the notation given here."""
     spelling = {float(number): number for number in numbers}
     return Option(
         allowed=listed(numbers),
@@ -79,7 +79,7 @@ def level(*numbers: str) -> Option:
 
 
 def whole(least: int, most: int, step: int = 1) -> Option:
-    """A whole number between both, in steps."""
+    """A whole number from `least` to `most`, in steps of `step`."""
     steps = f" in steps of {step}" if step > 1 else ""
     numbers: dict[str, object] = {"type": "integer", "minimum": least, "maximum": most}
     return Option(
@@ -138,7 +138,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     text = str(value).strip()
-    # Not every provider's encoding carries a NUL or a lone surrogate.
+    # Not every provider's encoding supports NUL or lone surrogates.
     if not text or not text.isprintable():
         raise ValueError
     return text
@@ -183,7 +183,7 @@ def _pictures(value: object, least: int, most: int, links: bool, files: bool) ->
         raise TypeError
     if not least <= len(items) <= most:
         raise ValueError
-    # A reference becomes what the provider takes when it is submitted.
+    # On submission, a reference becomes whatever the provider accepts.
     if not all((links and _is_link(item)) or (files and _is_file(item)) or _is_reference(item) for item in items):
         raise ValueError
     return list(items)
@@ -197,7 +197,7 @@ def _is_link(item: object) -> bool:
 
 
 def _is_file(item: object) -> bool:
-    """Return an image as a `data:` link, as required by all APIs that accept files."""
+    """Return whether it is an image as a `data:` link, the form required by all APIs that accept files."""
     if not isinstance(item, str) or not (found := re.match(r"data:image/(png|jpeg|webp);base64,", item)):
         return False
     try:
@@ -210,7 +210,7 @@ def _is_reference(item: object) -> bool:
     return isinstance(item, str) and REFERENCE.fullmatch(item) is not None
 
 
-#: whether links are allowed → the words for one and for several
+#: whether links are allowed → the words for one image and for several
 _KINDS = {True: ("one link to an image", "links to images"), False: ("one image file", "image files")}
 
 FLAG = Option(allowed="true or false", read=_flag, schema={"type": "boolean"})
@@ -221,7 +221,7 @@ STYLIZE = whole(0, 1000)
 WEIRD = whole(0, 3000)
 CHAOS = whole(0, 100)
 SEED = whole(0, 4_294_967_295)
-# Not limited to the versions of today: vendors add new ones.
+# Not limited to today's versions: vendors add new ones.
 VERSION = Option(
     allowed="a version such as 8.1", read=_version, schema={"type": "string", "maxLength": _LONGEST_VERSION}
 )

@@ -1,4 +1,4 @@
-"""How many submissions this thread has begun to send: if the number has not grown, nothing was sent."""
+"""Counts the submissions that this thread has begun to send: if the count has not grown, nothing was sent."""
 
 import threading
 

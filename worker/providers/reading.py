@@ -1,4 +1,4 @@
-"""Makes providers' data safe to store and to show; nothing from outside is trusted."""
+"""Makes providers' data safe to store and show; nothing from outside is trusted."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from worker.generation import AssetKind, Link
 #: links and long tokens: a provider's message may quote the callback URL that we sent
 _SECRET = re.compile(r"https?:\S+|/callbacks/\S+|[a-z0-9_-]{40,}", re.IGNORECASE)
 
-#: white space and marks without width, which copying and templates leave at the ends of a link
+#: white space and zero-width characters, which copying and templates leave at the ends of a link
 _AROUND = "".join(map(chr, (*range(0x09, 0x0E), 0x20, 0x85, 0xA0, *range(0x2000, 0x2010), *range(0x2028, 0x2030))))
 _AROUND += "\u1680\u205f\u2060\u3000\ufeff"
 _LINE_ENDS = str.maketrans("", "", "\t\r\n")
@@ -19,7 +19,7 @@ _HOST = re.compile(r"https?://(?P<host>[^/?#:@\[\]]*)(?=[/?#:]|$)", re.IGNORECAS
 
 
 def read_json(body: bytes) -> object:
-    """Parse JSON in any Unicode encoding, also with control characters. Raises ValueError and nothing else."""
+    """Parse JSON in any Unicode encoding, even with control characters. Raises only ValueError."""
     try:
         return json.loads(body, strict=False)
     except RecursionError:
@@ -27,7 +27,7 @@ def read_json(body: bytes) -> object:
 
 
 def read_object(body: bytes) -> dict[str, object]:
-    """The JSON object that a callback is. Raises CallbackUnreadable."""
+    """Parse a callback's JSON object. Raises CallbackUnreadable."""
     try:
         data = read_json(body)
     except ValueError:
@@ -38,7 +38,7 @@ def read_object(body: bytes) -> dict[str, object]:
 
 
 def clean_text(value: object, limit: int = 300) -> str | None:
-    """A provider's words as one printable line of at most `limit` characters, without links and tokens."""
+    """Return a provider's text as one printable line of at most `limit` characters, without links and tokens."""
     if not isinstance(value, str | int | float):
         return None
     text = _SECRET.sub("[hidden]", str(value))[: 4 * limit]
@@ -47,7 +47,7 @@ def clean_text(value: object, limit: int = 300) -> str | None:
 
 
 def identifier(value: object) -> str | None:
-    """An id as text; None for what cannot be one (a float has lost digits, PostgreSQL stores no NUL)."""
+    """Return an id as text; None for an impossible one (a float has lost digits, PostgreSQL cannot store NUL)."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = str(value)
@@ -55,16 +55,16 @@ def identifier(value: object) -> str | None:
 
 
 def percent(value: object) -> int | None:
-    """Progress from 0 to 100; None if it is not a number."""
+    """Return progress from 0 to 100; None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 NaN
         return None
     return int(min(max(value, 0), 100))
 
 
 def link(value: object, kind: AssetKind = AssetKind.IMAGE) -> Link:
-    """A result link, not a byte of its path and query changed but what no link can carry: blanks are encoded.
+    """Return a result link, path and query byte for byte; only what no link can contain, such as a blank, is encoded.
 
-    Raises CallbackUnreadable, without the link in its text: it is signed.
+    Raises CallbackUnreadable, whose text omits the link, because it is signed.
     """
     if isinstance(value, str):
         with suppress(UnicodeError):
@@ -75,9 +75,9 @@ def link(value: object, kind: AssetKind = AssetKind.IMAGE) -> Link:
 
 
 def _tidied(text: str) -> str:
-    """As browsers read an address (WHATWG): nothing around it, no line ends within, its host in ASCII."""
+    """Normalize an address as browsers do (WHATWG): no surrounding space, no line ends within, host in ASCII."""
     url = text.strip(_AROUND).translate(_LINE_ENDS)
-    # Control characters stay, so that a link with them is refused.
+    # Control characters stay, so that a link that contains them is refused.
     if not url.isprintable() or " " in url:
         url = "".join(sign if (sign.isprintable() and sign != " ") or sign < " " else quote(sign) for sign in url)
     parts = _HOST.match(url)

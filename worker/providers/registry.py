@@ -12,7 +12,7 @@ from worker.providers.base import Provider
 from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT, SANDBOX_KEY, read_keys
 from worker.settings import Settings
 
-#: name → where its class lives; imported on first use, so one provider's libraries never burden another
+#: name → where its class is defined; imported on first use, so that no provider's libraries burden another
 PROVIDERS: Mapping[str, str] = {
     "acedata": "worker.providers.acedata:AceDataCloud",
     "kie": "worker.providers.kie:Kie",
@@ -22,20 +22,20 @@ PROVIDERS: Mapping[str, str] = {
 
 
 def end_is_proven(provider: str, asset: Asset) -> bool:
-    """Whether the deadline of its link is no guess: the link itself names it, or the provider's pages do."""
+    """Return whether the link's deadline is not a guess: the link itself or the provider's pages state it."""
     documented = provider in PROVIDERS and provider_class(provider).retention is not None
     return documented or is_told(asset.url, asset.deadline)
 
 
 def provider_class(name: str) -> type[Provider]:
-    """Its table of capabilities can be read without any key."""
+    """Return the provider's class, whose capability table can be read without any key."""
     module, _, attribute = PROVIDERS[name].partition(":")
     kind: type[Provider] = getattr(import_module(module), attribute)
     return kind
 
 
 def account_keys(name: str, settings: Settings) -> Mapping[str, SecretStr | None]:
-    """The accounts of this provider, each with its key; without any key one account, as some need none."""
+    """Return the provider's accounts with their keys; a single account if there is no key, since some need none."""
     secret: SecretStr | None = getattr(settings, provider_class(name).key_setting.lower())
     if secret is None:
         return {DEFAULT_ACCOUNT: None}
@@ -43,9 +43,9 @@ def account_keys(name: str, settings: Settings) -> Mapping[str, SecretStr | None
 
 
 def load_provider(name: str, settings: Settings, account: str | None = None) -> Provider:
-    """Build the provider as one of its accounts uses it, the first if none is named; for tests with SANDBOX_ACCOUNT.
+    """Build the provider for one of its accounts, by default the first; SANDBOX_ACCOUNT is for test generations.
 
-    Raises ConfigurationError when the account has no key, or another setting is missing.
+    Raises ConfigurationError if the account has no key or another setting is missing.
     """
     if account == SANDBOX_ACCOUNT:
         return _in_sandbox(name, settings)

@@ -14,12 +14,12 @@ from worker.providers.registry import PROVIDERS, provider_class
 
 _UNREADABLE = (KeyError, TypeError, ValueError, OverflowError)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-#: what is drawn from its prompt; a follow-up carries that of its parent, which was drawn already
+#: operations that generate from their own prompt; a follow-up carries its parent's, which was already used
 _DRAWN = frozenset({Operation.IMAGINE, Operation.BLEND, Operation.EDIT, Operation.VIDEO})
 
 
 def terms_of(provider: Provider, request: GenerationRequest) -> Terms:
-    """Check a request against the provider's table; raises RequestInvalid, with a provider that supports it."""
+    """Check a request against the provider's table. Raises RequestInvalid, naming a provider that supports it."""
     operation = request.operation
     capability = _capability(provider, operation, request.action)
     words = "" if capability.prompt is Prompt.UNUSED else request.prompt.strip()
@@ -56,14 +56,14 @@ def terms_of(provider: Provider, request: GenerationRequest) -> Terms:
 
 
 def check_follow_up(provider: Provider, operation: Operation, action: str | None) -> None:
-    """Raise RequestInvalid unless a success can be followed up so; without an `action`: by any of this operation."""
+    """Raise RequestInvalid unless a success can have this follow-up; without `action`: any of this operation's."""
     if operation is Operation.SPLIT:
         if not provider.delivers_grids:
             raise RequestInvalid(f"{provider.title} delivers the four images one by one: there is no grid to split")
         return
     possible = provider.capabilities[operation].actions if operation in provider.capabilities else ()
     capability = _capability(provider, operation, action or next(iter(possible), None))
-    # It is created without options of its own.
+    # The follow-up is created without options.
     _refuse_missing(provider, operation, capability.needs)
 
 
@@ -77,7 +77,7 @@ def _capability(provider: Provider, operation: Operation, action: str | None) ->
         raise RequestInvalid(what, about=("operation",))
     if action in (capability.actions or (None,)):
         return capability
-    # No other provider is named: the parent lies at this one.
+    # Suggest no other provider: the parent is at this one.
     if action is None:
         what = f"{operation} is a follow-up: it needs a parent and its action, {listed(capability.actions)}"
         raise RequestInvalid(what, about=("operation",))
@@ -124,7 +124,7 @@ def _options(provider: type[Provider], operation: Operation) -> Mapping[str, Opt
 
 
 def _hold_flags(provider: Provider, capability: Capability, request: GenerationRequest, words: str) -> None:
-    """Parameters in the prompt are held against the table as the options that say the same, and against those."""
+    """Check the prompt's parameters against the table, as the equivalent options, and against the options given."""
     if request.operation not in _DRAWN or request.action is not None:
         return
     for flag in flags_in(words):
@@ -142,7 +142,7 @@ def _hold_flags(provider: Provider, capability: Capability, request: GenerationR
 
 
 def _written(flag: str, value: object) -> list[str]:
-    """An option as a parameter at the end of the prompt."""
+    """Return an option as a parameter for the end of the prompt."""
     if isinstance(value, bool):
         return [flag] if value else []
     return [f"{flag} {' '.join(_words(value))}"]
@@ -166,14 +166,14 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def _who_can(can: Callable[[type[Provider]], bool]) -> str:
-    """The end of a sentence; empty if no provider can."""
+    """Return the end of a sentence that names providers; empty if no provider can."""
     titles = [f"{kind.title} (--provider {name})" for name in PROVIDERS if can(kind := provider_class(name))]
     return f"; {listed(tuple(titles), 'and')} can" if titles else ""
 
 
 def _refuse_by_version(provider: Provider, request: GenerationRequest) -> None:
-    """Raises RequestInvalid, which names the versions and providers that can, for what its version refuses."""
-    # A follow-up carries the prompt of its parent, which was drawn already.
+    """Raise RequestInvalid, naming the versions and providers that can, if the request's version refuses anything."""
+    # A follow-up carries its parent's prompt, which was already used.
     if request.action is not None or request.operation in TEXTS or (version := read_version(request)) is None:
         return
     refused = provider.versions.get(version, frozenset())
@@ -186,7 +186,7 @@ def _refuse_by_version(provider: Provider, request: GenerationRequest) -> None:
 
 
 def _asked(request: GenerationRequest) -> Iterator[tuple[str, str]]:
-    """What a version may refuse, and the option that says it, or the prompt."""
+    """Yield everything a version may refuse, each with the option that requests it, or "prompt"."""
     for name, value in request.options.items():
         yield from ((name, name), (f"{name}={value}".lower(), name))
     for name, _ in flags_of(request.prompt):
@@ -194,7 +194,7 @@ def _asked(request: GenerationRequest) -> Iterator[tuple[str, str]]:
 
 
 def _who_takes(provider: Provider, operation: Operation, version: str, asked: str) -> str:
-    """The end of a sentence; empty if nobody can."""
+    """Return the end of a sentence that names versions and providers; empty if none can."""
     versions = tuple(one for one, refused in provider.versions.items() if asked not in refused)
     can = [f"version {listed(versions)}"] if versions else []
     for name in PROVIDERS:

@@ -1,4 +1,4 @@
-"""What follows a generation: recipes, and their short form."""
+"""What follows a generation: recipes and their short form."""
 
 from worker.recipes.follow_up_expression import as_recipe, parse_follow_ups, steps_of
 from worker.recipes.loading import SUFFIX, load_recipe

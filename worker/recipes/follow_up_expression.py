@@ -1,4 +1,4 @@
-"""Follow-up expressions: `upscale1,upscale3`, `upscale:all`, or in several steps `upscale:all/zoom_out_2x`. Pure."""
+"""Follow-up expressions: `upscale1,upscale3`, `upscale:all`, or `upscale:all/zoom_out_2x` for several steps. Pure."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _FAMILIES = {operation.value for operation in Operation}
 
 
 def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple[str, ...]:
-    """Split and check an expression; raises RequestInvalid with the invalid item."""
+    """Split and check an expression. Raises RequestInvalid with the invalid item."""
     items = tuple(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
     if len(items) > max_follow_ups:
         raise RequestInvalid(f"{len(items)} follow-ups are more than the {max_follow_ups} allowed for one generation")
@@ -29,10 +29,10 @@ def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple
 
 
 def as_recipe(items: Sequence[str], offered: Sequence[str], *, max_fan_out: int) -> tuple[Recipe, list[str]]:
-    """Return the recipe that a parsed expression is short for, and why items have no step in it.
+    """Return the recipe that a parsed expression abbreviates, and why some items have no step in it.
 
-    A step is for one of the actions that a result offers, and has its item as its id; what follows it stays behind the
-    slash of that.
+    A step is for one of the actions that a result offers. Its id is its item; what follows it stays in the id, after
+    the slash.
     """
     steps, refused = [], []
     for item in items:

@@ -1,4 +1,4 @@
-"""Recipe files; only those who have some pay for importing a YAML parser."""
+"""Recipe files. The YAML parser is imported only if there are any."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ SUFFIX = ".yaml"
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file. Raises ConfigurationError with file, line and column of the mistake."""
+    """Read a recipe file. Raises ConfigurationError, with file, line and column of the mistake."""
     from worker.recipes.recipe_file import read_recipe  # noqa: PLC0415
 
     return read_recipe(path)

@@ -1,4 +1,4 @@
-"""Recipes: rules that say what follows a generation. Pure values."""
+"""Recipes: rules for what follows a generation. Pure values."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from worker.generation import Operation, operation_of
 
 
 class After(StrEnum):
-    """What happened to the generation that a step follows."""
+    """The outcome of the generation that a step follows."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -22,19 +22,19 @@ class After(StrEnum):
 
 
 class Chooser(StrEnum):
-    """Who picks images of a result."""
+    """Who picks images from a result."""
 
     ALL = "all"
     NUMBERS = "numbers"
     RANDOM = "random"
-    #: a Celery task of the user's
+    #: the user's own Celery task
     TASK = "task"
     PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """`numbers`: of images, from 1; `count`: how many at random; `task`, `queue`: of the user's Celery task."""
+    """`numbers`: image numbers, from 1; `count`: how many at random; `task`, `queue`: of the user's Celery task."""
 
     chooser: Chooser = Chooser.ALL
     numbers: tuple[int, ...] = ()
@@ -44,11 +44,11 @@ class Pick:
 
     @property
     def waits(self) -> bool:
-        """Whether somebody has to decide."""
+        """Return whether somebody has to decide."""
         return self.chooser in {Chooser.TASK, Chooser.PERSON}
 
     def of(self, available: Sequence[int], seed: str) -> tuple[int, ...]:
-        """Return the numbers that it picks from the available ones, in their order; the same for the same seed.
+        """Return the numbers picked from the available ones, in their order. The same seed gives the same numbers.
 
         Raises ValueError if somebody has to decide.
         """
@@ -65,7 +65,7 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """A condition on a number: `least` and `most`, both included."""
+    """A condition on a number: `least` and `most`, both inclusive."""
 
     least: int
     most: int | None
@@ -76,7 +76,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What conditions ask about a generation. `images`: how many it has."""
+    """The facts about a generation that conditions test. `images`: how many it has."""
 
     operation: str
     action: str | None
@@ -88,7 +88,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """The generations that a step follows; an empty condition holds for all, several values mean any of them."""
+    """The generations that a step follows. An empty condition matches all; several values mean any of them."""
 
     operations: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
@@ -110,10 +110,10 @@ class When:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """`do`: an action such as `upscale1`, or an operation such as `upscale`: the action of each picked image.
+    """`do`: an action such as `upscale1`, or an operation such as `upscale`, meaning its action for each picked image.
 
-    `timeout`, `otherwise`: when nobody has picked by then, and what is picked then (None: nothing). `max_cost`: of what
-    it creates for one generation, in the currency of the price file. `then`: what follows what it creates.
+    `timeout`: how long to wait for a pick; `otherwise`: what is picked after that (None: nothing). `max_cost`: for all
+    that it creates for one generation, in the price file's currency. `then`: the steps that follow what it creates.
     """
 
     id: str
@@ -130,18 +130,18 @@ class Step:
 
     @property
     def operation(self) -> Operation | None:
-        """Return what it makes; None for an action that Darkroom does not know."""
+        """Return the operation that it performs; None for an action that Darkroom does not know."""
         return operation_of(self.do) if self.is_action else Operation(self.do)
 
     @property
     def is_action(self) -> bool:
-        """Return whether `do` is one action, and not an operation with one for each image."""
+        """Return whether `do` is a single action, rather than an operation with one action per image."""
         return self.do not in set(Operation)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """`max_depth`: steps one after the other; `max_fan_out`: what all steps may create for one generation."""
+    """`max_depth`: steps in a chain; `max_fan_out`: how many generations all steps may create for one generation."""
 
     name: str
     steps: tuple[Step, ...]
@@ -150,7 +150,7 @@ class Recipe:
 
     @cached_property
     def sha256(self) -> str:
-        """Its identity: a generation keeps to the recipe that it started with."""
+        """Return the recipe's identity: a generation keeps the recipe that it started with."""
         text = json.dumps(asdict(self), sort_keys=True, default=str, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -160,7 +160,7 @@ class Recipe:
         return walk(self.steps)
 
     def after(self, step_id: str | None) -> tuple[Step, ...]:
-        """Return what follows the generations of a step; None: those that were submitted."""
+        """Return the steps that follow the generations of a step; None: those that follow submitted generations."""
         if step_id is None:
             return self.steps
         return next((step.then for step in walk(self.steps) if step.id == step_id), ())

@@ -1,4 +1,4 @@
-"""Recipes as JSON, as the ledger keeps them."""
+"""Recipes as JSON, as stored in the ledger."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -10,7 +10,7 @@ from worker.recipes.recipe import Recipe
 
 @cache
 def _recipe() -> TypeAdapter[Recipe]:
-    """Built with the first recipe: most processes never see one."""
+    """Built on first use: most processes never see a recipe."""
     return TypeAdapter(Recipe)
 
 

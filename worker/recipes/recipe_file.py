@@ -1,4 +1,4 @@
-"""Reads the recipe files of a folder (DARKROOM_RECIPES); `deploy/recipe.schema.json` describes them for editors."""
+"""Reads the recipe files in a folder (DARKROOM_RECIPES); `deploy/recipe.schema.json` describes them for editors."""
 
 import re
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ _NUMBERS = re.compile(r"[1-9][0-9]?(\s*,\s*[1-9][0-9]?)*")
 _COUNT = re.compile(r"(>=|<=)?\s*([0-9]{1,3})")
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _PICKS = "all, first, numbers such as 1,3, random 2, task NAME@QUEUE, or person"
-#: where Celery looks for tasks unless it is told otherwise
+#: Celery's default queue
 _DEFAULT_QUEUE = "celery"
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Raises ConfigurationError with file, line and column of the mistake."""
+    """Read a recipe file. Raises ConfigurationError, with file, line and column of the mistake."""
     root = compose(path, read_setting_file("DARKROOM_RECIPES", path))
     if root is None:
         raise ConfigurationError(f"{path}: the recipe is empty: give it a `name` and `steps`")
@@ -74,7 +74,7 @@ class _File(YamlFile):
             if name not in parts:
                 self.refuse(node, f"the step has no `{name}`")
         step_id = self._name(parts["id"], "step")
-        # Before what follows it is read: an alias of YAML may stand for a step within itself, or for very many.
+        # Check before reading what follows the step: a YAML alias may refer to the step itself, or expand to very many.
         if step_id in self._ids:
             self.refuse(parts["id"], f"several steps have the id {step_id!r}: give each step its own")
         self._ids.add(step_id)

@@ -1,4 +1,4 @@
-"""A worker's process: drain loop, shutdown, watchdog."""
+"""A worker process: drain loop, shutdown, watchdog."""
 
 from worker.runtime import shutdown, watchdog
 from worker.runtime.draining import LEASE, drain, give_back_late, renewed

@@ -1,4 +1,4 @@
-"""The drain loop: claim, work, record until nothing is due; many rows per message, many waits at once, few commits."""
+"""The drain loop: claim, work and record until nothing is due. Many rows per message, concurrent waits, few commits."""
 
 import functools
 import logging
@@ -19,26 +19,26 @@ from worker.runtime.unwritten import Unwritten, patiently
 
 log = logging.getLogger(__name__)
 
-#: seconds after which a drain claims no new work, so that other steps get their turn
+#: seconds after which a drain claims no new work, to give other steps their turn
 SLICE_SECONDS = 10.0
-#: the lifetime of a claim; a dead worker's work becomes due again after it
+#: the lifetime of a claim, after which a dead worker's work becomes due again
 LEASE = timedelta(seconds=30)
 _RENEW_SECONDS = 8.0
-#: seconds after which claims are not renewed: the thread hangs, and the task's time limit will end it
+#: seconds after which claims are no longer renewed: the thread hangs, and the task's time limit will end it
 _LONGEST_SECONDS = 60.0
-#: seconds between two claims while work is in flight, so that rows are claimed in groups
+#: seconds between claims while work is in flight, so that rows are claimed in groups
 _GROUPING = 0.05
-#: seconds that a result waits for others, so that they are recorded together
+#: seconds that a result waits for others to be recorded with
 _LINGER = 0.02
 _STEP = 0.01
-#: seconds of work that may be claimed ahead of its threads
+#: seconds' worth of work that may be claimed before threads are free for it
 _AHEAD_SECONDS = 0.5
-#: seconds after which what was claimed ahead is given back: its threads have become slow
+#: seconds after which work claimed ahead is returned, because the threads have become slow
 _AHEAD_PATIENCE = 1.0
-#: seconds between two checks, during late work, whether the worker has to stop
+#: seconds between checks, during late work, of whether the worker must stop
 _LATE_LOOK_SECONDS = 0.5
 
-#: give back what goes on after its drain
+#: functions that return work still running after its drain
 _late: list[Callable[[], None]] = []
 
 Item = TypeVar("Item")
@@ -61,17 +61,17 @@ def drain(
     takes_long: Callable[[Item], bool] | None = None,
     tell: Callable[[Sequence[Result], float], None] | None = None,
 ) -> int:
-    """Claim rows while there are any, work on them in threads, record results in groups; return their number.
+    """Claim rows while there are any, work on them in threads and record results in groups; return their number.
 
     Never claims more than can start at once: a row claimed for a POST but not sent would be unconfirmed after a crash.
-    Where that does no harm, up to `ahead` more may be claimed while work is quick: no more than ended just before, and
-    what has to wait for long goes to `give_back`. `claim_more` claims while other work is in flight; either may leave
-    `reserve` threads idle though more is due. A result waits up to `linger` seconds for others. Claims of slow work are
-    renewed. An item whose work raises is left to its lease. At shutdown, unfinished items go to `give_back`, or are
-    left to their leases too. The end of the time slice does not wait for an item that `takes_long`: its thread
-    continues, and its result is recorded later. `tell` receives each recorded group and the time (monotonic) at which
-    work on its first item began. Raises LedgerUnavailable or ConfigurationError if the ledger stays unavailable or
-    unfit.
+    Where that does no harm, up to `ahead` more may be claimed while work is quick: no more than has just finished.
+    Items that then wait too long go to `give_back`. `claim_more` claims while other work is in flight; it and `claim`
+    may leave `reserve` threads idle although more is due. A result waits up to `linger` seconds for others. Claims of
+    slow work are renewed. An item whose work raises is left to its lease. At shutdown, unfinished items go to
+    `give_back`, or are left to their leases too. The end of the time slice does not wait for an item that
+    `takes_long`: its thread continues, and its result is recorded later. `tell` receives each recorded group and the
+    time (monotonic) at which work on its first item began. Raises LedgerUnavailable or ConfigurationError if the ledger
+    remains unavailable or unusable.
     """
     finished = 0
     closing = time.monotonic() + seconds
@@ -86,9 +86,9 @@ def drain(
             now = time.monotonic()
             most = threads + under_way.ended_lately()
             free = most - len(under_way)
-            # A commit per row would cost more than the work: while much is in flight, claim in groups.
+            # A commit per row would cost more than the work, so claim in groups while much is in flight.
             worth_it = not under_way or now >= claim_again_at or (free >= most // 2 and not exhausted)
-            # Anything paid for while nothing can be recorded may be lost.
+            # Results paid for while nothing can be recorded may be lost.
             can_go_on = now < closing and unwritten.is_well and not shutdown.is_asked()
             if free > 0 and worth_it and can_go_on:
                 items: Sequence[Item] = ()
@@ -147,7 +147,7 @@ def _record_ended(
 
 
 class _UnderWay(Generic[Item, Result]):
-    """Items that threads are working on, and those that wait for a thread."""
+    """Items that threads are working on, and items that wait for a thread."""
 
     def __init__(
         self, work: Callable[[Item], Result], renew: Callable[[Sequence[Item]], None], threads: int, ahead: int
@@ -166,8 +166,8 @@ class _UnderWay(Generic[Item, Result]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A worker that has to stop does not wait for threads that hang; they end with its process. Nobody waits for
-        # those whose work takes long.
+        # A worker that must stop does not wait for hung threads; they end with its process. Nor does anything here wait
+        # for long-running work.
         self._pool.shutdown(wait=shutdown.seconds_left() > 0 and not self._has_left)
 
     def __len__(self) -> int:
@@ -182,7 +182,7 @@ class _UnderWay(Generic[Item, Result]):
         record: Callable[[Sequence[Result]], None],
         give_back: Callable[[Sequence[Item]], None] | None,
     ) -> None:
-        """Move long-running items to a thread of their own, so that nothing here waits for them."""
+        """Move long-running items to a separate thread, so that nothing here waits for them."""
         if takes_long is None:
             return
         left = {future: item for future, (item, _) in self._started.items() if takes_long(item) and not future.done()}
@@ -200,17 +200,17 @@ class _UnderWay(Generic[Item, Result]):
                 self._started[future] = (item, time.monotonic())
                 future.add_done_callback(self._ended.put)
         except RuntimeError:
-            # The system gives no more threads. What waits for one of those that run would come too late, unrecorded.
+            # The system refuses another thread. Queued items would run too late to be recorded, so cancel them.
             self._pool.shutdown(wait=False, cancel_futures=True)
             raise
 
     def ended_lately(self) -> int:
-        """Return how many ended in the time for which work may be claimed ahead, at most `ahead`."""
+        """Return how many items ended in the last `_AHEAD_SECONDS`, at most `ahead`."""
         since = time.monotonic() - _AHEAD_SECONDS
         return sum(at >= since for at in self._ended_at)
 
     def give_up_waiting(self, give_back: Callable[[Sequence[Item]], None] | None) -> None:
-        """Give back what was claimed ahead and has waited too long for a thread; at shutdown, all of it."""
+        """Return work that was claimed ahead and has waited too long for a thread; at shutdown, return all of it."""
         if give_back is None or len(self._started) <= self._threads:
             return
         before = time.monotonic() - (0 if shutdown.is_asked() else _AHEAD_PATIENCE)
@@ -222,7 +222,7 @@ class _UnderWay(Generic[Item, Result]):
                 log.warning("could not return %d claims; they are left to their leases: %s", len(unbegun), error)
 
     def take_ended(self, linger: float) -> list[Future[Result]]:
-        """Return finished items: none after a while, or the first and those that finish soon after it."""
+        """Return finished items: the first one and those that finish soon after it, or none after a while."""
         if not self._started:
             time.sleep(_GROUPING)
             return []
@@ -231,7 +231,7 @@ class _UnderWay(Generic[Item, Result]):
         except Empty:
             return []
         wait_until = time.monotonic() + linger
-        # In steps: to be woken by each would take the processor from those that work.
+        # Sleep in steps: waking up for each item would take CPU from the working threads.
         while self._started and (left := wait_until - time.monotonic()) > 0:
             time.sleep(min(_STEP, left))
             with suppress(Empty):
@@ -241,13 +241,13 @@ class _UnderWay(Generic[Item, Result]):
 
     def _take(self, ended: Future[Result]) -> list[Future[Result]]:
         if self._started.pop(ended, None) is None:
-            # It was left to others.
+            # The item was left to others.
             return []
         self._ended_at.append(time.monotonic())
         return [ended]
 
     def renew_slow(self) -> None:
-        """Renew the claims of long-running work from time to time, but not of hung work."""
+        """Periodically renew the claims of long-running work, but not of hung work."""
         now = time.monotonic()
         if now >= self._renew_at:
             self._renew_at = now + _RENEW_SECONDS
@@ -292,7 +292,7 @@ def _hand_back(left: "dict[Future[Result], Item]", give_back: Callable[[Sequence
 
 
 def give_back_late() -> None:
-    """Return long-running work to others at once, because this process ends."""
+    """Return long-running work to others immediately, because this process is ending."""
     for hand_back in [*_late]:
         with suppress(Exception):
             hand_back()
@@ -300,7 +300,7 @@ def give_back_late() -> None:
 
 @contextmanager
 def renewed(renew: Callable[[], None]) -> Iterator[None]:
-    """Renew a claim from time to time while the block runs, for work outside a drain."""
+    """Periodically renew a claim while the block runs; for work outside a drain."""
     over = threading.Event()
     give_up_at = time.monotonic() + _LONGEST_SECONDS
 

@@ -9,9 +9,10 @@ Value = TypeVar("Value")
 
 
 class locked_cached_property(cached_property[Value]):  # noqa: N801 - used as a decorator
-    """A property that is built once; since Python 3.12, `cached_property` may build one per thread, and leak them.
+    """A property that is built once. Since Python 3.12, `cached_property` may build one per thread and leak them.
 
-    All instances share one lock, so building may use other properties, but must not wait for another thread's.
+    All instances share the property's lock, so building may use other properties, but must not wait for another thread
+    that builds one.
     """
 
     def __init__(self, build: Callable[[Any], Value]) -> None:

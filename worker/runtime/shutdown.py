@@ -1,4 +1,4 @@
-"""A worker's shutdown: claimed work that has not started is returned, in-flight work gets a little time.
+"""A worker's shutdown: claimed work that has not started is returned; in-flight work gets a little more time.
 
 Process managers kill after 5 seconds (honcho) or more.
 """
@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: seconds for the reply to an in-flight POST and for recording it
+#: seconds to receive the reply to an in-flight POST and record it
 GRACE_SECONDS = 2.5
-#: seconds after which the worker ends, whatever it waits for: a frozen broker, a hung provider
+#: seconds after which the worker ends, whatever it is waiting for: a frozen broker, a hung provider
 LAST_SECONDS = 4.5
 
 _STOP_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
 _DEADLINE = struct.Struct("d")
-# The end of the time limit (monotonic; 0: no shutdown). Shared memory, because the signal reaches only the process that
+# When the time is up (monotonic; 0: no shutdown). In shared memory, because the signal reaches only the process that
 # forks the pool's processes.
 _of_all = mmap.mmap(-1, _DEADLINE.size)
 _of_this_process = bytearray(_DEADLINE.size)
@@ -29,15 +29,15 @@ _main_process = os.getpid()
 
 
 def stop() -> None:
-    """Stop this process and its pool; they end by themselves, or with this one after LAST_SECONDS."""
+    """Stop this process and its pool. They end by themselves, or with this process after LAST_SECONDS."""
     _ask(_of_all)
     threading.Thread(target=_end_at_last, daemon=True).start()
 
 
 def stop_when_signalled() -> None:
-    """React to a stop signal at once in a process whose main thread does the work; main thread only.
+    """React immediately to a stop signal in a process whose main thread does the work. Main thread only.
 
-    Python runs handlers between two steps of the main thread, and a database waiting for a lock is one step.
+    Python runs handlers between steps of the main thread, and a database call that waits for a lock is a single step.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -46,18 +46,18 @@ def stop_when_signalled() -> None:
 
 
 def is_asked() -> bool:
-    """Return whether to start nothing more."""
+    """Return whether a shutdown was requested, so that nothing more may start."""
     return seconds_left() < math.inf
 
 
 def seconds_left() -> float:
-    """Return how long to wait for in-flight work; infinite without a shutdown, negative when the time is over."""
+    """Return how long to wait for in-flight work: infinite without a shutdown, negative once the time is up."""
     return min(_deadline(_of_all), _deadline(_of_this_process)) - time.monotonic()
 
 
 @contextmanager
 def work_given_back_on_sigterm() -> Iterator[None]:
-    """Let a pool process that receives SIGTERM with its whole group end after the block has returned its work."""
+    """If SIGTERM reaches a pool process along with its whole group, end it after the block has returned its work."""
     if os.getpid() == _main_process or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -95,5 +95,5 @@ def _stop_on_signal(reader: int) -> None:
 
 def _end_at_last() -> None:
     time.sleep(LAST_SECONDS)
-    # The pool's processes die with their parent. Their work becomes due again when its lease ends.
+    # The pool's processes die with their parent; their work becomes due again when its lease expires.
     os._exit(0)

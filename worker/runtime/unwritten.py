@@ -1,4 +1,4 @@
-"""Results that could not be recorded yet, and what must be written in spite of an error."""
+"""Results that could not be recorded yet, and writes that must succeed in spite of errors."""
 
 import logging
 import time
@@ -27,9 +27,9 @@ class _Kept(Generic[Result]):
 
 
 class Unwritten(Generic[Result]):
-    """Results that are not in the ledger yet: a provider's reply to a POST cannot be fetched again.
+    """Results that are not in the ledger yet. They are precious: a provider's reply to a POST cannot be fetched again.
 
-    Each is kept for a while whatever `record` raises, and none delays results that can be recorded.
+    Each is kept for a while, whatever `record` raises, and none delays results that can be recorded.
     """
 
     def __init__(self, record: Callable[[Sequence[Result]], None]) -> None:
@@ -37,7 +37,7 @@ class Unwritten(Generic[Result]):
         self._kept: list[_Kept[Result]] = []
         #: False while nothing can be recorded
         self.is_well = True
-        #: why results were given up, where that is no fault of theirs
+        #: why results were abandoned, if the results themselves were not the cause
         self.trouble: Exception | None = None
 
     def __len__(self) -> int:
@@ -45,12 +45,12 @@ class Unwritten(Generic[Result]):
 
     def add(self, results: Sequence[Result]) -> None:
         now = time.monotonic()
-        # While the ledger is away they wait for the next try of all.
+        # While the ledger is unavailable, new results wait for the next retry of the others.
         try_at = now if self.is_well else max((one.try_at for one in self._kept), default=now)
         self._kept += [_Kept(result, now + _PATIENCE, try_at) for result in results]
 
     def write_down(self) -> None:
-        """Try what is due for it."""
+        """Retry the results that are due."""
         began = time.monotonic()
         due = [one for one in self._kept if one.try_at <= began]
         if not due:
@@ -77,13 +77,13 @@ class Unwritten(Generic[Result]):
         error = self._error_of(group)
         if error is None or len(group) == 1:
             return [(one, error) for one in group if error is not None]
-        # One of them may be in the way of all: each by itself.
+        # A single result may block the whole group, so try each individually.
         refused: list[tuple[_Kept[Result], Exception]] = []
         for place, one in enumerate(group):
             if (error := self._error_of([one])) is None:
                 continue
             if isinstance(error, LedgerUnavailable):
-                # Others would wait as long for their refusal; next time they come before this one.
+                # The rest would each wait just as long to fail; next time they go before this one.
                 return [*refused, *((it, error) for it in [*group[place + 1 :], one])]
             refused.append((one, error))
         return refused
@@ -91,7 +91,7 @@ class Unwritten(Generic[Result]):
     def _error_of(self, group: Sequence[_Kept[Result]]) -> Exception | None:
         try:
             self._record([one.result for one in group])
-        except Exception as error:  # noqa: BLE001  whatever it is, the results exist only here
+        except Exception as error:  # noqa: BLE001  whatever the error is, the results exist only here
             return error
         return None
 

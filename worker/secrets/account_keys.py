@@ -1,22 +1,22 @@
-"""A provider's keys: a single one, or one for each account, such as `studio:KEY1,shop:KEY2`."""
+"""A provider's keys: a single key, or one per account, such as `studio:KEY1,shop:KEY2`."""
 
 import hashlib
 import re
 from collections.abc import Mapping
 
-#: the account of a key without a name
+#: the account of an unnamed key
 DEFAULT_ACCOUNT = "default"
-#: the account of each provider to which test generations go: the sandbox. No key can have this name (`_NAMED`), so it
-#: is never one of the accounts that cost money
+#: each provider's account for test generations: the sandbox. No key can have this name (`_NAMED`), so it is never an
+#: account that costs money
 SANDBOX_ACCOUNT = "_sandbox"
-#: any key works there
+#: any key works in the sandbox
 SANDBOX_KEY = "sandbox"
 
 _NAMED = re.compile(r"([a-z0-9][a-z0-9-]*):(.*)", re.DOTALL)
 
 
 def read_keys(setting: str) -> Mapping[str, str]:
-    """Return the keys by account name. Raises ValueError, without a key in its text."""
+    """Return the keys by account name. Raises ValueError, whose text contains no key."""
     pieces = [piece.strip() for piece in setting.split(",")]
     named = [_NAMED.fullmatch(piece) for piece in pieces]
     if len(pieces) == 1 and named[0] is None:
@@ -45,7 +45,7 @@ def read_keys(setting: str) -> Mapping[str, str]:
 
 
 def read_list(setting: str) -> tuple[str, ...]:
-    """Return keys without names, separated by commas; raises ValueError for an empty one."""
+    """Parse unnamed keys, separated by commas. Raises ValueError for an empty one."""
     keys = tuple(key.strip() for key in setting.split(","))
     if not all(keys):
         raise ValueError("one of its keys is empty: remove the extra comma")
@@ -53,12 +53,12 @@ def read_list(setting: str) -> tuple[str, ...]:
 
 
 def key_mark(key: str | None, address: str | None) -> str:
-    """Return a mark that distinguishes keys and addresses, too short to reveal the key."""
+    """Return a mark that distinguishes keys and addresses but is too short to reveal the key."""
     return hashlib.sha256(f"{address or ''} {key or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def title_of(provider: str, account: str) -> str:
-    """Return the account's name for people; the account is omitted if there is only one."""
+    """Return a display name for the account; the account is omitted if there is only one."""
     if account == SANDBOX_ACCOUNT:
         return f"the sandbox of {provider}"
     return provider if account == DEFAULT_ACCOUNT else f"{provider}, account {account}"

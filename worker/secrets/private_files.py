@@ -1,6 +1,6 @@
-"""Private files and folders: readable by their owner only, whatever the umask is, and never another user's.
+"""Private files and folders: readable only by their owner, whatever the umask, and never another user's.
 
-In shared folders like /tmp, other users could place a symbolic link or a file under our names.
+In shared folders like /tmp, other users could place a symbolic link or a file under our file names.
 """
 
 import errno
@@ -9,15 +9,15 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-#: of every process that we start, for what libraries and other programs make
+#: for every process that we start, because libraries and other programs create files too
 UMASK = 0o077
 _FILE, _FOLDER = 0o600, 0o700
 
 
 def open_private(path: str | os.PathLike[str], flags: int) -> int:
-    """Open a private file, also as `opener` of `open`; raises OSError for a link or another user's file."""
+    """Open a private file; works as the `opener` of `open`. Raises OSError for a link or another user's file."""
     try:
-        # Or opening a pipe that somebody has put there would wait for its other end.
+        # O_NONBLOCK, or opening a pipe that somebody put there would wait for its other end.
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _FILE)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -27,7 +27,7 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
         found = os.fstat(descriptor)
         _require_owner(path, found)
         if stat.S_IMODE(found.st_mode) != _FILE:
-            with suppress(OSError):  # on a disk that is read-only
+            with suppress(OSError):  # on a read-only disk
                 os.fchmod(descriptor, _FILE)
     except OSError:
         os.close(descriptor)
@@ -45,11 +45,11 @@ def require_private(path: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Create a private folder and its missing parents; an existing folder is not changed."""
+    """Create a private folder and its missing parents; leave an existing folder unchanged."""
     try:
         path.mkdir(mode=_FOLDER, exist_ok=True)
     except FileNotFoundError:
-        # `parents` of mkdir would make them for everybody to read.
+        # mkdir's `parents` would make them readable by everybody.
         make_private_folder(path.parent)
         path.mkdir(mode=_FOLDER, exist_ok=True)
 

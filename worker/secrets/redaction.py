@@ -1,4 +1,4 @@
-"""Redaction: everything that is logged or shown passes through here first."""
+"""Redaction: everything that is logged or shown passes through here."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any, Literal
 
 _HIDDEN = "[redacted]"
-# JSON and other links escape what they hold, once or twice.
+# JSON and other links escape their content, once or twice.
 _SLASH = r"(?:\\*/|%(?:25)*2F)"
 _BEFORE = r"(?:[?&#;]|\\u0026|%(?:25)*(?:3F|26|23))"
 _EQUALS = r"(?:=|%(?:25)*3D)"
@@ -21,37 +21,37 @@ _PATTERNS = (
         re.compile(rf"({_SLASH}callbacks(?:{_SLASH}[^/\s%\\]+){{2}}{_SLASH})[^\s\"'<>?#&]+", re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
-    # the signature of a link: Discord, S3, Google, Azure, CloudFront, and what looks like a key
+    # the signature of a link (Discord, S3, Google, Azure, CloudFront), and anything that looks like a key
     (
         re.compile(rf"({_BEFORE}(?:ex|is|hm|se|sig|sign|auth|hmac|policy|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+|"
                    rf"[A-Za-z_-]*(?:token|key|secret|signature|password|credential)){_EQUALS}){_VALUE}", re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
-    # the same names without a link around them, as in the words of a database
+    # the same names outside a link, as in a database's messages
     (
         re.compile(rf"((?<![\w-])[\w-]*(?:password|passwd|secret|token|hmac|auth)=)(?:'[^']*'|{_VALUE})",
                    re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
     (re.compile(r"(Bearer\s+)[^\s\"',]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
-    # the signature of a link to an approval
+    # the signature of an approval link
     (re.compile(r"(apr_[0-9a-f]+\.)[A-Za-z0-9_-]{16,}"), rf"\1{_HIDDEN}"),
-    # what signs our webhooks
+    # the secret that signs our webhooks
     (re.compile(r"(whsec_)[A-Za-z0-9+/=_-]+"), rf"\1{_HIDDEN}"),
     # a token of our API; its first four characters may be shown
     (re.compile(r"(dk_(?:live|test)_)[A-Za-z0-9]{5,}"), rf"\1{_HIDDEN}"),
-    # the password of a database or a broker, up to the last @: it may hold one itself
+    # the password of a database or broker, up to the last @: it may itself contain one
     (re.compile(r"(://[^:/\s@]*:)[^/\s]+(@)"), rf"\1{_HIDDEN}\2"),
 )  # fmt: skip
 
-#: what moves a terminal's cursor, colours it, or hides what stands before
+#: characters that move a terminal's cursor, color text, or hide preceding text
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _LINK = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 _WORD_OF_A_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 _USER = re.compile(r"(://)[^/?#]*@")
 
-#: a file inside a text, such as an image in options
+#: a file embedded in text, such as an image in options
 _DATA_LINK = re.compile(r"(data:[\w.+/-]*;base64,)([A-Za-z0-9+/_-]+=*)")
 
 _CHATTY = (
@@ -73,7 +73,7 @@ def redact(text: str) -> str:
 
 
 def shorten_files(value: Any) -> Any:
-    """Replace each `data:` link in a text or JSON value by its type and size: it is not secret, but very long."""
+    """Replace each `data:` link in a text or JSON value with its type and size: it is not secret, but very long."""
     if isinstance(value, str):
         return _DATA_LINK.sub(lambda found: f"{found[1]}… ({_kilobytes(found[2])})", value)
     if isinstance(value, Mapping):
@@ -91,14 +91,14 @@ def signatures_cut(value: Any) -> Any:
 
 
 def links_hidden(value: Any) -> Any:
-    """Redact user text (a prompt, options): only its links can contain secrets, and its files are too long to show."""
+    """Redact user text (prompt, options): only its links can contain secrets, and its files are too long to show."""
     if isinstance(value, str):
         return _WORD_OF_A_LINK.sub(lambda match: redact(match[0]), shorten_files(value))
     return _each(value, links_hidden)
 
 
 def secrets_hidden(value: Any) -> Any:
-    """Redact text from others: errors, events."""
+    """Redact text from third parties: errors, events."""
     return redact(value) if isinstance(value, str) else _each(value, secrets_hidden)
 
 
@@ -109,7 +109,7 @@ def _each(value: Any, hide: Callable[[Any], Any]) -> Any:
 
 
 def _cut(link: str) -> str:
-    # In its path there may still be a token of ours.
+    # The path may still contain one of our tokens.
     return link if redact(link) == link else redact(_USER.sub(r"\1", re.split("[?#]", link, maxsplit=1)[0]))
 
 
@@ -118,11 +118,11 @@ def _kilobytes(base64: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Redacts the finished line, traceback included: exceptions of HTTP libraries contain whole URLs."""
+    """Redacts the finished line, including the traceback: exceptions of HTTP libraries contain whole URLs."""
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        # The longest first: one may be part of another.
+        # Longest first: one secret may be part of another.
         self._secrets = sorted((secret for secret in secrets if len(secret) >= 8), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -132,7 +132,7 @@ class RedactingFormatter(logging.Formatter):
         """Called for the part before a traceback."""
         fields = (f" {name}={_as_word(value)}" for name, value in _bound(record).items())
         line = super().formatMessage(record) + "".join(fields)
-        # Others choose parts of it: none of them begins a line that looks like one of ours.
+        # Third parties control parts of the line: none may start a new line that looks like one of ours.
         return _CONTROL.sub("?", line).replace("\n", "\n    ")
 
     def _hidden(self, text: str) -> str:
@@ -143,7 +143,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 class JsonFormatter(RedactingFormatter):
-    """One JSON object per line, traceback included. Values are redacted before JSON escapes them."""
+    """One JSON object per line, including the traceback. Values are redacted before JSON escapes them."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
@@ -167,7 +167,7 @@ class JsonFormatter(RedactingFormatter):
 
 
 def _bound(record: logging.LogRecord) -> Mapping[str, Any]:
-    """What `worker.telemetry` has bound to it."""
+    """Return the values that `worker.telemetry` has bound to the record."""
     return getattr(record, "bound", {})
 
 
@@ -179,13 +179,13 @@ def _as_word(value: Any) -> str:
 def configure_logging(
     level: str, secrets: tuple[str, ...] = (), log_format: Literal["console", "json"] = "console"
 ) -> None:
-    """Install one handler on the root logger, for our and the libraries' log lines."""
+    """Install one handler on the root logger, for our own and the libraries' log lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(secrets) if log_format == "json" else RedactingFormatter(secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # These log each request at INFO, which is our DEBUG.
+    # These libraries log each request at INFO, which for us is DEBUG.
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel("WARNING" if level != "DEBUG" else "INFO")
 

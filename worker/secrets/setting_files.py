@@ -1,4 +1,4 @@
-"""Reads small text files that settings name."""
+"""Reads small text files named by settings."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _LARGEST = 1024 * 1024
 
 
 def read_setting_file(setting: str, path: Path) -> str:
-    """Return the file's text; raises ConfigurationError if it is unreadable, not UTF-8, too large or endless."""
+    """Return the file's text. Raises ConfigurationError if it is unreadable, not UTF-8, too large or endless."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)

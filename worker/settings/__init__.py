@@ -1,4 +1,4 @@
-"""All settings, read from the environment and checked once."""
+"""All settings, read from the environment and validated once."""
 
 from worker.settings.broker_url import CeleryBroker, celery_broker, open_redis, read_broker_url, redis_client
 from worker.settings.env_file import (

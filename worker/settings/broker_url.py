@@ -1,4 +1,4 @@
-"""REDIS_URL: its forms, and what Celery and redis-py need for each.
+"""REDIS_URL: its forms, and what Celery and redis-py need for each of them.
 
 redis://[user:password@]host:6379/0, rediss:// (TLS), unix:///path?db=0, sentinel://[user:password@]host,host/0?master=NAME.
 `valkey://` and `valkeys://` are read as redis:// and rediss://, and kombu's `redis+socket://` as unix://.
@@ -13,9 +13,9 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 _SAME = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
 _SENTINEL_PORT, _REDIS_PORT = 26379, 6379
-#: the longest that a connection to a server may take
+#: limit for connecting to a server
 CONNECT_SECONDS = 2
-#: how long to wait for one sentinel before trying the next
+#: limit for one sentinel, before trying the next
 _SENTINEL_SECONDS = 2
 _FORMS = (
     "redis://host:6379/0, rediss:// for TLS, unix:///path/to/socket?db=0, or "
@@ -35,7 +35,7 @@ _CERT_REQS = {"cert_required": "required", "cert_optional": "optional", "cert_no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUrl:
-    """A parsed broker address. `hosts`: for a sentinel:// URL, the sentinels."""
+    """A parsed broker URL. `hosts`: for a sentinel:// URL, the sentinels."""
 
     scheme: str
     username: str | None = field(repr=False)
@@ -49,13 +49,13 @@ class BrokerUrl:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Its passwords, also as they are written in the URL."""
+        """Return its passwords, decoded and as written in the URL."""
         passwords = [one for one in (self.password, self.sentinel_password) if one]
         return tuple(dict.fromkeys([*passwords, *(quote(one, safe="") for one in passwords)]))
 
 
 def read_broker_url(url: str) -> BrokerUrl:
-    """Parse a broker URL. Raises ValueError with a sentence that shows no part which may be a password."""
+    """Parse a broker URL. Raises ValueError, whose text shows no part that may be a password."""
     found = _SCHEME.match(url)
     if found is None:
         raise ValueError(f"this is not a broker URL; write {_FORMS}")
@@ -63,13 +63,13 @@ def read_broker_url(url: str) -> BrokerUrl:
     if scheme not in _QUERY:
         raise ValueError(f"{found[1]}:// is not supported: the broker is Redis or Valkey; write {_FORMS}")
     try:
-        # The hosts alone: newer versions of Python take brackets in a list of them for a mistake.
+        # Take out the hosts: newer Python versions reject brackets in a list of hosts.
         begin, named, rest = _parts(url[found.end() :])
         parts = urlsplit(f"{scheme}://{begin}{rest}")
         username, password = parts.username, parts.password
         hosts = tuple(_hosts(named, _SENTINEL_PORT if scheme == "sentinel" else _REDIS_PORT))
     except ValueError as error:
-        # Python's own sentences show what they could not read, which may be a part of the password.
+        # Python's own messages show what could not be parsed, which may be part of the password.
         raise ValueError(_unreadable(scheme)) from error
     if parts.fragment or (scheme == "unix" and hosts) or (scheme != "sentinel" and len(hosts) > 1):
         raise ValueError(_unreadable(scheme))
@@ -99,7 +99,7 @@ def read_broker_url(url: str) -> BrokerUrl:
 
 
 class CeleryBroker(NamedTuple):
-    """A broker in terms of Celery's configuration; `transport_options`: only those that its kind needs."""
+    """A broker in terms of Celery's configuration. `transport_options`: only those that its kind needs."""
 
     url: str
     use_ssl: dict[str, Any] | None
@@ -107,18 +107,18 @@ class CeleryBroker(NamedTuple):
 
 
 def celery_broker(url: str) -> CeleryBroker:
-    """Raises ValueError as `read_broker_url` does."""
+    """Return the broker in Celery's terms. Raises ValueError like `read_broker_url`."""
     broker = read_broker_url(url)
     options: dict[str, Any] = {}
     if broker.scheme == "sentinel":
         options = {"master_name": broker.master, "sentinel_kwargs": _asking_sentinels(broker, _SENTINEL_SECONDS)}
-    # Without its options for TLS kombu would take any certificate.
+    # Without the TLS options, kombu would accept any certificate.
     return CeleryBroker(";".join(_kombu_urls(broker)), dict(broker.tls) or None, options)
 
 
 @contextmanager
 def redis_client(url: str, seconds: float) -> Iterator[Any]:
-    """Yield a client as of `open_redis`, closed at the end."""
+    """Yield a client from `open_redis`, and close it at the end."""
     client = open_redis(url, seconds)
     try:
         yield client
@@ -130,8 +130,8 @@ def redis_client(url: str, seconds: float) -> Iterator[Any]:
 
 
 def open_redis(url: str, seconds: float) -> Any:
-    """Return a redis-py client for our own commands, with this time-out; its methods raise RedisError or OSError."""
-    # Imported here: only commands to the broker need the library.
+    """Return a redis-py client with this timeout, for our own commands; its methods raise RedisError or OSError."""
+    # Imported here, because only commands to the broker need the library.
     from redis import Redis  # noqa: PLC0415
     from redis.sentinel import Sentinel  # noqa: PLC0415
 
@@ -147,7 +147,7 @@ def open_redis(url: str, seconds: float) -> Any:
 
 
 def _parts(url: str) -> tuple[str, str, str]:
-    """Split what follows the scheme into user and password (with the @), hosts, and all that comes after them."""
+    """Split what follows the scheme into user and password (with the @), hosts, and everything after them."""
     authority = re.match(r"[^/?#]*", url)
     end = authority.end() if authority else 0
     user, at, hosts = url[:end].rpartition("@")
@@ -173,7 +173,7 @@ def _query(parts: SplitResult, scheme: str) -> dict[str, str]:
 
 
 def _tls(query: Mapping[str, str]) -> dict[str, Any]:
-    """As redis-py names them; kombu hands them on to it."""
+    """Return the TLS options under redis-py's names; kombu passes them on to redis-py."""
     tls: dict[str, Any] = {name: value for name, value in query.items() if name in _TLS and value}
     needed = tls.get("ssl_cert_reqs", "required").lower()
     tls["ssl_cert_reqs"] = _CERT_REQS.get(needed, needed)
@@ -200,7 +200,7 @@ def _waiting(seconds: float) -> dict[str, Any]:
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
-    # Or redis-py would ask a server that is away four times, with pauses of seconds.
+    # Without these, redis-py would try an unreachable server four times, with pauses of seconds.
     return {
         "socket_timeout": seconds,
         "socket_connect_timeout": min(seconds, CONNECT_SECONDS),
@@ -218,5 +218,5 @@ def _kombu_urls(broker: BrokerUrl) -> Iterator[str]:
     if broker.scheme == "unix":
         yield f"redis+socket://{login}{quote(broker.path)}?virtual_host={broker.db}"
     for host, port in broker.hosts:
-        # Each one whole: kombu forgets the rest when it goes on to the next.
+        # A complete URL for each: kombu drops the other parts when it moves on to the next host.
         yield f"{broker.scheme}://{login}{f'[{host}]' if ':' in host else host}:{port}/{broker.db}"

@@ -1,4 +1,4 @@
-"""The proxy that may say who somebody is: the name of its header, and from where it connects."""
+"""The proxy that may identify console users: the name of its header, and where it connects from."""
 
 import ipaddress
 import re
@@ -10,9 +10,9 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)
 
 
 def read_header(name: str) -> str:
-    """Return the name of the header. Raises ValueError for one that a visitor could send, too.
+    """Return the name of the header. Raises ValueError for a header that a visitor could also send.
 
-    The server hands `X-User` and `X_User` to us under one name, and many proxies replace only the former.
+    The server passes `X-User` and `X_User` to us under the same name, and many proxies replace only the former.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
@@ -23,7 +23,7 @@ def read_header(name: str) -> str:
 
 
 def read_networks(text: str) -> Networks:
-    """Read networks and addresses, separated by commas. Raises ValueError with the invalid one."""
+    """Parse networks and addresses, separated by commas. Raises ValueError with the invalid one."""
     return tuple(_network(part.strip()) for part in text.split(",") if part.strip())
 
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a setting, as our own sentences: name, value unless it is secret, what is allowed."""
+"""What pydantic finds wrong with a setting, in our words: its name, its value unless secret, and what is allowed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, get_args, get_origin
@@ -13,20 +13,20 @@ _LONGEST_VALUE = 60
 
 
 class Unreadable:
-    """Stands for a value in a file that cannot be read, so that it is one fault among others."""
+    """Stands for a value whose file cannot be read, so that this is reported as one fault among others."""
 
     def __init__(self, error: ConfigurationError) -> None:
         self.sentence = str(error)
 
 
 def sentences(error: ValidationError, fields: Mapping[str, FieldInfo]) -> Iterator[str]:
-    """One or more lines for each fault."""
+    """Yield one or more lines for each fault."""
     for problem in error.errors():
         said = problem["msg"].removeprefix("Value error, ")
         if isinstance(problem["input"], Unreadable):
             yield problem["input"].sentence
         elif not problem["loc"]:
-            # What contradicts itself names its settings.
+            # A contradiction names its settings itself.
             yield said
         elif problem["type"] == "value_error":
             yield from (f"{str(problem['loc'][0]).upper()}: {line}" for line in said.splitlines())
@@ -56,7 +56,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _bounds(metadata: Sequence[object]) -> str:
-    """Of pydantic's constraints on a number."""
+    """Describe pydantic's constraints on a number."""
     least, above, most = (
         next((f" {words} {limit:,}" for one in metadata if (limit := getattr(one, name, None)) is not None), "")
         for name, words in (("ge", "from"), ("gt", "above"), ("le", "up to"))

@@ -1,4 +1,4 @@
-"""The environments of the processes that listen, with only the secrets that each needs."""
+"""The environments of the listening processes, each with only the secrets that it needs."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -8,15 +8,15 @@ from worker.errors import ConfigurationError
 from worker.secrets import DEFAULT_ACCOUNT, read_keys, read_setting_file
 from worker.settings.settings import account_key_names, secret_names
 
-#: the secret setting that both use, for callbacks and for links to approvals; the ledger's and the broker's addresses
-#: contain one, too
+#: the secret setting that both use, for callbacks and approval links; the addresses of the ledger and the broker also
+#: contain secrets
 _NEEDED = {"DARKROOM_SIGNING_KEYS"}
-#: with a password in them, sometimes
+#: may contain a password
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
-#: in the place of a secret that must be set, and that the process does not use
+#: stands in for a secret that must be set but that the process does not use
 _WITHHELD = "withheld-from-this-process"
-#: signs what is sent to addresses of submissions, which are refused without it
-_NOTIFY_SECRET = "DARKROOM_NOTIFY_SECRET"  # noqa: S105  its name
+#: signs events for addresses that submissions name; without it, such addresses are refused
+_NOTIFY_SECRET = "DARKROOM_NOTIFY_SECRET"  # noqa: S105  only its name
 
 
 def receiver_environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -27,8 +27,8 @@ def receiver_environment(env: Mapping[str, str]) -> dict[str, str]:
 def api_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the keys of providers and subscribers, and their `NAME_FILE`.
 
-    Of the accounts it has the names, and of the secret that signs events that there is one, so that it accepts and
-    refuses what the command line does.
+    It keeps the names of the accounts, and the fact that there is a secret for signing events, so that the API accepts
+    and refuses the same requests as the command line.
     """
     upper = {name.upper(): value for name, value in env.items()}
     kept = {name: value for name, value in env.items() if _setting(name) not in secret_names() - _NEEDED}
@@ -43,13 +43,13 @@ def _withheld(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             keys = env.get(name) or _text_of(env, f"{name}_FILE")
             accounts = read_keys(keys) if keys else {}
         except (ConfigurationError, ValueError):
-            # For the settings to refuse it.
+            # Keep it, so that the settings refuse it.
             yield from ((given, env[given]) for given in (name, f"{name}_FILE") if given in env)
             continue
         if accounts.keys() == {DEFAULT_ACCOUNT}:
             yield name, _WITHHELD
         elif accounts:
-            # Each with a key of its own, or the settings would refuse it.
+            # A different key for each, or the settings would refuse them.
             yield name, ",".join(f"{account}:{_WITHHELD}-{account}" for account in accounts)
 
 

@@ -1,4 +1,4 @@
-"""The addresses on which our processes listen: a taken port is refused before anything is started."""
+"""The addresses on which our processes listen. A port that is in use is refused before anything starts."""
 
 import errno
 import socket
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from worker.errors import ConfigurationError
 
 _LOOPBACK = "127.0.0.1"
-#: the ports that are tried when API_PORT is unset
+#: ports to try if API_PORT is unset
 _API_PORTS = range(8001, 8101)
 
 
 def receiver_address(env: Mapping[str, str]) -> dict[str, str]:
-    """Return HOST and PORT. Raises ConfigurationError for a port that is taken, or is none."""
-    # Without a public URL no callbacks come from outside.
+    """Return HOST and PORT. Raises ConfigurationError for a port that is in use or invalid."""
+    # Without a public URL, no callbacks come from outside.
     is_called_back = env.get("PUBLIC_URL") or env.get("PUBLIC_URL_FILE")
     host = env.get("HOST") or ("0.0.0.0" if is_called_back else _LOOPBACK)  # noqa: S104 - the provider must reach it
     port = env.get("PORT") or "8000"
@@ -22,9 +22,9 @@ def receiver_address(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def api_address(env: Mapping[str, str]) -> dict[str, str]:
-    """Return API_HOST and API_PORT; an unset port becomes 8001, or the next one that is free.
+    """Return API_HOST and API_PORT; an unset port becomes 8001, or the next free one.
 
-    Raises ConfigurationError for a port that is taken, or is none.
+    Raises ConfigurationError for a port that is in use or invalid.
     """
     host, port = env.get("API_HOST") or _LOOPBACK, env.get("API_PORT")
     if port:
@@ -35,7 +35,7 @@ def api_address(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def url_of(host: str, port: str | int) -> str:
-    """Return the address of a process that listens there."""
+    """Return the URL of a process that listens there."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -65,7 +65,7 @@ def _next_free(host: str) -> str:
 
 def _bind(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As the servers do, which also share a port among their processes: this probe does not, so it sees them.
+        # Like the servers. They also share a port among their processes; this probe does not, so it detects them.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
 

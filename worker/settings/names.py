@@ -1,4 +1,4 @@
-"""Names of settings: which there are, and which one a misspelt variable was meant to be."""
+"""Names of settings: which ones exist, and which one a misspelled variable was meant to be."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,18 +7,18 @@ from functools import cache
 from worker.settings.env_file import ENV_FILE_READ
 from worker.settings.settings import Settings, provider_prefixes
 
-#: settings of libraries and of the Procfile
+#: settings of libraries and the Procfile
 OTHERS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     | {"HOST", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "WORKER_CONCURRENCY"}
 )
-#: a variable of Kubernetes for a service that is called darkroom, such as DARKROOM_SERVICE_HOST
+#: a Kubernetes variable for a service named darkroom, such as DARKROOM_SERVICE_HOST
 _OF_KUBERNETES = re.compile(r"\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
 
 def misspelt_settings(env: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each variable that begins like one of ours and is none."""
-    # Only who asks pays for the library.
+    """Yield a sentence for each variable that looks like one of our settings but is none."""
+    # Imported here, so that only this check pays for the library.
     from difflib import get_close_matches  # noqa: PLC0415
 
     known = setting_names()

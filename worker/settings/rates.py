@@ -1,17 +1,17 @@
-"""Rates of requests, such as `100/second`."""
+"""Request rates, such as `100/second`."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
 
-#: each request within its window is remembered
+#: limited, because each request within its window is remembered
 _MOST = 100_000
 
 
 def read_rate(text: str) -> "RateLimitItem":
-    """Read a rate in the words of `limits`. Raises ValueError with a sentence."""
-    # Only the API, and whoever sets a rate, pays for the library.
+    """Parse a rate in the notation of `limits`. Raises ValueError with a sentence."""
+    # Imported here, so that only the API and settings with a rate pay for the library.
     from limits import parse  # noqa: PLC0415
 
     try:

@@ -1,4 +1,4 @@
-"""DARKROOM_SANDBOX_URL: where test generations go, which must never be a provider that charges for them."""
+"""DARKROOM_SANDBOX_URL: where test generations go. It must never be a provider that charges for them."""
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 from worker.net import PORTS, is_private
 
 _EXAMPLE = "such as http://127.0.0.1:9000"
-#: last labels of names that are never public
+#: suffixes of names that are never public
 _INSIDE = (".localhost", ".internal", ".local")
 
 
 def check_sandbox_url(url: str) -> None:
-    """Raise ValueError unless it is the address of a machine in a private network, without a path."""
+    """Raise ValueError unless this is the address of a machine in a private network, without a path."""
     parts = urlsplit(url)
     if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"it has more than a host and a port: give only the address of the sandbox, {_EXAMPLE}")
@@ -25,7 +25,7 @@ def check_sandbox_url(url: str) -> None:
 
 
 def paid_addresses(url: str, base_urls: Mapping[str, str | None]) -> Iterator[str]:
-    """Yield the names of the settings, of these, with the address of a provider at the sandbox's."""
+    """Yield the names of those settings in which a provider has the sandbox's address."""
     sandbox = _place(url)
     return (name for name, other in base_urls.items() if other and _place(other) == sandbox)
 
@@ -34,7 +34,7 @@ def _is_inside(host: str) -> bool:
     try:
         return is_private(ip_address(host))
     except ValueError:
-        # A resolver reads names that begin with a digit, such as 134744072, as addresses.
+        # A resolver treats names that begin with a digit, such as 134744072, as addresses.
         return not host[:1].isdigit() and ("." not in host or host.endswith(_INSIDE))
 
 

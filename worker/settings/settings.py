@@ -36,7 +36,7 @@ from worker.subscribers import FORM, Subscriber, WebhookSigner, celery_tasks, pa
 
 
 def _read_by(read: Callable[[str], object]) -> AfterValidator:
-    """The value as it came, once `read` has understood it."""
+    """Return a validator that parses the value with `read` but keeps it as given."""
 
     def check(value: Any) -> Any:
         read(value.get_secret_value() if isinstance(value, SecretStr) else value)
@@ -46,7 +46,7 @@ def _read_by(read: Callable[[str], object]) -> AfterValidator:
 
 
 class Environment(PydanticBaseSettingsSource):
-    """Variables, as pydantic-settings reads them; but it asks of every type each time whether its text may be JSON."""
+    """Reads variables like pydantic-settings, which however checks each type every time for whether it may be JSON."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return self().get(field_name), field_name, False
@@ -87,7 +87,7 @@ def _http_url(value: str) -> str:
 
 
 def _digits(value: object) -> object:
-    """A Literal of numbers takes no text."""
+    """Convert digits to a number: a Literal of numbers accepts no text."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
@@ -121,10 +121,10 @@ class Settings(BaseSettings):
     )
     s3_tags: bool = True
     public_url: HttpUrl | None = None
-    #: where people reach the private process
+    #: where people open the private process
     console_url: HttpUrl | None = None
     port: int = Field(default=8000, ge=1, le=65535)
-    #: of the private process; without a port, 8001 or the next one that is free
+    #: of the private process; without a port, 8001 or the next free one
     api_host: Annotated[str, _read_by(ip_address)] = "127.0.0.1"
     api_port: int | None = Field(
         default=None, ge=1, le=65535, description="a port number from 1 to 65535", examples=[8001]
@@ -133,21 +133,21 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
 
     # --- Darkroom's own ---
-    #: requests that each token of the API may send, unless it has a rate of its own
-    #: the default is right, and its parser would take 2 MB of every process
+    #: rate limit for each API token without its own; the default is not validated, because it is correct and its parser
+    #: would take 2 MB in every process
     darkroom_api_rate: Annotated[str, _read_by(read_rate)] = Field(default="300/second", validate_default=False)
-    #: of the proxy that says who somebody is in the console; its networks; and the role of those who are no users
+    #: the header in which a proxy identifies console users; the proxy's networks; the role of people who are not users
     darkroom_console_proxy_header: Annotated[str, _read_by(read_header)] | None = None
     darkroom_console_proxy_networks: Annotated[str, _read_by(read_networks)] = ""
     darkroom_console_proxy_role: Literal["viewer", "operator"] = "viewer"
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""
-    #: seconds without a single byte after which a download is broken off, and bytes per second that it must bring on
-    #: average once a minute is over
+    #: seconds without a single byte after which a download is aborted; minimum average bytes per second after the first
+    #: minute
     darkroom_stall_seconds: float = Field(default=30, ge=1, le=30)
     darkroom_least_bytes_per_second: float = Field(default=100, ge=0)
-    #: how downloads introduce themselves; a server that refuses them with 403 is asked once more as a browser
+    #: how downloads identify themselves; if a server refuses with 403, they try once more as a browser
     darkroom_user_agent: str | None = Field(
         default=None,
         pattern=r"^[!-~](?:[ -~]{0,298}[!-~])?$",
@@ -155,70 +155,70 @@ class Settings(BaseSettings):
         examples=["darkroom (me@example.com)"],
     )
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
-    #: minutes after which an unconfirmed submission is no longer looked for, and waits for a person
+    #: minutes after which the search for an unconfirmed submission ends and it waits for a person
     darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
-    #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
-    #: and it is not known yet how long such ones usually take
+    #: seconds of silence before a submitted generation is first polled, if a callback is expected and the usual
+    #: duration of such generations is not yet known
     darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
-    #: hours that a link lives when neither it nor its provider's pages say how long; Discord's newer links live 24.
-    #: A guess: it says which go first, and ends nothing
+    #: hours that a link lives if neither the link nor its provider's pages say; Discord's newer links live 24. This
+    #: guess determines which links go first, and never ends anything
     darkroom_link_hours: float = Field(default=24, gt=0, le=10_000)
-    #: days for which an asset is tried again and again whose link does not prove that it is over
+    #: days for which an asset is retried, unless its link has certainly expired
     darkroom_give_up_days: float = Field(default=15, gt=0, le=3650)
-    #: hours before its expiry at which a link that is not stored counts as at risk: it is reported, and fetched by
-    #: reserved threads
+    #: hours before expiry at which an asset that is not stored counts as at risk: it is reported, and reserved threads
+    #: fetch it
     darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
-    #: a statement in the file itself that a model made it; xmp changes the bytes of pictures, not their pixels
+    #: a statement in the file itself that a model made it; xmp changes the bytes of images, but not their pixels
     darkroom_provenance: Literal["off", "xmp"] = "off"
-    #: gigabytes of refused files kept in the bucket for review and `darkroom accept`; further ones are not kept
+    #: gigabytes of refused files to keep in the bucket for review and `darkroom accept`; beyond that, none are kept
     darkroom_rejected_gb: float = Field(default=5, ge=0, le=100_000)
-    #: formats in which the results of a complete batch are put beside its manifest, separated by commas
+    #: formats in which a complete batch's results are stored beside its manifest, separated by commas
     darkroom_batch_results: Annotated[str, _read_by(_result_formats)] = ""
-    #: do not store bytes again that another generation has stored
+    #: do not store bytes again that another generation has already stored
     darkroom_deduplicate: bool = False
-    #: make a thumbnail of each stored image and put it beside the image
+    #: store a thumbnail beside each stored image
     darkroom_thumbnails: bool = True
-    #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
+    #: the file with prices and caps (`deploy/prices.example.yaml`); without it, nothing has a price
     darkroom_prices: Path | None = None
-    #: whose days are those of the caps and of `darkroom spend`
+    #: the time zone that defines the days of caps and of `darkroom spend`
     darkroom_timezone: Annotated[str, _read_by(read_zone)] = "UTC"
-    #: days for which applied callbacks, told events and dead links are kept; 0 keeps them for ever
+    #: days for which applied callbacks, delivered events and dead links are kept; 0 keeps them forever
     darkroom_keep_days: float = Field(default=30, ge=0, le=36_500)
-    #: the folder of the recipes: NAME.yaml
+    #: the folder with recipes, as NAME.yaml
     darkroom_recipes: Path | None = None
-    #: where `darkroom sandbox` makes test generations; without it there are none
+    #: where `darkroom sandbox` serves test generations; without it, there are none
     darkroom_sandbox_url: Annotated[HttpUrl, _read_by(check_sandbox_url)] | None = None
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
 
     # --- subscribers ---
-    #: addresses that get each event as a signed webhook (Standard Webhooks); secret, since they may hold a token
+    #: addresses that receive each event as a signed webhook (Standard Webhooks); secret, since they may contain a token
     darkroom_notify_urls: Annotated[SecretStr, _read_by(webhooks)] | None = None
     darkroom_notify_secret: Annotated[SecretStr, _read_by(WebhookSigner)] | None = None
-    #: hosts and networks besides public https that addresses of submissions (`notify`) may reach
+    #: hosts and networks, besides public https, that a submission's `notify` address may reach
     darkroom_notify_allow: Annotated[str, _read_by(Allowed)] = ""
-    #: Celery tasks that get each event over the broker, each with its queue: `task@queue`
+    #: Celery tasks that receive each event through the broker, each with its queue: `task@queue`
     darkroom_notify_tasks: Annotated[str, _read_by(celery_tasks)] = ""
-    #: which kinds of events subscribers get
+    #: which kinds of events subscribers receive
     darkroom_notify_events: Annotated[str, _read_by(patterns)] = "*"
-    #: record `generation.progress` too, which providers report several times for each generation
+    #: record `generation.progress` too, which providers report several times per generation
     darkroom_progress_events: bool = False
 
-    # --- providers: the key of each, or those of several accounts; rate and room hold for each account ---
+    # --- providers: one key each, or keys of several accounts; rate and in-flight limits apply per account ---
     acedatacloud_api_token: AccountKeys | None = None
     acedatacloud_base_url: HttpUrl = "https://api.acedata.cloud"
-    #: new submissions per second, and submissions under way at once; Ace Data Cloud publishes no figures
+    #: new submissions per second, and submissions in flight; Ace Data Cloud publishes no figures
     acedatacloud_rate: float = Field(default=10, gt=0, le=1_000_000)
     acedatacloud_in_flight: int = Field(default=100, ge=1)
 
     kie_api_key: AccountKeys | None = None
     kie_base_url: HttpUrl = "https://api.kie.ai"
     kie_webhook_hmac_key: Annotated[SecretStr, _read_by(read_list)] | None = None
-    #: seconds that the timestamp of a signed callback may differ; Kie once documented retries up to 21 minutes later
+    #: seconds by which a signed callback's timestamp may differ; Kie once documented retries up to 21 minutes later
     kie_webhook_window: float = Field(default=1800, gt=0)
-    #: what Kie calls the first picture of four when it is varied: its examples say 1, its schema says 0
+    #: Kie's number for the first of four images in a variation: its examples say 1, its schema says 0
     kie_vary_base: Annotated[Literal[0, 1], BeforeValidator(_digits)] = 1
-    #: documented: 20 new requests in 10 seconds, about 100 under way; after a rest, one or two go at once
+    #: documented: 20 new requests in 10 seconds, about 100 in flight; after a pause, one or two go at once
     kie_rate: float = Field(default=1.8, gt=0, le=1_000_000)
     kie_in_flight: int = Field(default=100, ge=1)
 
@@ -229,16 +229,16 @@ class Settings(BaseSettings):
     ohmygpt_rate: float = Field(default=5, gt=0, le=1_000_000)
     ohmygpt_in_flight: int = Field(default=50, ge=1)
 
-    #: where the proxy or relay is, without `/mj`; it has no default, since everybody runs their own
+    #: the address of the proxy or relay, without `/mj`; no default, since everybody runs their own
     mjproxy_base_url: HttpUrl | None = None
     mjproxy_api_secret: AccountKeys | None = None
     mjproxy_change: Literal["change", "simple-change"] = "change"
-    #: how an imagine's speed is chosen: by `--turbo` in the prompt; or, at relays that bill by it, by the path
-    #: (`/mj-turbo/mj/…`) or by the field `accountFilter`
+    #: how an imagine's speed is chosen: by `--turbo` in the prompt, or, for relays that bill by it, by the path
+    #: (`/mj-turbo/mj/…`) or the field `accountFilter`
     mjproxy_speed: Literal["flag", "path", "filter"] = "flag"
-    #: hosts besides Discord's that the proxy's result links may point to, separated by commas
+    #: hosts, besides Discord's, that the proxy's result links may point to, separated by commas
     mjproxy_result_hosts: Annotated[str, _read_by(check_hosts)] = ""
-    #: the proxy's own defaults: three at once and ten that wait
+    #: the proxy's own defaults: three at once and ten waiting
     mjproxy_rate: float = Field(default=2, gt=0, le=1_000_000)
     mjproxy_in_flight: int = Field(default=13, ge=1)
 
@@ -323,19 +323,19 @@ class Settings(BaseSettings):
 
     @property
     def console_host(self) -> str:
-        """The host of CONSOLE_URL, as browsers send it; empty if it is not set."""
+        """Return the host of CONSOLE_URL as browsers send it; empty if it is not set."""
         parts = urlsplit((self.console_url or "").lower())
         usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
         return parts.netloc.removesuffix(usual) if usual else parts.netloc
 
     @property
     def console_proxies(self) -> Networks:
-        """From where the proxy in front of the console connects."""
+        """Return the networks from which the console's proxy connects."""
         return read_networks(self.darkroom_console_proxy_networks)
 
     @property
     def sandbox_url(self) -> str:
-        """Where tests go. Raises ConfigurationError if that is not set."""
+        """Return where tests go. Raises ConfigurationError if it is not set."""
         if self.darkroom_sandbox_url is None:
             raise ConfigurationError(
                 "tests need the sandbox, but DARKROOM_SANDBOX_URL is not set: start `darkroom up`, which includes it; "
@@ -346,7 +346,7 @@ class Settings(BaseSettings):
 
     @property
     def ledger_url(self) -> str:
-        """The database of record; by default an SQLite file in the data folder."""
+        """Return the URL of the database of record; by default, an SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.darkroom_data.absolute() / 'ledger.sqlite3'}"
 
     @property
@@ -355,7 +355,7 @@ class Settings(BaseSettings):
 
     @property
     def subscribers(self) -> list[Subscriber]:
-        """All subscribers to events."""
+        """Return all subscribers to events."""
         urls = self.darkroom_notify_urls
         return [*webhooks(urls.get_secret_value() if urls else ""), *celery_tasks(self.darkroom_notify_tasks)]
 
@@ -363,7 +363,7 @@ class Settings(BaseSettings):
         """Read the price file for these providers. Raises ConfigurationError for an invalid file."""
         if self.darkroom_prices is None:
             return None
-        # Imported here: without prices, YAML would cost time and memory for nothing.
+        # Imported here, because without prices YAML would only cost time and memory.
         from worker.pricing.price_file import load_prices  # noqa: PLC0415
 
         return replace(load_prices(self.darkroom_prices, providers), zone=self.zone)
@@ -386,7 +386,7 @@ class Settings(BaseSettings):
 
     @property
     def keep(self) -> timedelta | None:
-        """How long finished rows are kept; None: for ever."""
+        """Return how long finished rows are kept; None: forever."""
         return timedelta(days=self.darkroom_keep_days) if self.darkroom_keep_days else None
 
     @property
@@ -395,12 +395,12 @@ class Settings(BaseSettings):
 
     @property
     def poll_after(self) -> timedelta:
-        """How long a submitted generation may be silent before it is polled, until durations are learned."""
+        """Return how long a submitted generation may be silent before it is polled, until durations are learned."""
         return timedelta(seconds=self.darkroom_poll_seconds if self.public_url else min(5, self.darkroom_poll_seconds))
 
 
 def provider_prefixes() -> tuple[str, ...]:
-    """Return the prefix of each provider's settings, in capitals: KIE for `KIE_IN_FLIGHT`."""
+    """Return the upper-case prefix of each provider's settings: KIE for `KIE_IN_FLIGHT`."""
     names = Settings.model_fields
     return tuple(name.removesuffix("_in_flight").upper() for name in names if name.endswith("_in_flight"))
 
@@ -427,7 +427,7 @@ def load_settings() -> Settings:
     """Read the environment. Raises ConfigurationError with one line per invalid setting."""
     use_env_file()
     faults: list[str] = []
-    # Those of the bucket and of proxies are read by others, later, where a wrong one would be no sentence.
+    # Others read the settings of the bucket and proxies later, where a wrong one would give no clear message.
     for read in (bucket_credentials, proxies):
         try:
             read()
@@ -439,13 +439,13 @@ def load_settings() -> Settings:
     except ValidationError as error:
         faults += _faults_of(error)
     if settings is None or faults:
-        # Without a cause: that would show what was put in.
+        # Without a cause, which would show the input.
         raise ConfigurationError("\n".join(faults))
     return settings
 
 
 def settings_with(values: Mapping[str, str]) -> Settings:
-    """The settings if the environment said these as well; raises ConfigurationError as `load_settings` does."""
+    """Return the settings if the environment also had these values. Raises ConfigurationError like `load_settings`."""
     given: dict[str, Any] = {name.lower(): value for name, value in values.items()}
     try:
         return Settings(**given)
@@ -459,7 +459,7 @@ def _faults_of(error: ValidationError) -> Iterator[str]:
     yield from sentences(error, fields)
     wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
     if wrong:
-        # Contradictions are looked for among settings that are valid; without the wrong ones they are.
+        # Contradictions are only found among valid settings, so replace the invalid ones with their defaults.
         try:
             Settings(**{name: fields[name].default for name in wrong})
         except ValidationError as others:

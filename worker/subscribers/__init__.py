@@ -1,4 +1,4 @@
-"""Subscribers to events, and the delivery of events to them."""
+"""Subscribers to events, and delivery of events to them."""
 
 from worker.subscribers.notify_rule import NOTIFY_PREFIX, NotifyAddress, NotifyRule
 from worker.subscribers.posting import Line, Refusal, Reply

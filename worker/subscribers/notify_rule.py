@@ -1,7 +1,7 @@
-"""Addresses that a submission names for its own events, and which of them are allowed (SSRF).
+"""Addresses that a submission names for its own events, and which of them are allowed (SSRF protection).
 
-Whoever may submit chooses them, and must not reach through them what only this machine can: an address is https and
-public, or DARKROOM_NOTIFY_ALLOW names it. Its form is checked here; what its name resolves to, at each connection.
+Submitters choose these addresses and must not use them to reach what only this machine can: an address must be https
+and public, or allowed by DARKROOM_NOTIFY_ALLOW. Its form is checked here, its resolved address at each connection.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ _PRIVATE = f"is not public: name its host and its address or network in {_SETTIN
 
 @dataclass(frozen=True, slots=True)
 class NotifyAddress:
-    """Where the events of a submission go. `url` is a secret, because it may contain one; its `origin` may be shown."""
+    """Where a submission's events go. `url` is a secret, because it may contain one; its `origin` may be shown."""
 
     url: str = field(repr=False)
 
     @property
     def origin(self) -> str:
-        """Scheme and host, and the port if it is not the usual one."""
+        """Return scheme and host, and the port if it is not the default."""
         parts = urlsplit(self.url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         port = "" if parts.port in {None, PORTS[parts.scheme]} else f":{parts.port}"
@@ -35,24 +35,24 @@ class NotifyAddress:
 
     @property
     def subscriber(self) -> str:
-        """The name of the subscriber that all addresses of this origin share."""
+        """Return the name of the subscriber that all addresses of this origin share."""
         digest = hashlib.sha256(self.origin.encode()).hexdigest()[:8]
         return f"{NOTIFY_PREFIX}{urlsplit(self.url).hostname}-{digest}"
 
 
-#: names of subscribers that belong to origins, and to nobody else
+#: prefix of subscriber names, reserved for origins
 NOTIFY_PREFIX = "notify:"
 
 
 class NotifyRule:
-    """DARKROOM_NOTIFY_ALLOW, in the form of DARKROOM_DOWNLOAD_ALLOW. `guard`: for connections to what was read."""
+    """DARKROOM_NOTIFY_ALLOW, in the format of DARKROOM_DOWNLOAD_ALLOW. `guard`: for connections to parsed addresses."""
 
     def __init__(self, allow: str) -> None:
         self._allowed = Allowed(allow)
         self.guard = AddressGuard(allow)
 
     def read(self, url: str) -> NotifyAddress:
-        """Parse an address; raises ValueError, whose text continues a sentence and does not contain it."""
+        """Parse an address. Raises ValueError, whose text continues a sentence and does not contain the address."""
         if len(url) > _LONGEST:
             raise ValueError(f"has more than {_LONGEST:,} characters")
         check_address(url)
@@ -82,5 +82,5 @@ def _is_literal(host: str) -> bool:
         ip_address(host)
     except ValueError:
         return False
-    # An address with a zone is none of those that are known by themselves, such as a cloud's metadata service.
+    # An address with a zone would not match the exact addresses that are known, such as a cloud's metadata service.
     return "%" not in host

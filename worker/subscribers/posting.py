@@ -1,8 +1,8 @@
-"""POSTs events to one address: with a time limit and without redirects; only the status of the response matters.
+"""POSTs events to one address, with a time limit and without redirects. Only the response's status matters.
 
-The beginning of its body is kept for people.
+The beginning of the response's body is kept for people to read.
 
-Through `http.client` and not requests, which cannot stop a response whose header arrives too slowly.
+Uses `http.client`, not requests, which cannot stop a response whose header arrives too slowly.
 """
 
 import http.client
@@ -31,20 +31,21 @@ from worker.net import (
     trusted_authorities,
 )
 
-#: seconds to connect to one address of the host, and for one POST from its first byte to the end of the response header
+#: seconds to connect to one address of the host; seconds for a POST, from its first byte to the end of the response's
+#: header
 CONNECT_TIMEOUT = 5.0
 PATIENCE = 15.0
-#: bytes of a response's body to read, so that the connection can be reused
+#: bytes of a response's body to read at most, so that the connection can be reused
 _SMALL = 64 * 1024
 #: bytes of a response's body that are kept
 _BEGINNING = 200
-#: statuses whose Retry-After is honoured
+#: statuses whose Retry-After is honored
 _BUSY = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a delivery failed; `final`: neither retry nor send more; `retry_after`: the wait that it asked for."""
+    """Why a delivery failed. `final`: neither retry nor send more; `retry_after`: the wait that was requested."""
 
     reason: str
     final: bool = False
@@ -53,7 +54,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of a delivery. `refusal`: None on success; `text`: the beginning of the body, for people."""
+    """The result of a delivery. `refusal`: None on success; `text`: the beginning of the body, for people."""
 
     refusal: Refusal | None = None
     status: int | None = None
@@ -61,9 +62,9 @@ class Reply:
 
 
 class Line:
-    """One subscriber's address, with a keep-alive connection. For one thread.
+    """One subscriber's address, with a keep-alive connection. Not thread-safe.
 
-    `guard`: of an origin that others chose; without it, the rule for what operators configure.
+    `guard`: for an origin that others chose; by default, the rule for addresses that operators configure.
     """
 
     def __init__(self, url: str, guard: Guard | None = None) -> None:
@@ -84,7 +85,7 @@ class Line:
             self._kept.close()
 
     def post(self, body: bytes, headers: Mapping[str, str], url: str | None = None) -> Reply:
-        """Deliver a body; a refusal's reason is without the address, and success is 2xx.
+        """Deliver a body. Success is 2xx; a refusal's reason omits the address.
 
         `url`: another address of the same origin.
         """
@@ -100,7 +101,7 @@ class Line:
     def _answer(self, path: str, body: bytes, headers: Mapping[str, str]) -> "_Response":
         kept, self._kept = self._kept, None
         if kept is not None:
-            # The peer may have closed the idle connection; a new one decides.
+            # The peer may have closed the idle connection; if so, try a new one.
             with suppress(ConnectionError):
                 return self._status(kept, path, body, headers)
         fresh = Connection(self._target, self._guard, _tls(), CONNECT_TIMEOUT)
@@ -110,7 +111,7 @@ class Line:
         try:
             if connection.sock is None:
                 connection.connect()
-            # A name with several addresses, or a slow handshake, takes nothing of the answer's time.
+            # Start the clock here: several addresses or a slow handshake must not use up the time for the response.
             deadline = time.monotonic() + PATIENCE
             response = connection.ask("POST", path, headers, body, timeout=PATIENCE, deadline=deadline)
             asked_for = read_retry_after(dict(response.headers.items()))
@@ -151,7 +152,7 @@ def _refusal(response: _Response) -> Refusal | None:
 def _beginning(response: http.client.HTTPResponse) -> tuple[str, bool]:
     """Return the beginning of the body, and whether the connection can carry another event.
 
-    A short body is read to its end for that; of any other, what came with the header.
+    For that, a short body is read to its end; of any other, only what came with the header is read.
     """
     is_short = not response.will_close and response.length is not None and response.length <= _SMALL
     try:
@@ -162,7 +163,7 @@ def _beginning(response: http.client.HTTPResponse) -> tuple[str, bool]:
 
 
 class _Guard:
-    """Deliveries may go anywhere an operator configures, but plain http only within the private network."""
+    """Allows deliveries to anywhere an operator configures, but plain http only within the private network."""
 
     def connect(self, target: Target, *, timeout: float, deadline: float) -> socket.socket:
         answers = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
@@ -170,7 +171,7 @@ class _Guard:
         return connect_to_first(answers, timeout=timeout, deadline=deadline)
 
     def check_for_proxy(self, target: Target) -> None:
-        # A proxy resolves names that nobody else knows.
+        # A proxy may resolve names that nobody else can.
         with suppress(socket.gaierror):
             _refuse_public(target, socket.getaddrinfo(target.host, None, type=socket.SOCK_STREAM))
 
@@ -196,7 +197,7 @@ _FORBIDDEN = (
     "its host name resolves to an address that is not public: add that address or its network to "
     "DARKROOM_NOTIFY_ALLOW if events may be sent there"
 )
-#: the first match is reported: special cases come before general ones
+#: the first match is reported, so special cases come before general ones
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (_TooOpenError, "its name resolves to a public address, where plain http is not allowed: use https"),
     (socket.gaierror, "its host name cannot be resolved"),

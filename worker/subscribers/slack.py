@@ -1,11 +1,11 @@
-"""An event as a line of text, in the form that Slack and compatible chats take."""
+"""An event as a line of text, in the format that Slack and compatible chats accept."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def slack_message(event: Mapping[str, Any]) -> dict[str, str]:
-    """Return the body for an incoming webhook of Slack; Discord takes it at the address that ends with `/slack`."""
+    """Return the body for a Slack incoming webhook; Discord accepts it at the address that ends with `/slack`."""
     data = event["data"]
     subject = data.get("key") or data.get("generation_id") or data.get("batch") or data.get("provider")
     counts = [f"{number} {state}" for state, number in data.get("counts", {}).items()]
@@ -18,5 +18,5 @@ def slack_message(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _escaped(text: str) -> str:
-    """As Slack wants it, so that no prompt becomes a mention of everybody."""
+    """Escape text as Slack requires, so that no prompt becomes a mention of everybody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

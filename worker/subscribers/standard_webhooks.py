@@ -16,16 +16,16 @@ FORM = (
 
 
 class WebhookSigner:
-    """Signs with each of `secrets`, so that subscribers may have the old or the new one during a rotation.
+    """Signs with each of `secrets`, so that subscribers may use the old or the new one during a rotation.
 
-    Raises ValueError, without secrets in its text.
+    Raises ValueError, whose text contains no secrets.
     """
 
     def __init__(self, secrets: str) -> None:
         self._keys = [_key(secret.strip()) for secret in secrets.split(",")]
 
     def headers(self, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-        """Return the headers of one try. `message_id`: the same for each try; `timestamp`: this try's Unix time."""
+        """Return the headers for one try. `message_id`: the same for each try; `timestamp`: this try's Unix time."""
         signed = f"{message_id}.{timestamp}.".encode() + body
         macs = (base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in self._keys)
         return {
@@ -38,7 +38,7 @@ class WebhookSigner:
 def signed_request(
     signer: WebhookSigner, event: Mapping[str, object], now: datetime, content: Mapping[str, object] | None = None
 ) -> tuple[bytes, dict[str, str]]:
-    """Return body and headers of one try to deliver an event; `content`: what is sent, if not the event itself."""
+    """Return body and headers for one try to deliver an event; `content`: what to send, if not the event itself."""
     body = json.dumps(content or event, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "Darkroom"}
     return body, headers | signer.headers(str(event["id"]), int(now.timestamp()), body)

@@ -10,19 +10,19 @@ from urllib.parse import urlsplit
 
 from worker.net import PORTS, is_private, read_address
 
-#: where Celery looks for tasks unless it is told otherwise
+#: Celery's default queue
 DEFAULT_QUEUE = "celery"
 
 _TASK = re.compile(r"(?P<task>[\w.:-]+)(?:@(?P<queue>[\w.:-]+))?", re.ASCII)
 _STREAM = re.compile(r"[\w.:{}-]+", re.ASCII)
-#: characters that a part of an address has if it may be a token
+#: minimum characters of a part of an address that may be a token
 _LEAST_SECRET = 8
 _FORM = "is not of the form https://host/path"
 _PATTERN = re.compile(r"[a-z0-9_.*]+", re.ASCII)
 
 
 class Format(StrEnum):
-    """What a webhook gets: the event as it is, or a line of text for Slack, which Discord takes at `…/slack`."""
+    """What a webhook receives: the event as it is, or a line of text for Slack, which Discord accepts at `…/slack`."""
 
     STANDARD = "standard"
     SLACK = "slack"
@@ -32,7 +32,7 @@ class Format(StrEnum):
 class Webhook:
     """A webhook. `name` is stored and may be shown; the address is a secret, because it may contain one.
 
-    `secrets`: each signs; None where the settings have them.
+    `secrets`: each of them signs; None if the settings have them.
     """
 
     name: str
@@ -50,7 +50,7 @@ class CeleryTask:
 
 @dataclass(frozen=True, slots=True)
 class RedisStream:
-    """A stream. `url`: of its Redis, which may contain a password; None: REDIS_URL."""
+    """A stream. `url`: its Redis, which may contain a password; None: REDIS_URL."""
 
     name: str
     stream: str
@@ -59,7 +59,7 @@ class RedisStream:
 
 @dataclass(frozen=True, slots=True)
 class NotifyOrigin:
-    """The host of addresses that submissions name. `url`: its scheme, host and port; each event has its own address."""
+    """The origin of addresses that submissions name. `url`: scheme, host and port; each event has its own address."""
 
     name: str
     url: str
@@ -69,12 +69,12 @@ Subscriber = Webhook | CeleryTask | RedisStream | NotifyOrigin
 
 
 def webhooks(text: str) -> list[Webhook]:
-    """Parse addresses, separated by commas; raises ValueError with the number of the invalid one, but no address."""
+    """Parse addresses, separated by commas. Raises ValueError with the number of the invalid one, but no address."""
     return [_webhook(number, url) for number, url in enumerate(_parts(text), start=1)]
 
 
 def redis_stream(name: str, address: str) -> RedisStream:
-    """Parse the name of a stream, or the URL of its Redis with the name behind a #; raises ValueError."""
+    """Parse the name of a stream, or the URL of its Redis with the name after a #. Raises ValueError."""
     if "://" not in address:
         url, stream = None, address
     else:
@@ -87,7 +87,7 @@ def redis_stream(name: str, address: str) -> RedisStream:
 
 
 def shown_address(subscriber: Subscriber) -> str:
-    """Return where it is, without anything that may be a secret."""
+    """Return the subscriber's address without anything that may be secret."""
     if isinstance(subscriber, CeleryTask):
         return f"{subscriber.task}@{subscriber.queue}"
     if isinstance(subscriber, RedisStream):
@@ -96,10 +96,10 @@ def shown_address(subscriber: Subscriber) -> str:
 
 
 def without_address(text: str, url: str) -> str:
-    """Take the parts of an address that may be secret out of a reply."""
+    """Remove from a reply the parts of an address that may be secret."""
     parts = urlsplit(url)
     secret = {*parts.path.split("/"), *re.split("[&=]", parts.query), parts.path, parts.query}
-    # Short ones are words that say nothing.
+    # Short parts are ordinary words.
     for one in sorted((one for one in secret if len(one) >= _LEAST_SECRET), key=len, reverse=True):
         text = text.replace(one, "[redacted]")
     return text
@@ -121,7 +121,7 @@ def _place(url: str) -> str:
 
 
 def celery_tasks(text: str) -> list[CeleryTask]:
-    """Parse task names, `task` or `task@queue`, separated by commas; raises ValueError."""
+    """Parse task names, `task` or `task@queue`, separated by commas. Raises ValueError."""
     found = []
     for part in _parts(text):
         match = _TASK.fullmatch(part)
@@ -134,7 +134,7 @@ def celery_tasks(text: str) -> list[CeleryTask]:
 
 
 def patterns(text: str) -> list[str]:
-    """Parse event patterns, separated by commas, `*` for any text; raises ValueError."""
+    """Parse event patterns, separated by commas, where `*` stands for any text. Raises ValueError."""
     found = _parts(text)
     wrong = next((part for part in found if not _PATTERN.fullmatch(part)), None)
     if wrong is not None or not found:
@@ -156,12 +156,12 @@ def _webhook(number: int, url: str) -> Webhook:
     host = parts.hostname or ""
     if parts.scheme == "http" and _is_global_literal(host):
         raise ValueError(f"{which} would send events unencrypted over the internet: use https")
-    # The host identifies the subscriber for people; the digest distinguishes addresses of one host.
+    # The host identifies the subscriber for people; the digest distinguishes addresses on the same host.
     return Webhook(f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:8]}", url)
 
 
 def check_address(url: str) -> None:
-    """Raise ValueError if it is not a webhook address; the message continues a sentence and omits the address."""
+    """Raise ValueError unless this is a webhook address; the message continues a sentence and omits the address."""
     try:
         parts = urlsplit(url)
         _ = parts.port

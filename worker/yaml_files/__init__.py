@@ -1,4 +1,4 @@
-"""YAML files of settings, read as nodes with their places."""
+"""YAML configuration files, read as nodes with their positions."""
 
 from worker.yaml_files.nodes import YamlFile, compose, place
 

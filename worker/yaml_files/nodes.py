@@ -1,6 +1,6 @@
-"""Reads a YAML file of settings as nodes: every value stays the text in the file, and every mistake has its place.
+"""Reads a YAML configuration file as nodes: every value stays the text in the file, and every mistake has a position.
 
-YAML's own types would read `on:` as true, `0012` as ten, and a price as a float.
+YAML's own types would turn `on:` into true, `0012` into ten, and a price into a float.
 """
 
 from collections.abc import Collection
@@ -14,11 +14,11 @@ from worker.errors import ConfigurationError
 
 
 def compose(path: Path, text: str) -> yaml.Node | None:
-    """Return the root; None for an empty file. Raises ConfigurationError with file, line and column."""
+    """Return the root; None for an empty file. Raises ConfigurationError, with file, line and column."""
     try:
         root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except RecursionError:
-        # Without the file's own depth in the chain of errors.
+        # `from None` keeps the deep recursion out of the chain of errors.
         raise ConfigurationError(f"{path}: brackets or lists are nested too deeply") from None
     except (ValueError, OverflowError) as error:
         raise ConfigurationError(f"{path}: invalid YAML: an escape for a character that does not exist") from error
@@ -34,13 +34,13 @@ def place(mark: yaml.Mark) -> str:
 
 
 class YamlFile:
-    """Reads nodes of one file; what does not fit is refused with its place."""
+    """Reads the nodes of one file; anything invalid is refused with its position."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def mapping(self, node: yaml.Node, allowed: Collection[str]) -> dict[str, yaml.Node]:
-        """Return the values by their names, which must be among the allowed ones."""
+        """Return the values by name; every name must be among the allowed ones."""
         parts = {}
         for key, value in self.named(node).items():
             name = self.text(key)
@@ -52,7 +52,7 @@ class YamlFile:
         return parts
 
     def named(self, node: yaml.Node | None) -> dict[yaml.Node, yaml.Node]:
-        """Return the values by the nodes of their names, each name once."""
+        """Return the values by the nodes of their names; each name may occur only once."""
         if node is None or _is_empty(node):
             return {}
         if not isinstance(node, yaml.MappingNode):
@@ -65,7 +65,7 @@ class YamlFile:
         return dict(node.value)
 
     def list(self, node: yaml.Node | None, what: str) -> list[yaml.Node]:
-        """Return the entries; `what` they are is said if it is no list."""
+        """Return the entries; `what` names them in the error if the node is not a list."""
         if node is None or _is_empty(node):
             return []
         if not isinstance(node, yaml.SequenceNode):
@@ -92,5 +92,5 @@ class YamlFile:
 
 
 def _is_empty(node: yaml.Node) -> bool:
-    """`caps:` with nothing behind it, as it is left when every line below is a comment."""
+    """Return whether a node is empty, like `caps:` when every line below it is commented out."""
     return isinstance(node, yaml.ScalarNode) and node.value == ""

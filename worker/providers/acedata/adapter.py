@@ -1,8 +1,8 @@
 """Ace Data Cloud: submissions to `/midjourney/imagine` and similar endpoints, queries to `/midjourney/tasks`.
 
 Wire facts: docs.acedata.cloud (the Midjourney pages, concepts/responses for the error codes) and the vendor's
-AceDataCloud/MidjourneyMCP. Surprises: an unknown task is an empty object with status 200; 403 means a forbidden
-prompt or an empty balance; without `callback_url` or `async` the reply takes minutes; texts have neither, and no task.
+AceDataCloud/MidjourneyMCP. Surprises: an unknown task is an empty object with status 200; 403 means a forbidden prompt
+or an empty balance; without `callback_url` or `async`, the reply takes minutes; texts accept neither and have no task.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -33,7 +33,7 @@ from worker.settings import Settings
 
 TITLE = "Ace Data Cloud"
 
-#: seconds to wait for a text, which is made before the reply begins
+#: seconds to wait for a text, which is generated before the reply begins
 TEXT_PATIENCE = 35.0
 
 
@@ -95,7 +95,7 @@ class AceDataCloud(Provider):
         if len(task_ids) == 1:
             records: list[object] = [self._ask(action="retrieve", id=next(iter(task_ids)))]
         elif task_ids:
-            # A page holds 12 records unless a limit is given.
+            # Without a limit, a page has 12 records.
             records = self._list(ids=list(task_ids), limit=len(task_ids))
         else:
             return {}
@@ -103,7 +103,7 @@ class AceDataCloud(Provider):
         return {found.task_id: found for found in read if found and found.task_id and found.task_id in task_ids}
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:
-        """Texts are left out: their records do not show which ones the ledger has."""
+        """Yield all tasks but texts, whose records do not show which of them the ledger has."""
 
         def page(_: int, seen: int) -> list[ListedTask | None]:
             return [read_listed(record) for record in self._list(offset=seen, limit=self.fetch_limit)]
@@ -124,7 +124,7 @@ class AceDataCloud(Provider):
         if "mask" in body:
             body["mask"] = as_mask(str(body["mask"]))
         if "style_images" in request.options:
-            # What --sref costs depends on this field.
+            # The price of --sref depends on this field.
             body.setdefault("style_reference", True)
         if action is None:
             return body if operation in TEXTS else body | {"action": "generate"}

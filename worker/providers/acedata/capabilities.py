@@ -1,4 +1,4 @@
-"""What Ace Data Cloud can express, operation by operation.
+"""What Ace Data Cloud's API can express, by operation.
 
 Wire facts: the vendor's API reference (AceDataCloud/Docs, openapi/midjourney.json) for the fields, its own clients
 (AceDataCloud/MidjourneyMCP, AceDataCloud/Nexior) for actions, video speeds and masks. Options without a field go into
@@ -97,22 +97,22 @@ CAPABILITIES: Mapping[Operation, Capability] = {
 }
 
 IMAGINE = "/midjourney/imagine"
-#: where a request goes; all others to IMAGINE
+#: operation → path; all other operations use IMAGINE
 PATHS: Mapping[Operation, str] = {
     Operation.EDIT: "/midjourney/edits",
     Operation.VIDEO: "/midjourney/videos",
     Operation.VIDEO_EXTEND: "/midjourney/videos",
 }
 
-#: the documented fields of all requests except texts, without those for the callback
+#: the documented fields of all requests except texts, without the callback fields
 FIELDS = frozenset(
     {"prompt", "action", "image_id", "video_id", "video_index"}
     | {option.field for capability in CAPABILITIES.values() for option in capability.options.values() if option.field}
 )
-#: the defaults of missing fields; all others are off
+#: defaults of missing fields; all other fields default to off
 DEFAULTS: Mapping[str, object] = {"action": "generate", "mode": "fast", "timeout": 480, "quality": "1"}
 
-#: the reply's field with the whole result; these operations reply at once, without a task
+#: operation → the reply's field with the whole result; these operations reply immediately, without a task
 TEXTS: Mapping[Operation, str] = {
     Operation.DESCRIBE: "descriptions",
     Operation.TRANSLATE: "content",

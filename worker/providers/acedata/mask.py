@@ -1,4 +1,4 @@
-"""The mask of a region, as Ace Data Cloud's Imagine guide requires: a grayscale JPEG in Base64 without a prefix."""
+"""A region mask as Ace Data Cloud's Imagine guide requires it: a grayscale JPEG in Base64, without a prefix."""
 
 import base64
 import io
@@ -10,14 +10,14 @@ MAX_PIXELS = 20_000_000
 
 
 def as_mask(picture: str) -> str:
-    """Return a `data:` link as Base64 of a JPEG of the same size, white where to redraw; return web links unchanged.
+    """Turn a `data:` link into the Base64 of a JPEG of the same size, white where to redraw; web links stay unchanged.
 
     Transparent pixels count as black, as in the guide's mask tool. Raises RequestInvalid.
     """
     head, comma, content = picture.partition(",")
     if not comma or not head.startswith("data:"):
         return picture
-    # Pillow takes a while to import, and few requests have a mask.
+    # Pillow is slow to import, and few requests have a mask.
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
     try:

@@ -1,8 +1,8 @@
 """Parses Ace Data Cloud's JSON: callbacks, task records and errors.
 
 Wire facts: docs.acedata.cloud (concepts/responses, concepts/async-tasks) and the vendor's AceDataCloud/MidjourneyMCP.
-Surprises: progress events already have `success: true`, and their links die with the next event; a task record has
-no status.
+Surprises: progress events already have `success: true`, and their links die with the next event; task records have no
+status.
 """
 
 import logging
@@ -22,7 +22,7 @@ CODES: Mapping[str, type[ProviderError]] = {
     **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AccountBlocked),
     **dict.fromkeys(("disabled", "used_up"), AccountBlocked),
     "too_many_requests": NotTaken,
-    # Names from an older edition of the vendor's page.
+    # Names from an older version of the vendor's page.
     **dict.fromkeys(("content_moderation", "task_not_found"), Rejected),
     **dict.fromkeys(("unauthorized", "insufficient_balance"), AccountBlocked),
     "rate_limited": NotTaken,
@@ -30,13 +30,13 @@ CODES: Mapping[str, type[ProviderError]] = {
 
 
 def _error(data: Mapping[str, object]) -> tuple[object, object]:
-    """Code and message as they came; the vendor's own SDK expects `error` to be a bare string or null at times."""
+    """Return code and message as received. The vendor's own SDK expects that `error` may be a bare string or null."""
     error = data.get("error")
     return (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, error)
 
 
 def read_refusal(data: object) -> Refusal | None:
-    """The error of a reply: it comes with or without `success: false`, and even with status 200."""
+    """Return the error in a reply; it may come with or without `success: false`, and even with status 200."""
     if not isinstance(data, dict) or data.get("success") is True:
         return None
     if not data.get("error") and data.get("success") is not False:
@@ -45,14 +45,14 @@ def read_refusal(data: object) -> Refusal | None:
 
 
 def read_record(record: object) -> Outcome | None:
-    """What a task record says; None for an unknown task, whose record is empty."""
+    """Return the outcome in a task record; None for an unknown task, whose record is empty."""
     if not isinstance(record, dict) or (task_id := identifier(record.get("id"))) is None:
         return None
     response = record.get("response")
     result: Mapping[str, object] = response if isinstance(response, dict) else {}
     finished = bool(record.get("finished_at"))
     if result.get("success") is not True and not finished and not _error(result)[0]:
-        # The vendor's SDK: a failure without a code and an end may be a passing hiccup.
+        # According to the vendor's SDK, a failure without a code or an end time may be transient.
         return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=percent(result.get("progress")))
     try:
         return read_result(result, task_id, finished=finished, kind=record.get("type"))
@@ -62,7 +62,7 @@ def read_record(record: object) -> Outcome | None:
 
 
 def read_listed(record: object) -> ListedTask | None:
-    """A record of the list; None for a text, and for what is no task of Midjourney."""
+    """Return a task from a record of the list; None for a text, or for anything but a Midjourney task."""
     outcome = read_record(record)
     if outcome is None or not isinstance(record, dict) or (kind := clean_text(record.get("type"), 40)) in TEXTS:
         return None
@@ -85,18 +85,18 @@ def read_listed(record: object) -> ListedTask | None:
 
 
 def shown_fields(kind: str, fields: Mapping[str, object]) -> Shown:
-    """A request as the `request` of its record shows it: `kind` is the last part of its path.
+    """Return a request as its record's `request` shows it. `kind`: the last part of its path.
 
-    The vendor's example has bookkeeping of its own beside the fields that were sent, and defaults filled in.
+    In the vendor's example, the record also has the vendor's own bookkeeping and filled-in defaults.
     """
     said = {name: value for name in FIELDS if (value := fields.get(name)) and value != DEFAULTS.get(name)}
-    # What was sent is never an object or a list.
+    # No field that we send is an object or a list.
     plain = {name: value if isinstance(value, str | int | float) else "?" for name, value in said.items()}
     return shown({"type": kind, **plain})
 
 
 def _operation(kind: str | None, action: str | None, index: object) -> tuple[Operation, str | None]:
-    """Return our operation; unknown ones count as imagine."""
+    """Return our operation and action; anything unknown counts as imagine."""
     if kind == "videos":
         number = index + 1 if isinstance(index, int) else 1
         return (Operation.VIDEO_EXTEND, f"extend{number}") if action == "extend" else (Operation.VIDEO, None)
@@ -109,9 +109,9 @@ def _operation(kind: str | None, action: str | None, index: object) -> tuple[Ope
 def read_result(
     result: Mapping[str, object], task_id: str | None, *, finished: bool = False, kind: object = None
 ) -> Outcome:
-    """Read a result, as callbacks carry it bare and task records as their `response`. Raises CallbackUnreadable.
+    """Read a result: the whole body of a callback, or the `response` of a task record. Raises CallbackUnreadable.
 
-    `kind`: the `type` of the record, without which no text is taken for a result.
+    `kind`: the record's `type`, without which no text is accepted as a result.
     """
     success, error = result.get("success"), result.get("error")
     progress = percent(result.get("progress"))
@@ -127,7 +127,7 @@ def read_result(
     )
     complete = finished or result.get("progress") is None or progress == 100 or bool(words)
     if not complete or not (success is True or (success is None and finished)):
-        # Progress events name links too, but those die with the next event.
+        # Progress events contain links too, but these die with the next event.
         return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=progress)
     links = _links(result)
     text = read_text(result, TEXTS[Operation(kind)]) if isinstance(kind, str) and kind in TEXTS else None
@@ -147,10 +147,10 @@ def read_result(
 
 
 def _actions(offered: Sequence[str], parent: Mapping[str, str], links: Sequence[Link]) -> tuple[str, ...]:
-    """What the vendor offers, and what its pages say is possible besides."""
+    """Return the actions that the reply offers, plus those that are possible according to the vendor's pages."""
     actions = list(offered)
     if "image_id" in parent and actions:
-        # The two that a single picture has and a grid has not.
+        # Single images offer these two, grids do not.
         actions += ["variation_region"] if {"variation_subtle", "variation_strong"} & {*actions} else []
         actions += ["seed"]
     if "video_id" in parent:
@@ -160,7 +160,7 @@ def _actions(offered: Sequence[str], parent: Mapping[str, str], links: Sequence[
 
 
 def read_text(result: object, name: str) -> dict[str, object] | None:
-    """A result that is no file, as a JSON object of this one field; None if it is missing or not what it should be."""
+    """Return a text result as a JSON object with this one field; None if it is missing or invalid."""
     value = result.get(name) if isinstance(result, dict) else None
     if name == TEXTS[Operation.SEED]:
         value = identifier(value)
@@ -171,7 +171,7 @@ def read_text(result: object, name: str) -> dict[str, object] | None:
 
 
 def _links(result: Mapping[str, object]) -> tuple[Link, ...]:
-    """The grid or single picture first (in full size if there is a choice), its parts next, then videos."""
+    """Return the grid or single image first (in full size if there is a choice), then its parts, then videos."""
     whole = result.get("raw_image_url") or result.get("image_url")
     found = [link(whole)] if whole else []
     for field, kind in (("sub_image_urls", AssetKind.IMAGE), ("video_urls", AssetKind.VIDEO)):

@@ -1,4 +1,4 @@
-"""Shared by vendors that operate Midjourney's Discord bot: requests, tasks and task lists."""
+"""Shared by vendors that drive Midjourney's Discord bot: requests, tasks and task lists."""
 
 from worker.providers.discord.capabilities import (
     BLEND,

@@ -1,4 +1,4 @@
-"""Shared by vendors that pass prompts to Midjourney's Discord bot: its parameters, and its actions on an image.
+"""Shared by vendors that pass prompts to Midjourney's Discord bot: the bot's parameters and its actions on images.
 
 Names and spelling of the parameters: Midjourney's own documentation (Parameter List).
 """
@@ -45,7 +45,7 @@ BLEND = {
 }
 DESCRIBE = {"images": picture(links=False, files=True).as_field("base64")}
 
-#: the actions on a grid of four
+#: the actions on a grid of four images
 GRID = (
     *("upscale1", "upscale2", "upscale3", "upscale4"),
     *("variation1", "variation2", "variation3", "variation4"),
@@ -58,7 +58,7 @@ ZOOM = ("zoom_out_2x", "zoom_out_1_5x", "square")
 
 
 def compose(terms: Terms) -> tuple[str, list[str]]:
-    """Return the whole prompt of an imagine, with image links at its head, and the images that were given as files."""
+    """Return an imagine's whole prompt, starting with its image links, and the images given as files."""
     given = terms.placed.get("images")
     images = [str(image) for image in given] if isinstance(given, list) else []
     files = [image for image in images if image.startswith("data:")]
@@ -72,7 +72,7 @@ def compose(terms: Terms) -> tuple[str, list[str]]:
 
 
 def button_of(request: GenerationRequest, title: str) -> str:
-    """The customId of the follow-up's button under its parent; raises RequestInvalid if there is none."""
+    """Return the customId of the follow-up's button under its parent. Raises RequestInvalid if there is none."""
     try:
         return request.parent[request.action or ""]
     except KeyError:
@@ -80,7 +80,7 @@ def button_of(request: GenerationRequest, title: str) -> str:
 
 
 def task_of(request: GenerationRequest) -> str:
-    """The parent's task_id; raises RequestInvalid if there is none."""
+    """Return the parent's task_id. Raises RequestInvalid if there is none."""
     try:
         return request.parent["task_id"]
     except KeyError:

@@ -1,4 +1,4 @@
-"""Maps the buttons under an image of Midjourney's Discord bot to our actions.
+"""Maps the buttons under an image from Midjourney's Discord bot to our actions.
 
 Wire facts: CustomComponentModel.cs and SubmitController.cs of trueai-org/midjourney-proxy for the ids. An id contains
 the image's own id, so it comes from the parent's task and is never constructed here.
@@ -18,7 +18,7 @@ _WORDS = (
     (re.compile(r"MJ::JOB::low_variation::.+"), "variation_subtle"),
     (re.compile(r"MJ::JOB::high_variation::.+"), "variation_strong"),
     (re.compile(r"MJ::JOB::(pan_(?:left|right|up|down))::.+"), r"\1"),
-    # How many percent of the new image the old one fills; 100 only makes it square.
+    # The percentage of the new image that the old one fills; 100 only makes it square.
     (re.compile(r"MJ::Outpaint::50::.+"), "zoom_out_2x"),
     (re.compile(r"MJ::Outpaint::75::.+"), "zoom_out_1_5x"),
     (re.compile(r"MJ::Outpaint::100::.+"), "square"),
@@ -36,7 +36,7 @@ def action_of(custom_id: str) -> str | None:
 
 
 def buttons_of(buttons: object) -> dict[str, str]:
-    """The customId of each action that a task offers, from its list of buttons as it came, whatever that is."""
+    """Return the customId of each action that a task offers, from its list of buttons as received (any JSON value)."""
     offered: dict[str, str] = {}
     for button in buttons if isinstance(buttons, list) else []:
         custom_id = button.get("customId") if isinstance(button, dict) else None

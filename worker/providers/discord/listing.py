@@ -1,7 +1,7 @@
-"""Tasks in the lists of midjourney-proxy and OhMyGPT, which hold the same facts under nearly the same names.
+"""Tasks in the lists of midjourney-proxy and OhMyGPT, which contain the same facts under nearly the same names.
 
 Wire facts: TaskAction.java of novicezk/midjourney-proxy, TaskAction.cs of trueai-org/midjourney-proxy,
-ohmygptdocs.apifox.cn (the page about a list of tasks).
+ohmygptdocs.apifox.cn (the page about task lists).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,10 +18,10 @@ _OPERATIONS: Mapping[str, Operation] = {
         )
     },
     "INPAINT": Operation.REGION,
-    # Any button under an image; all of them make another image from it.
+    # Any button under an image; each of them creates another image from it.
     "ACTION": Operation.VARIATION,
 }
-#: whose prompt is none, or is the result
+#: operations that have no prompt, or whose prompt is the result
 _WITHOUT_PROMPT = frozenset({Operation.DESCRIBE, Operation.BLEND})
 
 
@@ -30,9 +30,9 @@ def listed_task(
     read: Callable[[Mapping[str, object]], Outcome | None],
     show: Callable[[Mapping[str, object]], Shown | None] = lambda _: None,
 ) -> ListedTask | None:
-    """A task of the list; None for what is none, or whose window was never filled in.
+    """Return a task of the list; None if it is not a task, or if its window was never filled in.
 
-    `read`, `show`: how this vendor writes outcomes and requests.
+    `read`, `show`: read an outcome and a request as this vendor writes them.
     """
     if not isinstance(task, dict) or task.get("status") == "MODAL":
         return None
@@ -40,7 +40,7 @@ def listed_task(
     if outcome is None:
         return None
     word, properties = task.get("action"), task.get("properties")
-    # Unknown ones count as imagine.
+    # Unknown words count as imagine.
     operation = _OPERATIONS.get(word, Operation.IMAGINE) if isinstance(word, str) else Operation.IMAGINE
     hook = properties.get("notifyHook") if isinstance(properties, dict) else None
     return ListedTask(

@@ -1,7 +1,7 @@
 """Parses the tasks of midjourney-proxy and, nearly the same, OhMyGPT, in callbacks and queries.
 
 Wire facts: Task.java, TaskStatus.java and docs/api.md of novicezk/midjourney-proxy, TaskInfo.cs of
-trueai-org/midjourney-proxy, ohmygptdocs.apifox.cn (the page about querying a task).
+trueai-org/midjourney-proxy, ohmygptdocs.apifox.cn (the page about querying tasks).
 """
 
 import logging
@@ -19,9 +19,9 @@ from worker.providers.reading import clean_text, identifier, link, percent, read
 log = logging.getLogger(__name__)
 
 DISCORD_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
-#: what a Discord link that says nothing of itself is taken for
+#: the assumed lifetime of a Discord link that states no expiry
 RETENTION = timedelta(hours=24)
-#: characters of one description
+#: maximum characters of one description
 DESCRIPTION = 4000
 
 _STATUS: Mapping[str, Status] = {
@@ -36,9 +36,9 @@ _PROGRESS = re.compile(r"([0-9]{1,3})(?:\.[0-9]+)?%?")
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A vendor's field names; of several names, the first field with a value counts.
+    """A vendor's field names. If there are several names, the first field with a value counts.
 
-    Of several `images`, the first with a link that is not known to be dead counts: all are the same image.
+    With several `images`, the first link not known to be dead counts: all of them are the same image.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Fields:
 
 
 def read_body(body: bytes) -> dict[str, object]:
-    """The task in a callback, bare or as the `data` of an envelope. Raises CallbackUnreadable."""
+    """Return the task in a callback, bare or as the `data` of an envelope. Raises CallbackUnreadable."""
     data = read_object(body)
     inner = data.get("data")
     task: dict[str, object] = inner if "status" not in data and isinstance(inner, dict) else data
@@ -58,7 +58,7 @@ def read_body(body: bytes) -> dict[str, object]:
 
 
 def read_task(task: Mapping[str, object], fields: Fields, at: datetime) -> Outcome:
-    """What a task says at that moment. Raises CallbackUnreadable."""
+    """Return a task's outcome as of this time. Raises CallbackUnreadable."""
     named = _first(task, fields.task_id)
     task_id = identifier(named)
     if task_id is None and named is not None:
@@ -74,10 +74,10 @@ def read_task(task: Mapping[str, object], fields: Fields, at: datetime) -> Outco
         reason = "cancelled" if word == "CANCEL" else "failed"
         return Outcome(status=Status.FAILED, task_id=task_id, progress=progress, reason=reason, message=message)
     if status is not Status.SUCCEEDED:
-        # Previews are replaced, and their links die with the next one.
+        # Each preview replaces the last one, whose link then dies.
         return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=progress)
     if task.get("action") == "DESCRIBE":
-        # Its image is the one that was sent.
+        # Its image is just the input image.
         return Outcome(
             status=Status.SUCCEEDED, task_id=task_id, progress=100, text={"descriptions": _descriptions(task)}
         )
@@ -94,7 +94,7 @@ def read_task(task: Mapping[str, object], fields: Fields, at: datetime) -> Outco
 
 
 def read_record(task: Mapping[str, object], fields: Fields, at: datetime) -> Outcome | None:
-    """The same for a task that was asked for: if it cannot be used, it stays open and is logged; None without an id."""
+    """Like `read_task` for a queried task: if unusable, it is logged and stays in progress. None without an id."""
     try:
         outcome = read_task(task, fields, at)
     except CallbackUnreadable as error:
@@ -111,7 +111,7 @@ def _first(task: Mapping[str, object], names: tuple[str, ...]) -> object:
 
 
 def _progress(value: object) -> int | None:
-    """`46%`, also bare or as a number; there is none before the start and after a failure."""
+    """Parse `46%`, `46` or a number; there is no progress before the start and after a failure."""
     if not isinstance(value, str):
         return percent(value)
     found = _PROGRESS.fullmatch(value.strip())

@@ -1,8 +1,8 @@
 """Kie.ai and its sister MidAPI: submissions to `/api/v1/mj/generate` etc., queries to `/api/v1/mj/record-info`.
 
 Wire facts: docs.kie.ai/mj-api and docs.kie.ai/common-api (docs.midapi.ai has the same pages). Surprises: the
-`code` in the body is the status, whatever HTTP says; a task can be unknown for a while after it was accepted; there is
-no list, so only its callback finds a submission with a lost reply.
+`code` in the body is the status, whatever HTTP says; a task may be unknown for a while after it was accepted; there is
+no list, so if the reply to a submission is lost, only the callback can find it.
 """
 
 import logging
@@ -48,7 +48,7 @@ class Kie(Provider):
     delivers_grids = False
     prompt_limit = 2000
     input_limit = 10 * 1024 * 1024
-    #: says the page about generating; others of its pages say 14 days and 24 hours
+    #: according to the page about generating; other pages say 14 days and 24 hours
     retention = timedelta(days=15)
     renewed_retention = timedelta(minutes=20)
     fetch_limit = 1
@@ -77,7 +77,7 @@ class Kie(Provider):
         self.result_hosts = frozenset({"aiquickdraw.com", urlsplit(settings.kie_base_url).hostname or ""})
         if not self._hmac_keys:
             self.callback = Callback.UNSIGNED
-        # A signature says that the task has ended; what it does not cover is the links.
+        # A signature proves that the task has ended, but does not cover the links.
         self.must_confirm = bool(self._hmac_keys)
 
     def translate(self, request: GenerationRequest) -> ProviderRequest:
@@ -105,7 +105,7 @@ class Kie(Provider):
         return {task_id: read_record(record, task_id) for task_id, record in records.items() if record is not None}
 
     def renew(self, link: Link) -> str | None:
-        """A link that lives for 20 minutes."""
+        """Return a link that lives for 20 minutes."""
         try:
             renewed = _data(self._api.query("/api/v1/common/download-url", {"url": link.url}))
         except QueryFailed as error:
@@ -146,13 +146,13 @@ class Kie(Provider):
         return "/generate", body
 
     def _record(self, task_id: str) -> dict[str, object] | None:
-        """None for a task that is not known (yet)."""
+        """Return the task's record; None if the task is not known (yet)."""
         try:
             record = _data(self._api.get(f"{ROOT}/record-info", taskId=task_id))
         except QueryFailed as error:
             if error.code == "408":
                 log.warning("Kie.ai: task %s has been without a result for ten minutes: %s", task_id, error)
-            # 408 is no end: slow tasks get there. Whoever asks gives up after a while on what stays without a record.
+            # 408 is not final: slow tasks report it. Callers eventually abandon tasks that remain without a record.
             if error.code in {"404", "408", "422"}:
                 return None
             raise
@@ -167,7 +167,7 @@ class Kie(Provider):
 
 
 def _type_of_picture(options: Mapping[str, object]) -> str:
-    """Raise RequestInvalid for options that cannot be combined: a task has one kind of reference."""
+    """Return the task type, which has one kind of reference. Raises RequestInvalid for incompatible options."""
     given = tuple(name for name in _REFERENCES if name in options)
     if len(given) > 1:
         what = f"{TITLE} accepts only one of {listed(given)} at a time; {_INSTEAD} combine them"

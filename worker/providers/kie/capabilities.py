@@ -1,4 +1,4 @@
-"""What Kie.ai can express, operation by operation.
+"""What Kie.ai's API can express, by operation.
 
 Wire facts: docs.kie.ai/mj-api (generate-mj-image, upscale, vary, extend-mj-video); docs.midapi.ai has the same pages.
 """
@@ -45,7 +45,7 @@ _GENERATE = _WATERMARK | {
     "translation": FLAG.as_field("enableTranslation"),
 }
 _IMAGINE = _GENERATE | {
-    # One field for all three: what the pictures are for is said by the type of the task.
+    # One field for all three: the task type says what the images are for.
     "images": pictures(1, 5).as_field("fileUrls"),
     "style_images": pictures(1, 5).as_field("fileUrls"),
     "omni_image": pictures(1, 1).as_field("fileUrls"),

@@ -1,8 +1,8 @@
 """Parses Kie.ai's JSON: callbacks, task records and errors.
 
-Wire facts: docs.kie.ai/mj-api (generate-mj-image, its callbacks, get-mj-task-details). Surprises: links are texts
-in a callback and objects in a record, and clients have seen both as JSON within a text; four images come instead of a
-grid; only the suffix of a link distinguishes videos from images.
+Wire facts: docs.kie.ai/mj-api (generate-mj-image, its callbacks, get-mj-task-details). Surprises: links are strings
+in a callback and objects in a record, and clients have seen both as JSON within a string; four images come instead of
+a grid; only a link's suffix distinguishes videos from images.
 """
 
 import logging
@@ -23,7 +23,7 @@ CODES: Mapping[str, type[ProviderError]] = {
     **dict.fromkeys(("401", "402", "403"), AccountBlocked),
     # 455: maintenance
     **dict.fromkeys(("429", "455"), NotTaken),
-    # 433: met by a client, explained by nobody
+    # 433: seen by a client, documented nowhere
     **dict.fromkeys(("408", "433", "500"), Uncertain),
 }
 
@@ -31,14 +31,14 @@ _FILMS = (".mp4", ".mov", ".webm")
 
 
 def read_refusal(data: object) -> Refusal | None:
-    """Every reply has a `code`; 200 is the only good one."""
+    """Return the error in a reply. Every reply has a `code`; only 200 means success."""
     if not isinstance(data, dict) or "code" not in data or _word(data["code"]) == "200":
         return None
     return Refusal(data["code"], data.get("msg"))
 
 
 def task_id_of(body: Mapping[str, object]) -> str | None:
-    """The task of a callback, from the first of the places that the vendor's pages name. Raises CallbackUnreadable."""
+    """Return a callback's task id, from the first place that the vendor's pages name. Raises CallbackUnreadable."""
     data = body.get("data")
     places = ((place, name) for place in (data, body) if isinstance(place, dict) for name in ("taskId", "task_id"))
     named = next((place[name] for place, name in places if place.get(name) not in (None, "")), None)
@@ -49,7 +49,7 @@ def task_id_of(body: Mapping[str, object]) -> str | None:
 
 
 def read_callback(body: Mapping[str, object]) -> Outcome:
-    """What a callback says; there are none before the end. Raises CallbackUnreadable."""
+    """Return a callback's outcome; no callback comes before the end. Raises CallbackUnreadable."""
     task_id, code, data = task_id_of(body), _word(body.get("code")), body.get("data")
     if code is None:
         raise CallbackUnreadable("it has no code")
@@ -62,7 +62,7 @@ def read_callback(body: Mapping[str, object]) -> Outcome:
 
 
 def read_record(record: Mapping[str, object], task_id: str) -> Outcome:
-    """What the record of this task says."""
+    """Return the outcome in this task's record."""
     flag = _word(record.get("successFlag"))
     if flag in {"2", "3"}:
         code = record.get("errorCode")
@@ -93,7 +93,7 @@ def _succeeded(task_id: str | None, result: object) -> Outcome:
 
 
 def _links(result: object) -> tuple[Link, ...]:
-    """In their order and with repetitions: follow-ups name a result by its place."""
+    """Return the links in order, duplicates included: follow-ups identify a result by its position."""
     result = _unpacked(result)
     urls = _unpacked(result.get("resultUrls")) if isinstance(result, dict) else None
     if urls is None:
@@ -110,10 +110,10 @@ def _link(url: object) -> Link:
 
 
 def _actions(links: Sequence[Link]) -> tuple[str, ...]:
-    """No reply says what is possible; the pages do."""
+    """Return the possible actions, according to the vendor's pages: no reply lists them."""
     if films := sum(link.kind is AssetKind.VIDEO for link in links):
         return EXTENSIONS[:films]
-    # With fewer images it is unknown which of the four they are, and a single one has no follow-up.
+    # With fewer images, it is unknown which of the four they are, and a single image has no follow-up.
     return (*UPSCALES, *VARIATIONS) if len(links) == 4 else ()
 
 
@@ -127,7 +127,7 @@ def _unpacked(value: object) -> object:
 
 
 def _word(value: object) -> str | None:
-    """A code, which clients have met as a number and as a text; None for anything else."""
+    """Return a code, which clients have seen as a number and as a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     return str(value).strip() or None

@@ -1,7 +1,7 @@
 """Verifies the signature of Kie.ai's callbacks, if a key is set at kie.ai/settings.
 
-Wire facts: docs.kie.ai/common-api/webhook-verification. Surprises: it covers the task's id and a timestamp, not
-the body. Anyone who sees a callback can resend it with other links.
+Wire facts: docs.kie.ai/common-api/webhook-verification. Surprise: the signature covers the task's id and a timestamp,
+not the body. Anyone who sees a callback can resend it with other links.
 """
 
 import base64
@@ -20,7 +20,7 @@ _SIGNATURE = "X-Webhook-Signature"
 def check_signature(
     keys: Sequence[str], headers: Mapping[str, str], task_id: str | None, received_at: datetime, window: timedelta
 ) -> None:
-    """Raise CallbackUnreadable unless one of these keys has signed it, at most `window` before or after it came."""
+    """Raise CallbackUnreadable unless one of these keys signed it at most `window` before or after `received_at`."""
     timestamp, signature = headers.get(_TIMESTAMP), headers.get(_SIGNATURE)
     if not timestamp or not signature:
         raise CallbackUnreadable(
@@ -43,7 +43,7 @@ def check_signature(
 
 
 def proof_of(headers: Mapping[str, str]) -> str | None:
-    """What is signed once and must not come with a second body."""
+    """Return what is signed only once and must never come with a second body."""
     timestamp, signature = headers.get(_TIMESTAMP), headers.get(_SIGNATURE)
     return f"{timestamp} {signature}" if timestamp and signature else None
 
@@ -54,5 +54,5 @@ def _sign(key: str, task_id: str, timestamp: str) -> bytes:
 
 
 def _as_bytes(header: str) -> bytes:
-    # compare_digest takes a text only if it is ASCII, and a header may hold anything.
+    # compare_digest accepts only ASCII strings, and a header may contain anything.
     return header.encode(errors="surrogatepass")

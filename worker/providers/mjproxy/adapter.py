@@ -1,10 +1,10 @@
 """midjourney-proxy (self-hosted) and compatible relays.
 
 Wire facts: novicezk/midjourney-proxy (Java: SubmitController, TaskController) and trueai-org/midjourney-proxy (C#:
-actions and their windows); for relays that choose the speed by path or `accountFilter` docs.rixapi.com
-(guides/midjourney) and QuantumNous/new-api (router/relay-router.go: tasks are found without that path too). What
-surprises: every reply has HTTP status 200 and a `code`; an unknown task is an empty body; a callback is tried once and
-may overtake another; relays drop `notifyHook` and `state`, so they are polled.
+actions and their windows); for relays that choose the speed by path or `accountFilter`, docs.rixapi.com
+(guides/midjourney) and QuantumNous/new-api (router/relay-router.go: tasks are found without that path too). Surprises:
+every reply has HTTP status 200 and a `code`; an unknown task is an empty body; a callback is tried once and may
+overtake another; relays drop `notifyHook` and `state`, so they are polled.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -48,7 +48,7 @@ from worker.providers.translation import terms_of
 from worker.settings import Settings
 
 ACTION = "/mj/submit/action"
-#: seconds for each wait on the reply to a window: it comes on top of the reply before it, within one lease
+#: seconds for each wait on the reply to a window; added to the wait for the preceding reply, it must fit in one lease
 WINDOW_PATIENCE = 15.0
 
 
@@ -61,7 +61,7 @@ class MidjourneyProxy(Provider):
     key_setting = "MJPROXY_API_SECRET"
     capabilities: ClassVar = CAPABILITIES
     versions = MIDJOURNEY
-    #: what Discord accepts in the bot's command
+    #: Discord's limit for the bot's command
     prompt_limit = 6000
     fetch_limit = 50
     listed = Listed.BY_STATE
@@ -76,7 +76,7 @@ class MidjourneyProxy(Provider):
         credentials = {}
         if settings.mjproxy_api_secret is not None:
             secret = read_key(TITLE, self.key_setting, settings.mjproxy_api_secret)
-            # The proxy reads one of them, relays the other.
+            # The proxy reads one header, relays read the other.
             credentials = {"mj-api-secret": secret, "Authorization": f"Bearer {secret}"}
         self._api, self._follow_up_api = (
             ApiClient(TITLE, url, credentials=credentials, codes=codes, read_refusal=read_refusal)
@@ -85,7 +85,7 @@ class MidjourneyProxy(Provider):
         self._simple = settings.mjproxy_change == "simple-change"
         self._speed = settings.mjproxy_speed
         more = (host.strip().lower() for host in settings.mjproxy_result_hosts.split(","))
-        # Relays rewrite links to themselves; the C# version has links of Midjourney's own.
+        # Relays rewrite links to their own host; the C# version returns Midjourney's own links.
         own = {urlsplit(url).hostname or "", "cdn.midjourney.com", *more} - {""}
         self.result_hosts = DISCORD_HOSTS | own | {origin_of(url)}
 
@@ -100,10 +100,10 @@ class MidjourneyProxy(Provider):
         ours = {"state": mark.attempt_id, **({"notifyHook": mark.callback_url} if mark.callback_url else {})}
         api = self._api if request.action is None else self._follow_up_api
         reply = _post(api, request.path, {**request.body, **ours})
-        # A 21 that opens no window names the task of the same request: it is paid for, so it is ours now.
+        # A 21 that opens no window names the existing task of the same request: it is paid for, so it is ours now.
         task_id = task_of_reply(reply)
         if task_id is not None and request.path == ACTION and opens_window(reply):
-            # Nothing is drawn before its window is filled in, so both POSTs are one submission.
+            # Nothing is generated before the window is filled in, so the two POSTs are one submission.
             window = {"taskId": task_id, **_window_of(request, reply), **ours}
             reply = _post(api, "/mj/submit/modal", window, WINDOW_PATIENCE)
             task_id = task_of_reply(reply) or task_id
@@ -122,7 +122,7 @@ class MidjourneyProxy(Provider):
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:
         def page(number: int, _: int) -> list[ListedTask | None]:
-            # The whole list at once.
+            # The whole list is one page.
             return [] if number else [listed_task(task, read_listed) for task in self._list("/mj/task/list")]
 
         return paged(page, since, TITLE)
@@ -145,13 +145,13 @@ class MidjourneyProxy(Provider):
 
     def _follow_up_of(self, request: GenerationRequest, action: str) -> tuple[str, dict[str, object]]:
         task_id = task_of(request)
-        # The Java version names no buttons, and knows only what can be done with a grid.
+        # The Java version names no buttons and supports only actions on a grid.
         if request.parent.keys() - {"task_id"} or action not in GRID:
             return ACTION, {"taskId": task_id, "customId": button_of(request, TITLE)}
         index = int(action[-1]) if action[-1].isdecimal() else None
         if self._simple:
             return "/mj/submit/simple-change", {"content": f"{task_id} {action[0].upper()}{index or ''}"}
-        # Relays refuse a reroll without an index, and the proxy does not look at it.
+        # Relays refuse a reroll without an index; the proxy ignores it.
         word = action.rstrip("1234").upper()
         return "/mj/submit/change", {"taskId": task_id, "action": word, "index": index or 1}
 
@@ -174,7 +174,7 @@ class MidjourneyProxy(Provider):
 
 
 def _window_of(request: ProviderRequest, reply: object) -> Mapping[str, object]:
-    """What is filled in: a mask, and the prompt, which is the parent's where remix opened a window unasked."""
+    """Return what to fill in: a mask, and the prompt, which is the parent's if remix opened a window unasked."""
     properties = reply.get("properties") if isinstance(reply, dict) else None
     offered = properties.get("finalPrompt") if isinstance(properties, dict) else None
     if request.operation in {Operation.REGION, Operation.ZOOM} or not isinstance(offered, str) or not offered:

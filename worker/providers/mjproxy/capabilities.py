@@ -1,4 +1,4 @@
-"""What midjourney-proxy can express, operation by operation.
+"""What midjourney-proxy's API can express, by operation.
 
 Wire facts: novicezk/midjourney-proxy and trueai-org/midjourney-proxy (actions and their windows).
 """

@@ -15,13 +15,13 @@ from worker.providers.http import Refusal
 from worker.providers.reading import clean_text, identifier
 
 TITLE = "midjourney-proxy"
-#: "exists already", of an action "its window waits to be filled in"
+#: "already exists"; for an action: "its window is waiting to be filled in"
 WINDOW = "21"
-#: accepted; 22 is accepted and queued
+#: accepted; 22: accepted and queued
 TAKEN = frozenset({"1", WINDOW, "22"})
-#: relays say these under code 4, at the beginning of the description
+#: relays report these under code 4, at the beginning of the description
 EMPTY_BALANCE, UNKNOWN_TASK = "quota_not_enough", "task_no_found"
-#: the relay had already asked the proxy behind it
+#: the relay had already called the proxy behind it
 HALF_WAY = frozenset(
     {
         *("do_request_failed", "read_response_body_failed", "unmarshal_response_body_failed"),
@@ -33,7 +33,7 @@ CODES: Mapping[str, type[ProviderError]] = {
     # No account of the proxy is free.
     "3": NotTaken,
     "4": Rejected,
-    # An exception on the way, perhaps after Discord was told.
+    # An exception on the way, perhaps after the request had reached Discord.
     "9": Uncertain,
     "23": NotTaken,
     "24": Rejected,
@@ -42,11 +42,11 @@ CODES: Mapping[str, type[ProviderError]] = {
     EMPTY_BALANCE: AccountBlocked,
     UNKNOWN_TASK: Rejected,
 }
-#: only the account that drew the parent can continue, and one of the two is gone
+#: only the account that generated the parent can continue, and the account or the parent is gone
 FOLLOW_UP_CODES = {**CODES, "3": Rejected}
 
 _FIELDS = Fields(TITLE, task_id=("id", "task_id"), images=("imageUrl", "image_url"), buttons="buttons")
-#: tasks of the Java version have no buttons; these are the ones that its `change` takes
+#: tasks of the Java version have no buttons; these are the kinds that its `change` accepts
 _CHANGEABLE = ("IMAGINE", "VARIATION", "REROLL", "BLEND")
 
 
@@ -55,24 +55,24 @@ def code_of(reply: object) -> str | None:
 
 
 def opens_window(reply: object) -> bool:
-    """Whether an action was answered with a window to fill in, and not with the same task of an earlier time."""
+    """Return whether the reply to an action opens a window to fill in, rather than naming an earlier identical task."""
     properties = reply.get("properties") if isinstance(reply, dict) else None
     existed = isinstance(properties, dict) and bool(properties.get("status"))
     return code_of(reply) == WINDOW and not existed
 
 
 def task_of_reply(reply: object) -> str | None:
-    """The task_id that the reply to a submission names."""
+    """Return the task_id in the reply to a submission."""
     return identifier(reply.get("result")) if isinstance(reply, dict) else None
 
 
 def read_refusal(data: object) -> Refusal | None:
-    """Any code that is not in TAKEN; a task has none, or a meaningless one."""
+    """Return the error in a reply: any code not in TAKEN. A task has no code, or a meaningless one."""
     if not isinstance(data, dict) or "status" in data:
         return None
     error = data.get("error")
     if isinstance(error, dict):
-        # How relays of the one-api family refuse a key.
+        # This is how relays of the one-api family refuse a key.
         return Refusal(error.get("code") or error.get("type"), error.get("message"))
     code = code_of(data)
     if code is None or code in TAKEN:
@@ -92,19 +92,19 @@ def read_relay(error: Rejected) -> ProviderError:
     if error.code in HALF_WAY:
         kind = Uncertain
     elif error.status == 403 and error.code != "24":
-        # The proxy refuses prompts with 200; this is a relay's word about the key.
+        # The proxy refuses prompts with status 200, so this is a relay refusing the key.
         kind = AccountBlocked
     return kind(str(error.args[0]), code=error.code, status=error.status, trace_id=error.trace_id)
 
 
 def read_callback(task: Mapping[str, object], received_at: datetime) -> Outcome:
-    """Raises CallbackUnreadable."""
+    """Return the outcome in a callback. Raises CallbackUnreadable."""
     return _with_changes(task, read_task(task, _FIELDS, received_at))
 
 
 def read_listed(task: Mapping[str, object]) -> Outcome | None:
-    """A task that was asked for; None if it has no id."""
-    # Compared only with dates in the links themselves.
+    """Return the outcome of a queried task; None if it has no id."""
+    # The time is compared only with dates in the links themselves.
     outcome = read_record(task, _FIELDS, datetime.now(UTC))
     return _with_changes(task, outcome) if outcome else None
 

@@ -1,8 +1,8 @@
-"""OhMyGPT: everything by POST under `/api/v1/ai/draw/mj/`, form-encoded as its pages show it, or as JSON.
+"""OhMyGPT: everything by POST under `/api/v1/ai/draw/mj/`, form-encoded, as its pages show it, or as JSON.
 
 Wire facts: ohmygptdocs.apifox.cn (the pages of the Midjourney Open API); jiusiguer/mid-ohmygptapi for the bodies of
-callbacks, which no page describes. What surprises: task ids are integers, and `data` of a submission's reply is the id
-itself; a refusal may come with HTTP status 200; `base64Array` is one field repeated.
+callbacks, which no page describes. Surprises: task ids are integers, and `data` in the reply to a submission is the id
+itself; a refusal may come with HTTP status 200; `base64Array` is one repeated field.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -42,7 +42,7 @@ from worker.settings import Settings
 
 ROOT = "/api/v1/ai/draw/mj"
 
-#: tasks on a page of the list: no more are documented
+#: tasks per page of the list; the documented maximum
 PAGE_SIZE = 20
 
 
@@ -55,11 +55,11 @@ class OhMyGPT(Provider):
     key_setting = "OHMYGPT_API_KEY"
     capabilities: ClassVar = CAPABILITIES
     versions = MIDJOURNEY
-    #: what Discord accepts in the bot's command
+    #: Discord's limit for the bot's command
     prompt_limit = 6000
     fetch_limit = 1
     listed = Listed.BY_CALLBACK_URL
-    #: for others the list shows neither images nor buttons
+    #: for other operations, the list shows neither images nor buttons
     shown = frozenset({Operation.IMAGINE})
 
     def __init__(self, settings: Settings) -> None:
@@ -108,7 +108,7 @@ class OhMyGPT(Provider):
             return None
         body = request.body
         as_listed = {"action": "IMAGINE", "prompt": body["prompt"], "taskType": body.get("type", DEFAULT_POOL)}
-        # Which pictures came as files the list does not show.
+        # The list does not show which images were sent as files.
         return shown_imagine(as_listed, is_all="base64Array" not in body)
 
     def _page(self, number: int) -> list[object]:
@@ -124,7 +124,7 @@ class OhMyGPT(Provider):
         if request.action is not None:
             body |= {"taskId": self._as_sent(task_of(request)), "customId": button_of(request, TITLE)}
             if pool := request.parent.get("pool"):
-                # A follow-up must stay where its parent was drawn, says one client.
+                # According to one client, a follow-up must stay in the pool that generated its parent.
                 body.setdefault("type", pool)
             return f"{ROOT}/action", body
         if request.operation is Operation.IMAGINE:
@@ -138,7 +138,7 @@ class OhMyGPT(Provider):
         return task_id
 
     def _ask(self, path: str, **question: object) -> object:
-        """The `data` of the reply; None for a task that is not known."""
+        """Return the `data` of the reply; None for an unknown task."""
         try:
             reply = self._api.query(f"{ROOT}{path}", {"model": "midjourney", **question})
         except QueryFailed as error:

@@ -1,4 +1,4 @@
-"""What OhMyGPT can express, operation by operation.
+"""What OhMyGPT's API can express, by operation.
 
 Wire facts: ohmygptdocs.apifox.cn (the pages of the Midjourney Open API).
 """
@@ -25,7 +25,7 @@ CAPABILITIES: Mapping[Operation, Capability] = {
     Operation.PAN: _follow_up(*PAN),
     Operation.ZOOM: _follow_up(*ZOOM),
     Operation.REGION: Capability(
-        # The other pictures of this API are `data:` links too.
+        # Other images in this API are `data:` links too.
         _SPEED | {"mask": picture(links=False, files=True).as_field("base64Mask")},
         Prompt.UNUSED,
         needs=frozenset({"mask"}),

@@ -18,7 +18,7 @@ from worker.providers.listing import Shown, shown
 TITLE = "OhMyGPT"
 
 UNKNOWN_TASK, SERVER_ERROR = "unknown_task", "server_error"
-#: `statusCode`: documented are 200 and 400, so of a 400 the message tells more; the others as HTTP has them
+#: `statusCode`: only 200 and 400 are documented, so the message of a 400 says more; the others mean the same as in HTTP
 CODES: Mapping[str, type[ProviderError]] = {
     UNKNOWN_TASK: Rejected,
     SERVER_ERROR: Uncertain,
@@ -32,30 +32,30 @@ _MEANINGS = (
     (UNKNOWN_TASK, re.compile(r"task.*(not exist|not found)|任务不存在", re.IGNORECASE)),
 )
 
-# The Discord link is the one that clients use, and its host is known. The other is not always there, and no page says
-# where it points to or how long it lives: it serves when the first has died, if DARKROOM_DOWNLOAD_ALLOW names its host.
+# Clients use the Discord link, and its host is known. The other link is not always present, and no page says where it
+# points or how long it lives. It is the fallback once the first has died, if DARKROOM_DOWNLOAD_ALLOW names its host.
 _FIELDS = Fields(TITLE, task_id=("taskId",), images=("imageDcUrl", "imageS3Url"), buttons="actions")
 
-#: `taskType` of a request that names no `type`
+#: `taskType` of a request without a `type`
 DEFAULT_POOL = "FAST"
-#: without those whose window this API cannot fill in
+#: without the actions whose window this API cannot fill in
 _ACTIONS = frozenset({*UPSCALE, *VARIATION, *PAN, *ZOOM, "reroll", "variation_region"})
 
 
 def read_callback(task: Mapping[str, object], received_at: datetime) -> Outcome:
-    """Raises CallbackUnreadable."""
+    """Return the outcome in a callback. Raises CallbackUnreadable."""
     return _completed(task, read_task(task, _FIELDS, received_at))
 
 
 def read_listed(task: Mapping[str, object]) -> Outcome | None:
-    """A task that was asked for; None if it has no id."""
-    # Compared only with dates in the links themselves.
+    """Return the outcome of a queried task; None if it has no id."""
+    # The time is compared only with dates in the links themselves.
     outcome = read_record(task, _FIELDS, datetime.now(UTC))
     return _completed(task, outcome) if outcome else None
 
 
 def shown_imagine(task: Mapping[str, object], *, is_all: bool = True) -> Shown | None:
-    """What the list shows of the request for an imagine; None for any other task."""
+    """Return what the list shows of an imagine's request; None for any other task."""
     prompt, pool = task.get("prompt"), task.get("taskType")
     if task.get("action") != "IMAGINE" or not isinstance(prompt, str) or not isinstance(pool, str):
         return None
@@ -63,7 +63,7 @@ def shown_imagine(task: Mapping[str, object], *, is_all: bool = True) -> Shown |
 
 
 def _completed(task: Mapping[str, object], outcome: Outcome) -> Outcome:
-    """Add what only this vendor's follow-ups need, and drop buttons that the API cannot use."""
+    """Add what this vendor's follow-ups need, and drop buttons that the API cannot use."""
     used = task.get("taskType")
     pool = {"pool": used} if outcome.parent and isinstance(used, str) and used in ("NORMAL", "FAST") else {}
     parent = {name: value for name, value in outcome.parent.items() if name in _ACTIONS or name == "task_id"}
@@ -71,7 +71,7 @@ def _completed(task: Mapping[str, object], outcome: Outcome) -> Outcome:
 
 
 def read_refusal(data: object) -> Refusal | None:
-    """A `statusCode` that is not 200; one client saw `{"code": …, "message": …}` instead."""
+    """Return the error: a `statusCode` other than 200. One client saw `{"code": …, "message": …}` instead."""
     if not isinstance(data, dict):
         return None
     code = data.get("statusCode")
