@@ -15,8 +15,8 @@ from worker.archive.puts import put, send
 from worker.archive.signed_requests import SignedRequests, refusal
 from worker.errors import ConfigurationError
 
-_CONTENT = b"Darkroom looks what this store can do, and deletes this at once.\n"
-_OTHER = b"These bytes must not replace what lies there.\n"
+_CONTENT = b"Darkroom checks what this store supports, then deletes this object.\n"
+_OTHER = b"These bytes must not replace an existing object.\n"
 #: how the first object was verified → what happens in place of a checksum
 _INSTEAD = {
     Verified.ETAG: "each is compared by its ETag, which is the MD5, instead",
