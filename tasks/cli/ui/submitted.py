@@ -14,7 +14,7 @@ def tell_submitted(result: BatchSubmitted) -> None:
             f"the same file was submitted before as {one_line(other.name)} ({short_id(other.id)}); "
             f"{one_line(result.name)} is another batch"
         )
-    versions = f", {many(result.versions, 'new version')} among them" if result.versions else ""
+    versions = f", including {many(result.versions, 'new version')}" if result.versions else ""
     note(f"{'dry run: ' if is_dry else ''}{result.created:,} new{versions}, {result.existing:,} already in {what}")
     if result.invalid:
         note(f"{many(result.invalid, 'row')} invalid, not submitted")

@@ -61,7 +61,7 @@ def test_a_decision_is_made_once_and_by_any_name_of_it(darkroom: Darkroom, appro
     other = darkroom("reject", "sku-7")
     assert (other.exit_code, "was decided at" in other.stderr) == (1, True)
     assert ledger.approvals.get(approval.id).why == "sharp"
-    assert "Nothing waits for a decision." in darkroom("approvals").stderr
+    assert "No decisions are waiting." in darkroom("approvals").stderr
 
 
 def test_a_decision_that_creates_nothing_says_where_the_reason_is(darkroom: Darkroom, ledger: Ledger, tmp_path: Path):

@@ -45,8 +45,8 @@ def test_failing_rows_say_how_to_go_on(darkroom: Darkroom, ledger: Ledger, tmp_p
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         f"1 failing row written to {path}",
-        f"corrected: darkroom batch submit {path} --name shop --new-version",
-        "unchanged: darkroom batch retry shop",
+        f"to submit them corrected: darkroom batch submit {path} --name shop --new-version",
+        "to submit them unchanged: darkroom batch retry shop",
     ]
     assert path.read_text(encoding="utf-8-sig").startswith("key,name,prompt,provider,operation,")
 
@@ -94,7 +94,7 @@ def test_a_download_tells_what_it_did_and_does_nothing_twice(
     result = darkroom("batch", "download", "shop", str(folder))
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"4 results of shop in {folder}: 4 downloaded (")
-    assert result.stderr == "2 still under way: run it again later for their results\n"
+    assert result.stderr == "2 still in progress: run the command again later for their results\n"
     (folder / "0041_1.png").write_bytes(b"mine")
     again = darkroom("batch", "download", "shop", str(folder), "--json")
     assert again.exit_code == 1

@@ -159,7 +159,7 @@ def test_invalid_rows_go_to_a_file_that_can_be_submitted_once_they_are_corrected
     assert "prompt" in error
     again = darkroom("batch", "submit", str(sheet), "--skip-invalid", "--errors", str(errors))
     assert again.exit_code == 1
-    assert "it exists already; nothing was submitted" in again.stderr
+    assert "it already exists; nothing was submitted" in again.stderr
     errors.write_text(errors.read_text().replace("0044,,", "0044,a hare,"))
     document = submitted(darkroom, str(errors), "--name", "shop")
     assert (document["created"], document["existing"]) == (1, 0)
@@ -189,7 +189,7 @@ def test_the_same_file_under_another_name_names_the_earlier_batch(darkroom: Dark
 def test_standard_input_needs_a_name(darkroom: Darkroom, ledger: Ledger) -> None:
     refused = darkroom("batch", "submit", "-", input=SHEET)
     assert refused.exit_code == 2
-    assert "standard input has no name: give the batch one with --name" in refused.stderr
+    assert "standard input has no name: name the batch with --name" in refused.stderr
     assert darkroom("batch", "submit", "-", "--name", "shop", input=SHEET).exit_code == 0
     assert len(ledger.generations.page(batch="shop")) == 2
 

@@ -209,7 +209,7 @@ def test_a_ledger_that_is_away_for_a_while_is_asked_again(
     monkeypatch.setattr(log, "horizon_of", away_at_first)
     monkeypatch.setattr(log.time, "sleep", go_on)
     result = darkroom("events", "listen", "--after", first, "--json")
-    assert "the ledger is away, trying again: it is busy\n" in result.stderr
+    assert "the ledger is unavailable, retrying: it is busy\n" in result.stderr
     assert len(documents(result.stdout)) == 3
 
 

@@ -22,7 +22,7 @@ def test_a_secret_is_shown_once_and_alone_on_standard_output(darkroom: Darkroom)
     made = darkroom("subscriber", "add", URL, "--name", "shop")
     secret = made.stdout.strip()
     assert secret.startswith("whsec_")
-    assert "shown only this once" in made.stderr
+    assert "shown only once" in made.stderr
     for command in (("list",), ("show", "shop"), ("list", "--json"), ("show", "shop", "--json")):
         said = darkroom("subscriber", *command)
         assert "shop.example.com/" in said.output

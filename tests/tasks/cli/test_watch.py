@@ -290,7 +290,7 @@ def test_what_waits_for_a_person_ends_with_a_sentence_and_an_exit_code_of_its_ow
         result = darkroom(*command)
         assert (result.exit_code, result.stderr.splitlines()[-1]) == (
             3,
-            "waits for 1 decision of yours: `darkroom approvals`",
+            "waiting for 1 decision from you: `darkroom approvals`",
         )
         assert "manifest" not in result.stderr, "it is not written before that"
     assert darkroom("reject", approval.id).exit_code == 0
