@@ -62,7 +62,7 @@ def _end(here: Services, approval: Approval) -> Decided:
     except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:
-        log.exception("could not do what step %s does otherwise for %s", approval.step, approval.generation_id)
+        log.exception("could not apply the `otherwise` of step %s for %s", approval.step, approval.generation_id)
         refused = Planned(refused=[f"step {approval.step}: {described(error)}"])
         return asked.decide(ApprovalState.EXPIRED, (), refused, by=NOBODY, why="", is_overdue=True)
 

@@ -85,7 +85,7 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _constant(word: str) -> NoReturn:
-    raise NotJson(f"{word} is no number in JSON: write null, or leave the field out")
+    raise NotJson(f"{word} is not a JSON number: write null, or leave the field out")
 
 
 def _float(digits: str) -> float:

@@ -174,7 +174,7 @@ def _broker(here: Services) -> Finding:
         return Finding("broker", Verdict.FAIL, f"Redis {version} is too old: Celery needs 6.2 or newer")
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        advice = "set it to noeviction; any other loses wake-ups when memory runs out, which delays work"
+        advice = "set it to noeviction; any other policy loses wake-ups when memory runs out, which delays work"
         return Finding("broker", Verdict.WARN, f"maxmemory-policy is {policy}: {advice}")
     return Finding("broker", Verdict.OK, f"Redis {version}, or compatible")
 

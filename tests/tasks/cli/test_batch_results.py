@@ -33,7 +33,7 @@ def test_the_suffix_chooses_the_format_and_a_file_is_replaced_only_by_force(
     path.write_text("mine")
     again = darkroom("batch", "results", "shop", "--output", str(path))
     assert (again.exit_code, path.read_text()) == (1, "mine")
-    assert again.stderr == f"darkroom: {path} exists already, and was left as it is\n"
+    assert again.stderr == f"darkroom: {path} already exists, and was left unchanged\n"
     assert darkroom("batch", "results", "shop", "--output", str(path), "--force").exit_code == 0
     assert path.read_text().count("\n") == 6
 
@@ -71,7 +71,7 @@ def test_a_contact_sheet_with_links_says_when_they_end(
             "--output out.txt: give --format, or end the name with one of .csv, .jsonl, .json, .xlsx, .html",
         ),
         (["--errors", "errors.html"], "--errors errors.html: end the name with one of .csv, .jsonl, .xlsx"),
-        (["--links", "8d"], "links work for at most 7 days: S3 signs none for longer"),
+        (["--links", "8d"], "links work for at most 7 days: S3 does not sign links for longer"),
         (["--output", "a.csv", "--errors", "./a.csv"], "--output and --errors name the same file"),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_download_tells_what_it_did_and_does_nothing_twice(
     told = json.loads(again.stdout)
     assert (told["files"], told["downloaded"], told["present"], told["under_way"]) == (4, 0, 3, 2)
     (problem,) = told["problems"]
-    assert (problem["status"], problem["file"], problem["why"]) == ("left", "0041_1.png", "another file is there")
+    assert (problem["status"], problem["file"], problem["why"]) == ("left", "0041_1.png", "a different file is there")
 
 
 def test_a_template_that_cannot_work_names_all_faults_and_writes_nothing(

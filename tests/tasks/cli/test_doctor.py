@@ -111,7 +111,7 @@ def test_what_has_ended_is_said_to_be_stopped(
     assert "public URL" not in found, "the receiver was a part of it"
     assert found["workers"][0] == "fail"
     assert re.match(
-        r"no worker is running, the last one stopped at \d\d:\d\d: start `darkroom up`", found["workers"][1]
+        r"no worker is running \(the last one stopped at \d\d:\d\d\): start `darkroom up`", found["workers"][1]
     )
 
 
@@ -311,7 +311,7 @@ def test_a_clock_alone_is_no_worker(darkroom: Darkroom, ledger: Ledger) -> None:
     ledger.maintenance.beat("clock@here", 1)
     verdict, message = findings(darkroom)["workers"]
     assert verdict == "fail"
-    assert "only clock@here running, which submits and archives nothing" in message
+    assert "no worker is running, only clock@here, so nothing is submitted or archived" in message
     ledger.maintenance.beat("worker@here", 1)
     assert findings(darkroom)["workers"] == ("ok", "1 worker, 1 clock")
 

@@ -276,7 +276,7 @@ def test_all_of_a_time_go_to_one_that_lost_them_and_only_those_that_it_wants(
     ("arguments", "code", "sentence"),
     [
         ([], 2, "give either IDs, or --since with --subscriber"),
-        (["--since", "1h"], 2, "--since needs --subscriber: the one that lost events"),
+        (["--since", "1h"], 2, "--since needs --subscriber: the one that missed events"),
         (["evt_1_1", "--since", "1h", "--subscriber", "x"], 2, "give either IDs, or --since with --subscriber"),
         (["evt_9_1"], 1, "there is no event evt_9_1"),
         (["nonsense"], 1, "'nonsense' is not the id of an event"),

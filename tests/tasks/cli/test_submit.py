@@ -247,7 +247,7 @@ def test_a_missing_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPa
         ('{"prompt": "a"}\n{"prompt": " "}', "bad, line 2, column 1: the prompt is empty"),
         (
             '{"prompt": "a", "key": "k"}\n{"prompt": "b", "key": "k"}',
-            "bad, line 2, column key: the key 'k' is already used in line 1",
+            "bad, line 2, column key: the key 'k' is already used on line 1",
         ),
         ("a fox\n" + "x" * 6001, "bad, line 2, column 1: the prompt has 6001 characters"),
         (b"a fox\n\xff\xfe", "bad, line 2, column 1: the byte 0xff is not UTF-8"),

@@ -167,9 +167,9 @@ def test_somebody_who_watches_a_machine_at_rest_is_told_so(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("watch", "unknown"), "there is no batch and no generation 'unknown'"),
-        (("watch", "gen_unknown"), "there is no batch and no generation 'gen_unknown'"),
-        (("watch",), "the ledger holds no generation yet; start with `darkroom submit`"),
+        (("watch", "unknown"), "there is no batch or generation 'unknown'"),
+        (("watch", "gen_unknown"), "there is no batch or generation 'gen_unknown'"),
+        (("watch",), "the ledger has no generations yet; start with `darkroom submit`"),
     ],
 )
 def test_what_does_not_exist_cannot_be_watched(darkroom: Darkroom, arguments: tuple[str, ...], sentence: str) -> None:

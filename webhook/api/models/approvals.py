@@ -42,7 +42,7 @@ class ApprovalDocument(Document):
     images: Annotated[list[int], Field(description="The numbers to choose from.", examples=[[1, 2, 3, 4]])]
     picked: Annotated[list[int] | None, Field(description="Null until it is decided.")]
     asked_at: str
-    expires_at: Annotated[str, Field(description="Then the step does what it does otherwise.")]
+    expires_at: Annotated[str, Field(description="When the step's `otherwise` applies.")]
     decided_at: str | None
     decided_by: str | None
     why: str | None

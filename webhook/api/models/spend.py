@@ -17,7 +17,7 @@ class SpendQuery(RequestModel):
     by: Annotated[
         str,
         Field(
-            description="Dimensions: day, provider, batch, operation or label:NAME, several with commas between.",
+            description="Dimensions: day, provider, batch, operation or label:NAME, or several, separated by commas.",
             examples=["label:client,provider,day"],
         ),
     ] = "day"
