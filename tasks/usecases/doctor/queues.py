@@ -23,6 +23,6 @@ def examine_queues() -> Iterator[Finding]:
             advice = f"start a worker for this queue (`-Q {queue}`), or more of them"
             yield Finding("queues", Verdict.WARN, f"{message}: {advice}")
     if requests:
-        many = "1 request" if requests == 1 else f"{requests} requests"
-        message = f"{many} from other applications waiting: no worker reads the queue {REQUEST_QUEUE}, or all are busy"
+        many = "1 request from another application" if requests == 1 else f"{requests} requests from others"
+        message = f"{many} waiting: no worker reads the queue {REQUEST_QUEUE}, or all are busy"
         yield Finding("queues", Verdict.WARN, f"{message}: start a worker for it, as the Procfile's `worker` is")
