@@ -64,7 +64,7 @@ def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, 
     planned = Planned()
     found = _candidates(here, parent, step, _assets(here, parent), _of_recipe(parent, recipe))
     if unknown := [number for number in picked if number not in found]:
-        raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, found))}")
+        raise RequestInvalid(f"there is no image {unknown[0]}; the images are {', '.join(map(str, found))}")
     _add(here, planned, step, [found[number] for number in picked])
     return planned
 

@@ -157,7 +157,7 @@ def submit(
                 if anew or submission_id is not None:
                     raise click.UsageError(
                         "a file needs neither --new nor --submission: the same file completes its batch, and another "
-                        "--batch NAME submits it once more"
+                        "--batch NAME submits it again"
                     )
                 batch_id = _submit_file(here, source, batch, defaults, notify=notify, is_test=is_test, as_json=as_json)
                 if then_watch and batch_id is not None:

@@ -174,7 +174,7 @@ def _subscribers(here: LedgerServices) -> Iterator[Need]:
         yield Need(
             urgency=Urgency.LATER if is_disabled else Urgency.SOON,
             subject=Subject.SUBSCRIBERS,
-            what=f"subscriber {one.name} {'is disabled' if is_disabled else 'fails'}",
+            what=f"subscriber {one.name} {'is disabled' if is_disabled else 'is failing'}",
             consequence="it gets nothing" if is_disabled else "events are abandoned after ten tries over 14 hours",
             since=row and (row.disabled_at or row.failing_since),
         )

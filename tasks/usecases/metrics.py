@@ -134,7 +134,7 @@ _DUE_AGE = _gauge(
 _AT_RISK = _gauge(
     "assets_at_risk", (),
     "Assets that are not stored and whose link expires within DARKROOM_AT_RISK_HOURS, or that are in trouble; at most "
-    "1,000 of each.", "assets that wait",
+    "1,000 of each.", "waiting assets",
 )  # fmt: skip
 _UNCONFIRMED = _gauge(
     "unconfirmed", ("older_than_horizon",),

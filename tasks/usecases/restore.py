@@ -142,7 +142,7 @@ def _still_to_follow(task_ids: Sequence[str]) -> str:
     what = "1 task" if len(task_ids) == 1 else f"{len(task_ids)} tasks"
     return (
         f"{what} of this Darkroom ({', '.join(task_ids[:_SHOWN])}{', …' if len(task_ids) > _SHOWN else ''}) may be "
-        "follow-ups that this ledger is still to create, and would pay for again: let the workers run until no more "
+        "follow-ups that this ledger has yet to create and would pay for again: let the workers run until no more "
         "are created (they submit nothing), resolve what `darkroom unconfirmed` lists, decide what `darkroom "
         "approvals` lists as it was decided before, and repeat this"
     )

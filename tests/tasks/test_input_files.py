@@ -161,7 +161,7 @@ def test_a_provider_on_the_internet_cannot_open_a_link_to_a_bucket_on_this_machi
     request = replace(asked("fox.png"), options=files.referenced({"images": "fox.png"}))
     monkeypatch.setattr(pipeline.here, "base_url", lambda _: "https://8.8.8.8")
     with pytest.raises(
-        RequestInvalid, match=r"takes images only as links, and cannot reach the bucket at 127\.0\.0\.1"
+        RequestInvalid, match=r"accepts images only as links, and cannot reach the bucket at 127\.0\.0\.1"
     ):
         files.require_usable(kie, request)
     files.require_usable(proxy, request)
@@ -210,7 +210,7 @@ def test_a_reference_to_what_was_pruned_is_refused(start: Start, folder: Path):
     request = stored(pipeline, folder, "kie", asked("fox.png"))
     pipeline.clock.advance(days=40)
     pipeline.step("prune")
-    with pytest.raises(RequestInvalid, match="or it was deleted because nothing used it for long: upload it again"):
+    with pytest.raises(RequestInvalid, match="or it was deleted because it had long been unused: upload it again"):
         submitted_by_reference(pipeline, request)
 
 
@@ -221,7 +221,7 @@ def test_a_reference_that_is_pruned_between_check_and_storing_is_refused(start: 
     files.referenced(request.options)
     pipeline.clock.advance(days=40)
     pipeline.step("prune")
-    with pytest.raises(RequestInvalid, match="was just deleted, because nothing had used it for long"):
+    with pytest.raises(RequestInvalid, match="was just deleted, because it had long been unused"):
         files.store()
 
 

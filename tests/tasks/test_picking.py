@@ -132,7 +132,7 @@ def test_the_answer_decides_and_a_second_one_changes_nothing(
         ([1, "2"], "it returned [1, '2'], not a list of the images' numbers"),
         ([True], "it returned [True], not a list of the images' numbers"),
         ([], "it picked no image"),
-        ([7], "there is no image 7; there are 1, 2, 3, 4"),
+        ([7], "there is no image 7; the images are 1, 2, 3, 4"),
     ],
 )
 def test_an_answer_that_is_none_rejects_and_says_why(

@@ -20,7 +20,7 @@ def test(ctx: click.Context, *, name: str, event_type: str, as_json: bool) -> No
     It is marked "test": true and not recorded. The exit code is 1 if the subscriber refuses it.
     """
     if event_type not in EVENTS:
-        raise click.UsageError(f"there is no event {event_type!r}; there are: {', '.join(EVENTS)}")
+        raise click.UsageError(f"unknown event type {event_type!r}; expected one of {', '.join(EVENTS)}")
     with open_ledger() as here:
         tested = try_subscriber(here, name, event_type)
     document = views.of_tested_subscriber(tested)

@@ -19,7 +19,7 @@ def tell_submitted(result: BatchSubmitted) -> None:
     if result.invalid:
         note(f"{many(result.invalid, 'row')} invalid, not submitted")
     if result.unapplied:
-        note(f"not applied to what exists: {one_line(redact('; '.join(result.unapplied)))}")
+        note(f"not applied to the existing batch: {one_line(redact('; '.join(result.unapplied)))}")
     for sentence in result.waits:
         note(sentence)
     if result.created and not is_dry:

@@ -101,7 +101,7 @@ class _Reader:
             raise RequestInvalid(f"braces nested more than {_DEPTH} deep", at=start)
         if _DRAW.match(self._text, start):
             raise RequestInvalid(
-                "{2$$…} is syntax from another program: write {red, blue}, which makes a prompt of each", at=start
+                "{2$$…} is syntax from another program: write {red, blue}, which makes a prompt from each", at=start
             )
         alternatives = [self.sequence(depth)]
         while self._text[self.at : self.at + 1] == ",":

@@ -354,7 +354,7 @@ def _subscribers(here: Services) -> Iterator[Finding]:
             message = f"{row.name} was disabled {duration(now - row.disabled_at)} ago: {row.disabled_reason}; {advice}"
             yield Finding("subscribers", Verdict.WARN, message)
     for one in here.ledger.events.failing_subscribers(is_wanted):
-        waiting = "1 event waits" if one.waiting == 1 else f"{one.waiting} events wait"
+        waiting = "1 event waiting" if one.waiting == 1 else f"{one.waiting} events waiting"
         failed = "its last try failed" if one.failures == 1 else f"its last {one.failures} tries failed"
         again = f"in {duration(one.tried_at - now)}" if one.tried_at and one.tried_at > now else "now"
         message = f"{waiting} for {one.subscriber}, the oldest for {duration(now - one.since)}; {failed}"

@@ -50,7 +50,7 @@ def test_the_same_sheet_again_says_that_nothing_is_new_and_wakes_nobody(darkroom
     result = darkroom("batch", "submit", str(sheet), "--label", "client=acme", "--max-in-flight", "5")
     told = result.stderr.splitlines()
     assert told[1].startswith("0 new, 2 already in shop (")
-    assert told[2] == "not applied to what exists: --max-in-flight 5 (the batch has none); --label client=acme"
+    assert told[2] == "not applied to the existing batch: --max-in-flight 5 (the batch has none); --label client=acme"
     assert result.exit_code == 0
     assert darkroom.bells == []
 

@@ -495,7 +495,7 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
     verdict, message = findings(darkroom)["subscribers"]
     assert verdict == "warn"
     assert message == (
-        f"2 events wait for {webhook.name}, the oldest for 0.0 s; its last try failed: HTTP 503; the "
+        f"2 events waiting for {webhook.name}, the oldest for 0.0 s; its last try failed: HTTP 503; the "
         "next is in 1.0 h; fix it soon: an event is abandoned after ten tries over 14 hours"
     )
     assert "some-secret-path" not in message

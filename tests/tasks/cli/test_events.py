@@ -332,7 +332,7 @@ def test_a_receiver_that_refuses_makes_it_fail(darkroom: Darkroom, receiver: Sub
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["generation.fail"], 2, "there is no event 'generation.fail'; there are: generation.submitted, "),
+        (["generation.fail"], 2, "unknown event type 'generation.fail'; expected one of generation.submitted, "),
         (["asset.expired"], 1, "there is no subscriber: `darkroom subscriber add` one, or set DARKROOM_NOTIFY_URLS"),
         (["asset.expired", "--to", "http://127.0.0.1/", "--subscriber", "x"], 2, "give either --to or --subscriber"),
     ],
