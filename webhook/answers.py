@@ -81,7 +81,7 @@ class Heartbeat(threading.Thread):
         try:
             self._ledger.maintenance.forget_predecessors(self._me)
         except DarkroomError as error:
-            log.warning("the heartbeats of receivers before this one are kept: %s", error)
+            log.warning("could not remove the heartbeats of earlier receivers: %s", error)
 
     def tell(self, pid: int) -> None:
         """Report once; whatever the ledger does not accept now is part of the next report."""
@@ -93,9 +93,9 @@ class Heartbeat(threading.Thread):
                 # Undercounting is better than counting some twice.
                 log.warning("a heartbeat may be lost: %s", error)
             except DarkroomError as error:
-                log.warning("no heartbeat, and the next one counts the more: %s", error)
+                log.warning("could not record a heartbeat; the next one includes its counts: %s", error)
                 return
             except Exception:
-                log.exception("no heartbeat, and the next one counts the more")
+                log.exception("could not record a heartbeat; the next one includes its counts")
                 return
             self._answers.told()

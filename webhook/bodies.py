@@ -78,7 +78,7 @@ def _is_large(environ: "WSGIEnvironment") -> bool:
 @contextmanager
 def _place(places: BoundedSemaphore) -> Iterator[None]:
     if not places.acquire(timeout=PATIENCE):
-        raise Busy("too many requests are sending their bodies at this moment: repeat this one, with the same keys")
+        raise Busy("too many requests are sending their bodies right now: repeat this one with the same keys")
     try:
         yield
     finally:

@@ -21,11 +21,11 @@ def decide(
         case "approve":
             picked = form.getlist("pick")
             if not all(one.isascii() and one.isdigit() and len(one) < 5 for one in picked):
-                raise RequestInvalid("the images are numbers, from 1")
+                raise RequestInvalid("give the images as numbers, counted from 1")
             if not picked:
                 raise RequestInvalid("select at least one image, or reject all of them")
             return approvals.approve(here, approval_id, [int(one) for one in picked], who, held_for=held_for)
-    raise RequestInvalid("say whether to approve or to reject")
+    raise RequestInvalid("choose whether to approve or to reject")
 
 
 def state_now(approval: Approval, now: datetime) -> ApprovalState:

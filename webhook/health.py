@@ -92,7 +92,7 @@ class Dependency(Generic[F]):
     def _leave(self) -> None:
         self._hanging = [*(one for one in self._hanging if not one.done()), self._asked]
         if len(self._hanging) > MOST_HANGING:
-            watchdog.end_process(f"{len(self._hanging)} checks of {self._who} hang")
+            watchdog.end_process(f"{len(self._hanging)} checks of {self._who} are hanging")
 
     def finding(self) -> F:
         """Return the result of the latest check; waits for it until it has taken too long."""

@@ -37,7 +37,7 @@ def _objections(request: Request) -> Iterator[str]:
     # The second is how granian names it.
     if request.environ["SERVER_PROTOCOL"] in {"HTTP/1.0", "HTTP/1"}:
         # nginx uses it towards its upstreams, with our own Host and without a header that identifies it.
-        yield "it is HTTP/1.0, which proxies speak"
+        yield "it uses HTTP/1.0, which suggests a proxy"
     if request.method not in _READING:
         yield from _of_pages(request, host)
 
@@ -45,9 +45,9 @@ def _objections(request: Request) -> Iterator[str]:
 def _of_pages(request: Request, host: str) -> Iterator[str]:
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
     if origin is not None and origin.lower() != f"{request.environ['wsgi.url_scheme']}://{host}":
-        yield f"a web page of {origin!r} sent it"
+        yield f"a web page from {origin!r} sent it"
     if site not in {None, "same-origin", "none"}:
-        yield "a web page of another site sent it"
+        yield "a web page from another site sent it"
 
 
 def _own_hosts(port: str) -> set[str]:

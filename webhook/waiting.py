@@ -74,7 +74,7 @@ class Waiting:
             try:
                 found = self._ended(ids)
             except Exception as error:  # noqa: BLE001  each request reads the ledger when it ends, and fails then
-                log.warning("could not ask whether generations are final: %s: %s", type(error).__name__, error)
+                log.warning("could not check whether generations are final: %s: %s", type(error).__name__, error)
             with self._changed:
                 for one in [one for one in self._waiters if one.generation_id in found]:
                     one.is_done = True

@@ -39,11 +39,11 @@ from worker.steps import FOREIGN_TASKS, KEY_PREFIX, QUEUES, REQUEST_QUEUE, Step
 
 log = logging.getLogger(__name__)
 
-# It warns about pickled messages, which our workers never read.
+# The warning is about pickled messages, which our workers never read.
 warnings.filterwarnings("ignore", message="You're running the worker with superuser", category=SecurityWarning)
 
 HEARTBEAT_SECONDS = 10
-#: seconds between the heartbeats of a worker that may have nothing to do
+#: seconds between the heartbeats of a worker that may be idle
 IDLE_SECONDS = 30
 #: seconds after which a pool's parent kills a task's process
 _TASK_SECONDS = 90
@@ -163,7 +163,7 @@ def _configuration(broker: CeleryBroker) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         # A wake-up that cannot be sent at once is dropped: the sweep sends another.
         "task_publish_retry": False,
-        # Not before every lease that a drain renews has ended (`worker.runtime.draining`).
+        # Not until every lease that a drain renews has ended (`worker.runtime.draining`).
         "task_time_limit": _TASK_SECONDS,
         "task_soft_time_limit": 75,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -262,7 +262,7 @@ def _take_what_was_put_back(instance: Any, **_: Any) -> None:
 
 @worker_ready.connect
 def _show_life(sender: Any, **_: Any) -> None:
-    """Write a heartbeat now: the first task may be a while away, and until then this worker would be missed."""
+    """Write a heartbeat now: the first task may be a while away, and until then this worker would appear missing."""
     if is_clock(sender):
         return
     for sentence in misspelt_settings(os.environ):
@@ -284,7 +284,7 @@ def _stop(sender: str, **_: Any) -> None:
     threading.Thread(target=_say_that_it_ends, args=(sender,), daemon=True).start()
 
 
-#: or a heartbeat that is being written could come after the last one
+#: without it, a heartbeat that is still being written could follow the last one
 _heartbeat = threading.Lock()
 
 
@@ -306,13 +306,14 @@ def _give_back(**_: Any) -> None:
 
 @worker_before_create_process.connect
 def _share_memory(**_: Any) -> None:
-    """Import before the fork what pool processes need, so that they share it: saves 20 MB for each.
+    """Before the fork, import what pool processes need, so that they share it: saves 20 MB each.
 
-    Frozen, because the garbage collector would copy each page by touching it.
+    The objects are frozen, because the garbage collector would copy each page by touching it.
     """
     for module in ("worker.archive.s3", *(where.partition(":")[0] for where in PROVIDERS.values())):
         import_module(module)
     gc.collect()
     gc.freeze()
-    # Tasks create few reference cycles, and their objects are freed at the end: a search every 700 objects costs 5 %.
+    # Tasks create few reference cycles, and their objects are freed at the end: a collection every 700 objects costs 5
+    # %.
     gc.set_threshold(20_000, 20, 50)

@@ -78,7 +78,7 @@ def flags_in(prompt: str) -> Iterator[Flag]:
     yield from _flags_of_recent(prompt)
 
 
-# A request is checked, priced and translated one after the other, and each step asks several times.
+# Checking, pricing and translating a request follow one another, and each needs the parameters several times.
 @lru_cache(maxsize=16)
 def _flags_of_recent(prompt: str) -> tuple[Flag, ...]:
     found = _FLAG.finditer(prompt)

@@ -26,7 +26,7 @@ from worker.runtime import locked_cached_property
 from worker.secrets import SANDBOX_ACCOUNT, SANDBOX_KEY, bucket_credentials, key_mark
 from worker.settings import Settings, load_settings, provider_prefixes, read_broker_url
 
-#: of the sandbox, for each of its providers
+#: the sandbox's limits, for each of its providers
 SANDBOX_LIMITS = Limits(rate=20, in_flight=50)
 
 
@@ -176,7 +176,8 @@ _SECRET_VARIABLE = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:SE
 def secret_values(settings: Settings) -> tuple[str, ...]:
     """Return every secret of the settings and the environment, for redaction.
 
-    Each of several keys, and the secret part of each. Raises ConfigurationError for an unreadable file.
+    If a setting holds several keys: each of them, and the secret part of each. Raises ConfigurationError for an
+    unreadable file.
     """
     fields = (getattr(settings, name) for name in type(settings).model_fields)
     secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]

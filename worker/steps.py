@@ -30,7 +30,7 @@ class Step(StrEnum):
     THUMBNAIL = "thumbnail", "thumbnails"
     PRUNE = "prune", "archive", False
     PING = "ping", "archive", False
-    # Never sent: the clock calls it directly. The name is older than the word sweep.
+    # Never sent: the clock calls it directly. The name predates the term "sweep".
     SWEEP = "reconcile", "control", False
 
     @property
@@ -43,9 +43,9 @@ QUEUES = tuple(dict.fromkeys(step.queue for step in Step))
 #: the prefix of their names in the broker
 KEY_PREFIX = "darkroom:"
 
-#: what other applications on the same broker call: a task and its queue, for them `darkroom:generations`
+#: the task that other applications on the same broker call, and its queue, to them `darkroom:generations`
 REQUEST_TASK, REQUEST_QUEUE = "generation.create", "generations"
-#: what other applications' workers send to that queue when one of their tasks has picked images or failed
+#: the tasks that other applications' workers send to that queue when their own task has picked images or failed
 PICKED_TASK, PICK_FAILED_TASK = "approval.picked", "approval.failed"
 #: all tasks whose messages other applications send
 FOREIGN_TASKS = (REQUEST_TASK, PICKED_TASK, PICK_FAILED_TASK)

@@ -34,8 +34,8 @@ def request(
 ) -> None:
     """Log a request to a provider: the status of its reply, and one word for an error of the call or the reply.
 
-    Requests that may cost money are logged at INFO, queries at DEBUG. The query of `path`, which may contain keys, is
-    left out.
+    Requests that may cost money are logged at INFO, queries at DEBUG. The query string of `path`, which may contain
+    keys, is omitted.
     """
     level = logging.INFO if is_submission else logging.DEBUG
     if log.isEnabledFor(level):

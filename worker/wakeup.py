@@ -40,7 +40,7 @@ for number = 1, #KEYS - 1 do
     redis.call('LTRIM', queue, 0, most - 1)
 end
 """
-#: step → how many wake-ups for it were not sent since the one that waits
+#: step → how many wake-ups for it were skipped since the waiting one
 _UNSENT = f"{KEY_PREFIX}unsent-wake-ups"
 _BODY = b64encode(json.dumps([[], {}, {}]).encode()).decode()
 
@@ -51,7 +51,7 @@ _SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queue's number of messages, and the steps whose wake-up waits although many more were due since."""
+    """A queue's number of messages, and the steps whose wake-up still waits although many more were due since."""
 
     messages: int
     unserved: tuple[Step, ...]
@@ -61,7 +61,7 @@ class Waiting:
 def broker() -> Any:
     """Return this process's client, kept open; its methods raise RedisError or OSError. Raises ConfigurationError.
 
-    Does without Celery, whose 8 MB a process that only sends wake-ups never needs.
+    Avoids Celery: a process that only sends wake-ups does not need its 8 MB.
     """
     return open_redis(load_settings().redis_url, _SECONDS)
 
@@ -132,7 +132,7 @@ def _is_time_limit(error: Exception) -> bool:
 
 
 def _key(queue: str) -> str:
-    """Where kombu keeps a queue's messages of priority 0, and we send no others."""
+    """The key under which kombu keeps a queue's messages of priority 0; we send no others."""
     return f"{KEY_PREFIX}{queue}"
 
 
@@ -143,7 +143,7 @@ def _mark(step: Step) -> str:
 def _message(step: Step, message_id: str) -> dict[str, object]:
     """A call without arguments in Celery's protocol 2, as kombu stores it in a list.
 
-    Built by hand: Celery takes four times as long, and kombu would push it no matter what already waits there.
+    Built by hand: Celery takes four times as long, and kombu would push the message no matter what is already waiting.
     """
     return {
         "body": _BODY,

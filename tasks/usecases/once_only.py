@@ -1,4 +1,4 @@
-"""Carries out a request of several transactions once, however often it is sent, and whatever dies meanwhile."""
+"""Carries out a request of several transactions once, however often it is sent and whatever crashes meanwhile."""
 
 import json
 import logging
@@ -15,11 +15,11 @@ from worker.errors import CommitUnknown, DarkroomError, LedgerUnavailable, SentB
 
 log = logging.getLogger(__name__)
 
-#: after the death of whoever carries it out, the same request is refused for so long
+#: how long the same request is refused after the process that carries it out dies
 LEASE = timedelta(seconds=30)
-#: seconds between two renewals; a ledger that is busy may miss one
+#: seconds between renewals of the lease; a busy ledger may miss one
 RENEWED_EVERY = 10.0
-#: told wherever an earlier try was broken off, since nobody knows what it had done
+#: reported after an interrupted earlier try, whose effects are unknown
 SENT_BEFORE = "this request was sent before, and may have been carried out then"
 _ANSWER, _MAY_BE_MORE = "answer", "may_be_more"
 
@@ -28,7 +28,7 @@ _ANSWER, _MAY_BE_MORE = "answer", "may_be_more"
 class Answered:
     """A JSON document; `is_replayed`: it was made by the same request before.
 
-    `may_be_more`: an earlier try was broken off, and the document does not tell what that may have done.
+    `may_be_more`: an earlier try was interrupted, and the document does not include what that may have done.
     """
 
     document: Mapping[str, Any]
@@ -44,15 +44,15 @@ def carry_out(
     is_kept: bool = True,
     passing: Collection[str] = (),
 ) -> Answered:
-    """Call `work` with the time of the first such request, unless its answer is known.
+    """Call `work` with the time of the first such request, unless its answer is already known.
 
     `work` may be called again after it died or failed: it must write nothing twice. `is_kept`: the answer is kept for
-    the key; otherwise only one at a time carries it out, and the next request with this key is a new one, which finds
-    what is there already: the key stands for no request, so nothing is said of who had it before. `passing`: lists of
-    the answer that are not kept: they quote what may be deleted, or say what holds only now. A first try that is
-    refused leaves its key to another request, unless `work` had written something by then, in this thread. Raises
-    KeyInUse while another process carries it out, KeyReused for another request with this key, CommitUnknown if it is
-    done but the ledger cannot keep that, and what `work` raises: after an earlier try that was broken off, as
+    the key. Otherwise only one request at a time is carried out, and the next one with this key is new and finds what
+    exists already: the key is not bound to a request, so nothing is reported about its earlier use. `passing`: lists of
+    the answer that are not kept, because they quote what may be deleted or say what is true only now. A first try that
+    is refused frees its key for another request, unless `work` had already written something in this thread. Raises
+    KeyInUse while another process carries it out, KeyReused for another request with this key, CommitUnknown if the
+    work is done but the ledger cannot record that, and what `work` raises: after an interrupted earlier try, as
     SentBefore or CommitUnknown.
     """
     access = here.ledger.access
@@ -68,8 +68,8 @@ def carry_out(
     except BaseException as error:
         is_refused = isinstance(error, DarkroomError) and not isinstance(error, LedgerUnavailable)
         with suppress(LedgerUnavailable):
-            # Where nothing was written, the caller may correct the request and keep the key. One that was refused
-            # midway, such as when an upgrade began, is broken off: the same request hears that it was sent before.
+            # If nothing was written, the caller may correct the request and keep the key. A request refused midway,
+            # such as when an upgrade began, counts as interrupted: when repeated, it is reported as sent before.
             if not is_kept or (is_refused and claimed.is_new and database.commits == before):
                 access.forget_request(once)
             else:

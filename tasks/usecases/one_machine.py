@@ -1,4 +1,4 @@
-"""What `darkroom up` wants to know of the machine that it runs."""
+"""What `darkroom up` needs to know about its machine."""
 
 import socket
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from worker.settings import Settings
 
 
 def workers_of_host(settings: Settings) -> Mapping[str, str]:
-    """Workers of this host by name, with their roles; none while the ledger is away."""
+    """Return this host's workers by name, with their roles; none while the ledger is unreachable."""
     with suppress(DarkroomError), closing(LedgerAlone(settings)) as here:
         beats = here.ledger.maintenance.heartbeats()
         host = f"@{socket.gethostname()}"
@@ -20,7 +20,7 @@ def workers_of_host(settings: Settings) -> Mapping[str, str]:
 
 
 def count_states(settings: Settings) -> Mapping[State, int] | None:
-    """How many generations are in each state; None while the ledger is away, which the workers explain."""
+    """Return how many generations are in each state; None while the ledger is unreachable, which the workers report."""
     with suppress(DarkroomError), closing(LedgerAlone(settings)) as here:
         return here.ledger.generations.counts()
     return None

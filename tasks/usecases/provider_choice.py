@@ -14,16 +14,16 @@ from worker.services import Services
 
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
-    """`first`: the one that is asked; `others`: where the generation may go instead, in this order."""
+    """`first`: the provider to use; `others`: where the generation may go instead, in this order."""
 
     first: Provider
     others: tuple[str, ...] = ()
 
 
 def read_providers(text: str) -> tuple[str, ...]:
-    """Return the names in a list with commas, in their order.
+    """Return the names in a comma-separated list, in order.
 
-    Raises ConfigurationError for an unknown name, RequestInvalid for one that is there twice, or missing.
+    Raises ConfigurationError for an unknown name, RequestInvalid for a duplicate or an empty name.
     """
     names = tuple(name.strip() for name in text.split(","))
     for place, name in enumerate(names):
@@ -43,10 +43,10 @@ def choose_provider(
     *,
     is_test: bool = False,
 ) -> ProviderChoice:
-    """Return the first that can make the request and its follow-ups, and the others that can; all must be configured.
+    """Return the first provider that can make the request and its follow-ups, and the others that can.
 
-    A single one is not asked whether it can. Raises ConfigurationError; RequestInvalid if none can, with the reason of
-    each.
+    All must be configured. A single provider is returned without this check. Raises ConfigurationError; RequestInvalid
+    if none can, with each one's reason.
     """
     providers = [services.provider_for(name, is_test=is_test) for name in names]
     if len(providers) == 1:
@@ -56,14 +56,14 @@ def choose_provider(
         reasons = "; ".join(f"{name}: {error}" for name, error in refusals.items())
         about = frozenset[str]().union(*(error.about for error in refusals.values()))
         raise RequestInvalid(f"none of the providers {', '.join(names)} can do this: {reasons}", about=about)
-    # In the sandbox no provider is out of service.
+    # In the sandbox, no provider is ever out of service.
     return ProviderChoice(able[0], () if is_test else tuple(provider.name for provider in able[1:]))
 
 
 def able_providers(
     providers: Sequence[Provider], request: GenerationRequest, follow_ups: Sequence[str]
 ) -> tuple[list[Provider], dict[str, RequestInvalid]]:
-    """Return those that can make the request and its follow-ups; and of the others, by name, why they cannot."""
+    """Return those that can make the request and its follow-ups and, by name, why the others cannot."""
     able: list[Provider] = []
     refusals: dict[str, RequestInvalid] = {}
     for provider in providers:

@@ -1,4 +1,4 @@
-"""Each provider's operations and options, the settings that are missing here, and how its accounts are doing."""
+"""Each provider's operations and options, the settings missing here, and the health of its accounts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,15 +39,15 @@ NORMALISED = frozenset({
     "aspect_ratio", "version", "speed", "quality", "stylize", "weird", "chaos", "seed", "images", "style_images",
     "omni_image", "omni_weight", "mask", "video_size", "motion", "videos", "loop", "end_image", "translation",
 })  # fmt: skip
-#: what is done here with the grids that a provider delivers
+#: what Darkroom itself does with grids that a provider delivers
 _SPLIT = {Operation.SPLIT: Capability(prompt=Prompt.UNUSED, actions=("split",))}
 
 
 class AccountStatus(StrEnum):
     WORKING = "working"
-    #: at a fraction of its rate, after too many requests
+    #: at a fraction of its rate, after being rate limited
     SLOWED = "slowed"
-    #: after failures in a row: the next submission after `until` probes it
+    #: after consecutive failures; the next submission after `until` probes it
     CIRCUIT_OPEN = "circuit_open"
     PAUSED = "paused"
 
@@ -69,7 +69,7 @@ class ProviderFacts:
     """One provider on this machine. `missing`: settings it still needs; `retention`: the lifetime of its links.
 
     `prefix`: the first word of its settings; `rate`: new submissions per second of each account; `input_limit`: bytes
-    of an image; `accounts`: of a configured provider; None without a ledger that knows how they are doing.
+    of an image; `accounts`: of a configured provider; None without a ledger that knows their health.
     """
 
     name: str
@@ -124,7 +124,7 @@ def describe_providers(here: LedgerServices, name: str | None = None) -> tuple[P
 
 
 def _slowed(here: LedgerServices) -> Mapping[tuple[str, str], Slowed] | None:
-    """None without a ledger: the tables are the same."""
+    """Return the slowed accounts; None without a ledger, which the tables do not need."""
     try:
         return {(one.provider, one.account): one for one in here.ledger.dispatch.throttled_accounts()}
     except (ConfigurationError, LedgerUnavailable):

@@ -1,4 +1,4 @@
-"""What can be asked of the ledger: a list, and everything about one generation."""
+"""Queries of the ledger: lists, and everything about one generation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from worker.ledger.generations import Batch, Story
 __all__ = ["Batch", "Details", "ListRequest", "ListedGeneration", "Story", "batch_of", "count_generations",
            "get_generations", "list_batches", "list_generations", "list_lineages", "list_waits", "show"]  # fmt: skip
 
-#: generations that are read at once
+#: generations read at once
 PAGE = 500
 
 
@@ -38,13 +38,13 @@ class ListRequest:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the ledger knows how many there are without reading them."""
+        """Whether the ledger can count them without reading them."""
         return self.provider is None and self.key is None and self.search is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedGeneration:
-    """`waits_for`: what holds it up, before all else."""
+    """A generation in a list. `waits_for`: the main thing that holds it up."""
 
     generation: Generation
     lineage: Lineage
@@ -56,7 +56,7 @@ class ListedGeneration:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """`asked_again_at`: when the provider of a failed one is asked for it again, which may still deliver it."""
+    """`asked_again_at`: when the provider of a failed generation, which may still deliver it, is polled again."""
 
     story: Story
     asked_again_at: datetime | None
@@ -65,9 +65,9 @@ class Details:
 
 
 def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[ListedGeneration]:
-    """The newest first, read a page at a time.
+    """Yield generations, newest first, read a page at a time.
 
-    Raises NotFound for an unknown batch, and RequestInvalid where several may be meant by a part of an id.
+    Raises NotFound for an unknown batch, and RequestInvalid for an ambiguous part of an id.
     """
     ledger = here.ledger
     batch = batch_of(ledger, request)
@@ -90,7 +90,7 @@ def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[Lis
 
 
 def count_generations(here: LedgerServices, request: ListRequest) -> int | None:
-    """How many there are, whatever the limit; None where only reading all of them would tell."""
+    """Return the total, whatever the limit; None if counting would require reading all of them."""
     if not request.is_counted:
         return None
     batches = [None] if request.batch is None else [one.id for one in batches_called(here.ledger, request.batch)]
@@ -99,12 +99,12 @@ def count_generations(here: LedgerServices, request: ListRequest) -> int | None:
 
 
 def list_batches(here: LedgerServices, name: str) -> list[Batch]:
-    """The batches of that name, or of a part of an id; raises NotFound if there is none."""
+    """Return the batches with that name or partial id; raises NotFound if there is none."""
     return batches_called(here.ledger, name)
 
 
 def batch_of(ledger: Ledger, request: ListRequest) -> str | None:
-    """The id of the one that is meant, or the name that several have."""
+    """Return the id of the batch that is meant, or the name that several share."""
     if request.batch is None:
         return None
     if all(one.name == request.batch for one in batches_called(ledger, request.batch)):
@@ -134,7 +134,7 @@ def _limited(pages: Iterator[list[Generation]], limit: int | None) -> Iterator[l
 
 
 def show(here: LedgerServices, name: str) -> Details:
-    """Everything about one generation; raises as `find_generation` does."""
+    """Return everything about one generation; raises as `find_generation` does."""
     generation_id = find_generation(here.ledger, name)
     story = here.ledger.generations.story(generation_id)
     asked_again_at = here.ledger.generations.awaited([generation_id]).get(generation_id)
@@ -143,15 +143,15 @@ def show(here: LedgerServices, name: str) -> Details:
 
 
 def get_generations(here: LedgerServices, ids: Sequence[str]) -> list[Generation]:
-    """In this order; raises NotFound."""
+    """Return the generations in the order of `ids`; raises NotFound."""
     return here.ledger.generations.get(ids)
 
 
 def list_lineages(here: LedgerServices, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
-    """What each belongs to, by its id."""
+    """Return the lineage of each, by its id."""
     return here.ledger.generations.lineages([one.id for one in generations])
 
 
 def list_waits(here: LedgerServices) -> tuple[Wait, ...]:
-    """Everything that something may wait for now, what holds up most first."""
+    """Return everything that generations may be waiting for now, starting with what holds up most."""
     return waits_of(here.ledger, here.settings)

@@ -15,7 +15,7 @@ from worker.providers import PROVIDERS, Provider, provider_class
 from worker.recipes import SUFFIX, After, Chooser, Facts, Pick, Recipe, Step, load_recipe
 from worker.settings import Settings
 
-#: images in a grid, and images that a video or a text has
+#: number of images in a grid, and operations whose results contain none
 _GRID, _NO_IMAGES = 4, frozenset({Operation.VIDEO, Operation.VIDEO_EXTEND})
 _TEXTS = frozenset({Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE, Operation.SEED})
 _SINGLE = frozenset({Operation.UPSCALE})
@@ -23,7 +23,7 @@ _SINGLE = frozenset({Operation.UPSCALE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeFile:
-    """One file of the folder; `mistake`: why it is no recipe."""
+    """One file of the folder; `mistake`: why it is not a valid recipe."""
 
     path: Path
     recipe: Recipe | None
@@ -32,7 +32,7 @@ class RecipeFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """A step in the worst case: `number` of generations at most, and their `amount` in millionths, without `then`.
+    """A step in the worst case: the maximum `number` of generations, and their `amount` in millionths, without `then`.
 
     `amount`: None without prices. `why`: it can make nothing at this provider.
     """
@@ -81,21 +81,21 @@ def recipe_of(settings: Settings, name: str | None) -> Recipe | None:
 
 
 def get_recipe(settings: Settings, name: str) -> Recipe:
-    """Raises RequestInvalid if there is none of this name, and ConfigurationError if its file is invalid."""
+    """Return a recipe. Raises RequestInvalid for an unknown name, and ConfigurationError for an invalid file."""
     folder = _folder(settings)
-    # By the names that are there: one from outside may have slashes in it.
+    # Match existing names only: a name from outside may contain slashes.
     known = [path.stem for path in _paths(folder)]
     if name not in known:
         close = get_close_matches(name, known, 1)
         there = f"there are {', '.join(known)}" if known else "the folder that DARKROOM_RECIPES names is empty"
         hint = f"did you mean {close[0]!r}?" if close else there
-        # Not where: whoever asks over HTTP is told nothing of this machine.
+        # Do not say where: HTTP callers must learn nothing about this machine.
         raise RequestInvalid(f"there is no recipe {shown(name)!r}; {hint}")
     return _loaded(folder / f"{name}{SUFFIX}", (folder / f"{name}{SUFFIX}").stat().st_mtime_ns)
 
 
 def list_recipes(settings: Settings) -> list[RecipeFile]:
-    """Return all of the folder. Raises ConfigurationError without one."""
+    """Return all recipes in the folder. Raises ConfigurationError if there is no folder."""
     return [read_recipe(path) for path in _paths(_folder(settings))]
 
 
@@ -112,7 +112,7 @@ def require_steps(provider: Provider, recipe: Recipe, request: GenerationRequest
     facts = _facts(provider.name, request.operation, request.options)
     for step in _possible(recipe.steps, facts):
         if prices is None and (limited := next(_with_max_cost([step]), None)) is not None:
-            # Said before anything is paid for: later it would only be an event, after a person has picked images.
+            # Refuse before anything is paid for: later it would only be an event, after a person has picked images.
             raise RequestInvalid(
                 f"recipe {recipe.name}, step {limited.id}: max_cost needs prices: name a price file in "
                 "DARKROOM_PRICES, or leave max_cost out of the recipe"
@@ -122,7 +122,7 @@ def require_steps(provider: Provider, recipe: Recipe, request: GenerationRequest
 
 
 def draw_recipe(settings: Settings, name: str, provider: str, operation: Operation) -> Drawing:
-    """Return what a recipe makes of one generation in the worst case. Raises ConfigurationError."""
+    """Return what a recipe makes from one generation in the worst case. Raises ConfigurationError."""
     require_provider(provider)
     recipe, prices = get_recipe(settings, name), settings.read_prices(PROVIDERS)
     request = GenerationRequest(operation=operation, prompt="")
@@ -131,7 +131,7 @@ def draw_recipe(settings: Settings, name: str, provider: str, operation: Operati
 
 
 def worst_cost(provider: str, recipe: Recipe, prices: Prices, request: GenerationRequest) -> int:
-    """Return what follows one generation at most, in millionths."""
+    """Return the maximum cost of what follows one generation, in millionths."""
     branches = _WorstCase(provider_class(provider), recipe, prices).of(request)
     return sum(branch.total_amount for branch in branches)
 
@@ -153,7 +153,7 @@ def _paths(folder: Path) -> list[Path]:
 
 @cache
 def _loaded(path: Path, _changed: int) -> Recipe:
-    """A file of 50,000 rows names the same recipe in each."""
+    """Load and cache a recipe: a file of 50,000 rows names the same one in each."""
     return load_recipe(path)
 
 
@@ -170,7 +170,7 @@ def _images_of(operation: Operation) -> int:
 
 
 def _possible(steps: Sequence[Step], facts: Facts) -> list[Step]:
-    """Steps whose conditions on operation and provider may hold; labels, options and images are not known for sure."""
+    """Return the steps that may apply to this operation and provider; labels, options and images are uncertain."""
     return [
         step
         for step in steps
@@ -203,7 +203,7 @@ def _refusal(provider: "Provider | type[Provider]", step: Step) -> str | None:
 
 
 class _WorstCase:
-    """Counts what steps make at most."""
+    """Counts the most that steps can make."""
 
     def __init__(self, provider: "type[Provider]", recipe: Recipe, prices: Prices | None) -> None:
         self._provider, self._recipe, self._prices = provider, recipe, prices
@@ -244,14 +244,14 @@ class _WorstCase:
 
 
 def _child_of(parent: GenerationRequest, step: Step, operation: Operation) -> GenerationRequest:
-    """Return what its price depends on: parameters in a prompt that it may inherit count, too."""
+    """Return what its price depends on, including parameters in a prompt that it may inherit."""
     kept = parent.options if step.after is After.FAILED and operation is parent.operation else {}
     prompt = parent.prompt if step.prompt is None else step.prompt
     return GenerationRequest(operation=operation, prompt=prompt, options={**kept, **step.options})
 
 
 def _most(provider: "Provider | type[Provider]", step: Step, operation: Operation, facts: Facts) -> int:
-    """Return how many generations the step makes of one, at most."""
+    """Return the maximum number of generations that the step makes from one."""
     if operation is Operation.SPLIT or step.after is After.FAILED:
         return 1
     capability = provider.capabilities[operation]

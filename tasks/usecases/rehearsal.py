@@ -1,4 +1,4 @@
-"""Rehearses an upgrade of the ledger on a copy: does it succeed, how long does it take, is everything still there."""
+"""Rehearses a ledger upgrade on a copy: whether it succeeds, how long it takes, and whether anything is lost."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ class RehearsalRequest:
 
 @dataclass(frozen=True, slots=True)
 class RehearsalTold:
-    """What happens meanwhile. `progress`: the share of the copy that is done; `say`: a sentence now and then."""
+    """Progress callbacks. `progress`: the share of the copy that is done; `say`: a sentence now and then."""
 
     progress: Callable[[float], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
@@ -40,7 +40,7 @@ class Ran:
 class Rehearsal:
     """`before` and `after`: revisions of the copy. `bytes`: of the ledger; `bytes_after`: of the upgraded copy.
 
-    `problems`: why the ledger should not be upgraded, or not yet, a sentence for each. `is_needed`: False for a ledger
+    `problems`: why the ledger should not be upgraded, or not yet, one sentence each. `is_needed`: False for a ledger
     that needs no upgrade, which is not copied.
     """
 
@@ -62,9 +62,9 @@ class Rehearsal:
 
 
 def rehearse(settings: Settings, request: RehearsalRequest, told: RehearsalTold) -> Rehearsal:
-    """Upgrade a copy of the ledger, check it, and ask it all that doctor asks.
+    """Upgrade a copy of the ledger, check it, and run doctor's queries on it.
 
-    The ledger itself is only read, and the copy removed. Raises ConfigurationError if no copy can be made.
+    The ledger itself is only read, and the copy is removed. Raises ConfigurationError if no copy can be made.
     """
     require_ledger(settings)
     original = open_original(settings.ledger_url, request.scratch)
@@ -103,7 +103,7 @@ def _on_copy(settings: Settings, copy: Copy, revision: str, told: RehearsalTold)
 def _upgraded(
     database: Database, migrations: tuple[Migration, ...], ran: list[Ran], told: RehearsalTold
 ) -> Iterator[str]:
-    """Run these, and note each with its time; yield which one fails, and why."""
+    """Run these and record each with its duration; yield which one fails, and why."""
     began = time.monotonic()
 
     def begin() -> None:
@@ -119,7 +119,7 @@ def _upgraded(
     begin()
     try:
         upgrade(database, told.say, reached)
-    except Exception as error:  # noqa: BLE001  whatever it is, the upgrade would fail by it
+    except Exception as error:  # noqa: BLE001  whatever it is, it would make the upgrade fail
         yield f"{_name(migrations[len(ran)])} fails: {reason_of(error)}"
 
 

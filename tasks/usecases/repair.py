@@ -18,7 +18,7 @@ from worker.services import Services
 
 
 def put_back(here: Services, asset: Asset, found: str) -> None:
-    """Store the recorded bytes again under their key, replacing what is there; `found` goes into the history.
+    """Store the recorded bytes again under their key, replacing the object; `found` goes into the history.
 
     Raises DarkroomError if they are not available. Only bytes with the recorded hash are stored.
     """
@@ -62,7 +62,7 @@ def _fetch(here: Services, generation: Generation, asset: Asset, store: Callable
 
 
 def _store_same(found: Measured, generation: Generation, asset: Asset, store: Callable[[IO[bytes]], object]) -> bool:
-    """Store what was found, marked as it was, unless these are not the recorded bytes."""
+    """Store `found`, marked as before, if that gives the recorded bytes; return whether it did."""
     if found.sha256 == asset.sha256:
         store(found.file)
         return True

@@ -31,7 +31,7 @@ _DONE = {
 
 @dataclass(frozen=True, slots=True)
 class ResolveRequest:
-    """`attempt_id`: of one generation, the submission that the person has looked at; None: whichever is unconfirmed."""
+    """`attempt_id`: with one generation, the submission that the person reviewed; None: whichever is unconfirmed."""
 
     selection: Selection
     decision: Decision
@@ -81,7 +81,7 @@ def list_unconfirmed(
     *,
     limit: int | None = None,
 ) -> tuple[Unconfirmed, ...]:
-    """Return all, or one provider's, with all these labels, oldest first; `limit`: the number to look at.
+    """Return all, or one provider's, with all these labels, oldest first; `limit`: the maximum number to examine.
 
     Raises ConfigurationError for an unknown provider.
     """
@@ -104,7 +104,7 @@ def list_unconfirmed(
 
 
 def ask_now(here: LedgerServices, generation_ids: Sequence[str]) -> tuple[Step, ...]:
-    """Have the provider asked now for unconfirmed generations, which is free; return the steps that have work."""
+    """Have the provider polled now for unconfirmed generations, which is free; return the steps that have work."""
     return (Step.POLL,) if here.ledger.submissions.poll_now(generation_ids) else ()
 
 
@@ -117,10 +117,10 @@ def price_at_stake(here: Services, one: Unconfirmed) -> str | None:
 
 
 def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:
-    """Apply the decision to all of them, or to none.
+    """Apply the decision to all of them or to none.
 
-    Raises NotFound, or RequestInvalid for one that is not unconfirmed or was submitted again since: nothing is changed
-    then.
+    Raises NotFound, or RequestInvalid for one that is not unconfirmed or has been submitted again since; then nothing
+    changes.
     """
     chosen = tuple(select(here.ledger, request.selection, [State.UNCONFIRMED]).ids)
     here.ledger.submissions.resolve(chosen, request.decision, request.person, attempt_id=request.attempt_id)
@@ -128,7 +128,7 @@ def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:
 
 
 def resolve_to_task(here: Services, request: TaskRequest) -> Resolved:
-    """Link the task to the submission, and poll its result.
+    """Link the task to the submission and poll its result.
 
     Raises as `resolve` does, and NotFound for a task that the provider does not have.
     """
@@ -142,7 +142,7 @@ def resolve_to_task(here: Services, request: TaskRequest) -> Resolved:
 
 
 def _listed(provider: str, operation: Operation, *, calls_back: bool) -> Listed:
-    """How the provider's list would show it; without a callback URL, by its request if the list has that."""
+    """Return how the provider's list would show it; without a callback URL, by its request if the list has that."""
     if provider not in PROVIDERS:
         return Listed.NO
     kind = provider_class(provider)
@@ -152,7 +152,7 @@ def _listed(provider: str, operation: Operation, *, calls_back: bool) -> Listed:
 
 
 def _check_task(here: Services, generation_id: str, task_id: str) -> None:
-    """Raise NotFound for a task that the provider does not have: linked, it would soon fail."""
+    """Raise NotFound for a task that the provider does not have: if linked, it would soon fail."""
     (generation,) = here.ledger.generations.get([generation_id])
     provider = here.provider_of(generation)
     if task_id not in provider.fetch([task_id]):

@@ -24,7 +24,7 @@ _USUAL = timedelta(hours=24)
 #: the tolerated difference between a provider's clock and ours
 _EARLIER = timedelta(minutes=15)
 _MOST_CALLBACKS = 1000
-#: tasks that an obstacle names
+#: maximum number of tasks that an obstacle names
 _SHOWN = 3
 
 
@@ -67,7 +67,7 @@ class Report:
 
 
 def guard_state(here: LedgerServices) -> Gate | None:
-    """Return what the restore guard says; None where nobody has compared yet."""
+    """Return the state of the restore guard; None if nothing has been compared yet."""
     return here.ledger.restore.state()
 
 
@@ -77,14 +77,14 @@ def reconcile(here: Services, request: ReconcileRequest, pages: Pages = in_pages
     Raises DarkroomError for a task that cannot be imported; submissions then stay paused.
     """
     keep_watch(here)
-    # Before the comparison, which knows no follow-ups that are created meanwhile.
+    # Before the comparison, which does not see follow-ups created meanwhile.
     before = StillToFollow(here, with_queued=False)
     report = _report(here, request.since, pages)
     if request.confirmed_by is None or not report.is_stopped or report.obstacle is not None:
         return report
     # Before anything is submitted, so that queued generations found at the provider are not submitted again.
     adopted = _adopted(here, report, lambda one, task: one.is_placed(task))
-    # What is still queued now is at no provider, nor is anything that follows it.
+    # Nothing that is still queued, and none of its follow-ups, is at a provider.
     after = StillToFollow(here, with_queued=False)
 
     def may_follow(one: Compared, task: ListedTask) -> bool:
@@ -154,7 +154,7 @@ def _adopted(
     """Import tasks that Darkroom sent and this ledger does not have; return task_id and generation of each."""
     adopted = []
     cause = "found in the provider's list"
-    # These tasks were paid for, whatever the budgets are.
+    # These tasks are already paid for, whatever the budgets.
     prices = here.prices
     for one in report.compared:
         wanted = [task for task in one.ours if is_wanted(one, task)]
@@ -164,7 +164,7 @@ def _adopted(
             done = adopt(here, whose, page, one.waiting, cause=cause, prices=prices)
             for task, (place, _) in zip(page, done, strict=True):
                 if place.place is Place.REFUSED:
-                    # The ledger would pay again for a task that it does not have.
+                    # Without this task, the ledger would pay for it again.
                     what = f"task {task.outcome.task_id} of {title_of(*whose)} cannot be imported ({place.error})"
                     raise DarkroomError(f"{what}; submissions stay paused")
             adopted += [

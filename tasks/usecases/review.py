@@ -1,4 +1,4 @@
-"""What a person who decides one approval after another sees: what waits, where, and who decided what."""
+"""What a person who decides approvals one after another sees: what is pending, where, and who decided what."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from worker.services import Services
 __all__ = ["HELD_FOR", "LatestDecision", "ReviewFilter", "ReviewGroup", "ReviewPlace", "ReviewQueue", "Reviewed",
            "latest_decisions", "queue_of", "review"]  # fmt: skip
 
-#: how long nothing of a decision is submitted, so that whoever made it can take it back
+#: how long a decision's follow-ups are held back, so that it can be undone
 HELD_FOR = timedelta(seconds=20)
 #: batches and recipes to choose from
 _GROUPS = 100
@@ -23,7 +23,7 @@ _GROUPS = 100
 
 @dataclass(frozen=True, slots=True)
 class ReviewFilter:
-    """Only decisions of one batch (its name or id), and of recipes of one name."""
+    """Filter by batch (its name or id) and by recipe name."""
 
     batch: str | None = None
     recipe: str | None = None
@@ -31,7 +31,7 @@ class ReviewFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewQueue:
-    """`place`: in what is chosen; `batches`, `recipes`: where decisions wait, to choose from."""
+    """`place`: within the filter; `batches`, `recipes`: those with pending decisions, to choose from."""
 
     place: ReviewPlace
     batches: Sequence[ReviewGroup]
@@ -40,7 +40,7 @@ class ReviewQueue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reviewed:
-    """One approval with its images, and the next one that waits, whose images can be loaded already."""
+    """One approval with its images, and the next pending one, whose images can be preloaded."""
 
     page: ApprovalPage
     next: ApprovalPage | None
@@ -48,7 +48,7 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatestDecision:
-    """`can_be_undone`: nothing of it was sent so far, and its time is not over."""
+    """`can_be_undone`: none of it has been sent, and its time is not over."""
 
     approval: Approval
     generation: Generation
@@ -56,7 +56,7 @@ class LatestDecision:
 
 
 def queue_of(here: LedgerServices, chosen: ReviewFilter, at: str = "") -> ReviewQueue:
-    """Return what waits for people, and the neighbours of `at`. Raises NotFound for an unknown batch."""
+    """Return what is waiting for people, and the neighbors of `at`. Raises NotFound for an unknown batch."""
     batch_id = find_batch(here.ledger, chosen.batch) if chosen.batch else None
     approvals = here.ledger.approvals
     return ReviewQueue(
@@ -67,13 +67,13 @@ def queue_of(here: LedgerServices, chosen: ReviewFilter, at: str = "") -> Review
 
 
 def review(here: Services, approval_id: str, place: ReviewPlace) -> Reviewed:
-    """Raises NotFound."""
+    """Return an approval for review. Raises NotFound."""
     following = place.after or (place.first if place.first != approval_id else None)
     return Reviewed(page=page_of(here, approval_id), next=page_of(here, following) if following else None)
 
 
 def latest_decisions(here: LedgerServices, limit: int) -> Sequence[LatestDecision]:
-    """Return the latest decisions, the newest first."""
+    """Return the latest decisions, newest first."""
     found = with_generations(here, here.ledger.approvals.decisions(limit))
     sent = here.ledger.approvals.sent_of(sorted({one.generation.id for one in found}))
     now = here.clock()

@@ -1,4 +1,4 @@
-"""Versions of rows: a row that was changed is submitted once more, as a new version, and replaces the one before."""
+"""Versions of rows: a changed row is submitted again as a new version, which replaces the previous one."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,12 +8,12 @@ from worker.ledger.generations import KnownRow
 
 
 def base_of(key: str, *, is_choice: bool) -> str:
-    """The key of the row in the file; `is_choice`: it is one of several that a template made of the row."""
+    """Return the key of the row in the file; `is_choice`: it is one of several that a template made from the row."""
     return key.rpartition("/")[0] if is_choice else key
 
 
 def replaced_in(ledger: Ledger, generations: Sequence[Generation]) -> set[str]:
-    """The ids of those whose row has a newer version in their batch."""
+    """Return the ids of those whose row has a newer version in their batch."""
     batches = {one.batch_id for one in generations if one.batch_id is not None and one.row_number is not None}
     found: set[str] = set()
     for batch_id in batches:
@@ -28,7 +28,7 @@ def replaced_in(ledger: Ledger, generations: Sequence[Generation]) -> set[str]:
 def _newest(rows: Iterable[KnownRow]) -> dict[str, int]:
     found: dict[str, int] = {}
     for row in rows:
-        # One of what a template made of a row may have a new version of its own.
+        # Each entry that a template made from a row may have its own new version.
         for name in (row.key, _base(row)) if row.key is not None else ():
             found[name] = max(version_of(row), found.get(name, 1))
     return found
@@ -39,5 +39,5 @@ def _base(row: KnownRow) -> str:
 
 
 def version_of(row: KnownRow) -> int:
-    """From 1; older versions of the program wrote none."""
+    """Return the version, from 1; older versions of the program recorded none."""
     return row.row_version or 1

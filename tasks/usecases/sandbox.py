@@ -1,4 +1,4 @@
-"""The sandbox, where tests are made: whether it is needed, and what a caller who may only submit tests may change."""
+"""The sandbox, where tests are made: whether it is needed, and what callers restricted to tests may change."""
 
 from tasks.shown import shown
 from tasks.usecases.names import find_batch, find_generation
@@ -15,13 +15,13 @@ def needs_sandbox(here: LedgerServices) -> bool:
 
 
 def require_test_generation(ledger: Ledger, name: str) -> None:
-    """Raise NotFound if the generation of this name is no test."""
+    """Raise NotFound if the generation of this name is not a test."""
     (generation,) = ledger.generations.get([find_generation(ledger, name)])
     if not generation.is_test:
         raise NotFound(f"there is no test {shown(name)!r}: a token for tests can change only tests")
 
 
 def require_test_batch(ledger: Ledger, name: str) -> None:
-    """Raise NotFound if the batch of this name is not one of tests."""
+    """Raise NotFound if the batch of this name is not a test batch."""
     if not ledger.generations.batch_facts(find_batch(ledger, name)).is_test:
         raise NotFound(f"there is no batch of tests {shown(name)!r}: a token for tests can change only tests")

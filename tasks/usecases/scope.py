@@ -1,4 +1,4 @@
-"""What is being watched: a batch, or some generations with the follow-ups that grow out of them."""
+"""What is being watched: a batch, or some generations with their follow-ups."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -22,12 +22,12 @@ from worker.ledger.approvals import WaitingApproval
 from worker.providers import PROVIDERS
 from worker.steps import Step
 
-#: which are shown when not all can be: those that a person must look at, then those that change soon
+#: the order in which states are shown if there is no room for all: first what needs a person, then what changes soon
 INTERESTING = (State.EXPIRED, State.FAILED, State.UNCONFIRMED, State.SUCCEEDED, State.SUBMITTED, State.SUBMITTING,
                State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
 
 
-#: decisions in the whole ledger among which those with a label are found
+#: maximum number of decisions in the whole ledger that are searched for a label
 _MOST_DECISIONS = 10_000
 
 
@@ -38,31 +38,31 @@ class Scope(Protocol):
         """Number of generations in each state."""
 
     def some(self, limit: int) -> list[Generation]:
-        """All of them, or the `limit` most interesting ones."""
+        """Return all of them, or the `limit` most interesting ones."""
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
-        """At first where each stands, later each move since the last time; in the order in which they happened.
+        """Return the latest move of each at first, then all moves since the previous call, in chronological order.
 
-        `is_last`: nothing of it moves any more.
+        `is_last`: nothing in the scope moves any more.
         """
 
     def is_done(self) -> bool:
-        """All are final, and no follow-up is still to be created, unless a person decides that."""
+        """Whether all are final, and no more follow-ups will be created unless a person decides so."""
 
     def decisions(self) -> int:
-        """How many are still to be made by people."""
+        """Return how many decisions people still have to make."""
 
     def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
-        """Of each, by its id."""
+        """Return the lineage of each, by its id."""
 
     def failures(self) -> Mapping[Category, int]:
-        """How many came to nothing, by why."""
+        """Return how many came to nothing, by category."""
 
     def spent(self) -> int:
-        """What was paid for it, in millionths."""
+        """Return what was paid for it, in millionths."""
 
     def lasted(self) -> timedelta:
-        """From its beginning to its end, or until now."""
+        """Return the time from its beginning to its end, or until now."""
 
 
 class _OfLedger(ABC):
@@ -71,7 +71,7 @@ class _OfLedger(ABC):
 
     @abstractmethod
     def _asked(self) -> Sequence[WaitingApproval]:
-        """What waits for a decision."""
+        """Return what is waiting for a decision."""
 
     def decisions(self) -> int:
         return sum(one.task is None for one in self._asked())
@@ -84,14 +84,14 @@ class _OfLedger(ABC):
 
 
 class _Many(_OfLedger):
-    """Those of a batch, or with these labels: what follows is read page by page."""
+    """The generations of a batch, or with given labels, read page by page."""
 
     batch: str | None = None
     labels: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        #: moves up to this one were told; and of each generation, the one that was told of it at first
+        #: moves up to this one were reported; and for each generation, the move that was reported first
         self._last: int | None = None
         self._first: dict[str, int] = {}
 
@@ -118,7 +118,7 @@ class _Many(_OfLedger):
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
         queries = self._ledger.generations
-        # What moves after this one is told the next time. In the end nobody has anything more to write about it.
+        # Later moves are reported the next time. By the last call, nobody writes moves any more.
         last = queries.last_move(is_settled=not is_last)
         if self._last is None:
             told = self._where_each_stands()
@@ -141,7 +141,7 @@ class _Many(_OfLedger):
         counts = self.counts()
         if counts.keys() & OPEN or Step.FOLLOW_UP in self._ledger.maintenance.due() or self._asks_tasks():
             return False
-        # Follow-ups that were created between the two questions show in a third.
+        # A third query shows follow-ups created between the first two.
         return self.counts() == counts
 
     def _page(self, limit: int, state: State | None = None) -> list[Generation]:
@@ -149,18 +149,18 @@ class _Many(_OfLedger):
 
 
 class BatchScope(_Many):
-    """Raises NotFound for an unknown batch; a name stands for the newest batch of that name."""
+    """A batch; a name means the newest batch of that name. Raises NotFound for an unknown one."""
 
     def __init__(self, ledger: Ledger, batch: str) -> None:
         super().__init__(ledger)
         found = newest_batch(ledger, batch)
-        #: how many batches have this name, if it was given by its name
+        #: how many batches have this name, if the batch was given by name
         self.namesakes = len(batches_called(ledger, batch)) if found.name == batch else 1
         self.id, self.name, self._began = found.id, found.name, found.created_at
         self.batch = found.id
 
     def has_failed(self) -> bool:
-        """Whether anything came to nothing, except for rows that have a newer version."""
+        """Return whether anything failed or expired, except for rows that have a newer version."""
         queries, states = self._ledger.generations, (State.FAILED, State.EXPIRED)
         failed = [
             one.id for state in states for page in pages_of(self._ledger, batch=self.id, state=state) for one in page
@@ -177,7 +177,7 @@ class BatchScope(_Many):
 
 
 class DecidedScope(BatchScope):
-    """Done when a decision about the batch was made as well, and what follows it."""
+    """A batch that is done only once a decision about it is made, and what follows from the decision is done, too."""
 
     def __init__(self, here: LedgerServices, batch: str, is_decided: Callable[[], bool]) -> None:
         super().__init__(here.ledger, batch)
@@ -188,7 +188,7 @@ class DecidedScope(BatchScope):
 
 
 class LabelScope(_Many):
-    """All that have these labels. Raises NotFound if there is none."""
+    """All generations with these labels. Raises NotFound if there is none."""
 
     def __init__(self, ledger: Ledger, labels: Mapping[str, str]) -> None:
         super().__init__(ledger)
@@ -204,7 +204,7 @@ class LabelScope(_Many):
         return [one for one in waiting if self.labels.items() <= labels.get(one.generation_id, {}).items()]
 
     def lasted(self) -> timedelta:
-        """Since it is watched: a label has no beginning and no end."""
+        """Return the time since watching began: a label has no beginning and no end."""
         return self._ledger.database.clock() - self._began
 
 
@@ -215,9 +215,9 @@ class FamilyScope(_OfLedger):
         super().__init__(ledger)
         self._known = {one.id: one for one in ledger.generations.get(list(dict.fromkeys(generation_ids)))}
         self.name = next(iter(self._known)) if len(self._known) == 1 else f"{len(self._known)} generations"
-        #: those whose follow-ups are known, or will never come
+        #: generations whose follow-ups are known, or will never be created
         self._followed: set[str] = set()
-        #: of each, when it was changed last, and how many of its moves were told
+        #: for each, when it last changed, and how many of its moves were reported
         self._seen: dict[str, tuple[datetime, int]] = {}
 
     def counts(self) -> Mapping[State, int]:
@@ -232,7 +232,7 @@ class FamilyScope(_OfLedger):
         for one in list(self._known.values()):
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
-        # A recipe makes children at several moments, and when somebody decides.
+        # A recipe creates follow-ups at several points, including when somebody decides.
         while more := self._ledger.generations.children([one.id for one in self._known.values() if one.recipe]):
             new = [child for child in more if child not in self._known]
             self._known.update((one.id, one) for one in self._ledger.generations.get(new))
@@ -288,7 +288,7 @@ class FamilyScope(_OfLedger):
 
 
 def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str] = MappingProxyType({})) -> Scope:
-    """The batch, or the generations, that these names mean, or those with these labels; without any, the newest batch.
+    """Return the batch or generations with these names or labels; without any, the newest batch.
 
     A single name means the batch of that name, if there is one. Raises NotFound; RequestInvalid for an ambiguous name.
     """
@@ -315,7 +315,7 @@ def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str
 class Summary:
     """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address.
 
-    `failures`: how many came to nothing, by why.
+    `failures`: how many came to nothing, by category.
     """
 
     counts: Mapping[State, int]
@@ -326,12 +326,12 @@ class Summary:
 
 
 def summarize(here: LedgerServices, scope: Scope) -> Summary:
-    """What it came to, as far as it is over."""
+    """Summarize what has happened so far."""
     settings = here.settings
     try:
         prices = settings.read_prices(PROVIDERS)
     except ConfigurationError:
-        # The workers and the doctor say so.
+        # The workers and the doctor report this.
         prices = None
     spent = None if prices is None else prices.text(scope.spent())
     manifest = None
@@ -344,19 +344,19 @@ def summarize(here: LedgerServices, scope: Scope) -> Summary:
 
 
 def batch_scope(here: LedgerServices, batch: str) -> BatchScope:
-    """The batch of this name or id. Raises NotFound; RequestInvalid where several may be meant."""
+    """Return the batch of this name or id. Raises NotFound; RequestInvalid if it is ambiguous."""
     return BatchScope(here.ledger, find_batch(here.ledger, batch))
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:
-    """What was submitted in one go: the batch, if all of them are in it; else these."""
+    """Return what was submitted together: the batch if all of them are in it, else these generations."""
     if batch_id is not None and all(one.batch_id == batch_id for one in generations):
         return BatchScope(here.ledger, batch_id)
     return FamilyScope(here.ledger, [one.id for one in generations])
 
 
 def _newest_scope(ledger: Ledger) -> Scope:
-    """The newest batch, or the newest generation if it is in none. Raises NotFound in an empty ledger."""
+    """Return the newest batch, or the newest generation if it is in none. Raises NotFound in an empty ledger."""
     newest = ledger.generations.page(limit=1)
     if not newest:
         raise NotFound("the ledger has no generations yet; start with `darkroom submit`")

@@ -13,7 +13,7 @@ from worker.errors import RequestInvalid
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 
-#: generations that are read at once
+#: generations read at once
 PAGE = 1000
 #: what makes a key a pattern
 _PATTERN = re.compile(r"[*?\[]")
@@ -21,12 +21,11 @@ _PATTERN = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Either generations by their names, or all of a batch, in some states, of a provider, with keys like `key`.
+    """Either generations by name, or all that match a batch, states, a provider, a key pattern and all `labels`.
 
-    And with all these `labels`.
-    `key` is a pattern such as `B-*`; a follow-up matches by the key of its first ancestor too. `everything`: the
-    whole ledger. `ids`: whatever a filter has found already, which nobody named one by one. Raises RequestInvalid for
-    nothing, or for names together with anything else.
+    `key` is a pattern such as `B-*`; a follow-up also matches by the key of its first ancestor. `everything`: the whole
+    ledger. `ids`: what a filter has already found, which nobody named individually. Raises RequestInvalid for an empty
+    selection, or for names together with anything else.
     """
 
     names: tuple[str, ...] = ()
@@ -50,14 +49,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """`left`: how many others of the selection are left alone, by their state."""
+    """`left`: how many others of the selection are left alone, by state."""
 
     ids: list[str]
     left: Mapping[State, int]
 
 
 def select(ledger: Ledger, selection: Selection, states: Sequence[State], *, others: bool = False) -> Selected:
-    """The generations that were named; or of all that match, those in these states.
+    """Return the named generations or, of all that match, those in these states.
 
     `others`: what a whole batch has in other states is counted as left. Raises NotFound and RequestInvalid as
     `find_generations` and `find_batch` do, and ConfigurationError for an unknown provider.
@@ -87,7 +86,7 @@ def select(ledger: Ledger, selection: Selection, states: Sequence[State], *, oth
 
 
 def matching(ledger: Ledger, page: Sequence[Generation], selection: Selection) -> list[Generation]:
-    """Those at the selection's provider and with a matching key."""
+    """Return those at the selection's provider with a matching key."""
     found = [one for one in page if selection.provider in {None, one.provider}]
     if selection.key is None:
         return found
@@ -99,7 +98,7 @@ def pages_like(
     ledger: Ledger, key: str | None, *, state: State | None, batch: str | None, labels: Mapping[str, str],
     size: int | None = None,
 ) -> Iterator[list[Generation]]:  # fmt: skip
-    """Pages with every generation that may match the key; few, unless the key is a pattern."""
+    """Yield pages with every generation that may match the key; few, unless the key is a pattern."""
     if key is None or is_pattern(key):
         yield from pages_of(ledger, state=state, batch=batch, labels=labels, size=size)
         return
@@ -129,7 +128,7 @@ def pages_of(
     limit: int | None = None,
     size: int | None = None,
 ) -> Iterator[list[Generation]]:
-    """Generations, newest first, up to `size` (else `PAGE`) at a time; `limit`: of all pages together."""
+    """Yield generations, newest first, up to `size` (else `PAGE`) at a time; `limit`: of all pages together."""
     size, before, number = size or PAGE, None, 0
     while (room := size if limit is None else min(size, limit - number)) > 0:
         page = ledger.generations.page(state=state, batch=batch, labels=labels, limit=room, before=before)

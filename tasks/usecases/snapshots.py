@@ -1,4 +1,4 @@
-"""Generations as programs read them, many times."""
+"""Generations as programs poll them."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ from worker.services import Services
 
 __all__ = ["Held", "Seen", "Snapshot", "Waits", "ended", "see", "seen_of", "snapshots"]
 
-#: seconds for which what holds up the whole pipeline is not asked again
+#: seconds for which the causes that hold up the whole pipeline are cached
 _FRESH = 1.0
-#: budgets that start again each day
+#: budgets that reset every day
 _DAILY = (BudgetKind.DAY, BudgetKind.PROVIDER)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """`budget`: the one that has no room: `day`, `provider:kie`, `batch:NAME` or `label:client=acme`.
+    """`budget`: the budget without room: `day`, `provider:kie`, `batch:NAME` or `label:client=acme`.
 
-    `until`: when it starts again; None if only a higher cap helps.
+    `until`: when it resets; None if only a higher cap helps.
     """
 
     budget: str
@@ -36,7 +36,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`held`: by a budget, also before dispatch has looked at it. `waits_for`: what holds it up, before all else."""
+    """`held`: by a budget, even before dispatch has examined it. `waits_for`: the main thing that holds it up."""
 
     snapshot: Snapshot
     held: Held | None
@@ -44,7 +44,7 @@ class Seen:
 
 
 class Waits:
-    """What holds up the whole pipeline, asked at most once a second: it is the same for all who ask."""
+    """What holds up the whole pipeline, queried at most once a second: it is the same for all callers."""
 
     def __init__(self, here: LedgerServices) -> None:
         self._here = here
@@ -52,7 +52,7 @@ class Waits:
         self._known: tuple[float, tuple[Wait, ...]] | None = None
 
     def now(self) -> tuple[Wait, ...]:
-        """Return what was found last, or is now. Only the first question of all is waited for by others."""
+        """Return the cached or the current causes. Other callers wait only for the very first query."""
         known = self._known
         if known is not None and time.monotonic() - known[0] <= _FRESH:
             return known[1]
@@ -68,7 +68,7 @@ class Waits:
 
 
 def see(here: Services, ids: Sequence[str], waits: Waits) -> list[Seen]:
-    """In this order; raises NotFound for the first that does not exist."""
+    """Return generations in the order of `ids`; raises NotFound for the first that does not exist."""
     found = snapshots(here, ids)
     if (missing := next((one for one in ids if one not in found), None)) is not None:
         raise NotFound(f"there is no generation {missing}")
@@ -93,7 +93,7 @@ def ended(here: LedgerServices, ids: Sequence[str]) -> set[str]:
 
 
 def _held(here: Services, found: Sequence[Snapshot]) -> Mapping[str, Held]:
-    """By id. Of several, each counts on what those before it leave."""
+    """Return the holds by id; each generation can use only what those before it leave."""
     queued = [
         one
         for one in found
@@ -102,7 +102,7 @@ def _held(here: Services, found: Sequence[Snapshot]) -> Mapping[str, Held]:
     try:
         prices = here.prices if queued else None
     except ConfigurationError:
-        # Nothing is submitted until it is fixed, which `waits_for` and the answer to a submission say.
+        # Nothing is submitted until it is fixed; `waits_for` and the response to a submission say so.
         return {}
     if prices is None:
         return {}

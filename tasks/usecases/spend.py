@@ -20,7 +20,7 @@ _SUMS = ("known", "late", "possible", "reserved")
 
 @dataclass(frozen=True, slots=True)
 class SpendRequest:
-    """What was dispatched on some days of DARKROOM_TIMEZONE. `labels`: only what has all of them.
+    """What was dispatched on given days in DARKROOM_TIMEZONE. `labels`: only what has all of them.
 
     `since`: the first day, or the time since then in whole days; `until`: the last day, None: today.
     """
@@ -35,7 +35,7 @@ class SpendRequest:
 class SpendReport:
     """Amounts are millionths. `prices`: None without a price file; `assumed`: warnings about missing factors.
 
-    `first`, `last`: the first and the last day that are counted, in DARKROOM_TIMEZONE; None: today.
+    `first`, `last`: the first and the last day included, in DARKROOM_TIMEZONE; None: today.
     """
 
     prices: Prices | None
@@ -53,7 +53,7 @@ class SpendReport:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What was submitted without a price, and was charged now; `amount` in millionths."""
+    """What was submitted without a price and has now been charged; `amount` in millionths."""
 
     prices: Prices
     number: int
@@ -61,7 +61,7 @@ class Priced:
 
 
 def read_dimensions(text: str) -> tuple[Dimension, ...]:
-    """Return the dimensions of a list such as `label:client,provider,day`. Raises RequestInvalid."""
+    """Parse a list of dimensions such as `label:client,provider,day`. Raises RequestInvalid."""
     found: list[Dimension] = []
     for word in (part.strip() for part in text.split(",")):
         name, colon, label = word.partition(":")
@@ -82,7 +82,7 @@ def read_dimensions(text: str) -> tuple[Dimension, ...]:
 
 
 def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
-    """Sum up costs and budgets. Raises ConfigurationError for an invalid price file, RequestInvalid for no days."""
+    """Sum costs and budgets. Raises ConfigurationError for an invalid price file, RequestInvalid for an empty span."""
     prices = here.settings.read_prices(PROVIDERS)
     first = request.since
     if isinstance(first, timedelta):
@@ -103,16 +103,16 @@ def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
             keys=(None,), names=("total",), **{name: sum(getattr(row, name) for row in rows) for name in _SUMS}
         ),
         caps=tuple(spending.standings(prices)) if prices else (),
-        # These two are not told apart by labels.
+        # These two are not broken down by label.
         assumed=() if request.labels else tuple(spending.assumed(first, last)),
         unpriced=tuple(spending.unpriced(prices, first, last)) if prices and not request.labels else (),
     )
 
 
 def price_now(here: LedgerServices, since: timedelta) -> Priced:
-    """Charge what was submitted without a price since then, at the prices of now, on the days on which it was sent.
+    """Charge what was submitted without a price since then, at current prices, on the days on which it was sent.
 
-    A few at a time; safe to repeat. Raises ConfigurationError without a price file, or for an invalid one.
+    Works in small steps; safe to repeat. Raises ConfigurationError without a price file, or for an invalid one.
     """
     prices = here.settings.read_prices(PROVIDERS)
     if prices is None:

@@ -1,7 +1,7 @@
-"""Tasks of a provider that may be follow-ups which the ledger is still to create.
+"""Provider tasks that may be follow-ups that the ledger has yet to create.
 
-A ledger that was restored creates them once more. Then it knows such a task as one of these; before that, it would
-import it as something else, and pay for the follow-up a second time.
+A restored ledger creates its follow-ups again, and then recognizes such a task as one of them. Before that, it would
+import the task as something else and pay for the follow-up a second time.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class _Sort:
 
 
 class StillToFollow:
-    """What may still follow the generations of a ledger, as it is now.
+    """What may still follow the generations of a ledger in its current state.
 
-    `with_queued`: also those that are queued here, although a task may be what they are.
+    `with_queued`: include queued generations, although a task may be one of them.
     """
 
     def __init__(self, here: Services, *, with_queued: bool) -> None:
@@ -41,7 +41,7 @@ class StillToFollow:
             sort.provider == provider
             and sort.operation == task.operation
             and sort.action in {None, task.action}
-            # Not each list shows the prompt of a follow-up.
+            # Not every list shows the prompt of a follow-up.
             and (sort.prompt is None or not task.prompt or words(sort.prompt) == words(task.prompt))
             for sort in self._sorts
         )

@@ -34,8 +34,8 @@ __all__ = ["FollowUpRequest"]
 class SubmitRequest:
     """`batch`: the name of their batch; without it, `is_batch` names the batch after the time.
 
-    `notify`: the address for the events of the batch, or of the generations if they make none. `is_test`: the sandbox
-    makes them, and they cost nothing.
+    `notify`: the address for the events of the batch, or of the generations if they form none. `is_test`: the sandbox
+    makes them, at no cost.
     """
 
     entries: Sequence[Entry]
@@ -46,18 +46,18 @@ class SubmitRequest:
     notify: str | None = field(default=None, repr=False)
 
     def defaults_with(self, files: InputFiles | None) -> Defaults:
-        """Return the defaults as every check has to use them: what a test creates is a test."""
+        """Return the defaults that every check must use: what a test creates is a test."""
         return replace(self.defaults, files=files, is_test=self.is_test)
 
     @property
     def named_batch(self) -> str | None:
-        """The name of the batch, as a test has it."""
+        """Return the name of the batch, marked for a test."""
         return None if self.batch is None else batch_name(self.batch, is_test=self.is_test)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """Valid generations. `warnings`: for each, what is suspicious in its prompt; it can be submitted anyway.
+    """Valid generations. `warnings`: for each, what is suspicious in its prompt, which can be submitted anyway.
 
     `notify`: where the events of the batch go.
     """
@@ -74,8 +74,8 @@ class Checked:
 class SubmitResult:
     """`generations` are in the order of the entries; `existing`: the ids of those created by an earlier request.
 
-    `waits`: why nothing of it is submitted yet, and what is reserved for want of a price; `known_in`: the names of the
-    batches of those that exist already. Both are known once it is delivered.
+    `waits`: why none of it is submitted yet, and what is reserved because no price is known; `known_in`: the names of
+    the batches of those that exist already. Both are known once it is delivered.
     """
 
     generations: tuple[Generation, ...]
@@ -121,7 +121,7 @@ def with_warnings(
     wanted: Sequence[NewGeneration],
     files: InputFiles | None,
 ) -> Checked:
-    """Return what was found valid, an entry each, with what is suspicious in it. Raises RequestInvalid for `notify`."""
+    """Return the valid generations, one per entry, with warnings about each. Raises RequestInvalid for `notify`."""
     notify = notify_address(services.settings, request.notify)
     if notify is not None and request.named_batch is None and not request.is_batch:
         wanted, notify = [replace(new, notify=new.notify or notify) for new in wanted], None
@@ -147,8 +147,8 @@ def submit(
 
     `deliver` passes the result to the caller: until it returns, the submission counts as interrupted, and the same
     request completes it. `tell`: messages for the waiting user. Raises RequestInvalid if a key belongs to a different
-    request, LedgerUnavailable or ArchiveError (for an image of this machine) if nothing was written, and CommitUnknown
-    if something may have been.
+    request, LedgerUnavailable or ArchiveError (for a local image) if nothing was written, and CommitUnknown if
+    something may have been.
     """
     if checked.files is not None:
         checked.files.store()
@@ -165,13 +165,13 @@ def submit(
 def submit_once(services: Services, checked: Checked, once: Once | None) -> SubmitResult:
     """As `submit`, for a program, which repeats its request instead of waiting: `once` is its idempotency key.
 
-    Without it, each generation has a key of its own. Raises also KeyReused and KeyInUse; nothing is tried again.
+    Without it, each generation gets its own key. Also raises KeyReused and KeyInUse; nothing is retried.
     """
     if checked.files is not None:
         checked.files.store()
     wanted = checked.wanted
     if once is not None:
-        # So that nothing is created twice even after the idempotency key was pruned.
+        # Prevents duplicates even after the idempotency key is pruned.
         named = (f"api:{once.owner}/{once.key}/{number}" for number in range(1, len(wanted) + 1))
         wanted = tuple(replace(new, dedupe=new.dedupe or name) for new, name in zip(wanted, named, strict=True))
     made = services.ledger.generations.create_once(wanted, _batch_name(checked, services.clock()), once, checked.notify)
@@ -189,7 +189,7 @@ def _batch_name(checked: Checked, now: datetime) -> str | None:
 
 
 def repeated_keys(entries: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
-    """Yield each entry that has the key of an earlier one, and that in a sentence."""
+    """Yield each entry with the key of an earlier one, and a sentence that says so."""
     seen: dict[str, Entry] = {}
     for entry in entries:
         if entry.key is not None and (first := seen.setdefault(entry.key, entry)) is not entry:

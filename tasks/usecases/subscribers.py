@@ -1,4 +1,4 @@
-"""Subscribers: add, list, show, try out, enable and remove them."""
+"""Subscribers: add, list, show, test, enable and remove them."""
 
 import time
 from base64 import b64encode
@@ -34,7 +34,7 @@ from worker.subscribers import (
 __all__ = ["AddRequest", "Added", "DeliveryLog", "Format", "ListedSubscriber", "SubscriberState", "Tested"]
 
 _LONGEST_NAME = 100
-#: secrets that are valid at once: the new one and the one before
+#: secrets valid at the same time: the new and the previous one
 _SECRETS = 2
 
 
@@ -48,9 +48,9 @@ class SubscriberState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddRequest:
-    """One of `url`, `task` (`name@queue`) and `stream`; `name`: None for one made of it. What is not given selects all.
+    """One of `url`, `task` (`name@queue`) and `stream`; `name`: None derives it from the address.
 
-    Raises RequestInvalid for any other combination.
+    Omitted filters select everything. Raises RequestInvalid for any other combination.
     """
 
     url: str | None = None
@@ -75,7 +75,7 @@ class AddRequest:
 class ListedSubscriber:
     """A subscriber without its secrets. `declared`: by the settings; `waiting`: events that are enqueued for it.
 
-    `addresses`: how many submissions have named at its origin; None for what is no origin.
+    `addresses`: the number of addresses at its origin that submissions have named; None if it is not an origin.
     """
 
     name: str
@@ -91,7 +91,7 @@ class ListedSubscriber:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """`secret`: that verifies its webhooks; None for tasks and streams."""
+    """`secret`: verifies its webhooks; None for tasks and streams."""
 
     listed: ListedSubscriber
     secret: str | None
@@ -141,7 +141,7 @@ def add_subscriber(here: LedgerServices, request: AddRequest) -> Added:
 
 
 def list_subscribers(here: LedgerServices) -> list[ListedSubscriber]:
-    """Return those that are declared or were added, and origins of submissions, by name; disabled ones too."""
+    """Return declared and added subscribers and origins of submissions, by name, including disabled ones."""
     rows = {row.name: row for row in here.ledger.events.known_subscribers()}
     declared = {one.name for one in here.settings.subscribers}
     known = subscriptions_of(here.ledger, here.settings)
@@ -157,14 +157,14 @@ def list_subscribers(here: LedgerServices) -> list[ListedSubscriber]:
 
 
 def show_subscriber(here: LedgerServices, name: str, limit: int) -> tuple[ListedSubscriber, list[DeliveryLog]]:
-    """Return a subscriber with its newest deliveries, the newest first. Raises NotFound."""
+    """Return a subscriber with its newest deliveries, newest first. Raises NotFound."""
     return _find(here, name), here.ledger.events.delivery_log(name, limit)
 
 
 def remove_subscriber(here: LedgerServices, name: str) -> ListedSubscriber:
-    """Remove one that was added, or all addresses of an origin: nothing more is sent to it.
+    """Remove an added subscriber, or all addresses of an origin: nothing more is sent to it.
 
-    Raises NotFound, also for one that a setting declares.
+    Raises NotFound, also for a subscriber that a setting declares.
     """
     found = _find(here, name)
     if found.declared and (found.row is None or found.row.kind is None):
@@ -181,7 +181,7 @@ def enable_subscriber(here: LedgerServices, name: str) -> ListedSubscriber:
 
 
 def disable_subscriber(here: LedgerServices, name: str, person: Person) -> ListedSubscriber:
-    """Deliver nothing more to it until it is enabled, which continues where it stopped. Raises NotFound."""
+    """Deliver nothing more to it until it is enabled; it then continues where it stopped. Raises NotFound."""
     _find(here, name)
     why = f"disabled by {person.name}{f': {person.why}' if person.why else ''}"
     here.ledger.events.disable_subscriber(name, why)
@@ -189,7 +189,7 @@ def disable_subscriber(here: LedgerServices, name: str, person: Person) -> Liste
 
 
 def rotate_secret(here: LedgerServices, name: str) -> Added:
-    """Sign with a new secret and the one before. Raises NotFound, and RequestInvalid for what has none."""
+    """Sign with a new secret and the previous one. Raises NotFound, and RequestInvalid if it has no secret."""
     found = _find(here, name)
     if found.row is None or found.row.secrets is None:
         shares_ours = found.declared or found.addresses is not None
@@ -200,8 +200,8 @@ def rotate_secret(here: LedgerServices, name: str) -> Added:
 
 
 def try_subscriber(here: LedgerServices, name: str, event_type: str) -> Tested:
-    """Send an example to it at once, which is marked `"test": true` and recorded nowhere. Raises NotFound."""
-    # Celery and the models of events, which take more memory than all else here, and only this needs.
+    """Send it an example at once, marked `"test": true` and recorded nowhere. Raises NotFound."""
+    # Imports Celery and the event models, which take more memory than everything else here; only this needs them.
     from tasks.delivering import sending_to  # noqa: PLC0415
     from tasks.usecases.events.trigger import NO_ADDRESS, example  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Thumbnails for whoever shows stored images: links, colours and sizes, and how to ask for those that are missing."""
+"""Thumbnails for displaying stored images: links, colors, sizes, and requests for missing ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from worker.steps import Step
 class ShownThumbnail:
     """How to show an image small; videos and texts have no thumbnail, and so no `state`.
 
-    `state`: None as well for an image that nobody has asked for. `colour`: the average, `#rrggbb`. `width` and `height`
-    of the thumbnail, also before it is made; None where the image's own are not known.
+    `state`: also None for an image whose thumbnail nobody has requested. `colour`: the average, `#rrggbb`. `width` and
+    `height` of the thumbnail, also before it is made; None if the image's own size is unknown.
     """
 
     asset: Asset
@@ -36,7 +36,7 @@ class ThumbnailLink:
 
 
 def shown(asset: Asset) -> ShownThumbnail:
-    """Return how to show an asset small, from what was read of it."""
+    """Return how to show an asset small, from its recorded facts."""
     one = asset.thumbnail
     colour = None if one is None or one.colour is None else f"#{one.colour:06x}"
     width, height = (one.width, one.height) if one is not None and one.width is not None else _size(asset)
@@ -46,7 +46,7 @@ def shown(asset: Asset) -> ShownThumbnail:
 
 
 def find_thumbnail(here: Services, generation_id: str, index: int) -> ThumbnailLink:
-    """Return the thumbnail of a stored asset, made or not. Raises NotFound for what is not in the bucket."""
+    """Return the thumbnail of a stored asset, made or not. Raises NotFound for an asset that is not in the bucket."""
     assets = here.ledger.generations.assets_of([generation_id]).get(generation_id, [])
     found = next((one for one in assets if one.index == index and one.state is AssetState.STORED), None)
     if found is None or found.object_key is None:
@@ -59,10 +59,10 @@ def find_thumbnail(here: Services, generation_id: str, index: int) -> ThumbnailL
 
 
 def ask_for(here: LedgerServices, assets: Sequence[Asset]) -> tuple[Step, ...]:
-    """Have missing thumbnails of these made before all others; return the step to wake, if there is anything to do.
+    """Request missing thumbnails of these ahead of all others; return the step to wake, if there is anything to do.
 
-    To ask again changes nothing. Those that could not be made stay as they are, and while DARKROOM_THUMBNAILS is false
-    none is made.
+    Repeating the request changes nothing. Thumbnails that could not be made stay as they are, and while
+    DARKROOM_THUMBNAILS is false, none are made.
     """
     missing = [asset.id for asset in assets if asset.state is AssetState.STORED and _may_be_wanted(asset)]
     if not here.settings.darkroom_thumbnails or not here.ledger.assets.want_thumbnails(missing):
@@ -71,7 +71,7 @@ def ask_for(here: LedgerServices, assets: Sequence[Asset]) -> tuple[Step, ...]:
 
 
 def ask_again(here: Services, link: ThumbnailLink) -> tuple[Step, ...]:
-    """Have a thumbnail made again that somebody could not load, if it is gone from the bucket.
+    """Have a thumbnail that failed to load made again, if it is gone from the bucket.
 
     Return the step to wake; none if it is there. Raises ArchiveError.
     """

@@ -1,4 +1,4 @@
-"""Tokens of the API: create, list, revoke and recognize them."""
+"""API tokens: create, list, revoke and recognize them."""
 
 import re
 import secrets
@@ -22,7 +22,7 @@ __all__ = ["ALL", "CreatedToken", "ListedToken", "Scope", "Token", "TokenRequest
 
 
 class Scope(StrEnum):
-    """What a token allows. To write a resource includes to read it."""
+    """What a token allows. Writing a resource includes reading it."""
 
     GENERATIONS_READ = "generations:read"
     GENERATIONS_WRITE = "generations:write"
@@ -35,17 +35,17 @@ class Scope(StrEnum):
     METRICS_READ = "metrics:read"
 
 
-#: stands for every scope, also for scopes that later versions add
+#: stands for every scope, including scopes that later versions add
 ALL = "all"
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-#: characters with as much randomness as 32 bytes; and of the checksum behind them
+#: characters with as much randomness as 32 bytes, and characters of the checksum after them
 _RANDOM, _CHECKSUM = 43, 6
 #: characters after the prefix that lists show
 _HINT = 4
 _FORM = re.compile(rf"dk_(?:live|test)_[0-9A-Za-z]{{{_RANDOM + _CHECKSUM}}}", re.ASCII)
 _LONGEST_NAME = 100
-#: what the log of actions calls whoever needs no token
+#: the name that the log of actions gives to callers that need no token
 _RESERVED = "local"
 
 
@@ -75,14 +75,14 @@ class ListedToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedToken:
-    """`secret`: the token itself, which is kept nowhere."""
+    """`secret`: the token itself, which is not stored anywhere."""
 
     listed: ListedToken
     secret: str
 
 
 def create_token(here: LedgerServices, request: TokenRequest) -> CreatedToken:
-    """Create a token. Raises RequestInvalid for an unknown scope, a wrong rate or name, and a name that is in use."""
+    """Create a token. Raises RequestInvalid for an unknown scope, a wrong rate or name, or a name that is in use."""
     _require_name(request.name)
     scopes = _scopes(request.scopes)
     if request.rate is not None:
@@ -107,7 +107,7 @@ def create_token(here: LedgerServices, request: TokenRequest) -> CreatedToken:
 
 
 def list_tokens(here: LedgerServices, *, with_revoked: bool = False) -> list[ListedToken]:
-    """Return all tokens, the oldest first."""
+    """Return all tokens, oldest first."""
     now = here.clock()
     return [_listed(one, now) for one in here.ledger.access.tokens(with_revoked=with_revoked)]
 
@@ -123,14 +123,14 @@ def revoke_token(here: LedgerServices, name: str) -> ListedToken:
 
 
 def find_token(here: LedgerServices, secret: str) -> ListedToken | None:
-    """Return the token that this secret is, and note that it is used; None if there is no such token."""
+    """Return the token with this secret and record its use; None if there is no such token."""
     found = here.ledger.access.token_of(_digest(secret)) if is_well_formed(secret) else None
     if found is None:
         return None
     now = here.clock()
     listed = _listed(found, now)
     if listed.state is TokenState.VALID and (found.used_at is None or abs(now - found.used_at) > USE_NOTED_EVERY):
-        # Nobody is refused because a note for people could not be written.
+        # Failing to record the use must not lock anyone out.
         with suppress(LedgerUnavailable, LedgerUnfit):
             here.ledger.access.note_token_use(found.id)
     return listed
@@ -143,12 +143,12 @@ def state_of(token: Token, now: datetime) -> TokenState:
 
 
 def is_well_formed(secret: str) -> bool:
-    """Whether it can be a token at all: it ends with its own checksum, so that a typo costs no query."""
+    """Return whether it can be a token at all: it ends with its own checksum, so that a typo costs no query."""
     return bool(_FORM.fullmatch(secret)) and secret[-_CHECKSUM:] == _checksum(secret[:-_CHECKSUM])
 
 
 def allows(scopes: Collection[str], wanted: Scope) -> bool:
-    """Whether these scopes of a token include `wanted`."""
+    """Return whether a token's scopes include `wanted`."""
     resource, _, verb = wanted.partition(":")
     return ALL in scopes or wanted in scopes or (verb == "read" and f"{resource}:write" in scopes)
 
@@ -175,7 +175,7 @@ def _digest(secret: str) -> str:
 
 
 def _scopes(names: Sequence[str]) -> list[str]:
-    """In the order of `Scope`, each once. Raises RequestInvalid with the scope that was probably meant."""
+    """Return each scope once, in the order of `Scope`. Raises RequestInvalid with the scope that was probably meant."""
     known = {ALL, *Scope}
     for name in names:
         if name not in known:

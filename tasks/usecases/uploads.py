@@ -1,4 +1,4 @@
-"""Images that programs hand in, to be named as images of generations later."""
+"""Images that programs upload, to use as inputs of generations later."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from worker.media import inspect
 from worker.providers import input_reference
 from worker.services import Services
 
-#: bytes; some providers take less, see `Provider.input_limit`
+#: bytes; some providers accept less, see `Provider.input_limit`
 LARGEST_UPLOAD = 20 * 1024 * 1024
 UPLOAD_TYPES = tuple(EXTENSIONS)
 _PIECE = 256 * 1024
@@ -31,10 +31,11 @@ class Uploaded:
 def upload(here: Services, file: IO[bytes], content_type: str | None = None) -> Uploaded:
     """Check an image and store it once in the bucket; the same bytes again change nothing.
 
-    `content_type`: what its sender declares it to be, if it is held to that.
+    `content_type`: the sender's declaration, if it must match.
 
-    Raises RequestInvalid for what is no complete image, too large, or not of the declared type; ArchiveError,
-    DownloadError or LedgerUnavailable if repeating it later may help; ConfigurationError without a bucket.
+    Raises RequestInvalid for a file that is not a complete image, is too large, or is not of the declared type;
+    ArchiveError, DownloadError or LedgerUnavailable if repeating it later may help; ConfigurationError without a
+    bucket.
     """
     size = file.seek(0, 2)
     if size > LARGEST_UPLOAD:
@@ -51,7 +52,7 @@ def upload(here: Services, file: IO[bytes], content_type: str | None = None) -> 
     extension = EXTENSIONS[facts.content_type]
     one = InputFile(sha256=sha256, bytes=size, content_type=facts.content_type, extension=extension)
     archive = here.archive
-    # Recorded first, so that it is not pruned before it is stored.
+    # Record it first, so that it is not pruned before it is stored.
     key = here.ledger.inputs.record([one], archive.keys.inputs)[sha256].object_key
     put_input(here, key, one, file, f"{sha256[:12]}.{extension}")
     return Uploaded(file=one, reference=input_reference(sha256, extension), providers=fitting_providers(size))
@@ -66,7 +67,7 @@ def link_to_upload(here: Services, sha256: str) -> str:
 
 
 def _sha256(file: IO[bytes]) -> str:
-    """Of the whole file, which is rewound."""
+    """Return the hash of the whole file, and rewind it."""
     digest = hashlib.sha256()
     while piece := file.read(_PIECE):
         digest.update(piece)

@@ -1,4 +1,4 @@
-"""The people whom the console lets in: add, list, change and remove them; log in and out."""
+"""The console's users: add, list, change and remove them; log in and out."""
 
 import re
 import secrets
@@ -18,7 +18,7 @@ from worker.ledger.access import SEEN_EVERY, NewSession, NewUser, Role, User
 __all__ = ["SESSION_LIFE", "LoggedIn", "Role", "User", "UserRequest"]
 
 _LONGEST_NAME = 100
-#: what the log of actions calls whoever uses this machine, whoever failed to log in, and whoever follows a link
+#: the names that the log of actions gives to local users, to failed logins, and to people who follow a link
 _RESERVED = ("local", "nobody", "link")
 #: 32 random bytes
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
@@ -28,7 +28,7 @@ _passwords = Passwords()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRequest:
-    """`password`: None for somebody whom only a proxy lets in."""
+    """`password`: None for a user who can log in only through a proxy."""
 
     name: str
     role: Role
@@ -38,7 +38,7 @@ class UserRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedIn:
-    """`cookie`: what their browser shows from now on; it is kept nowhere else."""
+    """`cookie`: what their browser sends from now on; it is stored nowhere else."""
 
     name: str
     cookie: str
@@ -51,7 +51,7 @@ class Visitor:
 
 
 def add_user(here: LedgerServices, request: UserRequest) -> User:
-    """Add a user. Raises RequestInvalid for a name that is taken or impossible, and for a short password."""
+    """Add a user. Raises RequestInvalid for a name that is taken or invalid, and for a short password."""
     name = read_name(request.name)
     kept = None if request.password is None else _passwords.hash(request.password)
     return here.ledger.access.create_user(
@@ -60,23 +60,23 @@ def add_user(here: LedgerServices, request: UserRequest) -> User:
 
 
 def list_users(here: LedgerServices, *, with_removed: bool = False) -> Sequence[User]:
-    """Return all users, the oldest first."""
+    """Return all users, oldest first."""
     return here.ledger.access.users(with_removed=with_removed)
 
 
 def change_password(here: LedgerServices, name: str, password: str) -> User:
-    """Set a password, and log the user out everywhere. Raises NotFound, and RequestInvalid for a short password."""
+    """Set a password and log the user out everywhere. Raises NotFound, and RequestInvalid for a short password."""
     found = find_user(here, name)
     return here.ledger.access.change_password(found.name, _passwords.hash(password))
 
 
 def change_role(here: LedgerServices, name: str, role: Role) -> User:
-    """Set what a user may do from the next request on. Raises NotFound."""
+    """Change a user's role, which applies from the next request on. Raises NotFound."""
     return here.ledger.access.change_role(find_user(here, name).name, role)
 
 
 def remove_user(here: LedgerServices, name: str) -> User:
-    """Remove a user, and log them out everywhere. Raises NotFound."""
+    """Remove a user and log them out everywhere. Raises NotFound."""
     return here.ledger.access.remove_user(find_user(here, name).name)
 
 
@@ -93,7 +93,7 @@ def find_user(here: LedgerServices, name: str) -> User:
 
 
 def log_in(here: LedgerServices, name: str, password: str) -> LoggedIn | None:
-    """Begin a session with a cookie of its own; None for a wrong name or password, which take equally long."""
+    """Begin a session with its own cookie; None for a wrong name or password, which take equally long."""
     name = normal_name(name)
     kept = here.ledger.access.password_of(name)
     if not _passwords.is_right(kept and kept.hash, password) or kept is None or kept.hash is None:
@@ -110,18 +110,18 @@ def log_in(here: LedgerServices, name: str, password: str) -> LoggedIn | None:
 
 
 def log_out(here: LedgerServices, cookie: str) -> None:
-    """End the session: from now on nobody gets in with this cookie."""
+    """End the session: its cookie is no longer accepted."""
     if _COOKIE.fullmatch(cookie):
         here.ledger.access.end_session(_digest(cookie))
 
 
 def visitor_of(here: LedgerServices, cookie: str) -> Visitor | None:
-    """Return who is logged in with this cookie, and note that it is in use; None if nobody is, or not any more."""
+    """Return who is logged in with this cookie and record its use; None if nobody is, or no longer."""
     found = here.ledger.access.session_of(_digest(cookie)) if _COOKIE.fullmatch(cookie) else None
     if found is None:
         return None
     if abs(here.clock() - found.seen_at) > SEEN_EVERY:
-        # Nobody is sent away because their use could not be noted.
+        # Failing to record the use must not lock anyone out.
         with suppress(LedgerUnavailable, LedgerUnfit):
             here.ledger.access.note_session_use(_digest(cookie))
     return Visitor(name=found.name, role=Role(found.role))
@@ -134,7 +134,7 @@ def role_of(here: LedgerServices, name: str) -> Role | None:
 
 
 def read_name(name: str) -> str:
-    """Return the name as it is kept. Raises RequestInvalid for one that cannot be a user's."""
+    """Return the name as it is stored. Raises RequestInvalid for an invalid name."""
     normal = normal_name(name)
     if not normal or normal != normal.strip() or not normal.isprintable() or len(normal) > _LONGEST_NAME:
         raise RequestInvalid(
@@ -149,7 +149,7 @@ def read_name(name: str) -> str:
 
 
 def normal_name(name: str) -> str:
-    """Return the form in which a name is kept: keyboards write an é in two ways."""
+    """Return the form in which a name is stored: keyboards write an é in two ways."""
     return unicodedata.normalize("NFKC", name)
 
 

@@ -67,7 +67,7 @@ class Verification:
 
     @property
     def is_intact(self) -> bool:
-        """True also if all damage was repaired."""
+        """Whether nothing is damaged (or all damage was repaired), orphaned or unread."""
         left = self.damaged if self.not_repaired is None else self.not_repaired
         return not (left or self.orphaned or self.unread)
 
@@ -114,7 +114,7 @@ def _pages_of(here: Services, labels: Mapping[str, str]) -> Iterator[list[Asset]
 
 
 def _repaired(here: Services, found: Findings) -> dict[str, str]:
-    """Repair what is possible; return why the others are not."""
+    """Repair what is possible; return why the rest could not be repaired."""
     failed = {}
     for state, keys in (("missing", found.missing), ("changed", found.changed)):
         for key, assets in keys.items():

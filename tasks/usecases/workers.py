@@ -1,4 +1,4 @@
-"""The workers, and the work that waits for them."""
+"""The workers, and the work waiting for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from worker.secrets import described
 from worker.steps import Step
 from worker.wakeup import waiting
 
-#: rows that are counted of each kind of work; more are "1,000 or more"
+#: rows counted per kind of work; more are reported as "1,000 or more"
 MOST_COUNTED = 1000
-#: one that was silent for longer is history
+#: workers silent for longer are no longer listed
 FORGOTTEN = timedelta(days=1)
 
 
 class WorkerState(StrEnum):
     WORKING = "working"
-    #: nothing was heard of it for more than a minute
+    #: no heartbeat for more than a minute
     SILENT = "silent"
-    #: it ended as it was asked to
+    #: it stopped on request
     STOPPED = "stopped"
-    #: its version begins no work on this ledger
+    #: its version is too old to start work on this ledger
     TOO_OLD = "too_old"
 
 
@@ -41,7 +41,7 @@ class ListedWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepWork:
-    """`due`: rows that could be worked on now; `wake_ups`: of its queue; None if the broker did not say."""
+    """`due`: rows that could be worked on now; `wake_ups`: in its queue; None if the broker did not report it."""
 
     step: Step
     due: int
@@ -55,7 +55,7 @@ class StepWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """`broker_error`: why the lengths of its queues are unknown; `unserved`: queues that no worker reads."""
+    """`broker_error`: why the lengths of the queues are unknown; `unserved`: queues that no worker reads."""
 
     steps: Sequence[StepWork]
     broker_error: str | None
@@ -63,7 +63,7 @@ class Work:
 
 
 def list_workers(here: LedgerServices) -> Sequence[ListedWorker]:
-    """Return the workers of the last day, those that need a look first."""
+    """Return the workers of the last day, those that need attention first."""
     now = here.clock()
     found = []
     for beat in here.ledger.maintenance.heartbeats():
@@ -94,7 +94,7 @@ def work_by_step(here: LedgerServices) -> Work:
     queues, error = {}, None
     try:
         queues = waiting()
-    except Exception as caught:  # noqa: BLE001  a broker that is away is what this is to tell
+    except Exception as caught:  # noqa: BLE001  an unreachable broker is reported in the result
         error = described(caught)
     due = here.ledger.maintenance.due_counts(MOST_COUNTED)
     steps = [

@@ -55,4 +55,4 @@ def test_a_test_is_archived_and_the_provider_is_not_asked(computer: Computer, pr
         assert sandboxes(said["pid"]) == []
     refused = computer.darkroom("submit", "--test", "a windmill")
     assert refused.returncode == 1
-    assert "start `darkroom up`, which brings it" in refused.stderr
+    assert "start `darkroom up`, which includes it" in refused.stderr

@@ -184,7 +184,7 @@ def test_what_is_in_use_already_is_refused_and_goes_on(computer: Computer) -> No
         ({"DARKROOM_DATA": "/proc/x"}, "/proc/x: No such file or directory; set DARKROOM_DATA to a writable folder"),
         ({"ACEDATACLOUD_API_TOKEN": ""}, "no provider is set up: set ACEDATACLOUD_API_TOKEN, "),
         ({"PUBLIC_URL": "foo"}, "PUBLIC_URL: 'foo' is not an http:// or https:// address"),
-        ({"DATABASE_URL": "foo"}, "DATABASE_URL is not a database URL; it looks like postgresql://"),
+        ({"DATABASE_URL": "foo"}, "DATABASE_URL is not a database URL; write it like postgresql://"),
         ({"REDIS_URL": "foo"}, "REDIS_URL"),
         ({"REDIS_URL": "redis://127.0.0.1:port/0"}, "REDIS_URL"),
     ],
@@ -218,7 +218,7 @@ def test_submit_says_in_one_sentence_what_it_does_not_take(computer: Computer) -
     for arguments, sentence in (
         (("a cat", "--provider", "nobody"), "unknown provider 'nobody'; expected one of acedata"),
         ((" ",), "the prompt is empty"),
-        (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud accepts at most 6000"),
+        (("x" * 6001,), "the prompt has 6001 characters, but Ace Data Cloud accepts at most 6000"),
     ):
         refuses(computer.darkroom("submit", *arguments), sentence)
     assert computer.json("list") == []

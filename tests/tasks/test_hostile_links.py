@@ -70,7 +70,7 @@ ANSWERS = {
     ),
     "brotli": (ok(b"\x8b\x00\x80\x03", "Content-Encoding: br"), r"with Content-Encoding 'br'"),
     "slow drip": (_drip, r"too slow: received .* bytes in"),
-    "redirect to metadata": (reply("302 Found", f"Location: {METADATA}"), r"redirects to a forbidden place"),
+    "redirect to metadata": (reply("302 Found", f"Location: {METADATA}"), r"redirects to a forbidden address"),
 }
 
 

@@ -170,9 +170,7 @@ def test_a_name_that_leads_inside_by_now_is_not_connected_to(
     notify()
     assert one.received == []
     (troubled,) = here.ledger.events.failing_subscribers(lambda *_: False)
-    assert str(troubled.error).startswith(
-        "its host name resolves to an address that is not public: DARKROOM_NOTIFY_ALL"
-    )
+    assert str(troubled.error).startswith("its host name resolves to an address that is not public: add that address")
     assert TOKEN not in caplog.text
 
 

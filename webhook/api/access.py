@@ -27,7 +27,7 @@ _MOST_REMEMBERED = 1000
 OUTLASTS = timedelta(hours=1)
 _PATIENCE = 1.0
 # Anything after the last word is redacted.
-_HOW = "send a token of `darkroom token create` in the header Authorization, after the word Bearer"
+_HOW = "send a token from `darkroom token create` in the Authorization header, after the word Bearer"
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="darkroom"'}
 _CHALLENGE_INVALID = {"WWW-Authenticate": 'Bearer realm="darkroom", error="invalid_token"'}
 
@@ -76,7 +76,7 @@ class Access:
         if header is None:
             if why := objection(request):
                 raise Refused(
-                    f"a token is required, because {why}: {_HOW}", status=401, code="token_missing", headers=_CHALLENGE
+                    f"a token is required because {why}: {_HOW}", status=401, code="token_missing", headers=_CHALLENGE
                 )
             return Identified(LOCAL, {})
         token = self._bearer(header, request.remote_addr or "", despite_outage=despite_outage)
@@ -87,7 +87,7 @@ class Access:
         scheme, _, secret = header.partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not is_well_formed(secret):
-            self._refuse(address, f"this is no token of Darkroom, or it is not complete: {_HOW}")
+            self._refuse(address, f"this is not a complete Darkroom token: {_HOW}")
         token = self._find(secret, despite_outage=despite_outage)
         if token is None:
             self._refuse(address, f"this token is unknown: {_HOW}")

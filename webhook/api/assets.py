@@ -23,7 +23,7 @@ def download_asset(call: Call, generation: str, index: str) -> Response:
     it, and keep this address instead. A text is the answer itself. 409: not stored yet, with the reason; 410: deleted.
     """
     if not (index.isascii() and index.isdigit() and len(index) < 10):
-        raise Refused(f"{index!r} is no number of an asset: they count from 0", status=404, code="not_found")
+        raise Refused(f"{index!r} is not an asset number: assets are numbered from 0", status=404, code="not_found")
     found = get_asset(call.here, generation, int(index))
     if isinstance(found, AssetText):
         return Response(found.text, content_type="text/plain; charset=utf-8")

@@ -43,7 +43,7 @@ def batch_rows(call: Call, asked: NewBatchFile, body: NewBatch | None) -> Iterat
             yield name, file
         return
     if call.request.args:
-        misplaced = [{"parameter": name, "detail": "with JSON, it belongs into the body"} for name in call.request.args]
+        misplaced = [{"parameter": name, "detail": "with JSON, it belongs in the body"} for name in call.request.args]
         raise refused_at(_INVALID, misplaced)
     # One line each, so that mistakes name their row.
     rows = io.BytesIO("".join(f"{json.dumps(row)}\n" for row in body.generations).encode())
@@ -66,12 +66,12 @@ def _file_in_body(call: Call, asked: NewBatchFile) -> Iterator[tuple[str, BatchF
     filename = PurePath(disposition.get("filename", "")).name
     name = PurePath(filename).stem if asked.name is None else asked.name
     if not name:
-        missing = "the batch has none, by which it is found: add ?name=NAME, or the file name as Content-Disposition"
+        missing = "the batch needs a name: add ?name=NAME, or send the file name as Content-Disposition"
         raise _invalid("name", f'{missing}: attachment; filename="NAME.csv"', asked)
     environ = call.request.environ
     if "Transfer-Encoding" in call.request.headers:
         raise Refused(
-            "the file comes in chunks, and nothing tells a complete one from one that was cut off: send it with its "
+            "the file is sent in chunks, so a complete file looks the same as a truncated one: send it with "
             "Content-Length",
             status=411,
             code="length_required",

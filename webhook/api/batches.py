@@ -149,7 +149,7 @@ def retry_one_batch(call: Call, id: str, body: BatchRetry) -> Reply:  # noqa: A0
             call.shared.ring(*retried.decisions.wakes)
         number = sum(retried.done.values())
         log.info(
-            "batch %s: %d retried; asked for by %s in request %s",
+            "batch %s: %d retried; requested by %s in request %s",
             retried.batch_id, number, call.caller.name, call.request_id,
         )  # fmt: skip
         return _for_programs(views.of_batch_retried(retried))
@@ -201,7 +201,7 @@ def limit_batch(call: Call, id: str, body: NewLimits) -> Reply:  # noqa: A002
     if "max_in_flight" in body.model_fields_set:
         changes["max_in_flight"] = body.max_in_flight
     if not changes:
-        nothing = "nothing is to be changed: give start_at, max_cost or max_in_flight, or null to remove one"
+        nothing = "nothing to change: give start_at, max_cost or max_in_flight, or null to remove one"
         raise refused_at("the body is invalid", [{"pointer": "", "detail": nothing}])
     return _steered(call, steer.limit(call.here, id, changes))
 
@@ -210,7 +210,7 @@ def _submit(call: Call, request: BatchRequest, body: NewBatch | None, most: int)
     def checked(found: BatchCheck) -> None:
         if found.unkeyed and call.idempotency_key is None:
             verb = "has" if found.unkeyed == 1 else "have"
-            raise key_missing(f"{found.unkeyed:,} of the rows {verb} no key of their own, and this request has none")
+            raise key_missing(f"{found.unkeyed:,} of the rows {verb} no key, and this request has no Idempotency-Key")
 
     def tell(sentence: str) -> None:
         log.info("request %s: %s", call.request_id, sentence)
@@ -222,7 +222,7 @@ def _submit(call: Call, request: BatchRequest, body: NewBatch | None, most: int)
     if result.created:
         call.shared.ring(Step.DISPATCH)
     log.info(
-        "batch %s: %d created, %d existing; asked for by %s in request %s",
+        "batch %s: %d created, %d existing; requested by %s in request %s",
         result.batch_id, result.created, result.existing, call.caller.name, call.request_id,
     )  # fmt: skip
     return _for_programs(views.of_batch_submitted(result))
@@ -232,7 +232,7 @@ def _steered(call: Call, steered: Steered) -> Reply:
     if steered.wakes:
         call.shared.ring(*steered.wakes)
     log.info(
-        "batch %s: %s; asked for by %s in request %s",
+        "batch %s: %s; requested by %s in request %s",
         steered.after.id, steered.action, call.caller.name, call.request_id,
     )  # fmt: skip
     return Reply(document=views.of_steered(steered))
@@ -245,7 +245,7 @@ def _once(call: Call, once: Once | None, name: str, work: Callable[[datetime], M
     try:
         return carry_out(call.here, Once(owner=_NAMES, key=name, request_sha256=""), work, is_kept=False)
     except KeyInUse:
-        raise KeyInUse(f"the batch {name!r} is being submitted by another request: repeat this later") from None
+        raise KeyInUse(f"another request is submitting the batch {name!r}: repeat this one later") from None
 
 
 def _reply(answered: Answered, status: int, headers: Mapping[str, str] | None = None) -> Reply:

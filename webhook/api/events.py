@@ -36,7 +36,7 @@ def list_events(call: Call, query: EventsQuery) -> Reply:
     except EventsPruned as error:
         mistake = {
             "parameter": "after",
-            "detail": "not there any more",
+            "detail": "no longer kept",
             **({"value": error.oldest} if error.oldest else {}),
         }
         raise Refused(str(error), status=410, code="events_pruned", errors=(mistake,)) from error

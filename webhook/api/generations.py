@@ -104,8 +104,8 @@ def retry_generation(call: Call, id: str, body: RetryRequest) -> Reply:  # noqa:
         told = decided.message
         if decided.awaited is not None:
             told = (
-                f"{decided.state}: the provider may still deliver it, which would be charged; it is asked again at "
-                f"{decided.awaited:%Y-%m-%dT%H:%M:%SZ}. Repeat this with may_pay_twice to submit it again now"
+                f"{decided.state}: the provider may still deliver it and charge for it; Darkroom asks again at "
+                f"{decided.awaited:%Y-%m-%dT%H:%M:%SZ}. To submit it again now, repeat this with may_pay_twice"
             )
         raise Refused(told, status=409, code="not_possible")
     call.shared.ring(*retried.wakes)

@@ -12,8 +12,8 @@ from worker.errors import CommitUnknown, LedgerUnavailable
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _HOW = (
-    "the next request would create and pay for it again. Send a key of your own with it, and the same one whenever you "
-    "repeat it: curl -H 'Idempotency-Key: order-7' …"
+    "without one, a repeat would create and pay for it again. Send your own key, and the same key with every repeat: "
+    "curl -H 'Idempotency-Key: order-7' …"
 )
 
 
@@ -28,7 +28,7 @@ def once_of(call: Call, body: BaseModel | None, *, is_needed: bool, file_sha256:
     if key is None:
         return None
     if not _KEY.fullmatch(key):
-        told = "the Idempotency-Key has to be 1 to 255 printable ASCII characters"
+        told = "the Idempotency-Key must be 1 to 255 printable ASCII characters"
         raise Refused(told, status=400, code="idempotency_key_invalid")
     # Without defaults, so that a field added in a later version does not make it another request.
     said = None if body is None else body.model_dump(mode="json", exclude_defaults=True)
@@ -44,7 +44,7 @@ def after_the_commit() -> Iterator[None]:
     except CommitUnknown:
         raise
     except LedgerUnavailable as error:
-        raise CommitUnknown(f"it is carried out, but its answer cannot be read: {error}") from error
+        raise CommitUnknown(f"the request was carried out, but its answer cannot be read: {error}") from error
 
 
 def key_missing(told: str) -> Refused:

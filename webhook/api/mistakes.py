@@ -13,7 +13,7 @@ _DAY = "expected a day such as 2026-11-30"
 _DAYS = ("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact")
 _SAID: Mapping[str, str] = MappingProxyType(
     {
-        "missing": "it is missing, and needed",
+        "missing": "it is required, but missing",
         "timezone_aware": _TIME,
         **dict.fromkeys(("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), _TIME),
         **dict.fromkeys(_DAYS, _DAY),
@@ -47,4 +47,4 @@ def _unknown(name: str, model: type[BaseModel] | None) -> str:
     names = [field.alias or its for its, field in model.model_fields.items()] if model is not None else []
     close = get_close_matches(name, names, 1)
     expected = f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(names)}" if names else ""
-    return f"there is no field of this name{expected}"
+    return f"there is no field with this name{expected}"

@@ -22,31 +22,33 @@ _PREFER = {
     "name": "Prefer",
     "in": "header",
     "required": False,
-    "description": "`wait=30`: answer when it is final, or after 30 seconds; see `Preference-Applied` in the answer.",
+    "description": "`wait=30`: answer when it is final, but after 30 seconds at the latest; see `Preference-Applied` "
+    "in the answer.",
     "schema": {"type": "string", "examples": ["wait=30"]},
 }
 #: every operation may answer these
 _ALWAYS = {400, 401, 403, 429, 500, 503}
 _HEADERS = {
-    "X-Request-Id": ("The id of this request, for logs and support; yours, if you sent one.", "req_1f0c5a"),
+    "X-Request-Id": ("The id of this request, for logs and support; your own if you sent one.", "req_1f0c5a"),
     "Location": ("Where the result is.", "/v1/generations/gen_01a22359182c000000000f2b6c1e4a77"),
-    "Preference-Applied": ("The wait that was carried out; absent if too many waited.", "wait=30"),
+    "Preference-Applied": ("The wait that was applied; absent if too many requests were waiting.", "wait=30"),
     "Retry-After": ("Seconds after which the request may be repeated.", "5"),
-    "Idempotent-Replayed": ("`true`: the request was carried out before, and nothing was made now.", "true"),
+    "Idempotent-Replayed": ("`true`: the request was carried out earlier, and nothing was created now.", "true"),
     "Allow": ("The methods that this path takes.", "GET, HEAD"),
 }
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key with the same request carries it out once. Required unless each item has a `key`.",
+    "description": "Requests with the same key and content are carried out once. Required unless each item has a "
+    "`key`.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     "example": "order-4711",
 }
 _DESCRIPTION = """\
 Submit, steer and read generations. `deploy/API.md` explains it task by task.
 
-Errors are problems (RFC 9457) with a stable `code`. Lists are pages: give `next` of one page as `after` of the next. A
+Errors are problems (RFC 9457) with a stable `code`. Lists are paged: pass `next` of one page as `after` for the next. A
 request that can cost money needs an `Idempotency-Key`, or a `key` for each item, so that repeating it is harmless."""
 
 
@@ -93,7 +95,7 @@ def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token of `darkroom token create`. Not needed on the machine itself.",
+                    "description": "A token from `darkroom token create`. Not needed on the machine itself.",
                 }
             },
         },
@@ -115,7 +117,7 @@ def statuses_of(operation: Operation) -> list[int]:
 def _webhook(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Describe how a subscriber receives an event, by Standard Webhooks 1.0."""
     headers = {
-        "webhook-id": "The id of the event, the same for each try.",
+        "webhook-id": "The id of the event, the same for every try.",
         "webhook-timestamp": "Unix time of this try.",
         "webhook-signature": "v1 and the base64 of the HMAC-SHA256, for each secret.",
     }

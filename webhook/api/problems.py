@@ -23,9 +23,9 @@ _SAFE = "repeat the request unchanged, with the same Idempotency-Key or keys: no
 
 #: instead of Flask's texts, which are for people with a browser
 _SAID: Mapping[int, str] = {
-    400: "the request cannot be read, or its body is not complete",
-    404: "there is nothing at this path; /v1/openapi.json has all of them",
-    405: "this path takes other methods: see the header Allow",
+    400: "the request cannot be read, or its body is incomplete",
+    404: "there is nothing at this path; /v1/openapi.json lists all paths",
+    405: "this path takes other methods: see the Allow header",
 }
 
 

@@ -36,7 +36,7 @@ class Rates:
             "RateLimit-Reset": str(wait),
         }
         if not is_allowed:
-            raise _too_many(f"this token may send {item}: send the request again in {wait} s", wait, headers)
+            raise _too_many(f"this token may send {item}: repeat the request in {wait} s", wait, headers)
         return headers
 
     def count_guess(self, address: str) -> None:

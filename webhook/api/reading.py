@@ -59,7 +59,7 @@ def read_json(request: Request, model: type[M], others: Sequence[str] = ()) -> M
     if (is_empty or request.content_length == 0) and not is_needed(model):
         return model()
     if request.mimetype != JSON:
-        besides = f", or a body of one of the types {', '.join(others)}" if others else ""
+        besides = f", or a body of one of these types: {', '.join(others)}" if others else ""
         raise Refused(
             f"the body is {request.mimetype or 'of no type'}: send JSON with Content-Type: {JSON}{besides}",
             status=415,
@@ -91,7 +91,7 @@ def require_plain(request: Request) -> None:
     """Raise Refused for a compressed body, which would be read as if it were uncompressed."""
     if (encoding := request.headers.get("Content-Encoding", "identity").lower()) != "identity":
         raise Refused(
-            f"the body is encoded as {encoding}: send it as it is, without Content-Encoding",
+            f"the body is encoded as {encoding}: send it uncompressed, without Content-Encoding",
             status=415,
             code="unsupported_content_encoding",
             headers={"Accept-Encoding": "identity"},

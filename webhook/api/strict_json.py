@@ -48,7 +48,7 @@ def unusable(text: str) -> str | None:
     if "\0" in text:
         return "it contains the character NUL, which a database cannot store"
     if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
-        return "it contains half of a surrogate pair, which is no character"
+        return "it contains half of a surrogate pair, which is not a character"
     return None
 
 
@@ -80,7 +80,7 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen = set[str]()
         # A single pass: a body of 16 MB has millions of names.
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise NotJson(f"the name {twice!r} stands twice in one object: keep one")
+        raise NotJson(f"the name {twice!r} occurs twice in one object: keep one")
     return found
 
 

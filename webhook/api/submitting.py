@@ -73,7 +73,10 @@ def refused_action(error: RequestInvalid, body: ActionRequest) -> DarkroomError:
 def _checked(call: Call, asked: Asked) -> Checked:
     body = asked.body
     differing = [
-        {"pointer": f"{place}/custom_id", "detail": "it differs from `key`, which means the same: give one of them"}
+        {
+            "pointer": f"{place}/custom_id",
+            "detail": "it differs from `key`, which means the same: give only one of them",
+        }
         for place, one in asked.items
         if None not in {one.key, one.custom_id} and one.key != one.custom_id
     ]

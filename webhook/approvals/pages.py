@@ -127,7 +127,7 @@ class _Views:
         self._ring(*done.wakes)
         if done.is_new:
             log.info("%s was %s", approval_id, usecase.in_words(done.approval))
-        return self._page(approval_id, told="" if done.is_new else "This was decided before; nothing was changed.")
+        return self._page(approval_id, told="" if done.is_new else "This was already decided; nothing was changed.")
 
     def _page(self, approval_id: str, status: int = 200, told: str = "") -> Response:
         page = page_of(self._here, approval_id)
@@ -167,18 +167,18 @@ def _guard(answer: Response) -> Response:
 
 def _problem(error: Exception) -> Response:
     if isinstance(error, NotFound | NoSuchRow):
-        return _message(404, "This link leads nowhere. It is not complete, or what it was about was deleted.")
+        return _message(404, "This link leads nowhere. It is incomplete, or what it led to was deleted.")
     if isinstance(error, RequestEntityTooLarge):
-        return _message(413, "This is too long. Go back and shorten your note.")
+        return _message(413, "Your note is too long. Go back and shorten it.")
     if isinstance(error, HTTPException) and error.code is not None:
         answer = _message(error.code, f"{HTTP_STATUS_CODES[error.code]}.")
         answer.headers.update({name: value for name, value in error.get_headers() if name == "Allow"})
         return answer
     if isinstance(error, CommitUnknown):
-        return _message(503, "Perhaps your decision was recorded, perhaps not. Send it again: it is carried out once.")
+        return _message(503, "Your decision may or may not have been recorded. Send it again: it is carried out once.")
     if isinstance(error, LedgerUnavailable | ConfigurationError | ArchiveError):
         log.warning("answered 503 at the link of an approval: %s", error)
-        return _message(503, "This does not work at the moment, and nothing was decided. Try again in a minute.")
+        return _message(503, "This is not possible right now, and nothing was decided. Try again in a minute.")
     log.error("answered 500 at the link of an approval", exc_info=error)
     return _message(500, "This did not work because of an error in Darkroom. Its log has the details.")
 

@@ -119,7 +119,7 @@ def _retry_of(batch: str, fields: Mapping[str, str]) -> BatchRetryRequest:
     """Raise Refusal for a kind of failure that does not exist."""
     only = fields.get("only", "")
     if only and only not in set(Category):
-        raise Refusal("there is no such kind of failure: go back to the batch, and choose one there", status=422)
+        raise Refusal("there is no such kind of failure: go back to the batch and choose one", status=422)
     chosen = frozenset({Category(only)} if only else ())
     return BatchRetryRequest(batch=batch, only=chosen, may_pay_twice=fields.get("may_pay_twice") == "1")
 

@@ -177,11 +177,11 @@ def _request(file: BatchFile, form: MultiDict[str, str], files: EnclosedFiles) -
         raise _Wrong("batch_provider", str(error)) from error
     max_cost = read_amount(texts["batch_max_cost"]) if texts["batch_max_cost"] else None
     if texts["batch_max_cost"] and not max_cost:
-        raise _Wrong("batch_max_cost", "write an amount such as 2.50")
+        raise _Wrong("batch_max_cost", "enter an amount such as 2.50")
     try:
         priority = int(texts["batch_priority"] or "0")
     except ValueError:
-        raise _Wrong("batch_priority", "write a whole number, such as 10") from None
+        raise _Wrong("batch_priority", "enter a whole number, such as 10") from None
     return BatchRequest(
         file=file,
         name=texts["batch_name"] or PurePath(file.name).stem,
@@ -209,7 +209,7 @@ def _start(text: str, offset: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(minutes=int(offset or "0"))
     except (ValueError, OverflowError):
-        raise _Wrong("batch_start", "write a day and a time, such as 2026-12-01T18:00") from None
+        raise _Wrong("batch_start", "enter a day and a time, such as 2026-12-01T18:00") from None
 
 
 def _values(form: MultiDict[str, str], names: tuple[str, ...]) -> list[str]:

@@ -23,7 +23,7 @@ DOWNLOAD = "download"
 MOST_DOWNLOADS = 4
 _PICK = re.compile(r"(gen_[0-9a-f]{32})(?:\.([0-9]{1,6}))?")
 _GENERATION = re.compile(r"gen_[0-9a-f]{32}")
-_BUSY = "Other downloads are under way. Try again when one of them is done."
+_BUSY = "Other downloads are in progress. Try again when one has finished."
 #: action → what would be done, and the label of its button
 WORDS = {
     RETRY: ("submitted again", "Submit again"),
@@ -65,7 +65,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         filters, action = filters_of(form), form.get("action", "")
         chosen = _chosen(form, filters)
         if chosen.most is None or chosen.newest is None or chosen.seen_at is None:
-            raise RequestInvalid("the form is not complete: go back to the gallery, and choose again")
+            raise RequestInvalid("the form is incomplete: go back to the gallery and select again")
         if action == DELETE and form.get("typed", "").strip() != str(chosen.most):
             raise RequestInvalid(f"nothing was deleted: type {chosen.most} to delete that many")
         wish = Wish(
@@ -75,7 +75,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
             with_objects="objects" in form,
         )
         if (key := form_key()) is None:
-            raise RequestInvalid("the form has no key of its own: go back to the gallery, and choose again")
+            raise RequestInvalid("the form has no key of its own: go back to the gallery and select again")
         once = once_for(owner(), key, fields_asked())
         done = carry_out_once(desk.here, chosen, wish, once)
         desk.shared.ring(*done.wakes)
@@ -90,7 +90,7 @@ def routes(pages: Blueprint, desk: Desk) -> None:
         filters = filters_of(form)
         plan = plan_zip(desk.here, _chosen(form, filters))
         if not plan.files:
-            raise RequestInvalid("nothing of it is stored, so there is nothing to download")
+            raise RequestInvalid("none of it is stored, so there is nothing to download")
         if not places.acquire(blocking=False):
             raise Refusal(_BUSY, status=503, headers={"Retry-After": "30"})
         response = Response(stream_zip(desk.here, plan), content_type="application/zip")
@@ -110,11 +110,11 @@ def _chosen(form: MultiDict[str, str], filters: Filters) -> Chosen:
     picks = tuple(_pick(one) for one in form.get("picks", "").split())
     newest, most = form.get("newest") or None, whole(form.get("most", ""), 8)
     if newest is not None and not _GENERATION.fullmatch(newest):
-        raise RequestInvalid("the form names no generation as the newest: go back to the gallery, and choose again")
+        raise RequestInvalid("the form names no generation as the newest: go back to the gallery and select again")
     if most is None and form.get("most"):
-        raise RequestInvalid("the form does not say how many: go back to the gallery, and choose again")
+        raise RequestInvalid("the form does not say how many: go back to the gallery and select again")
     if filters.is_similar and not picks:
-        raise RequestInvalid("only images that you selected: those that look alike are not all that match")
+        raise RequestInvalid("this view takes only selected images: it does not show all that match")
     return Chosen(
         picks=picks,
         request=filters.request,
@@ -129,12 +129,12 @@ def _moment(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text).astimezone(UTC) if text else None
     except (ValueError, OverflowError) as error:
         raise RequestInvalid(
-            "the form does not say when you looked: go back to the gallery, and choose again"
+            "the form does not say when you looked: go back to the gallery and select again"
         ) from error
 
 
 def _pick(text: str) -> Pick:
     found = _PICK.fullmatch(text)
     if found is None:
-        raise RequestInvalid(f"{text[:60]!r} is no image of the gallery: go back, and choose again")
+        raise RequestInvalid(f"{text[:60]!r} is not an image in the gallery: go back and select again")
     return Pick(found[1], None if found[2] is None else int(found[2]))

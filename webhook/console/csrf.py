@@ -36,8 +36,8 @@ def require_token(settings: Settings) -> None:
     key = _kept_key(settings)
     if key is None or not hmac.compare_digest(given.encode(), _token(key).encode()):
         raise Refusal(
-            "nothing was changed: this page was opened before you logged in or out, or your browser keeps no cookies "
-            "of this address; go back and send it again: what you entered is still there",
+            "nothing was changed: you logged in or out after opening this page, or your browser keeps no cookies for "
+            "this address; go back and send it again: what you entered is still there",
             status=403,
         )
 

@@ -25,7 +25,6 @@ from worker.services import Services
 MOST_PROMPTS = 1000
 OPTION = "option."
 _LONGEST: Mapping[str, int] = {"key": LONGEST_KEY, "batch": LONGEST_BATCH}
-_HIGHEST_PRIORITY = PRIORITIES[-1]
 _TEXTS = ("provider", "operation", "prompts", "labels", "key", "recipe", "follow_up", "priority", "max_cost", "batch",
           "follows", "action", "index")  # fmt: skip
 #: part of an entry → the field that it is entered in
@@ -135,13 +134,15 @@ def _checked(here: Services, draft: Draft, by: str) -> Checked:
     mistakes: defaultdict[str, list[str]] = defaultdict(list)
     labels, priority = _labels(draft, mistakes), _priority(draft, mistakes)
     if draft.max_cost and read_amount(draft.max_cost) is None:
-        mistakes["max_cost"].append("write an amount such as 2.50")
+        mistakes["max_cost"].append("enter an amount such as 2.50")
     _check_names(draft, mistakes)
     lines = draft.lines
     if draft.key and len(lines) > 1:
         mistakes["key"].append("a key names one generation: leave it empty for several prompts")
     if len(lines) > MOST_PROMPTS:
-        mistakes["prompts"].append(f"{len(lines):,} prompts, the limit is {MOST_PROMPTS:,}: hand in more as a file")
+        mistakes["prompts"].append(
+            f"{len(lines):,} prompts, but the limit is {MOST_PROMPTS:,}: submit more as a batch file"
+        )
     if mistakes:
         raise _Wrong(mistakes)
     if draft.follows:
@@ -259,10 +260,10 @@ def _priority(draft: Draft, mistakes: defaultdict[str, list[str]]) -> int:
     try:
         priority = int(draft.priority or "0")
     except ValueError:
-        mistakes["priority"].append("write a whole number, such as 10")
+        mistakes["priority"].append("enter a whole number, such as 10")
         return 0
-    if abs(priority) > _HIGHEST_PRIORITY:
-        mistakes["priority"].append(f"the highest priority is {_HIGHEST_PRIORITY}")
+    if priority not in PRIORITIES:
+        mistakes["priority"].append(f"enter a number from {PRIORITIES[0]} to {PRIORITIES[-1]}")
     return priority
 
 
@@ -270,16 +271,16 @@ def _check_names(draft: Draft, mistakes: defaultdict[str, list[str]]) -> None:
     for name, most in _LONGEST.items():
         text: str = getattr(draft, name)
         if len(text) > most:
-            mistakes[name].append(f"{len(text):,} characters, the limit is {most}")
+            mistakes[name].append(f"{len(text):,} characters, but the limit is {most}")
         elif UNSTORABLE.search(text):
-            mistakes[name].append("a NUL or half a character, which cannot be stored: copy it again")
+            mistakes[name].append("it contains a NUL or half a character, which cannot be stored: copy it again")
 
 
 def _operation(draft: Draft) -> Operation:
     try:
         return Operation(draft.operation)
     except ValueError:
-        told = f"there is no operation {draft.operation[:40]!r}; choose one of the list"
+        told = f"there is no operation {draft.operation[:40]!r}; choose one from the list"
         raise _Wrong({"operation": [told]}) from None
 
 

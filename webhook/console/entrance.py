@@ -74,14 +74,14 @@ def _named_by_proxy(here: Services, request: Request) -> LetIn | None:
     # A page with its own host name could send the header from a browser on the proxy's machine.
     if request.host.lower() != settings.console_host:
         raise Shut(
-            f"Host is {request.host!r}, and not the host of CONSOLE_URL: let the proxy pass on the Host that it gets "
-            "(nginx: proxy_set_header Host $http_host)",
+            f"Host is {request.host!r}, not the host of CONSOLE_URL: make the proxy forward the Host that it "
+            "receives (nginx: proxy_set_header Host $http_host)",
         )
     try:
         name = read_name(value.encode("latin-1").decode())
     except (UnicodeError, RequestInvalid):
         raise Shut(
-            f"the proxy sent {header} without a name that can be read: it must come once, and be 1 to 100 characters",
+            f"the proxy sent {header} without a readable name: send the header once, with 1 to 100 characters",
         ) from None
     role = role_of(here, name) or Role(settings.darkroom_console_proxy_role)
     return LetIn(name, role, Way.PROXY)

@@ -96,7 +96,7 @@ def filters_of(fields: MultiDict[str, str]) -> Filters:
     _require_once([_label(value)[0] for value in labels], "label ")
     _require_once([name for name, _ in given if name != "label"])
     if len(labels) > _MOST:
-        raise RequestInvalid(f"{len(labels)} labels are more than {_MOST}: remove some of them")
+        raise RequestInvalid(f"{len(labels)} labels, but the limit is {_MOST}: remove some of them")
     request = GalleryRequest(
         batch=first.get("batch"),
         provider=first.get("provider"),
@@ -122,7 +122,7 @@ def _require_once(names: Sequence[str], what: str = "") -> None:
     for name, number in Counter(names).items():
         if number > 1:
             raise RequestInvalid(
-                f"{what}{shown(name)!r} stands {number} times in the address, each with another value: keep one"
+                f"{what}{shown(name)!r} occurs {number} times in the address, each time with another value: keep one"
             )
 
 
@@ -132,13 +132,13 @@ def _word(kind: type[Word], text: str | None, name: str) -> Word | None:
     try:
         return kind(text)
     except ValueError as error:
-        raise RequestInvalid(f"there is no {name} {shown(text)!r}; choose one of the list") from error
+        raise RequestInvalid(f"there is no {name} {shown(text)!r}; choose one from the list") from error
 
 
 def _label(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise RequestInvalid(f"a label is written as name=value, not {shown(text)!r}")
+        raise RequestInvalid(f"write a label as name=value, not {shown(text)!r}")
     return name.strip(), value.strip()
 
 
@@ -148,4 +148,4 @@ def _day(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise RequestInvalid(f"a day is written as 2026-05-03, not {shown(text)!r}") from error
+        raise RequestInvalid(f"write a day as 2026-05-03, not {shown(text)!r}") from error

@@ -45,7 +45,7 @@ def once_of(asked: object) -> Once:
     """
     key = form_key()
     if key is None:
-        raise Refusal("the form is not complete: reload the page, and send it again", status=400)
+        raise Refusal("the form is incomplete: reload the page and send it again", status=400)
     what = [request.path, asked]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return once_for(owner(), f"{key}.{digest[:32]}", what)

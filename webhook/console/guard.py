@@ -94,7 +94,8 @@ def guard(pages: Blueprint, desk: Desk) -> None:
 def _require_leave(person: LetIn) -> None:
     if not person.may_operate and request.endpoint != _LOGOUT:
         raise Refusal(
-            "viewers look at everything and change nothing: ask an operator, or to become one (`darkroom user role`)",
+            "viewers can see everything but change nothing: ask an operator, or ask to become one (`darkroom user "
+            "role`)",
             status=403,
         )
 
@@ -128,7 +129,7 @@ def _page_of(request: Request) -> str:
 def _refusal(headers: dict[str, str]) -> Refusal:
     why = objection(request) or "you are logged out"
     return Refusal(
-        f"a login is required, because {why}: log in at /login, then repeat this", status=401, headers=headers
+        f"a login is required because {why}: log in at /login, then repeat this", status=401, headers=headers
     )
 
 

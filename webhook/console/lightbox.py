@@ -104,7 +104,7 @@ def _buttons(pages: Blueprint, desk: Desk) -> None:
     def accept_file(generation: str) -> ResponseBase:
         index = _number(request.form.get("index"))
         if index is None:
-            raise Refusal("the form does not say which file: reload the page, and send it again", status=400)
+            raise Refusal("the form does not say which file: reload the page and send it again", status=400)
         who = decider(request.form.get("why", ""))
         accept(desk.here, AcceptRequest((AssetChoice(generation, index),), who), lambda *_: None)
         desk.shared.ring(Step.ARCHIVE)
@@ -187,8 +187,8 @@ def _left_alone(decided: control.Decided) -> str:
     if decided.awaited is None:
         return decided.message
     return (
-        f"the provider may still deliver it, which would be charged; it is asked again at "
-        f"{decided.awaited:%H:%M} UTC. Choose “it may be paid for twice” to submit it again now"
+        f"the provider may still deliver it and charge for it; Darkroom asks again at "
+        f"{decided.awaited:%H:%M} UTC. To submit it again now, choose “it may be paid for twice”"
     )
 
 
@@ -196,7 +196,7 @@ def _number(text: str | None) -> int | None:
     if text is None or text == "":
         return None
     if (number := whole(text, 6)) is None:
-        raise RequestInvalid(f"{text[:40]!r} is no number of an image")
+        raise RequestInvalid(f"{text[:40]!r} is not an image number")
     return number
 
 

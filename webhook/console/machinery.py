@@ -70,7 +70,7 @@ class _Views:
                 until = accounts.pause(self._here, provider, account, who)
                 return "/operate/accounts", f"{title} is paused until {until:%H:%M} UTC."
             if action != "resume":
-                raise RequestInvalid("say whether to pause or to resume")
+                raise RequestInvalid("choose whether to pause or to resume")
             done = control.resume(self._here, ResumeRequest(provider, account))
             self._desk.shared.ring(*done.wakes)
             return "/operate/accounts", f"{title} {'continues' if done.accounts else 'was not paused'}."
@@ -133,14 +133,14 @@ class _Views:
             case "enable":
                 subscribers.enable_subscriber(self._here, name)
                 self._desk.shared.ring(Step.NOTIFY)
-                return "Enabled: what waits for it is delivered now, in order."
+                return "Enabled: its waiting events are delivered now, in order."
             case "disable":
                 subscribers.disable_subscriber(self._here, name, who)
                 return "Disabled: its events wait for it."
             case "test":
                 kind = form.get("type", "")
                 if kind not in _types():
-                    raise RequestInvalid(f"there is no event {kind!r}")
+                    raise RequestInvalid(f"there is no event type {kind!r}")
                 tested = subscribers.try_subscriber(self._here, name, kind)
                 if tested.error:
                     return f"The example was not accepted: {tested.error}"
@@ -151,7 +151,7 @@ class _Views:
             case "resend" if form.get("hours") in set(map(str, _HOURS)):
                 asked = ResendRequest(since=timedelta(hours=int(form["hours"])), subscriber=name)
             case _:
-                raise RequestInvalid("say what to do with the subscriber")
+                raise RequestInvalid("choose what to do with the subscriber")
         done = resend(self._here, asked)
         self._desk.shared.ring(*done.wakes)
         return f"{sum(one.resent for one in done.by_subscriber.values()):,} are delivered again."

@@ -56,7 +56,7 @@ def of_this_form() -> Once:
     """Return the identity of this form. Raises Refusal for a form without a key."""
     key = form_key()
     if key is None:
-        raise Refusal("this form is not complete: go back, reload the page, and try again", status=400)
+        raise Refusal("this form is incomplete: go back, reload the page and try again", status=400)
     return once_for(owner(), key, [request.path, fields_asked()])
 
 

@@ -67,7 +67,7 @@ class _Views:
     def ask_now(self) -> Response:
         def work() -> tuple[str, str]:
             self._desk.shared.ring(*resolve.ask_now(self._here, request.form.getlist("generation")))
-            return "/operate/unconfirmed", "The provider is asked now. Reload this page in a moment."
+            return "/operate/unconfirmed", "The provider is being asked now. Reload this page in a moment."
 
         return once(self._desk, work)
 
@@ -79,17 +79,17 @@ class _Views:
         def work() -> tuple[str, str]:
             if decision == "task":
                 if not task_id:
-                    raise RequestInvalid("give the id of the task at the provider")
+                    raise RequestInvalid("enter the id of the task at the provider")
                 done = resolve.resolve_to_task(self._here, TaskRequest(generation, task_id, who, attempt))
             elif decision not in _DECISIONS:
-                raise RequestInvalid("say what became of it")
+                raise RequestInvalid("choose what happened to it")
             else:
                 if decision != "charged":
                     require_typed("not submitted" if decision == "not_charged" else "submit again")
                 selection = Selection(names=(generation,))
                 done = resolve.resolve(self._here, ResolveRequest(selection, _DECISIONS[decision], who, attempt))
             self._desk.shared.ring(*done.wakes)
-            return "/operate/unconfirmed", f"Recorded of {generation}: {done.message}."
+            return "/operate/unconfirmed", f"Recorded for {generation}: {done.message}."
 
         return once(self._desk, work)
 
@@ -119,13 +119,13 @@ class _Views:
                 gone = dead_letters.dismiss(self._here, DismissRequest(chosen, who))
                 return "/operate/dead", f"{len(gone):,} discarded."
             if action != "replay":
-                raise RequestInvalid("say whether to replay or to discard")
+                raise RequestInvalid("choose whether to replay or to discard")
             left: list[Replayed] = []
             done = dead_letters.replay(self._here, chosen, lambda one: None if one.is_done else left.append(one))
             self._desk.shared.ring(*done.wakes)
             told = f"{done.done:,} replayed."
             if left:
-                told += f" {len(left):,} not: {left[0].letter_id} {left[0].message}."
+                told += f" {len(left):,} not replayed: {left[0].letter_id} {left[0].message}."
             return "/operate/dead", told
 
         return once(self._desk, work)
@@ -154,9 +154,9 @@ class _Views:
             done = control.retry(self._here, RetryRequest(selection=Selection(names=(generation,)), may_submit=False))
             (decided,) = done.generations
             if not decided.is_done:
-                raise NotPossible(f"{generation} is {decided.state}, and has no result that could be fetched now")
+                raise NotPossible(f"{generation} is {decided.state}, and has no result that can be fetched now")
             self._desk.shared.ring(*done.wakes)
-            return "/operate/at-risk", f"Asked of {generation}: {decided.message}."
+            return "/operate/at-risk", f"Requested for {generation}: {decided.message}."
 
         return once(self._desk, work)
 
@@ -189,7 +189,7 @@ class _Views:
                 self._desk.shared.ring(*found.wakes)
 
             done = import_tasks(self._here, asked, tell)
-            told = f"{done.taken:,} imported, {done.known:,} were known, {done.left:,} left alone."
+            told = f"{done.taken:,} imported, {done.known:,} already known, {done.left:,} left alone."
             if done.unread:
                 told += f" Some lists could not be read: {'; '.join(done.unread)}."
             return "/operate/at-risk", told

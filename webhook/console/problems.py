@@ -24,18 +24,18 @@ _TITLES = {
     413: "Too large",
     422: "Check what you entered",
     429: "Too many attempts",
-    503: "Temporarily not available",
+    503: "Temporarily unavailable",
 }
 _SAID: Mapping[int, str] = {
-    400: "The request cannot be read, or is not complete. Go back, reload the page, and try again.",
+    400: "The request cannot be read, or is incomplete. Go back, reload the page and try again.",
     404: "There is no such page. The address may be mistyped, or what it showed was deleted.",
-    405: "This address takes no such request. Go back and reload the page.",
+    405: "This address does not take requests of this kind. Go back and reload the page.",
     413: "What was sent is too large.",
 }
-_INTERNAL = "Something failed here. The log of this process has the reason, under the number below."
+_INTERNAL = "Something went wrong. The log of this process has the reason under the number below."
 #: ids and addresses, which are left unchanged
 _IS_NO_WORD = re.compile(r"[a-z]+_[0-9a-f]|https?://")
-_BEING_DONE = "This form is being carried out. Wait half a minute, then send it again: nothing is done twice."
+_BEING_DONE = "This form is still being processed. Wait half a minute, then send it again: nothing is done twice."
 _SAFE = "Send the form again: nothing is created or paid for twice"
 
 

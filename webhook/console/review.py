@@ -86,10 +86,10 @@ class _Views:
 
         def work() -> tuple[str, str]:
             undone = usecase.undo(self._here, approval_id, who)
-            told = "Taken back: decide again."
+            told = "Undone: decide again."
             if undone.cancelled:
                 what = "1 follow-up was" if undone.cancelled == 1 else f"{undone.cancelled} follow-ups were"
-                told = f"Taken back, and {what} cancelled before anything was sent. Decide again."
+                told = f"Undone, and {what} cancelled before anything was sent. Decide again."
             return address(approval_id, chosen, of=_of()), told
 
         try:
@@ -130,14 +130,14 @@ class _Views:
         def work() -> tuple[str, str]:
             if verdict == "undo":
                 undone = marks.undo_last(self._here, who, part_of(of_this_form(), "undone"))
-                return to(undone or at), "" if undone else "There is nothing of yours to take back."
+                return to(undone or at), "" if undone else "You have no decision to undo."
             if at is None:
-                raise RequestInvalid("say which image is meant")
+                raise RequestInvalid("say which image you mean")
             if verdict == "clear":
                 marks.clear_mark(self._here, at)
                 return to(at), ""
             if verdict not in set(Mark):
-                raise RequestInvalid("say whether to pick or to reject the image")
+                raise RequestInvalid("choose whether to pick or to reject the image")
             marks.mark(self._here, at, Mark(verdict), who)
             return to(following), ""
 

@@ -128,7 +128,7 @@ class Streams(Generic[View]):
             frame = self._look(view)
         except Exception as error:  # noqa: BLE001  viewers see how old the frame is, and it is retried
             if not self._is_blind:
-                log.warning("what is watched cannot be shown now: %s: %s", type(error).__name__, error)
+                log.warning("could not refresh what browsers watch: %s: %s", type(error).__name__, error)
             self._is_blind = True
             return
         self._is_blind = False

@@ -58,7 +58,7 @@ class Tries:
         with self._lock:
             if self._under_way.total() >= AT_ONCE or self._under_way[network] >= AT_ONCE_OF_ADDRESS:
                 raise Refusal(
-                    "too many people are logging in at this moment: try again", status=503, headers={"Retry-After": "5"}
+                    "too many people are logging in right now: try again", status=503, headers={"Retry-After": "5"}
                 )
             self._under_way[network] += 1
         try:

@@ -14,7 +14,7 @@ _VIRTUAL = (
     "the store requires the bucket's name in the host: set S3_ADDRESSING=virtual, and AWS_ENDPOINT_URL to a host"
     " name without the bucket"
 )
-_ENCRYPTION = "correct S3_SSE_KMS_KEY_ID, and let these credentials use that key"
+_ENCRYPTION = "correct S3_SSE_KMS_KEY_ID, and allow these credentials to use that key"
 _BY_CODE = {
     "NoSuchBucket": "create the bucket, or correct S3_BUCKET",
     "InvalidAccessKeyId": "correct AWS_ACCESS_KEY_ID",

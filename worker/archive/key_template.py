@@ -169,7 +169,7 @@ def _width(field: tuple[str, str]) -> int:
 def _faults(text: str) -> Iterator[str]:
     start, *segments = text.split("/")
     if start != "{prefix}" or not segments or "{prefix}" in "".join(segments):
-        yield f'"{text}" must start with {{prefix}}/ and name it only there'
+        yield f'"{text}" must start with {{prefix}}/ and use it only there'
         segments = [one for one in text.split("/") if one != "{prefix}"]
     *folders, last = segments or [""]
     for folder in folders:
@@ -181,7 +181,7 @@ def _faults(text: str) -> Iterator[str]:
             "each alone between slashes, or two generations could get the same key"
         )
     if "{index}" not in last or not last.endswith(".{ext}"):
-        yield f'"{text}" must end with a file name that has {{index}} and ends with .{{ext}}'
+        yield f'"{text}" must end with a file name that contains {{index}} and ends with .{{ext}}'
 
 
 def _faults_of_part(text: str, part: str, *, is_folder: bool) -> Iterator[str]:
@@ -189,7 +189,7 @@ def _faults_of_part(text: str, part: str, *, is_folder: bool) -> Iterator[str]:
         if fault := _fault_of_field(name, detail):
             yield f'"{text}" {fault}'
         elif name in _OF_ASSET and is_folder:
-            yield f'"{text}" names {name} in a folder, which belongs in the file name'
+            yield f'"{text}" has {name} in a folder: move it to the file name'
         elif name == "action" and is_folder and part != "{action}":
             yield f'"{text}" needs {{action}} alone between slashes, because a first generation has none'
     if not _LITERAL.fullmatch(_FIELD.sub("", part)):
@@ -206,7 +206,7 @@ def _fault_of_field(name: str, detail: str) -> str | None:
         return None if detail else "needs the name of one of your columns, such as {column:client}"
     if name not in _WIDTHS:
         return f"names {name}, which is not a field"
-    return f'has ":{detail}" behind {name}, which takes nothing' if detail else None
+    return f'has ":{detail}" after {name}, which takes no argument' if detail else None
 
 
 def _is_unique(folders: Sequence[str]) -> bool:

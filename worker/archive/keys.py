@@ -56,7 +56,7 @@ class Keys:
         longest = len(self.prefix.encode()) + 1 + self._template.longest
         if longest > _LONGEST_KEY:
             raise ConfigurationError(
-                f"S3_PREFIX and S3_KEY_TEMPLATE make keys of up to {longest:,} bytes, but S3 allows "
+                f"S3_PREFIX and S3_KEY_TEMPLATE produce keys of up to {longest:,} bytes, but S3 allows "
                 f"{_LONGEST_KEY:,}: shorten them"
             )
 

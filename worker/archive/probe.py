@@ -21,7 +21,7 @@ _OTHER = b"These bytes must not replace what lies there.\n"
 _INSTEAD = {
     Verified.ETAG: "each is compared by its ETag, which is the MD5, instead",
     Verified.HEAD: "each is compared by the checksum that the store reports afterwards",
-    Verified.BYTES: "each is read back after it was stored, which takes longer",
+    Verified.BYTES: "each is read back after it is stored, which takes longer",
 }
 
 
@@ -55,7 +55,7 @@ class Probe:
             yield f"refuses the storage class {name}: correct S3_STORAGE_CLASS, or leave it empty"
         if Extra.CHECKSUM in self._extras.refused:
             instead = _INSTEAD.get(self._verified, _INSTEAD[Verified.BYTES])
-            yield StoreLimit(f"accepts no SHA-256 with an object: {instead}")
+            yield StoreLimit(f"does not accept a SHA-256 with an object: {instead}")
         elif not self._broken_bytes_are_refused():
             yield StoreLimit(
                 "accepts bytes that do not match their SHA-256: only `darkroom verify` finds damage in transit"
@@ -64,7 +64,7 @@ class Probe:
         if self._put(_OTHER, overwrite=False):
             yield StoreLimit(
                 "overwrites an existing object despite If-None-Match: "
-                "never share bucket and S3_PREFIX between two Darkrooms"
+                "never share a bucket and S3_PREFIX between two Darkrooms"
             )
         yield from self._look_at_parts()
 
@@ -75,7 +75,7 @@ class Probe:
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            yield f"accepts no multipart uploads ({code}): files above 16 MiB cannot be stored"
+            yield f"does not accept multipart uploads ({code}): files above 16 MiB cannot be stored"
         else:
             if overwritten:
                 yield StoreLimit(

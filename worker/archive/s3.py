@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _WANTS_VIRTUAL = (
-    "accepts no addresses with its name in the path: set S3_ADDRESSING=virtual; until then each process learns it from"
-    " one refusal, and links that it makes before that do not work"
+    "does not accept addresses with its name in the path: set S3_ADDRESSING=virtual; until then each process learns"
+    " this from one refusal, and links made before that do not work"
 )
 #: how headers with an object's metadata begin
 _METADATA = "x-amz-meta-"
@@ -90,8 +90,8 @@ class S3Archive:
             raise ArchiveError(f'"{key}" in bucket "{self.bucket}" was deleted while it was being stored')
         if there != sha256:
             raise ArchiveConflict(
-                f'"{key}" in bucket "{self.bucket}" has different bytes: SHA-256 {there}, not {sha256}; move the '
-                "object elsewhere to have these stored"
+                f'"{key}" in bucket "{self.bucket}" has different bytes: SHA-256 {there}, not {sha256}; move that '
+                "object elsewhere so that these bytes can be stored"
             )
         return dataclasses.replace(asset, verified=Verified.BYTES)
 

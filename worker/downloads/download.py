@@ -151,7 +151,7 @@ class Downloader:
             try:
                 target = self._guard.admit(location, hosts)
             except LinkForbidden as error:
-                raise type(error)(f"{target} redirects to a forbidden place: {error}") from error
+                raise type(error)(f"{target} redirects to a forbidden address: {error}") from error
         if as_browser and len(self._for_browsers) < _MOST_ORIGINS:
             self._for_browsers.add(target.origin)
 
@@ -207,7 +207,7 @@ def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) ->
             "file may still exist: set DARKROOM_USER_AGENT to one that it accepts, or use another network"
         )
     elif response.status in _DEAD:
-        error = LinkDead(f"{target}: HTTP {response.status}: there is no file at this link (yet, or any more)")
+        error = LinkDead(f"{target}: HTTP {response.status}: there is no file at this link (not yet, or no longer)")
     if error is not None:
         error.is_forbidden = response.status in _FORBIDDEN
         raise error
@@ -238,7 +238,7 @@ def _translated(target: Target) -> Iterator[None]:
     try:
         yield
     except _NotNow as error:
-        raise SetDown(f"{target}: set down because it takes long; resumed when there is room") from error
+        raise SetDown(f"{target}: suspended because it is slow; resumed when there is room") from error
     except http.client.IncompleteRead as error:
         raise ContentInvalid(f"{target}: truncated: the connection ended within the file") from error
     except ssl.SSLCertVerificationError as error:

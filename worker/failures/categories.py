@@ -35,7 +35,7 @@ REMEDIES: Mapping[Category, str] = {
     Category.LINK: "retry, which requests new links at no cost; `darkroom at-risk` warns before links expire",
     Category.CONTENT: "look at the refused file with `darkroom accept`, or retry to fetch it again",
     Category.UNCONFIRMED: "wait, or check the provider's own history and record what you find with `darkroom resolve`",
-    Category.CANCELLED: "submit it again if it is wanted after all",
+    Category.CANCELLED: "submit it again if you want it after all",
 }
 
 # No code of one provider means something else at another.

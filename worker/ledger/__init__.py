@@ -1,6 +1,6 @@
-"""The ledger: the database of record. Verbs in, frozen values out; one method is one transaction.
+"""The ledger: the database of record. Its methods are verbs and return frozen values; each is one transaction.
 
-A method returns after its commit; wake-ups are sent afterwards, never before.
+A method returns after its commit. Wake-ups are sent afterwards, never before.
 """
 
 from worker.ledger.access import Access
@@ -24,7 +24,7 @@ __all__ = ["Ledger", "Person"]
 
 
 class Ledger:
-    """One façade per subject; its parts are in the room of that name."""
+    """One façade per subject, whose parts are in the room of that name."""
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.database = Database(url, clock)

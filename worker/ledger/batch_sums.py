@@ -1,4 +1,4 @@
-"""Batches as a whole: generations per state and money, without reading a generation."""
+"""Totals of batches: generations per state, and money, without reading any generation."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class _Budget(NamedTuple):
 
 
 _n, _d, _u = generation_counts.c, generation_deltas.c, budgets.c
-# One statement, so that nothing is folded between two reads.
+# One statement, so that no delta is folded between two reads.
 _both = union_all(
     select(_n.batch_id, _n.state, _n.number).where(_n.batch_id.in_(IDS)),
     select(_d.batch_id, _d.state, _d.number).where(_d.batch_id.in_(IDS)),
@@ -71,7 +71,7 @@ _MONEY = Query(
 
 
 def counts_of_batches(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, Mapping[State, int]]:
-    """Generations per state, by batch."""
+    """Return the number of generations per state, by batch."""
     found: defaultdict[str, dict[State, int]] = defaultdict(dict)
     for row in _COUNTS.each(connection, batch_ids):
         found[row.batch_id][State(row.state)] = int(row.total)
@@ -79,6 +79,6 @@ def counts_of_batches(connection: Connection, batch_ids: Sequence[str]) -> Mappi
 
 
 def money_of_batches(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, BatchMoney]:
-    """By batch; one without any charge is left out."""
+    """Return the money by batch; a batch without charges is left out."""
     rows = _MONEY.each(connection, batch_ids)
     return {row.batch_id: BatchMoney(row.spent + row.late, row.possible, row.reserved) for row in rows}

@@ -1,4 +1,4 @@
-"""The one place where a generation changes its state."""
+"""The only place where a generation's state changes."""
 
 import functools
 import itertools
@@ -43,12 +43,12 @@ _EVENT_OF_STATE: Mapping[State, str] = {
     State.DELETED: "generation.deleted",
 }
 
-#: states whose event includes the reason: later the generation may have another, or none
+#: states whose event includes the reason: the generation may later have a different one, or none
 _TOLD_WITH_REASON = frozenset({State.FAILED, State.UNCONFIRMED, State.EXPIRED})
-#: seconds for which a generation's further progress is not reported
+#: progress of a generation is reported at most once per interval of this many seconds
 _PROGRESS_EVERY = 5
 
-#: a deleted one keeps the time at which it finished
+#: a deleted generation keeps its time of finishing
 _FINISHING = (FINAL | {State.SUCCEEDED}) - {State.DELETED}
 
 
@@ -74,7 +74,7 @@ class _Batch(NamedTuple):
 
 
 class _Completed(NamedTuple):
-    """`completion`: how often it has been complete so far."""
+    """`completion`: how many times the batch has completed so far."""
 
     id: str
     completion: int
@@ -85,8 +85,8 @@ _LOCK = Query(
     _Locked,
     select(*columns_of(generations, _Locked))
     .where(_g.id.in_(IDS))
-    # In order of id, so that two transactions never deadlock. FOR NO KEY UPDATE: a follow-up
-    # that is created meanwhile only needs its parent's row to stay.
+    # In order of id, so that two transactions never deadlock. FOR NO KEY UPDATE: a follow-up that is created
+    # concurrently only needs its parent's row to remain.
     .order_by(_g.id)
     .with_for_update(key_share=True),
 )
@@ -95,7 +95,8 @@ _LOCK_BATCHES = Query(
     _Batch,
     select(*columns_of(batches, _Batch)).where(_b.id.in_(IDS)).order_by(_b.id).with_for_update(key_share=True),
 )
-# Found through an index for each batch by itself: PostgreSQL would make a join with all generations of an EXISTS.
+# Scalar subqueries, so that each batch is looked up in an index: PostgreSQL would turn EXISTS into a join with all
+# generations.
 _OPEN_IN_IT, _DUE_IN_IT, _STEPS_IN_IT = (
     select(literal(1)).where(_g.batch_id == _b.id, text(condition)).limit(1).scalar_subquery()
     for condition in (in_states("state", sorted(OPEN)), FOLLOW_UP_DUE, RECIPE_DUE)
@@ -116,11 +117,11 @@ _COMPLETE = Query(
     .values(completed_at=NOW, completions=_b.completions + 1)
     .returning(_b.id, _b.completions.label("completion")),
 )
-#: the manifest of a batch must be rewritten, even if another worker is about to write the previous one
+#: makes a batch's manifest due again, even if another worker is about to write the previous one
 _OUTDATE_MANIFEST = (
     update(batches).where(_b.id.in_(IDS)).values(manifest_at=None, manifest_lease=None, manifest_not_before=None)
 )
-# What was complete before migration 0034, or by code before it, was not counted.
+# Completions before migration 0034, or by code older than it, were not counted.
 _REOPEN = _OUTDATE_MANIFEST.values(completed_at=None, completions=case((_b.completions == 0, 1), else_=_b.completions))
 _RECALL = update(generations).where(_g.id.in_(IDS), text(DISPATCHED)).values(dispatched_at=None, account=None)
 
@@ -129,7 +130,7 @@ _ids_made = itertools.count()
 
 
 def new_id(prefix: str, at: datetime) -> str:
-    """A sortable id like UUIDv7: 48 bits of milliseconds, a 32-bit counter of this process, and 48 random bits."""
+    """Return a sortable id like UUIDv7: 48 bits of milliseconds, a 32-bit counter per process, and 48 random bits."""
     return f"{prefix}_{int(at.timestamp() * 1000):012x}{next(_ids_made) & 0xFFFF_FFFF:08x}{secrets.token_hex(6)}"
 
 
@@ -142,26 +143,26 @@ class Person:
 
 
 class Changes:
-    """State changes within one transaction, decided on rows that it holds and written together when `flush` is called.
+    """State changes within one transaction, based on rows that it has locked and written together by `flush`.
 
-    Whatever else changes these rows holds the row of their generation first; what was read must still be so when it is
-    written. `tells_progress`: a provider's progress is an event.
+    All other code that changes these rows locks the row of their generation first; what was read must still hold when
+    the changes are written. `tells_progress`: report a provider's progress as an event.
     """
 
     def __init__(self, connection: Connection, at: datetime, *, tells_progress: bool = False) -> None:
         self.connection = connection
         self.at = at
-        #: also of rows of other tables that belong to these generations
+        #: includes rows of other tables that belong to these generations
         self.updates = Updates()
         self._states: dict[str, tuple[State, str | None]] = {}
         self._tells_progress = tells_progress
         self._progress: dict[str, int | None] = {}
-        #: when they changed last; only if progress is told
+        #: when they last changed; only if progress is reported
         self._updated: dict[str, datetime] = {}
         self._transitions: list[Values] = []
         self._events: list[Values] = []
         self._perhaps_complete: set[str] = set()
-        #: something in them continues or begins
+        #: batches in which something continues or begins
         self._opened: set[str] = set()
         self._priced: set[str] = set()
         self._flows: dict[str, Flow] = {}
@@ -170,7 +171,7 @@ class Changes:
         self._told: list[dict[str, str | None]] = []
 
     def lock(self, generation_ids: Iterable[str]) -> set[str]:
-        """Read the states that the moves start from, and keep others from changing them; the ids that exist."""
+        """Lock generations and read the states from which they move; return the ids that exist."""
         rows = _LOCK.each(self.connection, sorted(set(generation_ids)))
         found = {row.id: (State(row.state), row.batch_id) for row in rows}
         self._states.update(found)
@@ -182,22 +183,22 @@ class Changes:
         return set(found)
 
     def has_price(self, generation_ids: Iterable[str]) -> None:
-        """Note that they had none when they were locked."""
+        """Note that these generations have a price now, although they had none when they were locked."""
         self._priced.update(generation_ids)
 
     def bind(self, generation_id: str, **ids: str | None) -> None:
-        """Ids that its moves are logged with: attempt, account."""
+        """Set the ids with which its moves are logged: attempt, account."""
         self._ids[generation_id] = ids
 
     def is_test(self, generation_id: str) -> bool:
-        """Whether this one, which was locked, is made by the sandbox."""
+        """Return whether this locked generation is made by the sandbox."""
         return self._flows[generation_id].pinned == SANDBOX_ACCOUNT
 
     def state(self, generation_id: str) -> State:
         return self._states[generation_id][0]
 
     def move(self, generation_id: str, to: State, cause: str, **values: object) -> bool:
-        """Move a locked generation and set `values` with it; False if its state no longer allows that."""
+        """Move a locked generation and set `values` with it; return False if its state no longer allows the move."""
         source, batch_id = self._states[generation_id]
         if to not in TRANSITIONS[source]:
             return False
@@ -209,7 +210,7 @@ class Changes:
         return True
 
     def advance(self, generation_id: str, progress: int) -> bool:
-        """Record the provider's progress; False if it was already further: callbacks overtake each other."""
+        """Record the provider's progress; return False if it is not new: callbacks may arrive out of order."""
         if (before := self._progress[generation_id]) is not None and before >= progress:
             return False
         self._progress[generation_id] = progress
@@ -226,7 +227,7 @@ class Changes:
     def record(
         self, generation_id: str, batch_id: str | None, source: State | None, to: State, cause: str, **told: object
     ) -> None:
-        """Note a move that somebody else has written, or will. `told`: of it in its event."""
+        """Record a move that the caller has written, or will write. `told`: facts for its event."""
         self._states[generation_id] = (to, batch_id)
         self._transitions.append(
             {"generation_id": generation_id, "from": source, "to": to, "at": self.at, "cause": cause}
@@ -246,17 +247,17 @@ class Changes:
             self.line_up([generation_id])
 
     def line_up(self, generation_ids: Iterable[str]) -> None:
-        """Those that were locked wait again; noted by `flush`."""
+        """Put locked generations back in line; `flush` writes this."""
         self._lined_up.update(self._flows[generation_id] for generation_id in generation_ids)
 
     def recall(self, generation_ids: Sequence[str]) -> None:
-        """Put back into the line what was dispatched and no worker has claimed; the caller holds these rows."""
+        """Put generations that are dispatched and unclaimed back in line; the caller holds their rows."""
         self.lock(generation_ids)
         self.connection.execute(_RECALL, {"ids": list(generation_ids)})
         self.line_up(generation_ids)
 
     def move_to_provider(self, generation_id: str, provider: str, **values: object) -> None:
-        """A locked one waits at another provider from here on; set `values` with it."""
+        """Move a locked generation to another provider's line, and set `values` with it."""
         self._set(generation_id, provider=provider, **values)
         self._flows[generation_id] = self._flows[generation_id]._replace(provider=provider)
         self.line_up([generation_id])
@@ -269,16 +270,16 @@ class Changes:
         )
 
     def look_at_batch(self, batch_id: str | None) -> None:
-        """Something in it ended, so it may be complete now; `flush` checks."""
+        """Note that something in the batch ended; `flush` checks whether the batch is complete."""
         if batch_id is not None:
             self._perhaps_complete.add(batch_id)
 
     def reopen_batch_of(self, generation_id: str) -> None:
-        """Note that more will follow one of its generations: the batch will complete again."""
+        """Note that more will follow this generation: its batch will complete again."""
         self._open_batch(self._states[generation_id][1])
 
     def _open_batch(self, batch_id: str | None) -> None:
-        """Whatever it was told to have come to is no longer so: a late success, a retry, something new."""
+        """Note that the batch's reported totals no longer hold: a late success, a retry, or something new."""
         if batch_id is not None:
             self._opened.add(batch_id)
 
@@ -287,7 +288,7 @@ class Changes:
         self.updates.write(self.connection)
 
     def flush(self) -> None:
-        """Raises RowsChanged."""
+        """Write all changes, transitions and events, and settle batches and charges. Raises RowsChanged."""
         self.write()
         line_up(self.connection, self._lined_up)
         completed = self._settle_batches()
@@ -300,25 +301,25 @@ class Changes:
             after_commit(self.connection, functools.partial(telemetry.transition, told))
 
     def _settle(self) -> None:
-        """Here and last: whatever was done to these generations and their attempts, their money follows it."""
+        """Settle the charges, in one place and last: they follow whatever was done to generations and attempts."""
         for late in settle(self.connection, self._priced) if self._priced else ():
             of = {"generation_id": late.generation_id, "batch_id": late.batch_id}
             self.event("budget.late_charge", **of, amount=as_text(late.price), day=late.day)
 
     def _settle_batches(self) -> Sequence[_Completed]:
-        """Note which batches are complete: all their generations are final and no follow-up is still to be created."""
+        """Complete the batches whose generations are all final, with no follow-up or decision pending."""
         touched = sorted(self._opened | self._perhaps_complete)
         if not touched:
             return ()
-        # In order of id, like the generations before them. Before anything is counted: of two transactions that end
-        # the last two generations of a batch, each would still see the other's as open, and it would never be complete.
+        # Lock in order of id, after the generations, and before checking anything: otherwise, two transactions that end
+        # the last two generations of a batch would each see the other's as open, and the batch would never complete.
         rows = _LOCK_BATCHES.each(self.connection, touched)
         complete = {row.id for row in rows if row.completed_at is not None}
         if reopened := sorted(self._opened & complete):
             self.connection.execute(_REOPEN, {"ids": reopened})
         complete -= self._opened
         if changed := sorted(self._perhaps_complete & complete):
-            # Something was deleted: their manifests still tell of it.
+            # Something was deleted, and their manifests still list it.
             self.connection.execute(_OUTDATE_MANIFEST, {"ids": changed})
         perhaps = sorted(self._perhaps_complete - complete)
         if not perhaps:
@@ -326,7 +327,7 @@ class Changes:
         return sorted(_COMPLETE.all(self.connection, ids=perhaps, now=self.at))
 
     def _tell_completed(self, completed: Sequence[_Completed]) -> None:
-        """After their money is settled. A batch that is reopened comes to something else later."""
+        """Report completed batches, after their money is settled. The totals of a reopened batch change later."""
         batch_ids = [one.id for one in completed]
         counts = counts_of_batches(self.connection, batch_ids) if batch_ids else {}
         money = money_of_batches(self.connection, batch_ids) if batch_ids else {}

@@ -1,4 +1,4 @@
-"""What becomes of reserved money: read off the attempts, in the one place where every change of a generation ends."""
+"""Settles reserved money according to the attempts, in the one place that every change of a generation passes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ from worker.ledger.schema import (
 )
 from worker.ledger.statements import IDS, Change, Query, columns_of, insert_ignoring, update_rows
 
-#: state of an attempt → of its charge. What is not listed is not known, and counts.
+#: state of an attempt → state of its charge. Unlisted states are unknown, and count.
 _OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {
     AttemptState.SENDING: RESERVED,
     AttemptState.ACCEPTED: RESERVED,
@@ -54,7 +54,7 @@ class _Charge(NamedTuple):
     price: int
     state: str
     a_label: str | None
-    #: the state of its attempt; None before that is made
+    #: the state of its attempt; None before the attempt exists
     attempt: str | None
     #: the state of its generation
     generation: str
@@ -92,7 +92,7 @@ class Budget(NamedTuple):
 
     @property
     def used(self) -> int:
-        """All that counts against its cap."""
+        """The total that counts against the cap."""
         return sum(self.amounts.values())
 
 
@@ -108,7 +108,7 @@ _CHARGES = Query(
     .where(_c.generation_id.in_(IDS))
     .order_by(_c.generation_id, _c.number),
 )
-# Not by a list of whole keys, for which SQLite reads the whole table.
+# Not by a list of composite keys, for which SQLite would scan the whole table.
 _OF_DAYS = and_(
     _b.kind.in_((BudgetKind.DAY, BudgetKind.PROVIDER)),
     _b.day.in_(bindparam("days", expanding=True)),
@@ -134,7 +134,7 @@ _LOCKED_LABEL_BUDGETS = Query(_LabelBudgetRow, _OF_LABELS.with_for_update())
 
 @dataclass(frozen=True, slots=True)
 class LateCharge:
-    """A generation that succeeded and so is paid for, although its reservation had been released."""
+    """A generation that succeeded, and so must be paid for, although its reservation had been released."""
 
     generation_id: str
     batch_id: str | None
@@ -143,7 +143,7 @@ class LateCharge:
 
 
 def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCharge]:
-    """Bring the charges of locked generations to what their attempts say; those that came too late for their cap."""
+    """Update the charges of locked generations to match their attempts; return late charges."""
     late = []
     changed: list[Change] = []
     deltas: defaultdict[AnyBudgetKey, Counter[str]] = defaultdict(Counter)
@@ -165,7 +165,7 @@ def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCh
 
 
 def make_budgets(connection: Connection, keys: Collection[AnyBudgetKey]) -> None:
-    """Insert those that do not exist yet, without an amount."""
+    """Insert the budgets that do not exist yet, with zero amounts."""
     nothing: dict[str, int] = dict.fromkeys(COUNTED, 0)
     for table, mine in _by_table(keys):
         missing = insert_ignoring(connection, table)
@@ -173,9 +173,9 @@ def make_budgets(connection: Connection, keys: Collection[AnyBudgetKey]) -> None
 
 
 def read_budgets(connection: Connection, keys: Collection[AnyBudgetKey], *, locked: bool) -> list[Budget]:
-    """Return the budgets with these keys that exist.
+    """Return the existing budgets with these keys.
 
-    Locked: each table by one statement, in key order, the labels' last, like all lockers.
+    `locked`: lock each table with one statement, in key order, labels last; all code locks in this order.
     """
     found: list[Budget] = []
     if mine := [key for key in keys if isinstance(key, BudgetKey)]:
@@ -195,7 +195,7 @@ def read_budgets(connection: Connection, keys: Collection[AnyBudgetKey], *, lock
 
 
 def add(connection: Connection, deltas: Mapping[AnyBudgetKey, Mapping[str, int]]) -> None:
-    """Add amounts (state → millionths) to budgets that exist."""
+    """Add amounts (state → millionths) to existing budgets."""
     rows = {budget.key: budget for budget in read_budgets(connection, deltas, locked=True)}
     for table, keys in _by_table(rows):
         changes = [
@@ -206,7 +206,7 @@ def add(connection: Connection, deltas: Mapping[AnyBudgetKey, Mapping[str, int]]
 
 
 def _by_table(keys: Collection[AnyBudgetKey]) -> Iterator[tuple[AnyTable, list[AnyBudgetKey]]]:
-    """In the order in which they are locked."""
+    """Yield the keys by table, in the order in which they are locked."""
     for table, kind in ((budgets, BudgetKey), (label_budgets, LabelKey)):
         if mine := sorted(key for key in keys if isinstance(key, kind)):
             yield table, mine
@@ -223,7 +223,7 @@ def charge_of(attempt: str) -> ChargeState:
 
 def _becomes(row: _Charge) -> ChargeState:
     if row.attempt is None:
-        # Reserved when it was dispatched, and not claimed yet; or never claimed, because it was cancelled meanwhile.
+        # Either reserved at dispatch and not claimed yet, or never claimed, because it was cancelled in the meantime.
         return RESERVED if row.generation == State.QUEUED and row.dispatched_at is not None else RELEASED
     state = charge_of(row.attempt)
     return LATE if state == SPENT and row.state in {RELEASED, LATE} else state

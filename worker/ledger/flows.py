@@ -1,10 +1,10 @@
 """Flows with queued generations. A flow is a batch, or all generations without one, at one provider and priority.
 
-Flows take turns: the next is the one that was dispatched least recently. So a flow neither accumulates nor loses turns
-while it cannot be dispatched. Code that queues a generation calls `line_up` in the same transaction.
+Flows take turns: the least recently dispatched one is next. So a flow neither accumulates nor loses turns while it
+cannot be dispatched. Code that queues a generation calls `line_up` in the same transaction.
 
-The flows of a batch that is stopped (paused, or not started yet) sleep, so that dispatch does not read them. Sleep only
-saves time: dispatch itself looks at each batch (`batches/quotas.py`), and puts to sleep what is awake all the same.
+The flows of a stopped batch (paused, or not started yet) sleep, so that dispatch does not read them. Sleep only saves
+time: dispatch itself checks each batch (`batches/quotas.py`), and puts to sleep any flow that is still awake.
 """
 
 from collections.abc import Collection, Sequence
@@ -39,7 +39,7 @@ class Flow(NamedTuple):
 
 
 class LinesUp(Protocol):
-    """A row of `generations`, as far as its place in the line goes."""
+    """A row of `generations`, with what determines its place in line."""
 
     @property
     def provider(self) -> str: ...
@@ -75,8 +75,8 @@ _UNFINISHED = select(batches.c.id).where(text(UNFINISHED))
 _KEY = tuple_(_f.provider, _f.priority, _f.flow, _f.pinned)
 _MINE = {name: bindparam(f"of_{name}", type_=_f[name].type) for name in Flow._fields}
 _IS_MINE = [_f[name] == value for name, value in _MINE.items()]
-# It keeps others from deleting them, or letting them sleep, until this transaction ends; and it does not wait for who
-# gives them their turns.
+# The lock keeps others from deleting these flows, or putting them to sleep, until this transaction ends; it does not
+# wait for transactions that update their turns.
 _KEPT = Query(
     _Kept,
     select(*[_f[name] for name in Flow._fields], _f.asleep_since)
@@ -84,7 +84,7 @@ _KEPT = Query(
     .order_by(*[_f[name] for name in Flow._fields])
     .with_for_update(read=True, key_share=True),
 )
-# With the turn of the same flow at another account, or behind all who wait: what is new has no claim to earlier ones.
+# The turn of the same flow at another account; otherwise behind all that wait: a new flow has no claim to past turns.
 _others = flows.alias("others")
 _TURN = func.coalesce(
     select(func.max(_others.c.turn))
@@ -107,9 +107,9 @@ _HELD = select(literal(1)).where(_g.batch_id == bindparam("of_flow", type_=Clean
 _SLEEP = update(flows).where(*_IS_MINE).values(asleep_since=NOW)
 _DELETE = delete(flows).where(*_IS_MINE)
 _STOPPED = select(batches.c.id).where(batches.c.id.in_(IDS), text(STOPPED)).order_by(batches.c.id)
-# Nothing can start them again before this transaction ends.
+# Nothing can restart them before this transaction ends.
 _KEPT_STOPPED = _STOPPED.with_for_update(read=True, key_share=True)
-# What is locked is about to be woken, put to sleep or deleted by somebody else: who holds a batch waits for no flow.
+# Locked flows are being woken, put to sleep or deleted by another transaction: the holder of a batch waits for no flow.
 _OF_BATCH = (
     select(*[_f[name] for name in Flow._fields])
     .where(_f.flow == bindparam("batch", type_=CleanText()))
@@ -117,8 +117,8 @@ _OF_BATCH = (
 )
 _AWAKE = Query(Flow, _OF_BATCH.where(text(AWAKE)))
 _ASLEEP = Query(Flow, _OF_BATCH.where(_f.asleep_since.is_not(None)))
-# A join by the whole key, and only then what sleeps: for a condition on that in the join PostgreSQL takes the index of
-# those that are awake, and compares each with each.
+# Joined by the whole key, and filtered by sleep afterwards: with that condition in the join, PostgreSQL would use the
+# index of awake flows and compare all pairs.
 _IS_ITS_OWN = and_(
     _f.provider == _g.provider, _f.priority == _g.priority, text(f"flows.flow = {FLOW}"), _f.pinned == _g.pinned
 )
@@ -141,8 +141,8 @@ _STRAY = Query(
 def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
     """Queue these flows, because they have queued generations, or will at the end of this transaction.
 
-    The flows of a stopped batch stay asleep; the next dispatch puts new ones to sleep.
-    Once per transaction, so that two of them never deadlock.
+    The flows of a stopped batch stay asleep; the next dispatch puts new ones to sleep. Call it once per transaction, so
+    that two transactions never deadlock.
     """
     keys = sorted(set(wanted))
     while keys:
@@ -151,7 +151,7 @@ def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
         if asleep := [key for key, since in found.items() if since is not None]:
             stopped = connection.execute(_STOPPED, {"ids": sorted({key.flow for key in asleep})}).scalars().all()
             _wake(connection, [key for key in asleep if key.flow not in stopped])
-        # Again for the new ones: another transaction may create the same ones, and delete them.
+        # Repeat for the new ones: another transaction may create the same flows, and delete them.
         keys = [key for key in keys if key not in found]
         if keys:
             connection.execute(insert_ignoring(connection, flows).values(_NEW), [_named(key) for key in keys])
@@ -163,16 +163,16 @@ def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) 
         mine = _named(key)
         if connection.execute(_EMPTY, mine).first() or not connection.execute(_LOCK, mine).first():
             continue
-        # Again, now that nothing can queue it before this transaction ends.
+        # Check again, now that nothing can queue it before this transaction ends.
         if connection.execute(_EMPTY, mine).first():
             continue
-        # Single ones are one flow for ever; the flow of a batch goes with it.
+        # Single generations are one permanent flow; the flow of a batch ends with it.
         keeps_turn = not key.flow or connection.execute(_HELD, mine).first()
         connection.execute(_SLEEP if keeps_turn else _DELETE, mine | {"now": now} if keeps_turn else mine)
 
 
 def put_to_sleep(connection: Connection, stopped: Collection[Flow], now: datetime) -> None:
-    """Take flows of stopped batches out of the queue, unless their batch has been started again meanwhile."""
+    """Take flows of stopped batches out of the queue, unless their batch has been restarted in the meantime."""
     if not stopped:
         return
     still = connection.execute(_KEPT_STOPPED, {"ids": sorted({key.flow for key in stopped})}).scalars().all()
@@ -198,9 +198,9 @@ def unfinished(connection: Connection) -> Sequence[str]:
 
 
 def find_strays(connection: Connection, provider: str, accounts: Sequence[str]) -> list[Flow]:
-    """Return flows with queued generations that are not in the queue, as an earlier version may leave them.
+    """Return flows with queued generations that are missing from the queue; an earlier version may leave some.
 
-    The flows of stopped batches are left out. None while a batch is unfinished: its flows are not strays, and
+    The flows of stopped batches are left out. Returns none while a batch is unfinished: its flows are not strays, and
     distinguishing them would mean reading everything.
     """
     if unfinished(connection):

@@ -1,4 +1,4 @@
-"""Labels of generations: name → value. They are written with a generation, and never change."""
+"""Labels of generations: name → value. They are written with a generation and never change."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ _l = labels.c
 _LABELS = Query(
     _Label, select(*columns_of(labels, _Label)).where(_l.generation_id.in_(IDS)).order_by(_l.generation_id, _l.name)
 )
-#: a column beside those of `generations`: None where it has no label, and `labels_of` need not be asked
+#: a column to select beside those of `generations`: None if a generation has no label and `labels_of` can be skipped
 A_LABEL = (
     select(_l.name)
     .where(_l.generation_id == generations.c.id)
@@ -31,7 +31,7 @@ A_LABEL = (
 
 
 def write_labels(connection: Connection, labelled: Iterable[tuple[str, Mapping[str, str]]]) -> None:
-    """Write the labels of new generations, given by id: one statement, none where there are no labels."""
+    """Write the labels of new generations, given by id, in one statement, or none if there are no labels."""
     rows = [
         {"generation_id": generation_id, "name": name, "value": value}
         for generation_id, theirs in labelled
@@ -41,7 +41,7 @@ def write_labels(connection: Connection, labelled: Iterable[tuple[str, Mapping[s
 
 
 def labels_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """By id, of those that have any."""
+    """Return labels by generation; generations without labels are left out."""
     found: dict[str, dict[str, str]] = {}
     for row in _LABELS.each(connection, generation_ids):
         found.setdefault(row.generation_id, {})[row.name] = row.value
@@ -49,5 +49,5 @@ def labels_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str
 
 
 def pairs_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, Labels]:
-    """The same as pairs of name and value, in order of name."""
+    """Return the same as `labels_of`, as pairs of name and value in order of name."""
     return {one: tuple(theirs.items()) for one, theirs in labels_of(connection, generation_ids).items()}

@@ -31,24 +31,24 @@ class _Ancestor(NamedTuple):
 
 _g = generations.c
 _FACTS = [_g[name] for name in _Ancestor._fields[2:]]
-# Up from each by primary keys: `of` is where it began.
+# From each generation (`of`) upward, by primary key.
 _UP = select(_g.id.label("of"), literal(0).label("level"), *_FACTS).where(_g.id.in_(IDS)).cte("up", recursive=True)
 _UP = _UP.union_all(select(_UP.c.of, _UP.c.level + 1, *_FACTS).select_from(generations).where(_g.id == _UP.c.parent_id))
 _ANCESTORS = Query(_Ancestor, select(*[_UP.c[name] for name in _Ancestor._fields]))
 
 
 def dedupe_of_follow_up(parent_id: str, action: str) -> str:
-    """What makes a recipe's follow-up the only one of its kind."""
+    """Return the `dedupe` that makes a follow-up the only one of its kind."""
     return f"{parent_id}/{action}"
 
 
 def dedupe_of_step(recipe: str, step: str, parent_id: str, number: int | None) -> str:
-    """What makes the follow-up of a recipe's step the only one. `number`: of the picked image, if there are several."""
+    """Return the `dedupe` of a recipe step's only follow-up. `number`: of the picked image, if there are several."""
     return f"recipe:{recipe}/{parent_id}/{step}" + ("" if number is None else f"-{number}")
 
 
 def lineages_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, Lineage]:
-    """By id, of those that exist."""
+    """Return the lineages of the generations that exist, by id."""
     chains: defaultdict[str, list[_Ancestor]] = defaultdict(list)
     for row in _ANCESTORS.each(connection, generation_ids):
         chains[row.of].append(row)
@@ -61,7 +61,7 @@ def lineages_of(connection: Connection, generation_ids: Sequence[str]) -> dict[s
 def lineages_of_known(
     connection: Connection, known: Sequence[Generation], names: Mapping[str | None, str]
 ) -> dict[str, Lineage]:
-    """As `lineages_of`, but asks only for those that have a parent; `names`: of their batches, by id."""
+    """Return what `lineages_of` does, but query only those with a parent. `names`: of their batches, by id."""
     children = lineages_of(connection, [one.id for one in known if one.parent_id])
     return {one.id: children.get(one.id) or Lineage.of_root(one, names.get(one.batch_id)) for one in known}
 

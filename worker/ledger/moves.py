@@ -1,4 +1,4 @@
-"""The only way to change a row's state: along the moves in the table of its enum."""
+"""The only way to change a row's state: along the transitions in the table of its enum."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -13,7 +13,7 @@ S = TypeVar("S", bound=StrEnum | None)
 
 
 class Machine(Generic[S]):
-    """The states in a column of a table. A caller that finds another state came too late and changes nothing."""
+    """The states in a column of a table. A caller that finds another state is too late and changes nothing."""
 
     def __init__(self, column: Column[object], moves: Mapping[S, frozenset[S]]) -> None:
         self.column = column
@@ -25,12 +25,12 @@ class Machine(Generic[S]):
     def update_to(self, to: S) -> Update:
         """Return an UPDATE of all rows in a state that allows the move; the caller adds its conditions."""
         sources = [source for source, reached in self.moves.items() if to in reached]
-        # In words, because bound parameters hide from a planner which partial index has these rows.
+        # As literals, because bound parameters hide from the planner which partial index has these rows.
         allowed = text(in_states(self.column.name, sources))
         return update(self.column.table).where(allowed).values({self.column: to})
 
     def move(self, connection: Connection, where: Mapping[str, object], to: S, **values: object) -> int:
-        """Move the rows with these column values, and set `values`; return how many there were."""
+        """Move the rows with these column values, and set `values`; return how many were moved."""
         parameters = {f"where_{name}": value for name, value in where.items()} | values
         return connection.execute(_move(self, to, tuple(where), tuple(values)), parameters).rowcount
 

@@ -1,9 +1,9 @@
-"""The restore guard pauses submissions of a ledger that may not know what it has paid for.
+"""The restore guard pauses submissions of a ledger that may not know everything it has paid for.
 
-A restored ledger does not notice by itself that it is old. So each ledger has an id and a number that it raises from
-time to time, and writes both to the bucket (`tasks/restore_marker.py`): a higher number there means that this
-ledger is older. While the bucket is unreachable, a ledger that was idle for a while may be a restored one, and
-waits for the bucket.
+A restored ledger cannot tell by itself that it is old. So each ledger has an id and a number that it increases from
+time to time, and writes both to the bucket (`tasks/restore_marker.py`): a higher number there means that this ledger is
+older. While the bucket is unreachable, a ledger that has been idle for a while may be a restored one, so it waits for
+the bucket.
 """
 
 import secrets
@@ -18,12 +18,12 @@ from worker.ledger.database import Part
 from worker.ledger.schema import gate, transitions
 from worker.ledger.statements import Query, columns_of, insert_ignoring
 
-#: how old a comparison may be when something is submitted: a backup that is younger is not noticed
+#: how old a comparison may be when something is submitted: restoring a younger backup goes unnoticed
 EVERY = timedelta(seconds=30)
-#: a ledger at work tries every `EVERY`, whether or not the bucket answers: one that did not for so long was stopped, or
-#: comes from a backup
+#: an active ledger compares every `EVERY`, whether or not the bucket answers: one that has not tried for this long was
+#: stopped, or comes from a backup
 ASLEEP = timedelta(minutes=10)
-#: recorded as the opener of a gate that no person had to open
+#: recorded as who opened a gate that no person had to open
 _ITSELF = "a comparison with the bucket"
 
 
@@ -35,7 +35,7 @@ _OPEN = select(literal(1)).where(IS_OPEN)
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A ledger's marker outside of the ledger. `changes`: the length of its history, for people to compare."""
+    """A ledger's marker, kept outside the ledger. `changes`: the length of its history, for people to compare."""
 
     ledger: str
     number: int
@@ -72,7 +72,7 @@ class Gate(NamedTuple):
 
 
 class _Values(TypedDict, total=False):
-    """What changes in it."""
+    """The columns that change."""
 
     number: int
     tried_at: datetime
@@ -101,14 +101,14 @@ class RestoreGuard(Part):
             return _STATE.first(connection)
 
     def is_check_due(self) -> bool:
-        """Return whether the last comparison is old; a restored ledger also looks like that."""
+        """Return whether the last comparison is old, as it also is in a restored ledger."""
         found = self.state()
         if found is None or found.tried_at is None:
             return True
         return not timedelta() <= self._database.clock() - found.tried_at < EVERY
 
     def verify_marker(self, marker: Marker | None) -> Marker | None:
-        """Pause submissions if the marker shows that this ledger is old or another one; else return the new marker.
+        """Pause submissions if the marker shows that this ledger is old or a different one; else return the new marker.
 
         None: nothing to write now. After a contradiction submissions stay paused until a person resumes them; if they
         were paused because the bucket was unreachable, they resume here if the marker agrees.
@@ -134,9 +134,9 @@ class RestoreGuard(Part):
         return following
 
     def marker_unreachable(self) -> None:
-        """Record that the marker could not be read: retried later, and no reason to pause a new or active ledger.
+        """Record that the marker could not be read. It is retried later; a new or active ledger is not paused for it.
 
-        A ledger that was idle for `ASLEEP` is paused until the bucket answers: it may be a restored one.
+        A ledger that has been idle for `ASLEEP` is paused until the bucket answers: it may be a restored one.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -154,7 +154,7 @@ class RestoreGuard(Part):
             connection.execute(update(gate).where(_THE_ROW).values(**values))
 
     def next_marker(self, marker: Marker | None) -> Marker:
-        """Return the marker that replaces that one after a person's confirmation; changes nothing yet."""
+        """Return the marker that replaces this one once a person confirms; changes nothing yet."""
         with self._database.write() as connection:
             row = _locked(connection)
             number = max(row.number, marker.number if marker else 0) + 1

@@ -66,7 +66,7 @@ class GenerationRow(NamedTuple):
 class AssetRow(NamedTuple):
     id: int
     generation_id: str
-    #: its `index`, a name that tuples use
+    #: its `index`, a name that tuples already use
     number: int
     kind: str
     url: str
@@ -117,7 +117,7 @@ _BATCH_NAMES = Query(_BatchName, select(*columns_of(batches, _BatchName)).where(
 
 
 def names_of_batches(connection: Connection, batch_ids: Iterable[str | None]) -> dict[str | None, str]:
-    """By id, of those that exist; no statement where there are none."""
+    """The names of existing batches, by id; no query if there are no ids."""
     ids = sorted({one for one in batch_ids if one is not None})
     return {row.id: row.name for row in _BATCH_NAMES.each(connection, ids)}
 
@@ -211,7 +211,7 @@ def _thumbnail(row: AssetRow, state: ThumbnailState) -> Thumbnail:
 
 
 def unsigned(dhash: int | None) -> int | None:
-    """Databases have no unsigned numbers of 64 bits."""
+    """Convert back to unsigned: databases have no unsigned 64-bit numbers."""
     return None if dhash is None else dhash & 0xFFFF_FFFF_FFFF_FFFF
 
 

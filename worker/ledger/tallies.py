@@ -1,4 +1,4 @@
-"""What is counted for `/metrics` and outlasts what it counts: added up in the transaction that it is about."""
+"""Tallies for `/metrics`, which outlast what they count. Each is added in the transaction that it counts."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from sqlalchemy import Connection, literal_column
 from worker.ledger.schema import Tally, tallies, tally_deltas
 from worker.ledger.statements import insert_into, insert_rows
 
-#: the upper bounds of histograms: seconds to acknowledge a callback, and the share of its link's life that an asset had
-#: left when it was stored. What is beyond the last of them is counted under `BEYOND`
+#: the upper bounds of histograms: seconds to acknowledge a callback, and the share of its link's lifetime that remained
+#: when an asset was stored. Values above the last bound are counted under `BEYOND`
 ACKNOWLEDGED_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LINK_LIFE_BOUNDS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BEYOND = "+Inf"
@@ -18,7 +18,7 @@ BEYOND = "+Inf"
 
 class TallyKey(NamedTuple):
     kind: Tally
-    #: empty where it is of none
+    #: empty if there is none
     provider: str
     value: str
 
@@ -43,6 +43,6 @@ def add_up(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None
 
 
 def bound_of(bounds: Sequence[float], value: float) -> str:
-    """Return the first of these bounds that is not below the value, as it is counted."""
+    """Return the name under which the value is counted: the first bound not below it."""
     place = bisect_left(bounds, value)
     return BEYOND if place == len(bounds) else f"{bounds[place]:g}"

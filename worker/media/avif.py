@@ -36,12 +36,12 @@ def avif(file: IO[bytes], size: int) -> Seen:
             meta = box
         at = box.end
     if meta is None:
-        raise ContentInvalid("the AVIF is cut off or not an image: its index (meta) is missing")
+        raise ContentInvalid("the AVIF is truncated or not an image: its index (meta) is missing")
     found = {box.kind: box for box in boxes.within(meta, skipping=4)}
     if not {"iprp", "iloc"} <= found.keys():
         raise ContentInvalid("the AVIF is damaged: its index does not contain the position or size of its image")
     if max(_ends(boxes, found["iloc"]), default=0) > at:
-        raise ContentInvalid("the AVIF is cut off: a part of its image is beyond its end")
+        raise ContentInvalid("the AVIF is truncated: a part of its image is beyond its end")
     properties = boxes.within(boxes.one(found["iprp"], "ipco"))
     sizes = [_SIZE.unpack(boxes.read(box, 0, _SIZE.size)) for box in properties if box.kind == "ispe"]
     if not sizes:

@@ -89,7 +89,7 @@ class Decoder:
         made = self._decoded(_Image(file, name, (0, 0), edge)).made
         # A compromised decoder may send anything.
         if len(made) != 2 or len(made[0]) > _LARGEST_THUMBNAIL or len(made[1]) != FACTS.size:
-            raise ContentInvalid("its decoder has made no thumbnail of it")
+            raise ContentInvalid("its decoder made no thumbnail of it")
         colour, dhash, width, height = FACTS.unpack(made[1])
         return Thumbnail(webp=made[0], width=width, height=height, colour=int.from_bytes(colour), dhash=dhash)
 
@@ -103,7 +103,7 @@ class Decoder:
             raise ContentInvalid(f"a file of the type {content_type} has no quadrants")
         decoded = self._decoded(_Image(file, name, (0, 0), is_cut=True))
         if len(decoded.made) != 4:
-            raise ContentInvalid(f"its decoder has made {len(decoded.made)} quadrants of it")
+            raise ContentInvalid(f"its decoder made {len(decoded.made)} quadrants of it")
         return decoded.made
 
     def _decoded(self, image: "_Image") -> "_Decoded":

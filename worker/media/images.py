@@ -99,7 +99,7 @@ class _Pieces:
     def _refill(self, keep: bytes = b"") -> None:
         more = self._file.read(PIECE)
         if not more:
-            raise ContentInvalid(f"the {self._name} is cut off: its end is missing")
+            raise ContentInvalid(f"the {self._name} is truncated: its end is missing")
         self._piece = keep + more
         self._at = 0
 
@@ -256,7 +256,7 @@ def webp(file: IO[bytes], size: int) -> Seen:
     pieces = _Pieces(file, "WebP")
     _, stated, _ = struct.unpack("<4sI4s", pieces.take(12))
     if stated + 8 > size:
-        raise ContentInvalid(f"the WebP is cut off: its header has {stated + 8} bytes, the file {size}")
+        raise ContentInvalid(f"the WebP is truncated: its header has {stated + 8} bytes, the file {size}")
     left = stated - 4
     canvas: tuple[int, int] | None = None
     picture: tuple[int, int] | None = None

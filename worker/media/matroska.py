@@ -58,7 +58,7 @@ def matroska(file: IO[bytes], size: int) -> Seen:
             picture = picture or _picture(elements, part)
         has_data = has_data or (part.kind == _CLUSTER and part.start < part.end)
     if picture is None or not has_data:
-        raise ContentInvalid(f"the WebM is cut off or not a video: it has no {'data' if picture else 'video track'}")
+        raise ContentInvalid(f"the WebM is truncated or not a video: it has no {'data' if picture else 'video track'}")
     return Seen(*picture, seconds, trailing(size - segment.end, "video"))
 
 
@@ -106,7 +106,7 @@ class _Elements:
             return Element(kind, start, end, is_open=True)
         if start + length > end:
             raise ContentInvalid(
-                f"the WebM is cut off or damaged: its element {kind:X} at byte {at:,} states {length:,} bytes, "
+                f"the WebM is truncated or damaged: its element {kind:X} at byte {at:,} states {length:,} bytes, "
                 f"and {end - start:,} are left"
             )
         return Element(kind, start, start + length)
@@ -165,6 +165,6 @@ def _vint(head: bytes, at: int, longest: int, *, keep_marker: bool) -> tuple[int
     first = head[at] if at < len(head) else 0
     length = 9 - first.bit_length()
     if length > longest or at + length > len(head):
-        raise ContentInvalid("the WebM is cut off or damaged: an element does not begin with its name and length")
+        raise ContentInvalid("the WebM is truncated or damaged: an element does not begin with its name and length")
     value = int.from_bytes(head[at : at + length])
     return (value if keep_marker else value & ~(1 << 7 * length)), at + length

@@ -55,7 +55,7 @@ def mp4(file: IO[bytes], size: int) -> Seen:
     movie, data, fragments, end = _top(boxes, size)
     if movie is None or not data or len(data) < fragments:
         missing = "index (moov)" if movie is None else "data (mdat)"
-        raise ContentInvalid(f"the MP4 is cut off: its {missing} is missing")
+        raise ContentInvalid(f"the MP4 is truncated: its {missing} is missing")
     tracks = [track for track in boxes.within(movie) if track.kind == "trak"]
     pictures = [track for track in tracks if _is_video(boxes, track)]
     if not pictures:
@@ -140,7 +140,7 @@ class Boxes:
         name = kind.decode("latin-1")
         if length < head or at + length > end:
             raise ContentInvalid(
-                f"the {self._name} is cut off or damaged: its {name!r} box at byte {at:,} claims {length:,} bytes, "
+                f"the {self._name} is truncated or damaged: its {name!r} box at byte {at:,} claims {length:,} bytes, "
                 f"but {end - at:,} are left"
             )
         return Box(name, at + head, at + length)
@@ -158,11 +158,11 @@ class Boxes:
 
     def read(self, box: Box, offset: int, length: int) -> bytes:
         if box.start + offset + length > box.end:
-            raise ContentInvalid(f"the {self._name} is cut off or damaged: its {box.kind} ends within a field")
+            raise ContentInvalid(f"the {self._name} is truncated or damaged: its {box.kind} ends within a field")
         self._file.seek(box.start + offset)
         found = self._file.read(length)
         if len(found) != length:
-            raise ContentInvalid(f"the {self._name} is cut off: its end is missing")
+            raise ContentInvalid(f"the {self._name} is truncated: its end is missing")
         return found
 
     def versioned(self, box: Box, layouts: dict[int, struct.Struct]) -> tuple[int, ...]:
@@ -220,7 +220,7 @@ def _check_samples(boxes: Boxes, tables: Box, data: list[Box]) -> bool:
         area = bisect_right(starts, offset) - 1
         if area < 0 or offset + length > data[area].end:
             raise ContentInvalid(
-                f"the MP4 is cut off or damaged: {length:,} bytes at byte {offset:,} are outside its data"
+                f"the MP4 is truncated or damaged: {length:,} bytes at byte {offset:,} are outside its data"
             )
     return chunks > 0
 

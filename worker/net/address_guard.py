@@ -21,9 +21,9 @@ _SETTING = "DARKROOM_DOWNLOAD_ALLOW"
 
 #: addresses that resolvers of some networks return for every name, instead of the real one
 _ANSWERS_OF_NETWORKS = (
-    ("a proxy with fake addresses (Clash fake-ip and its like)", IPv4Network("198.18.0.0/15")),
-    ("an overlay network or a carrier's own (Tailscale, WARP, CGNAT)", IPv4Network("100.64.0.0/10")),
-    ("DNS64 (a network with IPv6 only)", IPv6Network("64:ff9b::/96")),
+    ("a proxy with fake addresses (such as Clash fake-ip)", IPv4Network("198.18.0.0/15")),
+    ("an overlay or carrier network (Tailscale, WARP, CGNAT)", IPv4Network("100.64.0.0/10")),
+    ("DNS64 (an IPv6-only network)", IPv6Network("64:ff9b::/96")),
 )
 
 #: forbidden unless a setting names it: metadata services with a cloud machine's secrets, and link-local neighbours
@@ -175,7 +175,8 @@ def _origin(scheme: str, host: str, port: int) -> str:
 def _remedy_for_host(host: str) -> str:
     if host in {"localhost", "::1"} or host.startswith("127."):
         return (
-            "it is the machine that wrote the link: configure the relay's public address for its links (ServerAddress "
+            "it means the machine that wrote the link: configure the relay's public address for its links "
+            "(ServerAddress "
             f"in new-api), or, if it runs on this machine, set {_SETTING}=localhost,127.0.0.1,::1"
         )
     return f"if you trust it, add it to {_SETTING} (for a midjourney-proxy, to MJPROXY_RESULT_HOSTS)"
@@ -186,7 +187,7 @@ def remedy_for(address: IPv4Address | IPv6Address) -> str:
     if address.is_unspecified:
         return "a blocklist in the resolver causes this; remove the host from it"
     if any(address in network for network in _METADATA):
-        return "no provider's files are there: fix the resolver"
+        return "no provider has files there: fix the resolver"
     for what, network in _ANSWERS_OF_NETWORKS:
         if address in network:
             return f"that address comes from {what}; if this network works that way, set {_SETTING}={network}"

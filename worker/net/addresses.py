@@ -90,7 +90,7 @@ def connect_to_first(answers: Sequence[Any], *, timeout: float, deadline: float)
 
     `timeout` (seconds) is for each, `deadline` (of the monotonic clock) for all. Raises OSError if none does.
     """
-    failure: OSError = TimeoutError("its total time is over")
+    failure: OSError = TimeoutError("its time limit was exceeded")
     for family, kind, protocol, _, address in answers:
         patience = min(timeout, deadline - time.monotonic())
         if patience <= 0:

@@ -122,11 +122,11 @@ def _network(entry: str, text: str) -> IPv4Network | IPv6Network:
     except ValueError as error:
         raise _refused(
             entry,
-            "is neither a host name nor an address or network such as 10.1.0.0/16, nor one of these with a port, as "
-            "127.0.0.1:9000 or [fd00::7]:9000",
+            "is neither a host name nor an address or network such as 10.1.0.0/16, nor one of these with a port, "
+            "such as 127.0.0.1:9000 or [fd00::7]:9000",
         ) from error
     if network.prefixlen < _WIDEST[network.version]:
-        raise _refused(entry, "covers nearly every address: name the files' network")
+        raise _refused(entry, "covers nearly every address: name only the network that has the files")
     return network
 
 

@@ -109,13 +109,13 @@ class _TimedReader(io.RawIOBase):
             self._watch(self._brought)
         left = self.deadline + self._received / self._rate - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the time limit is over")
+            raise TimeoutError("the time limit was exceeded")
         self._sock.settimeout(min(self._timeout, left))
         try:
             count = self._raw.readinto(buffer)
         except TimeoutError as error:
             silence = f"no data for {self._timeout:g} seconds"
-            raise TimeoutError(silence if self._timeout < left else "the time limit is over") from error
+            raise TimeoutError(silence if self._timeout < left else "the time limit was exceeded") from error
         # The next request on this connection has its own limit.
         self._sock.settimeout(self._timeout)
         self._brought = count or 0

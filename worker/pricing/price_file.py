@@ -123,7 +123,7 @@ class _File(YamlFile):
         worst = prod(highest.values())
         for node, rule in prices:
             if rule.price * worst > _MOST * MILLION ** len(highest):
-                self.refuse(node, "with all factors together this is more than a thousand million, the limit")
+                self.refuse(node, "with all factors together this exceeds the limit of a thousand million")
 
     def _caps(self, node: yaml.Node) -> Caps:
         parts = self.mapping(node, {"day", "providers", "batch", "batches", "labels"})

@@ -50,7 +50,7 @@ def terms_of(provider: Provider, request: GenerationRequest) -> Terms:
     if (length := len(prompt)) > provider.prompt_limit:
         who = _who_can(lambda other: operation in other.capabilities and length <= other.prompt_limit)
         limit = provider.prompt_limit
-        what = f"{length} characters, {provider.title} accepts at most {limit}{who}"
+        what = f"{length} characters, but {provider.title} accepts at most {limit}{who}"
         raise RequestInvalid(f"the prompt has {what}", about=("prompt",))
     return Terms(prompt, fields, placed)
 

@@ -22,8 +22,8 @@ def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple
             _check(step, item)
         if Operation.SPLIT in steps[:-1]:
             raise RequestInvalid(
-                f"follow-up {item!r}: nothing can follow split, which cuts the images out of the grid here; providers "
-                "know nothing of these"
+                f"follow-up {item!r}: nothing can follow split: it cuts the images out of the grid here, and "
+                "providers do not know them"
             )
     return items
 

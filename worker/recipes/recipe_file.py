@@ -50,7 +50,7 @@ class _File(YamlFile):
         name = self._name(parts["name"], "recipe")
         if name != self.path.stem:
             self.refuse(
-                parts["name"], f"the recipe is called {name!r}, but its file {self.path.name!r}: rename one of them"
+                parts["name"], f"the recipe is named {name!r}, but its file {self.path.name!r}: rename one of them"
             )
         steps = tuple(self._step(node) for node in self.list(parts["steps"], "step"))
         if not steps:
@@ -68,7 +68,7 @@ class _File(YamlFile):
     def _step(self, node: "yaml.Node") -> Step:
         for key in self.named(node):
             if self.text(key) == "on":
-                self.refuse(key, "unknown key 'on': write `after:`, because YAML readers take a bare `on` for true")
+                self.refuse(key, "unknown key 'on': write `after:`, because YAML parsers read a bare `on` as true")
         parts = self.mapping(node, _STEP_KEYS)
         for name in ("id", "do"):
             if name not in parts:
@@ -76,9 +76,7 @@ class _File(YamlFile):
         step_id = self._name(parts["id"], "step")
         # Before what follows it is read: an alias of YAML may stand for a step within itself, or for very many.
         if step_id in self._ids:
-            self.refuse(
-                parts["id"], f"several steps have the id {step_id!r}: a step is known by it, so give each its own"
-            )
+            self.refuse(parts["id"], f"several steps have the id {step_id!r}: give each step its own")
         self._ids.add(step_id)
         pick = self._pick(parts["pick"]) if "pick" in parts else Pick()
         step = Step(

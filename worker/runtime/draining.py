@@ -219,7 +219,7 @@ class _UnderWay(Generic[Item, Result]):
             try:
                 give_back(unbegun)
             except LedgerUnavailable as error:
-                log.warning("could not give back %d claims; they are left to their leases: %s", len(unbegun), error)
+                log.warning("could not return %d claims; they are left to their leases: %s", len(unbegun), error)
 
     def take_ended(self, linger: float) -> list[Future[Result]]:
         """Return finished items: none after a while, or the first and those that finish soon after it."""

@@ -30,7 +30,8 @@ def read_keys(setting: str) -> Mapping[str, str]:
             raise ValueError(f"{place} is empty: remove the extra comma")
         if match is None:
             raise ValueError(
-                f"{place} has no name: write several as `studio:KEY1,shop:KEY2`, names in small letters, digits and -"
+                f"{place} has no name: write several as `studio:KEY1,shop:KEY2`, with names of lowercase letters, "
+                "digits and -"
             )
         name, key = match[1], match[2].strip()
         if not key:

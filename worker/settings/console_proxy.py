@@ -17,7 +17,7 @@ def read_header(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"{name!r} is not a name of 1 to 64 letters and digits: with a hyphen it would look like the same "
-            "header with an underscore, which proxies pass on from anybody; let yours send DarkroomUser, for example"
+            "header with an underscore, which proxies forward from anybody; have yours send DarkroomUser, for example"
         )
     return name
 

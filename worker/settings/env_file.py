@@ -75,10 +75,11 @@ def _refuse_foreign(path: Path) -> None:
     found = path.stat()
     if found.st_uid not in {os.geteuid(), 0}:
         raise ConfigurationError(
-            f"{path} belongs to another user (number {found.st_uid}) and is not read: own it, or use another folder"
+            f"{path} belongs to another user (number {found.st_uid}) and is not read: change its owner, or use "
+            "another folder"
         )
     if found.st_mode & stat.S_IWOTH:
-        raise ConfigurationError(f"{path} can be changed by every user and is not read: run `chmod 600 {path}`")
+        raise ConfigurationError(f"every user can change {path}, so it is not read: run `chmod 600 {path}`")
 
 
 def _setting(name: str) -> str:

@@ -15,10 +15,11 @@ def check_sandbox_url(url: str) -> None:
     """Raise ValueError unless it is the address of a machine in a private network, without a path."""
     parts = urlsplit(url)
     if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError(f"it has more than a host and a port: give the address of the sandbox alone, {_EXAMPLE}")
+        raise ValueError(f"it has more than a host and a port: give only the address of the sandbox, {_EXAMPLE}")
     if not _is_inside(parts.hostname or ""):
         raise ValueError(
-            f"{parts.hostname} may be a public host, and a sandbox is none: give the address of `darkroom sandbox` on "
+            f"{parts.hostname} may be a public host, which a sandbox must not be: give the address of `darkroom "
+            "sandbox` on "
             f"this machine or in your network, {_EXAMPLE}"
         )
 

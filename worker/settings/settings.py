@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     s3_sse: Literal["none", "AES256", "aws:kms"] = "none"
     s3_sse_kms_key_id: str | None = None
     s3_storage_class: str | None = Field(
-        default=None, pattern=r"^[A-Z_]+$", description="a storage class of capital letters", examples=["STANDARD_IA"]
+        default=None, pattern=r"^[A-Z_]+$", description="a storage class in capital letters", examples=["STANDARD_IA"]
     )
     s3_tags: bool = True
     public_url: HttpUrl | None = None
@@ -286,17 +286,18 @@ class Settings(BaseSettings):
         if self.public_url and not self.darkroom_signing_keys:
             yield (
                 "PUBLIC_URL is set, so providers will call back, but DARKROOM_SIGNING_KEYS is not: "
-                "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which makes its own"
+                "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which creates its own"
             )
         if self.console_url and not self.darkroom_signing_keys:
             yield (
                 "CONSOLE_URL is set, so links to approvals are sent, but DARKROOM_SIGNING_KEYS is not: "
-                "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which makes its own"
+                "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which creates its own"
             )
         if self.darkroom_console_proxy_header:
             if not read_networks(self.darkroom_console_proxy_networks):
                 yield (
-                    "DARKROOM_CONSOLE_PROXY_HEADER is set, and DARKROOM_CONSOLE_PROXY_NETWORKS not, so anybody could "
+                    "DARKROOM_CONSOLE_PROXY_HEADER is set, but DARKROOM_CONSOLE_PROXY_NETWORKS is not, so anybody "
+                    "could "
                     "send that header: set it to the address from which your proxy connects, such as 10.0.0.7"
                 )
             if not self.console_url:
@@ -311,7 +312,7 @@ class Settings(BaseSettings):
                 f"{prefix}_BASE_URL": getattr(self, f"{prefix.lower()}_base_url") for prefix in provider_prefixes()
             }
             for name in paid_addresses(self.darkroom_sandbox_url, base_urls):
-                yield f"DARKROOM_SANDBOX_URL is the address of {name}: a test must not reach a provider; give another"
+                yield f"DARKROOM_SANDBOX_URL is the address of {name}: a test must not reach a provider; change it"
         if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
             yield f"S3_SSE_KMS_KEY_ID is set, but S3_SSE is {self.s3_sse}: set it to aws:kms"
 
@@ -337,8 +338,9 @@ class Settings(BaseSettings):
         """Where tests go. Raises ConfigurationError if that is not set."""
         if self.darkroom_sandbox_url is None:
             raise ConfigurationError(
-                "tests need the sandbox, and DARKROOM_SANDBOX_URL is not set: start `darkroom up`, which brings it; or "
-                "run `darkroom sandbox`, set DARKROOM_SANDBOX_URL to its address, and restart the api and the workers"
+                "tests need the sandbox, but DARKROOM_SANDBOX_URL is not set: start `darkroom up`, which includes it; "
+                "or run `darkroom sandbox`, set DARKROOM_SANDBOX_URL to its address, and restart the api and the "
+                "workers"
             )
         return self.darkroom_sandbox_url
 

@@ -63,7 +63,7 @@ class NotifyRule:
         port = port or PORTS[parts.scheme]
         is_allowed = self._allowed.names(host, port)
         if parts.scheme != "https" and not is_allowed:
-            raise ValueError(f"has to be https, unless {_SETTING} names its host")
+            raise ValueError(f"must be https, unless {_SETTING} names its host")
         is_here = host == "localhost" or host.endswith(".localhost")
         if (is_here and not is_allowed) or self._is_forbidden(parts.scheme, host, port):
             raise ValueError(_PRIVATE)

@@ -193,8 +193,8 @@ def _tls() -> ssl.SSLContext:
 
 
 _FORBIDDEN = (
-    "its host name resolves to an address that is not public: DARKROOM_NOTIFY_ALLOW has to name that address, or its "
-    "network, if events may be sent there"
+    "its host name resolves to an address that is not public: add that address or its network to "
+    "DARKROOM_NOTIFY_ALLOW if events may be sent there"
 )
 #: the first match is reported: special cases come before general ones
 _WORDS: tuple[tuple[type[Exception], str], ...] = (

@@ -80,7 +80,7 @@ def redis_stream(name: str, address: str) -> RedisStream:
     else:
         url, _, stream = address.partition("#")
         if not _is_redis(url):
-            raise ValueError("a stream with a Redis of its own is at redis://host:port/0#its-name")
+            raise ValueError("write a stream on its own Redis as redis://host:port/0#its-name")
     if not _STREAM.fullmatch(stream):
         raise ValueError("the name of a stream consists of letters, digits and . : - _ { }")
     return RedisStream(name or f"stream:{stream}", stream, url)
@@ -171,7 +171,7 @@ def check_address(url: str) -> None:
     if parts.scheme not in PORTS or not parts.hostname or not is_text:
         raise ValueError(_FORM)
     if parts.username is not None or parts.fragment:
-        raise ValueError("has a user name or a #: remove it, webhooks are authenticated by their signature")
+        raise ValueError("has a user name or a #: remove it; webhooks are authenticated by their signature")
 
 
 def _is_global_literal(host: str) -> bool:

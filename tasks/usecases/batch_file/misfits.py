@@ -83,7 +83,7 @@ class Line:
 
     @property
     def start(self) -> int:
-        """The column of its first non-blank character."""
+        """Return the column of its first non-blank character."""
         return len(self.text) - len(self.text.lstrip()) + 1
 
 

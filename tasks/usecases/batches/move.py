@@ -1,4 +1,4 @@
-"""Move the unsent part of a batch to another provider."""
+"""Moves the unsent part of a batch to another provider."""
 
 from collections import Counter
 from collections.abc import Mapping

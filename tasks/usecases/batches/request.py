@@ -18,11 +18,10 @@ class BatchRequest:
     """One file, and the options of the command.
 
     `name`: of the batch; None for the file's stem. `template`: a prompt for all rows, filled in from their columns.
-    `providers`: in order of preference; the first replaces the provider of `defaults`.
-    `start_at`: nothing is dispatched before. `max_cost`: in millionths of the currency of the price file.
-    `new_version`: changed rows become new versions. `skip_invalid`: submit the other rows. `is_test`: the sandbox makes
-    them, and they cost nothing; the name of their batch says so. `notify`: the address for the
-    events of a new batch.
+    `providers`: in order of preference; the first replaces the provider of `defaults`. `start_at`: nothing is
+    dispatched before. `max_cost`: in millionths of the currency of the price file. `new_version`: changed rows become
+    new versions. `skip_invalid`: submit the other rows. `is_test`: the sandbox makes them, at no cost; the name of
+    their batch says so. `notify`: the address for the events of a new batch.
     """
 
     file: "BatchFile"

@@ -1,4 +1,4 @@
-"""Retry the failures of a batch, all of them or those with certain reasons."""
+"""Retries the failures of a batch, all of them or those with certain reasons."""
 
 from collections import Counter
 from collections.abc import Mapping

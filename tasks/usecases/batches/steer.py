@@ -1,4 +1,4 @@
-"""Pause, resume, cancel, reprioritize and limit a batch."""
+"""Pauses, resumes, cancels, reprioritizes and limits a batch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

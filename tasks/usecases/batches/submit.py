@@ -99,7 +99,7 @@ def _refusal(request: BatchRequest, found: BatchCheck) -> str:
 
 
 def name_of(request: BatchRequest) -> str:
-    """The name by which the batch is found. Raises RequestInvalid without one."""
+    """Return the name by which the batch is found. Raises RequestInvalid without one."""
     name = PurePath(request.file.name).stem if request.name is None else request.name
     return unique_name(name, is_test=request.is_test)
 
@@ -192,7 +192,10 @@ def _counted(submitted: BatchSubmitted, found: Plan) -> BatchSubmitted:
 
 
 def _settings(services: Services, request: BatchRequest, name: str) -> FileBatch:
-    """Raises ConfigurationError for a maximum cost without prices, RequestInvalid for an unusable `notify`."""
+    """Return the batch's settings.
+
+    Raises ConfigurationError for a maximum cost without prices, RequestInvalid for an unusable `notify`.
+    """
     if request.max_cost is not None and services.prices is None:
         raise ConfigurationError("--max-cost needs prices: name a price file in DARKROOM_PRICES")
     return FileBatch(

@@ -15,7 +15,7 @@ from worker.subscribers import Line, Reply, Webhook, WebhookSigner, signed_reque
 
 #: in the data folder
 SECRET_FILE = "listen.json"  # noqa: S105  the name of a file
-_SECRET = "secret"  # noqa: S105  a name as well
+_SECRET = "secret"  # noqa: S105  also a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Forwarder:
 
 
 def listen_secret(data: Path) -> str:
-    """Return the secret with which events are signed that go to an address given on the command line; made once."""
+    """Return the secret that signs events sent to an address given on the command line; it is created once."""
     file = data / SECRET_FILE
     with folder_errors(data):
         if known := read_values(file).get(_SECRET):

@@ -16,14 +16,14 @@ from worker.subscribers import is_wanted, patterns
 __all__ = ["EventFilter", "EventPage", "EventPlace", "EventSelection", "EventsPruned", "RecordedEvent", "filter_of",
            "horizon_of", "list_events", "listen", "place_of", "position_of", "read_events", "start_of"]  # fmt: skip
 
-#: seconds between two looks of one that listens
+#: seconds between polls while listening
 INTERVAL = 0.5
-#: events that one look reads
+#: events read at once while listening
 _PAGE = 200
 
 
 class EventsPruned(DarkroomError):
-    """The event after which others were asked for is not there. `oldest`: the oldest that is; None if there is none."""
+    """The event from which to continue does not exist. `oldest`: the oldest that does; None if there is none."""
 
     def __init__(self, cursor: str, oldest: str | None) -> None:
         rest = f"the oldest remaining event is {oldest}" if oldest else "there is no event"
@@ -46,7 +46,7 @@ def place_of(here: LedgerServices) -> EventPlace:
 
 
 def list_events(here: LedgerServices, selection: EventSelection, limit: int | None) -> Iterator[RecordedEvent]:
-    """Yield the events, newest first. Raises RequestInvalid and NotFound for what selects nothing."""
+    """Yield the events, newest first. Raises as `filter_of` does."""
     return here.ledger.events.newest_events(filter_of(here, selection), limit)
 
 
@@ -56,7 +56,10 @@ def horizon_of(here: LedgerServices) -> int | None:
 
 
 def position_of(here: LedgerServices, cursor: str) -> int:
-    """Return the position of an event. Raises RequestInvalid if it is no id of an event, and EventsPruned."""
+    """Return the position of an event.
+
+    Raises RequestInvalid if it is not an event id, and EventsPruned if there is no such event.
+    """
     if number_of(cursor) is None:
         raise RequestInvalid(f"{cursor!r} is not the id of an event, such as evt_57_19aa64df800")
     position = here.ledger.events.position_of(cursor)
@@ -84,7 +87,7 @@ def start_of(here: LedgerServices, after: str | None) -> int:
 def listen(
     here: LedgerServices, wanted: EventFilter, position: int, tell: Callable[[LedgerUnavailable], None]
 ) -> Iterator[RecordedEvent]:
-    """Yield events as they are recorded, without end; `tell` is called each time that the ledger is away."""
+    """Yield events as they are recorded, without end; `tell` is called each time the ledger is unreachable."""
     while True:
         try:
             page = read_events(here, wanted, position, horizon_of(here), _PAGE)
@@ -99,7 +102,10 @@ def listen(
 
 
 def filter_of(here: LedgerServices, selection: EventSelection) -> EventFilter:
-    """Raises RequestInvalid for a pattern that no event matches, and as `find_batch` and `find_generation` do."""
+    """Return the filter.
+
+    Raises RequestInvalid for a pattern that matches no event, and as `find_batch` and `find_generation` do.
+    """
     wanted = tuple(selection.types)
     if wanted:
         _require_events(wanted)
@@ -107,7 +113,7 @@ def filter_of(here: LedgerServices, selection: EventSelection) -> EventFilter:
     batch_id = None
     if selection.batch is not None:
         batch_id = find_batch(here.ledger, selection.batch)
-        # Nothing of a batch is older than it; so a list need not go back to the beginning.
+        # A batch has no events older than itself, so a list need not go back any further.
         began = here.ledger.generations.batches_called(batch_id, 1)[0].created_at
         since = began if since is None else max(since, began)
     return EventFilter(
@@ -119,7 +125,7 @@ def filter_of(here: LedgerServices, selection: EventSelection) -> EventFilter:
 
 
 def _require_events(wanted: Sequence[str]) -> None:
-    # Imported here: the models of all events take a while, and most requests name no type.
+    # Imported here: the event models load slowly, and most requests name no type.
     from tasks.usecases.events.published import EVENTS  # noqa: PLC0415
 
     for one in wanted:

@@ -1,8 +1,8 @@
-"""Every event as a model: what subscribers get is described here, and nowhere else.
+"""Every event as a model: the only definition of what subscribers receive.
 
 `deploy/events.schema.json`, the examples in `deploy/EVENTS.md`, the OpenAPI section `webhooks` and the fixtures of
-`darkroom events trigger` are made from these models; tests compare each event that is recorded with them. A new field
-is optional; names that are published stay.
+`darkroom events trigger` are made from these models; tests compare each recorded event with them. New fields are
+optional; published names never change.
 """
 
 import inspect

@@ -12,9 +12,9 @@ from worker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class EventPlace:
-    """`bucket`, `currency`: None where none is set.
+    """`bucket`, `currency`: None if not set.
 
-    `approval_link`: from the id of an approval, a link under which anybody may decide it; None without CONSOLE_URL.
+    `approval_link`: makes a link from an approval's id, with which anyone can decide it; None without CONSOLE_URL.
     """
 
     bucket: str | None
@@ -27,7 +27,7 @@ def event_place(settings: Settings, read_prices: Callable[[], Prices | None]) ->
     try:
         prices = read_prices()
     except ConfigurationError:
-        # The workers and the doctor say so.
+        # The workers and the doctor report this.
         prices = None
     keys = Keys(settings.s3_prefix, settings.s3_key_template)
     return EventPlace(settings.s3_bucket, keys, prices.currency if prices else None, _approval_link(settings))

@@ -1,4 +1,4 @@
-"""What is published of the events: their JSON Schema, and an example of each."""
+"""What is published about events: their JSON Schema, and an example of each."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
@@ -20,7 +20,7 @@ EVENTS: Mapping[str, type[BaseModel]] = {
 def schema_document() -> dict[str, Any]:
     """Return the JSON Schema of all events (`deploy/events.schema.json`)."""
     schema = TypeAdapter(AnyEvent).json_schema(mode="serialization", ref_template="#/$defs/{model}")
-    # A word of OpenAPI's, which is none of JSON Schema's.
+    # A keyword of OpenAPI that JSON Schema does not have.
     del schema["discriminator"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -42,7 +42,7 @@ def example_of(event_type: str) -> dict[str, Any]:
 
 
 def own_fields_of(event_type: str) -> Mapping[str, FieldInfo]:
-    """Return the fields of its data that not every event about a generation or a batch has."""
+    """Return the fields of its data that are not common to all events about a generation."""
     fields = _data_of(event_type).model_fields
     return {name: field for name, field in fields.items() if name not in OfGeneration.model_fields}
 
@@ -59,7 +59,7 @@ def _example(model: type[BaseModel]) -> dict[str, Any]:
         if field.examples:
             found[name] = field.examples[0]
         elif name == "type":
-            # Here for its place.
+            # Reserve its position; the caller fills it in.
             found[name] = None
         elif nested := [*_models_in(field.annotation)]:
             one = _example(nested[0])

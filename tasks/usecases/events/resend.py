@@ -1,4 +1,4 @@
-"""Events that subscribers get again."""
+"""Sends recorded events to subscribers again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NO_SUBSCRIBER = "there is no subscriber: `darkroom subscriber add` one, or set D
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResendRequest:
-    """Events by their public ids, to one subscriber or to all; or all that one subscriber gets and that are `since`.
+    """Events by public id, to one subscriber or to all; or all recent events (`since`) that one subscriber receives.
 
     Raises RequestInvalid for any other combination.
     """
@@ -42,19 +42,19 @@ class ResendResult:
 def resend(here: LedgerServices, request: ResendRequest) -> ResendResult:
     """Have events delivered again, oldest first and with their ids. Safe to repeat.
 
-    Raises NotFound for an unknown subscriber, RequestInvalid and EventsPruned for an unknown event; nothing is sent
-    then.
+    Raises NotFound for an unknown subscriber, RequestInvalid and EventsPruned for an unknown event; then nothing is
+    sent.
     """
     if request.since is None:
         numbers: Sequence[int] = [position_of(here, one) for one in request.ids]
     else:
         numbers = here.ledger.events.newest_ids(filter_of(here, EventSelection(since=request.since)))
     known = subscriptions_of(here.ledger, here.settings)
-    # A person who names both knows that it gets something else otherwise.
+    # Whoever names both wants the event sent even if the subscriber's filter excludes it.
     anything = bool(request.ids and request.subscriber)
     found = {
         name: here.ledger.events.resend(
-            # An event that no address of an origin gets cannot be sent there.
+            # An origin can only be sent events that one of its addresses receives.
             name,
             numbers,
             DeliveryFilter() if anything and not known[name].wanted.by_address else known[name].wanted,
@@ -65,7 +65,10 @@ def resend(here: LedgerServices, request: ResendRequest) -> ResendResult:
 
 
 def subscriber_names(here: LedgerServices, name: str | None) -> Sequence[str]:
-    """Return the names of all subscribers, or this one. Raises NotFound if it does not exist, or none does."""
+    """Return the names of all subscribers, or only this one.
+
+    Raises NotFound if it does not exist, or if there are none.
+    """
     known = list(subscriptions_of(here.ledger, here.settings))
     if not known:
         raise NotFound(NO_SUBSCRIBER)

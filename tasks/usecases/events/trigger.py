@@ -1,4 +1,4 @@
-"""Examples of events, sent to try out a receiver; nothing of them is recorded."""
+"""Sends example events to test a receiver; nothing is recorded."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound, RequestInvalid
 from worker.subscribers import NotifyOrigin
 
-#: of an origin
+#: the error for an origin
 NO_ADDRESS = (
     "{name!r} stands for addresses that submissions named, and has none of its own: `darkroom events trigger TYPE --to "
     "URL` sends an example to one"
@@ -40,7 +40,7 @@ class TriggerRequest:
 
 @dataclass(frozen=True, slots=True)
 class Triggered:
-    """`secret`: that the signature was made with, if it is not DARKROOM_NOTIFY_SECRET."""
+    """`secret`: the one that signed it, if that is not DARKROOM_NOTIFY_SECRET."""
 
     to: str
     event: dict[str, Any]
@@ -49,7 +49,7 @@ class Triggered:
 
 
 def trigger(here: LedgerServices, request: TriggerRequest) -> Iterator[Triggered]:
-    """Send the example to one after the other, at once; it is marked `"test": true`.
+    """Send the example to each at once, one after another; it is marked `"test": true`.
 
     Raises NotFound for an unknown subscriber, or if there is none; RequestInvalid for an unusable address.
     """
@@ -60,7 +60,7 @@ def trigger(here: LedgerServices, request: TriggerRequest) -> Iterator[Triggered
         return
     names = subscriber_names(here, request.subscriber)
     known = subscriptions_of(here.ledger, here.settings)
-    # Of origins, none has an address of its own.
+    # Origins have no address of their own.
     with_address = [name for name in names if not isinstance(known[name].subscriber, NotifyOrigin)]
     if not with_address and request.subscriber is None:
         raise NotFound(NO_SUBSCRIBER)
@@ -73,7 +73,7 @@ def trigger(here: LedgerServices, request: TriggerRequest) -> Iterator[Triggered
 
 
 def example(here: LedgerServices, event_type: str) -> dict[str, Any]:
-    """Return an example of an event, as of now and marked as a test."""
+    """Return an example of an event with the current time, marked as a test."""
     timestamp = here.clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
     made = {**example_of(event_type), "id": f"evt_test_{token_hex(8)}", "timestamp": timestamp}
     return {"test": True, **made}

@@ -19,7 +19,7 @@ from worker.errors import ConfigurationError
 from worker.secrets import make_private_folder, open_private
 
 KEPT = timedelta(hours=24)
-#: the file name prefix of a note that is not locked yet
+#: file name prefix of a note that is not locked yet
 _UNNAMED = ".note-"
 _ID = re.compile(r"sub_(?P<milliseconds>0[0-9a-f]{11})[0-9a-f]{16}_(?P<digest>[0-9a-f]{16})")
 
@@ -56,7 +56,7 @@ class Note:
             self._path.unlink()
 
     def close(self) -> None:
-        """Unlock it; from now on a note that was not removed counts as interrupted."""
+        """Unlock the note; unless it was removed, it counts as interrupted from now on."""
         os.close(self._descriptor)
 
 
@@ -66,7 +66,7 @@ def write_note(data: Path, submission_id: str) -> Note:
     make_private_folder(folder)
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=_UNNAMED)  # made with mode 0600
     try:
-        # Locked before others can find it by name and take it for an interrupted one.
+        # Lock it before others can find it by name and take it for an interrupted one.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         Path(temporary).rename(folder / submission_id)
         _sync(folder)
@@ -111,7 +111,7 @@ def hold_note(data: Path, submission_id: str) -> Note | None:
 
 
 def remove_old_notes(data: Path) -> None:
-    """Remove expired notes, and leftovers of notes that never got their name."""
+    """Remove expired notes, and leftovers of notes that never got their final name."""
     with contextlib.suppress(OSError):
         for path in _folder(data).iterdir():
             is_note = path.name.startswith(_UNNAMED) or digest_in(path.name)
@@ -124,7 +124,7 @@ def told_time(at: datetime) -> str:
 
 
 def _of_the_same(data: Path, digest: str) -> list[Path]:
-    """Oldest first: the IDs begin with the time."""
+    """Return the notes with this digest, oldest first: the IDs begin with the time."""
     found = sorted(_folder(data).glob(f"sub_*_{digest}"))
     return [path for path in found if digest_in(path.name) == digest and _age(path) <= KEPT]
 
@@ -142,7 +142,7 @@ def _folder(data: Path) -> Path:
 
 
 def _locked(path: Path) -> int | None:
-    """Lock the note; None if another process works on it, or has just completed it."""
+    """Lock the note; None if another process is working on it or has just completed it."""
     try:
         descriptor = open_private(path, os.O_RDWR)
     except FileNotFoundError:
@@ -172,7 +172,7 @@ def _began_at(path: Path) -> datetime:
 
 
 def _sync(folder: Path) -> None:
-    """Sync the folder, so that a power cut cannot lose the note and keep the rows."""
+    """Sync the folder, so that a power failure cannot lose the note but keep the rows."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Waiting for a ledger that is away for a moment."""
+"""Waiting for a temporarily unreachable ledger."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from worker.secrets import redact
 
 #: seconds to retry after the ledger's first failure
 PATIENCE = 10.0
-#: seconds between two tries: the first pause and the longest
+#: seconds between tries: the first pause and the longest
 _PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 #: seconds after which to tell the waiting user why
 _LONG = 1.0
@@ -31,10 +31,10 @@ class Patience:
     forget: Callable[[], None]
 
     def write(self, once: Callable[[], T], may_be_written: Callable[[], bool]) -> T:
-        """Call it until the ledger takes it. `may_be_written`: whether an earlier call, or process, has written it.
+        """Call `once` until the ledger accepts it.
 
-        Raises CommitUnknown, with the next step, if the ledger is gone and may have written it; LedgerUnavailable if
-        it has not; and whatever the call raises.
+        `may_be_written`: whether an earlier call, or process, has written it. Raises CommitUnknown, with the next step,
+        if the ledger is gone and may have written it; LedgerUnavailable if it has not; and whatever the call raises.
         """
         may_be, started, ends, pause, is_told = may_be_written(), time.monotonic(), None, _PAUSE, False
         while True:
@@ -44,7 +44,7 @@ class Patience:
                 may_be |= isinstance(error, CommitUnknown) or may_be_written()
                 reason = str(error.__cause__ if isinstance(error, CommitUnknown) else error)
                 resumes = time.monotonic() + pause
-                # Who writes goes on, or is found to be dead.
+                # The other writer continues, or is found to be dead.
                 ends = None if isinstance(error, BeingWritten) else ends or resumes + PATIENCE
                 if ends and resumes > ends and may_be:
                     raise CommitUnknown(f"{reason}; {self.go_on()}") from error
@@ -52,7 +52,7 @@ class Patience:
                     self.forget()
                     raise LedgerUnavailable(f"{reason}; nothing was written") from error
             except DarkroomError as error:
-                # An earlier process cannot have written an invalid one: it would have seen the same error.
+                # An earlier process cannot have written an invalid request: it would have seen the same error.
                 if not may_be or isinstance(error, RequestInvalid):
                     self.forget()
                 raise

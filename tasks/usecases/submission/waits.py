@@ -1,4 +1,4 @@
-"""Why what was saved is not submitted yet."""
+"""Why saved generations are not submitted yet."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,9 +10,9 @@ from worker.services import Services
 
 
 def waits_of_new(services: Services, wanted: Sequence[NewGeneration]) -> tuple[str, ...]:
-    """Why nothing of what was saved is submitted yet, and what is reserved for want of a price."""
+    """Return why none of what was saved is submitted yet, and what is reserved because no price is known."""
     said: list[str] = []
-    # All is saved: a ledger that fails now does not make it a failure.
+    # Everything is saved: a ledger failure now must not make the command fail.
     with suppress(LedgerUnavailable):
         if (guard := services.ledger.restore.state()) and guard.complaint:
             said.append(f"saved, but {guard.complaint}")

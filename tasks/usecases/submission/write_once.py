@@ -68,7 +68,7 @@ class Submission:
             raise
 
     def forget(self) -> None:
-        """Forget it once the user has the ids, or nothing was written: the same command is then a new submission."""
+        """Forget the request: the user has the ids, or nothing was written. Repeating it is then a new submission."""
         if self.note:
             self.note.remove()
 
@@ -140,7 +140,7 @@ def begun(
 def _interrupted(data: Path, digest: str, tell: Callable[[str], None], *, anew: bool) -> Note | None:
     remove_old_notes(data)
     if anew:
-        # Or the next command would complete what this user has decided against.
+        # Otherwise the next command would complete what this user has decided against.
         remove_interrupted_notes(data, digest)
         return None
     found = interrupted_note(data, digest)
@@ -171,7 +171,7 @@ def _digest(
     recipes = [new.recipe and new.recipe.sha256 for new in wanted]
     requests = [asdict(replace(new, recipe=None)) | {"recipe": of} for new, of in zip(wanted, recipes, strict=True)]
     for one in requests:
-        # Without one it is the same request as in the notes of versions that knew none.
+        # Without an address, keep the digest of older versions, which had no such field.
         if one["notify"] is None:
             del one["notify"]
     asked: list[object] = [redact(settings.ledger_url), batch, requests]

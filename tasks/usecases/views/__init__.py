@@ -1,7 +1,6 @@
 """Results of use cases as JSON documents: the same names and the same redaction at every front door.
 
-A document has the type of a result, which is imported only for type checks: showing one result does not load the
-use cases of all.
+Result types are imported only for type checks, so that showing one result does not load every use case.
 """
 
 from tasks.usecases.views.access import of_action, of_created_token, of_token, of_user

@@ -29,7 +29,7 @@ def of_token(listed: "ListedToken") -> dict[str, Any]:
 
 
 def of_created_token(created: "CreatedToken") -> dict[str, Any]:
-    """The only document with the token itself."""
+    """Return the only document that contains the token itself."""
     return {"token": created.secret, **of_token(created.listed)}
 
 

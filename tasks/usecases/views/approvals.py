@@ -31,7 +31,7 @@ def of_approved(approved: "Approved") -> dict[str, Any]:
 
 
 def of_pending_approval(one: "PendingApproval", link: str | None = None) -> dict[str, Any]:
-    """`link`: under which anybody may decide; only for whoever has asked for it."""
+    """`link`: with which anyone can decide; only for callers that have asked for it."""
     generation = one.generation
     document = {**of_approval(one.approval), "key": generation.key, "prompt": secrets_hidden(generation.prompt)}
     return document if link is None else {**document, "link": link}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def of_batch_check(file: "BatchFile", check: "BatchCheck", most_errors: int | None = None) -> dict[str, Any]:
-    """`most_errors`: how many are listed at the most; `more_errors`: how many are left out."""
+    """`most_errors`: the maximum number listed; `more_errors` in the document: how many are left out."""
     errors = check.errors[:most_errors]
     return {
         "file": file.name,

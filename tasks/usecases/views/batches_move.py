@@ -1,4 +1,4 @@
-"""What moving a batch did, as JSON."""
+"""The effect of moving a batch, as JSON."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""What became of a batch's results: files in a folder."""
+"""The download of a batch's results into a folder, as JSON."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Batches as JSON: what became of a submission, and how batches stand."""
+"""Batches as JSON: the outcome of a submission, and the progress of batches."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""What steering did with a batch, as JSON."""
+"""The effect of steering a batch, as JSON."""
 
 from typing import TYPE_CHECKING, Any
 

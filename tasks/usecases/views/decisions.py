@@ -29,7 +29,7 @@ def of_resumed(provider: str, resumed: "Resumed") -> dict[str, Any]:
 
 
 def of_resolved(generation_id: str, resolved: "Resolved", by: "Person", task_id: str | None) -> dict[str, Any]:
-    """A resolved generation."""
+    """Return a resolved generation."""
     facts = {"decision": resolved.decision, "by": by.name, "why": by.why, "task_id": task_id}
     return {"id": generation_id, **facts, "message": resolved.message}
 
@@ -44,7 +44,7 @@ def of_deleted(one: "Deleted", request: "DeleteRequest") -> dict[str, Any]:
 
 
 def of_refused(one: "RefusedBytes", *, is_done: bool) -> dict[str, Any]:
-    """A refused file that is accepted, or would be."""
+    """Return a refused file that is accepted, or would be."""
     return {
         "id": f"asset:{one.generation_id}/{one.index}",
         "done": is_done,
@@ -61,7 +61,7 @@ def of_refused(one: "RefusedBytes", *, is_done: bool) -> dict[str, Any]:
 
 
 def of_none_refused(asked: str) -> dict[str, Any]:
-    """A requested generation or asset without refused files."""
+    """Return a requested generation or asset that has no refused files."""
     message = "no refused files are kept for it; `darkroom show` lists what it has"
     return {"id": asked, "done": False, "message": message}
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasks.usecases.events.place import EventPlace
     from worker.ledger.events import RecordedEvent, Resent
 
-#: events that say why something came to nothing
+#: events whose reason has a category and a remedy
 _ENDS: Mapping[str, State] = {
     "generation.failed": State.FAILED,
     "generation.unconfirmed": State.UNCONFIRMED,
@@ -23,9 +23,9 @@ _WITH_AMOUNTS = ("budget.exceeded", "budget.late_charge")
 
 
 def of_event(event: "RecordedEvent", place: "EventPlace") -> dict[str, Any]:
-    """Return the event: `id`, `type`, `timestamp` (when it happened), `data`, no field is null.
+    """Return the event: `id`, `type`, `timestamp` (when it happened) and `data`; no field is null.
 
-    Without secrets, but with the link under which an approval can be decided.
+    Secrets are hidden, except the link with which anyone can decide an approval.
     """
     ids = {"generation_id": event.generation_id, "batch_id": event.batch_id}
     data: dict[str, Any] = {**ids, **event.about, **event.payload}
@@ -41,7 +41,7 @@ def of_event(event: "RecordedEvent", place: "EventPlace") -> dict[str, Any]:
             data["failure"] = {"category": category, "remedy": REMEDIES[category]}
     shown = secrets_hidden(_without_null(data))
     if event.type == "generation.needs_approval" and "approval" in data and place.approval_link is not None:
-        # Made whenever it is shown: it is a secret, and never stored.
+        # Created whenever it is shown, because it is a secret and never stored.
         shown["link"] = place.approval_link(data["approval"])
     return {
         "id": event.public_id,
@@ -52,7 +52,7 @@ def of_event(event: "RecordedEvent", place: "EventPlace") -> dict[str, Any]:
 
 
 def of_answer(to: str, event_id: str, answer: "Answer") -> dict[str, Any]:
-    """What became of an event that was sent to `to`."""
+    """Return the outcome of sending an event to `to`."""
     return {"id": event_id, "to": to, "status": answer.status, "error": secrets_hidden(answer.error)}
 
 

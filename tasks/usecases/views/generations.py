@@ -38,7 +38,7 @@ def of_submitted(generation: Generation, lineage: Lineage, warnings: Sequence[st
 
 
 def of_move(generation: Generation, lineage: Lineage, move: Transition) -> dict[str, Any]:
-    """A watched generation and its state change."""
+    """Return a watched generation with its state change."""
     return {**of_generation(generation, lineage), **of_transition(move), "state": move.to_state}
 
 
@@ -54,7 +54,7 @@ def with_results(
 
 
 def of_failure(generation: Generation) -> dict[str, Any] | None:
-    """Why it came to nothing, and the remedy."""
+    """Return why nothing came of it, and the remedy."""
     category = category_of(generation.state, generation.reason, generation.message)
     return None if category is None else {"category": category, "remedy": REMEDIES[category]}
 
@@ -77,7 +77,7 @@ def of_details(details: "Details") -> dict[str, Any]:
 
 
 def of_seen(one: "Seen") -> dict[str, Any]:
-    """As programs read it, many times."""
+    """Return a generation as programs poll it."""
     seen = one.snapshot
     return {
         **with_results(seen.generation, seen.lineage, seen.assets, seen.transitions),

@@ -1,4 +1,4 @@
-"""Images that were handed in, as JSON."""
+"""Uploaded images, as JSON."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasks.usecases.verify import Verification
     from worker.ledger.maintenance import LedgerSize
 
-#: tables that are told of even where nothing goes
+#: tables that are listed even if nothing is deleted
 _PRUNED = ("callbacks", "assets", "events", "deliveries", "heartbeats", "actions")
 
 
@@ -110,7 +110,7 @@ def of_spending(spending: "SpendReport") -> dict[str, Any]:
 
 
 def of_priced(priced: "Priced") -> dict[str, Any]:
-    """What was charged afterwards."""
+    """Return what was charged afterwards."""
     return {"priced": priced.number, "amount": as_text(priced.amount), "currency": priced.prices.currency}
 
 

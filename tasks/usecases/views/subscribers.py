@@ -36,7 +36,7 @@ def of_subscriber(one: "ListedSubscriber") -> dict[str, Any]:
 
 
 def of_added_subscriber(one: "Added") -> dict[str, Any]:
-    """With the secret, which is shown only this once."""
+    """Return the subscriber with its secret, which is shown only this once."""
     return {**of_subscriber(one.listed), "secret": one.secret}
 
 
@@ -45,7 +45,7 @@ def of_shown_subscriber(one: "ListedSubscriber", deliveries: Sequence["DeliveryL
 
 
 def of_delivery(one: "DeliveryLog") -> dict[str, Any]:
-    """`replies`: to the last tries, the oldest first."""
+    """`replies`: to the last tries, oldest first."""
     return {
         "event": one.public_id,
         "type": one.type,

@@ -76,7 +76,7 @@ def test_the_wall_is_walked_and_selected_by_the_keyboard_alone(page: Page) -> No
     page.keyboard.press("Control+a")
     expect(selected(page)).to_have_count(8)
     expect(page.locator("#picked")).to_have_text("All 8 that match")
-    expect(page.locator("#notices")).to_contain_text("also what is not shown yet")
+    expect(page.locator("#notices")).to_contain_text("including images that are not shown yet")
     page.keyboard.press("Escape")
     expect(selected(page)).to_have_count(0)
     # One Tab leaves the wall: only one of its tiles is in the order.

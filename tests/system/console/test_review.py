@@ -69,7 +69,7 @@ def test_the_last_decision_is_taken_back_by_a_key(page: Page, ask: Ask, machine:
     page.wait_for_url(f"**/review/{second}?*")
     page.keyboard.press("u")
     page.wait_for_url(f"**/review/{first}?*")
-    expect(page.get_by_role("status").filter(has_text="Taken back, and 1 follow-up was cancelled")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Undone, and 1 follow-up was cancelled")).to_be_visible()
     (approval,) = machine.json("show", asked[first])[0]["approvals"]
     assert approval["state"] == "asked"
     page.keyboard.press("ArrowRight")

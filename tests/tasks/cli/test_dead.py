@@ -342,4 +342,4 @@ def test_a_callback_for_a_submission_that_nobody_knows_names_no_generation(darkr
     ) == ["orphan"]
     (letter,) = lines(darkroom("dead", "--json").stdout)
     assert letter["generation"] is None
-    assert darkroom("dead").stdout.endswith("\n  the ledger knows no such attempt\n")
+    assert darkroom("dead").stdout.endswith("\n  the ledger has no such attempt\n")

@@ -77,7 +77,7 @@ def test_a_whole_batch_goes_and_what_is_under_way_is_told(
     assert result.exit_code == 1
     assert result.stdout == "0 deleted; 1 left alone: 1 queued (cancel them first)\n"
     told = darkroom("delete", waiting, "--yes").stdout
-    assert told == f"{waiting} not deleted: it is queued: take it back first with `darkroom cancel {waiting}`\n"
+    assert told == f"{waiting} not deleted: it is queued: cancel it first with `darkroom cancel {waiting}`\n"
 
 
 def test_where_the_bucket_went_away_it_is_said_again(

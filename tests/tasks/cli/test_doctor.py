@@ -375,7 +375,7 @@ def test_a_public_url_that_drips_its_answer_is_given_up(darkroom: Darkroom, monk
         monkeypatch.setenv("PUBLIC_URL", server.url)
         verdict, message = findings(darkroom)["public URL"]
     assert verdict == "fail"
-    assert "cannot be reached from here: the time limit is over" in message
+    assert "cannot be reached from here: the time limit was exceeded" in message
 
 
 def test_signing_keys_that_are_too_short_are_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_of_a_file_it_is_the_batchs_which_keeps_it(
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        (f"http://shop.example.com/{TOKEN}", "the notify address has to be https, unless DARKROOM_NOTIFY_ALLOW names"),
+        (f"http://shop.example.com/{TOKEN}", "the notify address must be https, unless DARKROOM_NOTIFY_ALLOW names"),
         (f"https://10.0.0.7/{TOKEN}", NOT_PUBLIC),
         (f"https://2130706433/{TOKEN}", "the notify address is not of the form https://host/path"),
         (f"shop.example.com/{TOKEN}", "the notify address is not of the form https://host/path"),

@@ -178,7 +178,7 @@ def test_a_broker_that_is_away_loses_nothing(darkroom: Darkroom, ledger: Ledger)
     ("arguments", "sentence"),
     [
         (("",), "the prompt is empty"),
-        (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud accepts at most 6000"),
+        (("x" * 6001,), "the prompt has 6001 characters, but Ace Data Cloud accepts at most 6000"),
         (("a fox", " "), "prompt 2: the prompt is empty"),
         (("a fox", "--provider", "nobody"), "unknown provider 'nobody'; expected one of acedata"),
         (("a fox", "--option", "colour=red"), "Ace Data Cloud has no option 'colour'"),

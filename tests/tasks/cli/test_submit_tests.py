@@ -44,7 +44,7 @@ def test_without_a_sandbox_a_test_is_refused_and_nothing_is_written(
     Path("foxes.txt").write_text("a fox\n")
     result = darkroom(*arguments)
     assert result.exit_code == 1
-    assert "tests need the sandbox, and DARKROOM_SANDBOX_URL is not set: start `darkroom up`, which" in result.stderr
+    assert "tests need the sandbox, but DARKROOM_SANDBOX_URL is not set: start `darkroom up`, which" in result.stderr
     assert ledger.generations.page() == []
 
 

@@ -127,7 +127,7 @@ def test_a_test_shows_the_reply_and_fails_with_it(darkroom: Darkroom) -> None:
         ((f"{URL},{URL}2",), 1, "give one address"),
         (("--task", "a b"), 1, "invalid Celery task"),
         (("--stream", "a b"), 1, "the name of a stream consists of"),
-        (("--stream", "amqp://:hunter2hunter2@host#shop"), 1, "a stream with a Redis of its own is at redis://"),
+        (("--stream", "amqp://:hunter2hunter2@host#shop"), 1, "write a stream on its own Redis as redis://"),
         ((URL, "--types", "generation.nonsense"), 1, "no event matches 'generation.nonsense'"),
         ((URL, "--provider", "nobody"), 1, "unknown provider 'nobody'"),
         ((URL, "--name", " "), 1, "a subscriber's name must have 1 to 100 printable characters"),

@@ -55,7 +55,7 @@ def test_a_revoked_token_is_listed_only_on_demand_and_its_name_is_free(darkroom:
     darkroom("token", "create", "studio", "--scope", "all")
     again = darkroom("token", "create", "studio", "--scope", "all")
     assert (again.exit_code, again.stdout) == (1, "")
-    assert "there is a valid token 'studio' already" in again.stderr
+    assert "there is already a valid token 'studio'" in again.stderr
     assert re.fullmatch(r"studio: revoked \(dk_live_\w{4}…\)\n", darkroom("token", "revoke", "studio").stdout)
     assert documents(darkroom, "token", "list") == []
     assert "There are no tokens" in darkroom("token", "list").stderr

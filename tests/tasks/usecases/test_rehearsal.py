@@ -249,7 +249,7 @@ def test_without_room_for_a_copy_it_refuses(url: str, folder: Path, monkeypatch:
     usage = shutil.disk_usage(folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=300_000))
     with pytest.raises(
-        ConfigurationError, match=r"a rehearsal needs .*, 3 times the size of the ledger, and 0\.3 MB are"
+        ConfigurationError, match=r"a rehearsal needs .*, 3 times the size of the ledger, but only 0\.3 MB are"
     ):
         rehearsed()
     assert left_behind(url, folder) == []
@@ -357,7 +357,7 @@ def test_a_database_with_tables_is_no_scratch_database(url: str, scratch: str, s
         before = everything(other)
         said = darkroom("db", "rehearse", "--scratch", other)
         assert said.exit_code == 1
-        assert " has tables: name an empty one, because all that is in it is deleted" in said.stderr
+        assert " has tables: name an empty one, because everything in it is deleted" in said.stderr
         assert everything(other) == before
 
 
@@ -383,7 +383,7 @@ def test_a_user_who_may_not_create_databases_is_told_what_to_do(
         monkeypatch.setenv("DATABASE_URL", url.replace("postgres@", "modest@", 1))
         said = darkroom("db", "rehearse")
         assert said.exit_code == 1
-        assert "no database for the copy can be created beside the ledger: permission denied" in said.stderr
+        assert "cannot create a database for the copy beside the ledger: permission denied" in said.stderr
         assert "name an empty one with --scratch" in said.stderr
         assert said.stderr.count("\n") == 1
     finally:
@@ -394,5 +394,5 @@ def test_a_user_who_may_not_create_databases_is_told_what_to_do(
 def test_a_ledger_that_lacks_a_column_of_its_revision_is_not_copied(url: str, opened: Callable[[str], Ledger]) -> None:
     with opened(url).database.write(under_way=True) as connection:
         connection.execute(text("ALTER TABLE heartbeats DROP COLUMN limits"))
-    with pytest.raises(ConfigurationError, match="the ledger has no column limits in its table heartbeats"):
+    with pytest.raises(ConfigurationError, match="the ledger's table heartbeats lacks the column limits"):
         rehearsed()

@@ -122,7 +122,7 @@ def test_a_position_that_was_pruned_is_gone_and_the_oldest_is_named(app: Flask, 
     problem = response.get_json()
     assert (response.status_code, problem["code"]) == (410, "events_pruned")
     assert oldest["id"] in problem["detail"]
-    assert problem["errors"] == [{"parameter": "after", "detail": "not there any more", "value": oldest["id"]}]
+    assert problem["errors"] == [{"parameter": "after", "detail": "no longer kept", "value": oldest["id"]}]
     assert get(app, after=oldest["id"])["data"] == []
 
 

@@ -278,7 +278,7 @@ def test_a_commit_that_may_have_happened_says_that_the_same_key_is_safe(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ):
     def cut(*_: object) -> None:
-        raise CommitUnknown("the connection was lost; what was being saved may have been saved")
+        raise CommitUnknown("the connection was lost; the changes may have been saved")
 
     monkeypatch.setattr("worker.ledger.generations.create.Creation.create_once", cut)
     answer = post(client, FOX, headers=KEY)
@@ -509,7 +509,7 @@ def test_what_the_provider_may_still_deliver_is_retried_only_by_who_may_pay_twic
     ledger.generations.apply_outcomes([failure(claim, reason="timeout", cause="poll")])
     path = f"/{claim.generation.id}/retry"
     told = problem(post(client, {}, path, KEY), 409, "not_possible")["detail"]
-    assert "Repeat this with may_pay_twice" in told
+    assert "repeat this with may_pay_twice" in told
     assert "--" not in told
     assert post(client, {"may_pay_twice": True}, path, KEY).json["state"] == "queued"
 

@@ -146,8 +146,8 @@ def test_an_error_of_ours_is_told_by_its_request_id_alone(
         (b"\xef\xbb\xbf{}", "Expecting value"),
         (b'{"name": "\xff"}', "byte 11 is not UTF-8"),
         ('{"name": "a"}'.encode("utf-16"), "not UTF-8"),
-        (b'{"name": "a", "name": "b"}', "'name' stands twice"),
-        (b'{"name": "a", "options": {"x": {"y": 1, "y": 2}}}', "'y' stands twice"),
+        (b'{"name": "a", "name": "b"}', "'name' occurs twice"),
+        (b'{"name": "a", "options": {"x": {"y": 1, "y": 2}}}', "'y' occurs twice"),
         (b'{"name": "a", "count": NaN}', "NaN is not a JSON number"),
         (b'{"name": "a", "count": -Infinity}', "-Infinity is not a JSON number"),
         (b'{"name": "a", "options": {"x": 1e999}}', "1e999 is too large"),
@@ -173,7 +173,7 @@ def test_a_body_of_very_many_values_is_refused_before_a_model_takes_gigabytes_fo
 def test_a_name_that_stands_twice_is_found_among_very_many(echo: FlaskClient) -> None:
     """Each with each, that took two minutes of the whole process for 60,000 names; a body has room for a million."""
     body = b"{%s}" % b",".join(b'"%d":0' % (number % 999_999) for number in range(1_000_000))
-    assert "'0' stands twice" in problem(echo.post("/things", data=body, headers=JSON)).detail
+    assert "'0' occurs twice" in problem(echo.post("/things", data=body, headers=JSON)).detail
 
 
 @pytest.mark.parametrize(

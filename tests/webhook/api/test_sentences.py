@@ -78,7 +78,7 @@ def test_each_refused_token_is_told_how_to_send_one_unredacted(client: FlaskClie
     for headers in ({"Authorization": "Bearer nonsense"}, {"X-Forwarded-For": "192.0.2.7"}):
         problem = client.get("/v1/generations", headers=headers)
         assert problem.status_code == 401
-        assert "in the header Authorization, after the word Bearer" in problem.json["detail"]  # type: ignore[index]
+        assert "in the Authorization header, after the word Bearer" in problem.json["detail"]  # type: ignore[index]
         assert "[redacted]" not in problem.get_data(as_text=True)
 
 

@@ -186,10 +186,10 @@ def test_what_is_in_the_batch_already_is_not_counted_again(client: FlaskClient) 
     ("field", "value", "told"),
     [
         ("batch_provider", "nobody", "unknown provider 'nobody'"),
-        ("batch_priority", "high", "write a whole number"),
-        ("batch_max_cost", "much", "write an amount such as 2.50"),
+        ("batch_priority", "high", "enter a whole number"),
+        ("batch_max_cost", "much", "enter an amount such as 2.50"),
         ("batch_max_cost", "2", "“Cost limit” needs prices"),
-        ("batch_start", "soon", "write a day and a time"),
+        ("batch_start", "soon", "enter a day and a time"),
         ("batch_name", "x" * 300, "more than 255 characters"),
     ],
 )
@@ -345,7 +345,7 @@ def test_after_a_death_between_commit_and_answer_the_same_form_creates_nothing_n
     client = at_work_with(create_app(services_for()))
     waits = submit(client, rows, name="a.txt", checked=checked)
     assert waits.status_code == 409
-    assert "is being carried out. Wait half a minute" in words(waits)
+    assert "is still being processed. Wait half a minute" in words(waits)
     clock.advance(LEASE.total_seconds() + 1)
     again = submit(client, rows, name="a.txt", checked=checked)
     assert again.headers["HX-Redirect"] == f"/batches/{made[0].batch_id}"

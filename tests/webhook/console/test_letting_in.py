@@ -402,7 +402,7 @@ def test_a_viewer_looks_and_changes_nothing(browser_for: Build, here: Services, 
     assert '<span class="quiet">viewer</span>' in page.text
     refused = browser.post("/write", {"csrf": browser.token("/")})
     assert refused.status_code == 403
-    assert "Viewers look at everything and change nothing" in refused.text
+    assert "Viewers can see everything but change nothing" in refused.text
     assert [one[2] for one in logged(ledger)] == ["POST /login"]
     change_role(here, "anna", Role.OPERATOR)
     assert browser.post("/write", {"csrf": browser.token("/")}).status_code == 303

@@ -152,7 +152,7 @@ def test_a_page_from_before_decides_nothing_about_the_submission_that_followed(
         sent = {**form, "decision": decision, "typed": words}
         answer = console.post(f"/operate/unconfirmed/{generation_id}", sent)
         assert answer.status_code == 422
-        assert "it was submitted again since" in text_of(answer)
+        assert "it was submitted again" in text_of(answer)
         assert state_of(ledger, generation_id) is State.UNCONFIRMED
 
 
@@ -161,8 +161,8 @@ def test_a_page_from_before_decides_nothing_about_the_submission_that_followed(
     [
         ({"decision": "resubmit", "typed": "yes"}, "Type the words <code>submit again</code>"),
         ({"decision": "not_charged"}, "Type the words <code>not submitted</code>"),
-        ({"decision": "task", "task_id": " "}, "Give the id of the task"),
-        ({"decision": "perhaps"}, "Say what became of it"),
+        ({"decision": "task", "task_id": " "}, "Enter the id of the task at the provider"),
+        ({"decision": "perhaps"}, "Choose what happened to it"),
     ],
 )
 def test_without_its_confirmation_nothing_is_resolved(
@@ -253,7 +253,7 @@ def test_what_has_failed_since_the_page_was_opened_is_not_paid_for_again(
     ledger.generations.apply_outcomes([failure(claim, reason="server_error", message="oops")])
     answer = console.send("/operate/at-risk", f"/operate/at-risk/{claim.generation.id}")
     assert answer.status_code == 409
-    assert "has no result that could be fetched" in text_of(answer)
+    assert "has no result that can be fetched" in text_of(answer)
     assert state_of(ledger, claim.generation.id) is State.FAILED
     assert "dispatch" not in rung
 

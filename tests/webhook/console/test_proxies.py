@@ -65,7 +65,7 @@ def test_without_the_setting_the_header_means_nothing(browser_for: Build) -> Non
 def test_a_page_under_a_name_of_its_own_cannot_use_a_browser_beside_the_proxy(browser_for: Build, host: str) -> None:
     page = through_proxy(browser_for, base_url=f"http://{host}").get()
     assert page.status_code == 403
-    assert "not the host of CONSOLE_URL: let the proxy pass on the Host" in page.text
+    assert "not the host of CONSOLE_URL: make the proxy forward the Host" in page.text
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_name_that_may_be_two_or_misleads_is_refused(browser_for: Build, name:
     """The server joins headers that came twice: one may be of the visitor."""
     page = through_proxy(browser_for, headers={"DarkroomUser": name}).get()
     assert page.status_code == 403
-    assert "The proxy sent DarkroomUser without a name that can be read" in page.text
+    assert "The proxy sent DarkroomUser without a readable name" in page.text
 
 
 def test_a_name_may_have_any_letters_and_is_shown_as_text(browser_for: Build) -> None:
@@ -122,7 +122,7 @@ def test_the_forms_of_one_person_are_not_those_of_another_in_the_same_browser(br
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"darkroom_console_proxy_header": "X-Forwarded-User"}, "proxies pass on from anybody"),
+        ({"darkroom_console_proxy_header": "X-Forwarded-User"}, "proxies forward from anybody"),
         ({"darkroom_console_proxy_header": "Remote_User"}, "is not a name of 1 to 64 letters and digits"),
         ({"darkroom_console_proxy_networks": ""}, "so anybody could send that header"),
         ({"darkroom_console_proxy_networks": "10.0.0.5/8"}, "'10.0.0.5/8' is not an address or a network"),

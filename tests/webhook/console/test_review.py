@@ -112,7 +112,7 @@ def test_undo_brings_the_decision_back(console: Console, ask: Ask, ledger: Ledge
     assert ledger.approvals.get(approval.id).state is ApprovalState.ASKED
     assert children(ledger, approval) == [State.CANCELLED] * 2
     assert "2 follow-ups were cancelled before anything was sent" in text_of(console.get(f"/review/{approval.id}"))
-    assert "Taken back" not in text_of(console.get(f"/review/{approval.id}")), "told once"
+    assert "Undone" not in text_of(console.get(f"/review/{approval.id}")), "told once"
 
 
 def test_what_was_sent_is_not_taken_back_and_the_page_says_why(
@@ -126,7 +126,7 @@ def test_what_was_sent_is_not_taken_back_and_the_page_says_why(
     answer = sent(console, f"/review/{approval.id}/undo")
     assert answer.status_code == 409
     assert "It cannot be undone." in text_of(answer)
-    assert "cancel what is still queued of it, or start what is missing" in text_of(answer)
+    assert "cancel what is still queued, or start what is missing" in text_of(answer)
     assert ledger.approvals.get(approval.id).state is ApprovalState.DECIDED
 
 
@@ -177,8 +177,8 @@ def test_the_same_form_again_decides_nothing_more(console: Console, ask: Ask, le
     [
         ({"decision": "approve"}, "Select at least one image"),
         ({"decision": "approve", "pick": "7"}, "There is no image 7"),
-        ({"decision": "approve", "pick": "x"}, "The images are numbers"),
-        ({}, "Say whether to approve or to reject"),
+        ({"decision": "approve", "pick": "x"}, "Give the images as numbers"),
+        ({}, "Choose whether to approve or to reject"),
     ],
 )
 def test_what_cannot_be_meant_decides_nothing(
@@ -195,7 +195,7 @@ def test_a_form_without_its_key_is_refused(console: Console, ask: Ask):
     (approval,) = ask()
     answer = console.post(f"/review/{approval.id}", {"decision": "reject"})
     assert answer.status_code == 400
-    assert "This form is not complete" in text_of(answer)
+    assert "This form is incomplete" in text_of(answer)
 
 
 def test_an_expired_one_says_what_happened_and_has_no_buttons(console: Console, ask: Ask, clock: FakeClock):
@@ -255,7 +255,7 @@ def test_a_batch_is_culled_picture_by_image_id(console: Console, ledger: Ledger,
     sent(console, path, verdict="clear", at=f"{ids[0]}/0")
     assert marks() == []
     sent(console, path, verdict="undo", at=f"{ids[0]}/0")
-    assert "nothing of yours to take back" in text_of(console.get(path))
+    assert "You have no decision to undo" in text_of(console.get(path))
 
 
 def test_an_undo_that_is_sent_again_takes_back_the_same_mark_and_no_second(

@@ -205,14 +205,14 @@ def test_what_would_cost_too_much_is_refused_at_its_field(priced: FlaskClient, l
         ({"operation": "video"}, "option-images", "video at Ace Data Cloud needs the option images"),
         ({"key": "7", "prompts": "a\nb"}, "key", "a key names one generation"),
         ({"labels": "acme"}, "labels", "label 'acme' is not of the form name=value"),
-        ({"priority": "high"}, "priority", "write a whole number"),
-        ({"max_cost": "much"}, "max_cost", "write an amount such as 2.50"),
+        ({"priority": "high"}, "priority", "enter a whole number"),
+        ({"max_cost": "much"}, "max_cost", "enter an amount such as 2.50"),
         ({"max_cost": "1"}, "max_cost", "max_cost needs prices"),
         ({"follow_up": "grow"}, "follow_up", "follow-up 'grow'"),
         ({"provider": "nobody"}, "provider", "unknown provider 'nobody'"),
         ({"provider": "ohmygpt"}, "provider", "OHMYGPT_API_KEY is not set"),
         ({"operation": "dance"}, "operation", "there is no operation 'dance'"),
-        ({"prompts": "a fox\n" * 1001}, "prompts", "1,001 prompts, the limit is 1,000"),
+        ({"prompts": "a fox\n" * 1001}, "prompts", "1,001 prompts, but the limit is 1,000"),
     ],
 )
 def test_a_mistake_stands_at_its_field_which_has_the_focus_and_nothing_is_lost(
@@ -236,11 +236,12 @@ def test_a_mistake_stands_at_its_field_which_has_the_focus_and_nothing_is_lost(
 @pytest.mark.parametrize(
     ("wrong", "name", "told"),
     [
-        ({"key": "k" * 10_000}, "key", "10,000 characters, the limit is 512"),
+        ({"key": "k" * 10_000}, "key", "10,000 characters, but the limit is 512"),
         ({"key": "k\0"}, "key", "which cannot be stored"),
-        ({"batch": "b" * 256}, "batch", "256 characters, the limit is 255"),
+        ({"batch": "b" * 256}, "batch", "256 characters, but the limit is 255"),
         ({"batch": "b\0"}, "batch", "which cannot be stored"),
-        ({"priority": str(2**31)}, "priority", "the highest priority is 2147483647"),
+        ({"priority": str(2**31)}, "priority", "from -2147483648 to 2147483647"),
+        ({"priority": str(-(2**31) - 1)}, "priority", "from -2147483648 to 2147483647"),
         ({"recipe": "gone"}, "recipe", "DARKROOM_RECIPES is not set"),
     ],
 )

@@ -70,7 +70,7 @@ def test_tasks_are_listed_newest_first(client: Client):
 
 
 def test_the_page_shows_pictures_and_escapes_prompts(client: Client):
-    assert b"Nothing was submitted yet." in client.get("/").data
+    assert b"Nothing has been submitted yet." in client.get("/").data
     client.made("tiny: <script>alert(1)</script>")
     page = client.get("/").data.decode()
     assert "&lt;script&gt;" in page

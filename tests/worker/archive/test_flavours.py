@@ -281,15 +281,15 @@ def test_the_setting_puts_the_bucket_into_the_host_at_once(monkeypatch: pytest.M
     ("manners", "told"),
     [
         (MINIO, ["tags", "broken"]),
-        (B2, ["tags", "no SHA-256 with an object: each is compared by its ETag, which is the MD5"]),
+        (B2, ["tags", "a SHA-256 with an object: each is compared by its ETag, which is the MD5"]),
         (R2, ["tags", "broken"]),
-        (CEPH, ["tags", "refuses the storage class COLD: correct S3_STORAGE_CLASS", "no SHA-256"]),
-        (dataclasses.replace(CEPH, opaque=True), ["tags", "storage class", "each is read back after it was stored"]),
+        (CEPH, ["tags", "refuses the storage class COLD: correct S3_STORAGE_CLASS", "not accept a SHA-256"]),
+        (dataclasses.replace(CEPH, opaque=True), ["tags", "storage class", "each is read back after it is stored"]),
         (
             dataclasses.replace(CEPH, hashes=True, opaque=True),
             ["tags", "storage class", "that the store reports afterwards"],
         ),
-        (MUTE, ["tags", "no SHA-256", "overwrites", "unconditionally"]),
+        (MUTE, ["tags", "not accept a SHA-256", "overwrites", "unconditionally"]),
         (OSS, ["tags", "broken", "overwrites", "unconditionally", "set S3_ADDRESSING=virtual"]),
     ],
 )

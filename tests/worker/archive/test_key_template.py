@@ -104,7 +104,7 @@ def test_in_a_file_name_a_first_generation_says_what_it_does_and_a_follow_up_wha
     [
         ("{yyyy}/{key}/{index}.{ext}", "must start with {prefix}/"),
         ("/{prefix}/{key}/{index}.{ext}", "must start with {prefix}/"),
-        ("{prefix}/{key}/{prefix}/{index}.{ext}", "name it only there"),
+        ("{prefix}/{key}/{prefix}/{index}.{ext}", "use it only there"),
         ("{prefix}/../{key}/{index}.{ext}", 'empty part, "." or ".."'),
         ("{prefix}/./{key}/{index}.{ext}", 'empty part, "." or ".."'),
         ("{prefix}//{key}/{index}.{ext}", 'empty part, "." or ".."'),
@@ -119,17 +119,17 @@ def test_in_a_file_name_a_first_generation_says_what_it_does_and_a_follow_up_wha
         ("{prefix}/{prompt:999}/{key}/{index}.{ext}", "needs a number from 1 to 80 for the prompt"),
         ("{prefix}/{column}/{key}/{index}.{ext}", "needs the name of one of your columns, such as {column:client}"),
         ("{prefix}/{client}/{key}/{index}.{ext}", "names client, which is not a field"),
-        ("{prefix}/{key:3}/{index}.{ext}", 'has ":3" behind key, which takes nothing'),
+        ("{prefix}/{key:3}/{index}.{ext}", 'has ":3" after key, which takes no argument'),
         ("{prefix}/{batch}/{root}/of-{action}/{index}.{ext}", "needs {action} alone between slashes"),
         ("{prefix}/{batch}/{root}/{index}.{ext}", "two generations could get the same key"),
         ("{prefix}/{batch}/{action}/{root}/{index}.{ext}", "two generations could get the same key"),
         ("{prefix}/{key}/{index}.{ext}", "two generations could get the same key"),
-        ("{prefix}/{key}/{index}/{index}.{ext}", "names index in a folder"),
+        ("{prefix}/{key}/{index}/{index}.{ext}", "has index in a folder"),
         ("{prefix}/{batch}/{index}.{ext}", "two generations could get the same key"),
         ("{prefix}/{batch}-{key}/{index}.{ext}", "two generations could get the same key"),
         ("{prefix}/{key}{key}/{index}.{ext}", "two generations could get the same key"),
         ("{prefix}/{yyyy}/{generation}-{index}.{ext}", "two generations could get the same key"),
-        ("{prefix}/{key}/picture.{ext}", "a file name that has {index}"),
+        ("{prefix}/{key}/picture.{ext}", "a file name that contains {index}"),
         ("{prefix}/{key}/{index}{ext}", "ends with .{ext}"),
         ("{prefix}", "must start with {prefix}/"),
         ("", "must start with {prefix}/"),
@@ -149,7 +149,7 @@ def test_a_wrong_template_is_refused_when_a_process_starts(monkeypatch: pytest.M
 
 
 def test_keys_that_s3_would_find_too_long_are_refused():
-    with pytest.raises(ConfigurationError, match="make keys of up to 1,362 bytes, but S3 allows 1,024: shorten them"):
+    with pytest.raises(ConfigurationError, match="produce keys of up to 1,362 bytes, but S3 allows 1,024: shorten"):
         Keys("é" * 500)
 
 
@@ -163,6 +163,8 @@ def test_all_faults_are_told_at_once_with_all_fields_and_an_example():
     with pytest.raises(ConfigurationError) as refused:
         Keys("", "{prefix}/{client}/{prompt}/picture.{ext}")
     told = str(refused.value)
-    assert [told.count(words) for words in ("names client", "for the prompt", "same key", "has {index}")] == [1] * 4
+    assert [told.count(words) for words in ("names client", "for the prompt", "same key", "contains {index}")] == [
+        1
+    ] * 4
     assert "fields: prefix, yyyy, mm, dd, batch, root, action, key" in told
     assert told.endswith("which gives spring/0042/upscale1/0042-0.png")

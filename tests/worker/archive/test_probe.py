@@ -76,7 +76,7 @@ def test_tags_that_are_refused_are_told(open_at: Callable[..., S3Archive]):
 def test_a_store_without_uploads_in_parts_is_told(open_at: Callable[..., S3Archive]):
     answers = [*UP_TO_PARTS, *[NOT_IMPLEMENTED] * 3, *DELETED]
     assert found(*answers, open_at=open_at) == [
-        "accepts no multipart uploads (NotImplemented): files above 16 MiB cannot be stored"
+        "does not accept multipart uploads (NotImplemented): files above 16 MiB cannot be stored"
     ]
 
 

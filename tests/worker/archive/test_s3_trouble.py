@@ -175,7 +175,8 @@ def test_what_lies_there_is_compared_by_its_bytes_whatever_is_written_beside_it(
     with (
         answering(Answer(412), Answer(200, b"other", beside)) as bucket,
         pytest.raises(
-            ArchiveConflict, match=r"has different bytes: .*; move the object elsewhere to have these stored"
+            ArchiveConflict,
+            match=r"has different bytes: .*; move that object elsewhere so that these bytes can be stored",
         ),
     ):
         store(open_at(bucket.endpoint))

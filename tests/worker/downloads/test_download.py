@@ -313,7 +313,7 @@ def test_a_relative_redirect_stays_with_its_server():
 )
 def test_a_redirect_to_a_forbidden_place_is_not_followed(location, names):
     text = refused(LinkForbidden, reply("302 Found", f"Location: {location}"))
-    assert "redirects to a forbidden place" in text
+    assert "redirects to a forbidden address" in text
 
 
 def test_a_redirect_to_what_is_no_link_is_refused():

@@ -230,7 +230,7 @@ def apply_outcomes(ledger: Ledger, news: Sequence[News]) -> list[Verdict]:
             if isinstance(item.outcome, CallbackUnreadable):
                 verdict, note = Verdict.UNREADABLE, str(item.outcome)
             elif item.attempt_id not in owners:
-                verdict, note = Verdict.ORPHAN, "the ledger knows no such attempt"
+                verdict, note = Verdict.ORPHAN, "the ledger has no such attempt"
             else:
                 verdict, note = _apply(changes, item, item.outcome)
                 if verdict is Verdict.APPLIED and item.outcome.status is Status.SUCCEEDED and item.ended_at:

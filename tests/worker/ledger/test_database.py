@@ -347,7 +347,7 @@ def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postg
         ledger.maintenance.ping()
         before = ledger.database.commits
         proxy.arm(Cut.COMMITTED)
-        with pytest.raises(CommitUnknown, match="what was being saved may have been saved"):
+        with pytest.raises(CommitUnknown, match="the changes may have been saved"):
             queued(ledger)
         assert ledger.database.commits == before + 1
         proxy.arm(Cut.LOST, "INSERT INTO generations")

@@ -53,7 +53,7 @@ def test_each_sqlstate_has_its_meaning_and_only_a_spoilt_connection_is_replaced(
 ):
     before = pid_of(server)
     with (
-        pytest.raises(meaning, match=r"odd|tables are missing or old") as caught,
+        pytest.raises(meaning, match=r"odd|tables are missing or outdated") as caught,
         server.database.write() as connection,
     ):
         connection.execute(text(f"DO $$BEGIN RAISE 'odd' USING ERRCODE = '{state}'; END$$"))

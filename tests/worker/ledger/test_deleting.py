@@ -123,9 +123,9 @@ def test_what_is_still_under_way_is_left_and_says_what_to_do(ledger: Ledger):
     assert [obstacles[one].split(":")[0] for one in ids[:-1]] == [
         "it is submitting, under way",
         "it is submitted, under way",
-        "it may have been taken",
+        "the provider may have accepted it",
         "it is succeeded, under way",
-        "its provider may still deliver it, and is being asked for it",
+        "its provider may still deliver it, and Darkroom is asking for it",
         "it is queued",
     ]
     assert ledger.generations.delete(ids, SOMEBODY) == obstacles

@@ -296,7 +296,7 @@ def test_an_event_that_ends_its_worker_each_time_is_given_up_as_well(ledger: Led
     assert delivery is not None
     assert delivery.type == "one"
     (letter,) = ledger.events.dead(1)
-    assert (letter.type, letter.error) == ("deadly", "its worker did not come back from it, in the last of 10 tries")
+    assert (letter.type, letter.error) == ("deadly", "its worker did not return from the last of 10 tries")
 
 
 def test_a_dead_letter_is_delivered_again_on_demand_and_only_once(ledger: Ledger, clock: FakeClock):

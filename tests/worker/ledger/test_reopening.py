@@ -59,7 +59,7 @@ def test_what_it_created_is_cancelled_and_somebody_is_asked_again(ledger: Ledger
     assert ledger.approvals.get(approval.id) == approval
     (first, _) = children_of(ledger, approval)
     (*_, last) = ledger.generations.transitions_of([first.id])[first.id]
-    assert last.cause == "the decision was taken back by grace"
+    assert last.cause == "the decision was undone by grace"
 
 
 def test_the_same_decision_creates_it_anew_and_what_was_taken_back_takes_no_room(ledger: Ledger, approval: Approval):
@@ -124,7 +124,7 @@ def test_one_that_somebody_cancelled_meanwhile_can_be_decided_again(ledger: Ledg
 def test_after_its_time_a_decision_stands(ledger: Ledger, approval: Approval, clock: FakeClock):
     decide(ledger, approval, 1)
     clock.advance(DAY.total_seconds())
-    with pytest.raises(NotPossible, match="was over"):
+    with pytest.raises(NotPossible, match="expired at"):
         reopen(ledger, approval)
 
 
@@ -136,7 +136,7 @@ def test_a_deleted_picture_has_nothing_left_to_decide(ledger: Ledger, approval: 
 
 
 def test_only_a_decision_can_be_taken_back_and_only_the_one_that_was_seen(ledger: Ledger, approval: Approval):
-    with pytest.raises(NotPossible, match="not decided any more"):
+    with pytest.raises(NotPossible, match="no longer decided"):
         reopen(ledger, approval)
     decide(ledger, approval)
     seen = ledger.approvals.get(approval.id)

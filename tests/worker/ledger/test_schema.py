@@ -295,9 +295,9 @@ def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank
 
 
 def test_a_ledger_without_tables_says_what_to_do(blank: Ledger):
-    with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
+    with pytest.raises(ConfigurationError, match="tables are missing or outdated: run `darkroom db upgrade`"):
         blank.maintenance.due()
-    with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
+    with pytest.raises(ConfigurationError, match="tables are missing or outdated: run `darkroom db upgrade`"):
         queued(blank)
     with pytest.raises(ConfigurationError, match=f"at revision none, not {HEAD}: run `darkroom db upgrade`"):
         check(blank.database)
@@ -307,7 +307,7 @@ def test_an_older_ledger_says_what_to_do(ledger: Ledger):
     with ledger.database.write() as connection:
         connection.execute(text("ALTER TABLE heartbeats DROP COLUMN pid"))
     try:
-        with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
+        with pytest.raises(ConfigurationError, match="tables are missing or outdated: run `darkroom db upgrade`"):
             ledger.maintenance.heartbeats()
     finally:
         with ledger.database.write() as connection:

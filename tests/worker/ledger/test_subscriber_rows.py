@@ -72,7 +72,7 @@ def test_an_older_clock_that_does_not_know_it_takes_nothing_from_it(ledger: Ledg
 
 def test_a_name_is_given_once(ledger: Ledger):
     add(ledger)
-    with pytest.raises(RequestInvalid, match="there is a subscriber 'shop' already"):
+    with pytest.raises(RequestInvalid, match="there is already a subscriber 'shop'"):
         add(ledger)
     ledger.events.register_subscribers(["declared"])
     with pytest.raises(RequestInvalid, match="already"):

@@ -38,7 +38,7 @@ def test_a_token_is_found_by_its_digest_with_all_that_was_said_of_it(ledger: Led
 
 def test_a_name_is_taken_until_its_token_is_revoked(ledger: Ledger):
     ledger.access.create_token(new())
-    with pytest.raises(RequestInvalid, match="there is a valid token 'studio' already"):
+    with pytest.raises(RequestInvalid, match="there is already a valid token 'studio'"):
         ledger.access.create_token(new(digest="b"))
     ledger.access.revoke_token("studio")
     second = ledger.access.create_token(new(digest="b"))
@@ -64,7 +64,7 @@ def test_a_revoked_token_is_still_known_as_such_and_is_revoked_once(ledger: Ledg
     revoked = ledger.access.revoke_token("studio")
     assert revoked.revoked_at == clock()
     assert ledger.access.token_of("a" * 64) == revoked
-    with pytest.raises(NotFound, match="there is no token 'studio' that could be revoked"):
+    with pytest.raises(NotFound, match="there is no token 'studio' to revoke"):
         ledger.access.revoke_token("studio")
 
 

@@ -47,7 +47,7 @@ def test_a_user_is_there_with_all_that_was_said_of_them(ledger: Ledger):
 
 def test_a_name_is_taken_until_its_user_is_removed_and_then_no_password_is_left(ledger: Ledger, clock: FakeClock):
     first = anna(ledger)
-    with pytest.raises(RequestInvalid, match="there is a user 'anna' already"):
+    with pytest.raises(RequestInvalid, match="there is already a user 'anna'"):
         anna(ledger)
     clock.advance(5)
     assert ledger.access.remove_user("anna") == first._replace(removed_at=clock())

@@ -45,7 +45,7 @@ def test_what_is_whole_is_measured(body):
     ("body", "reason"),
     [
         (FTYP, r"its index \(meta\) is missing"),
-        (FTYP + index(SIZE, WHERE)[:-1], "cut off"),
+        (FTYP + index(SIZE, WHERE)[:-1], "truncated"),
         (FTYP + index(WHERE), "position or size of its image"),
         (FTYP + index(SIZE), "position or size of its image"),
         (FTYP + index(box(b"iprp", box(b"ipco")), WHERE), "contain the size of its image"),

@@ -108,7 +108,7 @@ def test_a_download_is_checked_in_memory_and_on_disk(memory):
         (b"[]", "JSON"),
         (b"This content is no longer available.", "plain text"),
         ("Ссылка устарела".encode(), "plain text"),
-        (b"GIF89a\x01\x00\x01\x00", "cut off"),
+        (b"GIF89a\x01\x00\x01\x00", "truncated"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "plain text"),
         (b"\x1f\x8b\x08\x00" + PNG, "1f 8b 08 00"),
         (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "'heic', not an MP4 video"),

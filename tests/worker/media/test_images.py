@@ -147,7 +147,7 @@ def test_files_larger_than_one_piece_are_read_across_the_borders(monkeypatch):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (PNG[:-12], "cut off"),
+        (PNG[:-12], "truncated"),
         (png(header(4, 4), chunk(b"fdAT", b"frame")[:-1] + b"?", PIXELS, chunk(b"IEND")), "checksum of its chunk 1"),
         (png(header(4, 4), chunk(b"iDAT", b"flip")[:-1] + b"?", PIXELS, chunk(b"IEND")), "checksum of its chunk 1"),
         (png(header(4, 4), chunk(b"t\0Xt", b"odd")[:-1] + b"?", PIXELS, chunk(b"IEND")), "checksum of its chunk 1"),
@@ -172,8 +172,8 @@ def test_a_wrong_png_is_refused_with_its_reason(body, reason):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (JPEG[: len(JPEG) * 7 // 10], "cut off"),
-        (JPEG[:-2], "cut off"),
+        (JPEG[: len(JPEG) * 7 // 10], "truncated"),
+        (JPEG[:-2], "truncated"),
         (jpeg(frame(8000, 8000), SCAN * 40, END), "8000 x 8000 pixels in more than 31 scans"),
         (jpeg(frame(4, 4), END), "without pixels"),
         (jpeg(SCAN, END), "without a dimension"),
@@ -199,7 +199,7 @@ def test_a_jpeg_with_fill_bytes_and_several_scans_is_accepted():
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (WEBP[:-2], "cut off"),
+        (WEBP[:-2], "truncated"),
         (webp(), "no image"),
         (webp((b"VP8X", canvas(4, 4))), "no image"),
         (webp((b"VP8X", canvas(4, 4)), (b"ANIM", b"\0" * 6)), "no image"),
@@ -221,7 +221,7 @@ def test_a_wrong_webp_is_refused_with_its_reason(body, reason):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (GIF[:-1], "cut off"),
+        (GIF[:-1], "truncated"),
         (GIF_HEAD + b";", "no image"),
         (GIF_HEAD + b"?" + GIF_FRAME + b";", "no block begins with 3f"),
         (GIF_HEAD + GIF_FRAME * (images.MAX_FRAMES + 1) + b";", "more than 10,000 frames"),

@@ -74,8 +74,8 @@ def test_the_smallest_film_that_passes():
         ),
         (HEADER + element(0x18538067, element(0xEC) * module.MAX_ELEMENTS), "more than 100,000 elements"),
         (HEADER + element(0x18538067, length=OPEN) * 2, "states no length"),
-        (WHOLE[:-1], "cut off"),
-        (STREAMED[:-1], "cut off"),
+        (WHOLE[:-1], "truncated"),
+        (STREAMED[:-1], "truncated"),
     ],
 )
 def test_a_wrong_film_is_refused_with_its_reason(body, reason):

@@ -222,7 +222,7 @@ def test_a_translated_address_that_is_allowed_leads_to_no_private_one():
         ("100.100.1.2", "DARKROOM_DOWNLOAD_ALLOW=100.64.0.0/10"),
         ("0.0.0.0", "remove the host from it"),
         ("10.11.12.13", "DARKROOM_DOWNLOAD_ALLOW=10.11.12.13"),
-        ("169.254.169.254", "no provider's files are there"),
+        ("169.254.169.254", "no provider has files there"),
     ],
 )
 def test_the_remedy_is_the_narrowest_setting(address, remedy, resolver):

@@ -30,7 +30,7 @@ def answer(server: Loopback, timeout: float, kind: type[TimedConnection] = Timed
 
 @pytest.mark.parametrize("behaviour", [drip_header, unended_status, many_interim_answers, drip])
 def test_whatever_drips_is_given_up_in_time(behaviour: Behaviour):
-    with Loopback(behaviour) as server, pytest.raises(TimeoutError, match="the time limit is over"):
+    with Loopback(behaviour) as server, pytest.raises(TimeoutError, match="the time limit was exceeded"):
         answer(server, timeout=0.2)
 
 

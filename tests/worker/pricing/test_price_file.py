@@ -110,7 +110,7 @@ RULE = "prices:\n  - {provider: kie, price: 0.05}\n"
         ),
         ("prices:\n  - {hd: true, factor: 4x}\n", "line 2, column 24", "invalid amount '4x'"),
         ("prices:\n  - {hd: true, price: 1, factor: 4}\n", "line 2, column 34", "a `price` is the whole price"),
-        ("prices:\n  - {price: 99999999}\n", "line 2, column 5", "this is more than a thousand million"),
+        ("prices:\n  - {price: 99999999}\n", "line 2, column 5", "this exceeds the limit of a thousand million"),
         ("prices: {provider: kie}\n", "line 1, column 9", "expected a list"),
         ("caps:\n  day: 1\n  day: 2\n", "line 3, column 3", "duplicate 'day': it is already in line 2, column 3"),
         ("currency: U S D\n", "line 1, column 11", "invalid currency"),

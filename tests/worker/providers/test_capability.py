@@ -250,8 +250,8 @@ def test_a_missing_option_is_named():
 
 
 def test_a_long_prompt_is_refused_with_who_takes_it():
-    assert refusal("x" * 101) == "the prompt has 101 characters, Small accepts at most 100" + OTHER
-    assert refusal("x" * 2001) == "the prompt has 2001 characters, Small accepts at most 100"
+    assert refusal("x" * 101) == "the prompt has 101 characters, but Small accepts at most 100" + OTHER
+    assert refusal("x" * 2001) == "the prompt has 2001 characters, but Small accepts at most 100"
     assert refusal("x" * 100, aspect_ratio="1:1").startswith("the prompt has 109 characters")
 
 

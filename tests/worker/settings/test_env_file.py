@@ -100,7 +100,7 @@ def test_a_file_of_bytes_is_no_traceback() -> None:
 def test_a_file_that_others_may_write_is_refused() -> None:
     """A line of theirs would have our keys sent to their server."""
     write("KIE_BASE_URL=https://thief.example\n", mode=0o646)
-    with pytest.raises(ConfigurationError, match="can be changed by every user and is not read: run `chmod 600"):
+    with pytest.raises(ConfigurationError, match="so it is not read: run `chmod 600"):
         load_settings()
 
 

@@ -37,7 +37,7 @@ def test_a_machine_in_a_private_network_may_be_the_sandbox(monkeypatch: pytest.M
 def test_a_public_host_is_none(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     sentence = faults(monkeypatch, f"http://{host}:9000")
     assert sentence.startswith("DARKROOM_SANDBOX_URL")
-    assert "may be a public host, and a sandbox is none: give the address of `darkroom sandbox`" in sentence
+    assert "may be a public host, which a sandbox must not be: give the address of `darkroom sandbox`" in sentence
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_it_is_not_the_address_of_a_provider(monkeypatch: pytest.MonkeyPatch, pr
     """Such as a relay of one's own, which asks for no key."""
     sentence = faults(monkeypatch, "http://localhost:8080", **{f"{prefix}_BASE_URL": "http://127.0.0.1:8080/relay"})
     assert sentence == (
-        f"DARKROOM_SANDBOX_URL is the address of {prefix}_BASE_URL: a test must not reach a provider; give another"
+        f"DARKROOM_SANDBOX_URL is the address of {prefix}_BASE_URL: a test must not reach a provider; change it"
     )
     monkeypatch.setenv("DARKROOM_SANDBOX_URL", "http://localhost:8081")
     load_settings()

@@ -26,7 +26,7 @@ NAT64 = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1
 
 
 def refusal(url: str, allow: str = "") -> str:
-    with pytest.raises(ValueError, match=r"^(is|has) ") as refused:
+    with pytest.raises(ValueError, match=r"^(is|has|must) ") as refused:
         NotifyRule(allow).read(url)
     said = str(refused.value)
     assert TOKEN not in said
@@ -53,7 +53,7 @@ def test_public_addresses_with_https_are_taken_as_they_are(url: str):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://shop.example.com/" + TOKEN, "has to be https, unless DARKROOM_NOTIFY_ALLOW names its host"),
+        ("http://shop.example.com/" + TOKEN, "must be https, unless DARKROOM_NOTIFY_ALLOW names its host"),
         ("ftp://shop.example.com/" + TOKEN, "is not of the form https://host/path"),
         ("shop.example.com/" + TOKEN, "is not of the form https://host/path"),
         ("https:///" + TOKEN, "is not of the form"),
@@ -155,7 +155,7 @@ def test_a_name_that_leads_inside_is_refused_when_connecting(monkeypatch: pytest
     with Line(address.origin, rule.guard) as line:
         refused = line.post(b"{}", {}, address.url).refusal
     assert refused is not None
-    assert refused.reason.startswith("its host name resolves to an address that is not public: DARKROOM_NOTIFY_ALLOW")
+    assert refused.reason.startswith("its host name resolves to an address that is not public: add that address")
     assert not refused.final
 
 

@@ -21,7 +21,7 @@ class Decision(RequestModel):
         list[Annotated[int, Field(strict=True, ge=1, le=1000)]] | None,
         Field(min_length=1, max_length=1000, description="Numbers of images, from 1.", examples=[[2, 4]]),
     ] = None
-    reject: Annotated[Literal[True] | None, Field(description="Nothing follows.")] = None
+    reject: Annotated[Literal[True] | None, Field(description="Reject all images: nothing follows.")] = None
     why: Annotated[str, Field(max_length=2000, description="Recorded with the name of the token.")] = ""
 
     @model_validator(mode="after")
@@ -35,11 +35,11 @@ class ApprovalDocument(Document):
     """A decision that a step of a recipe waits for."""
 
     id: Annotated[str, Field(examples=["apr_01a22359182c000000000f2b6c1e4a77"])]
-    generation: Annotated[str, Field(description="Id of the generation to which the images belong.")]
+    generation: Annotated[str, Field(description="Id of the generation that made the images.")]
     step: Annotated[str, Field(description="The step of the recipe that waits.", examples=["best"])]
     state: ApprovalState
-    task: Annotated[str | None, Field(description="The Celery task that is asked; null: a person.")]
-    images: Annotated[list[int], Field(description="The numbers to choose from.", examples=[[1, 2, 3, 4]])]
+    task: Annotated[str | None, Field(description="The Celery task that decides; null: a person.")]
+    images: Annotated[list[int], Field(description="The image numbers to choose from.", examples=[[1, 2, 3, 4]])]
     picked: Annotated[list[int] | None, Field(description="Null until it is decided.")]
     asked_at: str
     expires_at: Annotated[str, Field(description="When the step's `otherwise` applies.")]

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 def _finite(value: JsonValue) -> JsonValue:
     """Refuse infinite numbers: JSON has none, but parsers read 1e999 and NaN as such."""
     if isinstance(value, float) and not isfinite(value):
-        raise ValueError("the number is too large, or is none")
+        raise ValueError("the number is too large, or is not a number")
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _finite(part)
     return value
@@ -47,12 +47,12 @@ class Page(RequestModel):
     #: the prefix of its ids: any other text would be compared with them, and start the page in the wrong place
     ids: ClassVar[str]
 
-    limit: Annotated[int, Field(ge=1, le=200, description="How many at the most.")] = 50
-    after: Annotated[str | None, Field(description="`next` of the page before.")] = None
+    limit: Annotated[int, Field(ge=1, le=200, description="The most to return.")] = 50
+    after: Annotated[str | None, Field(description="`next` of the previous page.")] = None
 
     @field_validator("after")
     @classmethod
     def _is_next(cls, after: str | None) -> str | None:
         if after and re.fullmatch(rf"{cls.ids}_[0-9a-f]{{32}}", after) is None:
-            raise ValueError("this is no `next` of a page of this list: give it unchanged, or leave it out")
+            raise ValueError("this is not the `next` of a page of this list: pass it unchanged, or omit it")
         return after or None

@@ -40,55 +40,58 @@ FirstOperation = Annotated[str, AfterValidator(_operation), Field(json_schema_ex
 Amount = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, examples=["12.50"])]
 Start = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-12-01T18:00:00Z"])]
 InFlight = Annotated[int, Field(ge=1, le=1_000_000)]
-IsTest = Annotated[bool, Field(description="Whether the sandbox makes its generations, at no cost.")]
+IsTest = Annotated[bool, Field(description="Whether the sandbox makes its generations, free of charge.")]
 
 
 class BatchOptions(RequestModel):
     """Options for all rows and for the batch, as in `darkroom batch submit`."""
 
     template: Annotated[
-        str | None, Field(description="Prompt of all rows: {column} is filled in, {red, blue} makes a prompt of each.")
+        str | None,
+        Field(description="Prompt for all rows: {column} is filled in, and {red, blue} makes one prompt for each."),
     ] = None
     provider: Annotated[
         str, Field(description="Providers in order of preference, separated by commas.", examples=["kie,acedata"])
     ] = DEFAULT_PROVIDER
-    operation: Annotated[FirstOperation, Field(description="Of rows without one.")] = "imagine"
+    operation: Annotated[FirstOperation, Field(description="For rows without one.")] = "imagine"
     recipe: Annotated[
-        str | None, Field(min_length=1, max_length=63, description="Recipe of rows without one.", examples=["shop"])
+        str | None, Field(min_length=1, max_length=63, description="Recipe for rows without one.", examples=["shop"])
     ] = None
     follow_up: Annotated[str, Field(description="Follow-up actions.", examples=["upscale1,upscale3"])] = ""
     priority: Priority = 0
-    expand_limit: Annotated[int, Field(ge=1, description="Generations that one row may make.")] = EXPAND_LIMIT
+    expand_limit: Annotated[int, Field(ge=1, description="The most generations that one row may make.")] = EXPAND_LIMIT
     max_submissions: Annotated[
-        int, Field(ge=1, le=MAX_SUBMISSIONS, description="Generations that all rows may make.")
+        int, Field(ge=1, le=MAX_SUBMISSIONS, description="The most generations that all rows together may make.")
     ] = MAX_SUBMISSIONS
-    start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
+    start_at: Annotated[Start | None, Field(description="Submit nothing before this time.")] = None
     max_cost: Annotated[
         Annotated[Amount, Field(gt=0)] | None,
-        Field(description="What the batch may cost at most, in the currency of the price file."),
+        Field(description="The most that the batch may cost, in the currency of the price file."),
     ] = None
-    max_in_flight: Annotated[InFlight | None, Field(description="How many may be at providers at once.")] = None
-    new_version: Annotated[bool, Field(description="Submit rows that were changed since as new versions.")] = False
-    skip_invalid: Annotated[bool, Field(description="Submit the other rows if some are invalid.")] = False
+    max_in_flight: Annotated[InFlight | None, Field(description="The most that may be at providers at once.")] = None
+    new_version: Annotated[bool, Field(description="Submit rows that have changed since as new versions.")] = False
+    skip_invalid: Annotated[bool, Field(description="If some rows are invalid, submit the others.")] = False
     dry_run: Annotated[bool, Field(description="Check all rows, and write nothing.")] = False
     notify: Annotated[
-        Notify, Field(description="Address that gets the events of a new batch, signed as webhooks are.")
+        Notify, Field(description="Address that receives the events of a new batch, signed like webhooks.")
     ] = None
 
 
 class NewBatch(BatchOptions):
     """A batch in JSON."""
 
-    name: Annotated[str, Field(min_length=1, description="The batch is found by it; its keys are unique within it.")]
+    name: Annotated[str, Field(min_length=1, description="Identifies the batch; keys are unique within it.")]
     generations: Annotated[
         list[dict[str, Any]],
         Field(
             min_length=1,
-            description="Rows as in a batch file: flat, or with `custom_id` and `body` as OpenAI's batches have them.",
+            description="Rows as in a batch file: flat, or with `custom_id` and `body` as in OpenAI batches.",
             examples=[[{"key": "sku-1", "prompt": "a lighthouse", "aspect_ratio": "16:9"}]],
         ),
     ]
-    options: Annotated[dict[str, Any], Field(default_factory=dict, description="Of rows without a value of their own.")]
+    options: Annotated[
+        dict[str, Any], Field(default_factory=dict, description="For rows without a value of their own.")
+    ]
     labels: Annotated[
         dict[str, str],
         Field(default_factory=dict, description="Your own names and values.", examples=[{"client": "acme"}]),
@@ -100,9 +103,9 @@ class NewBatchFile(BatchOptions):
 
     name: Annotated[
         str | None,
-        Field(description="Of the batch. Without it, the filename in Content-Disposition, without its ending."),
+        Field(description="Name of the batch; default: the filename in Content-Disposition, without its extension."),
     ] = None
-    sheet: Annotated[str | None, Field(description="Sheet of a spreadsheet; without it, the first one.")] = None
+    sheet: Annotated[str | None, Field(description="Sheet of a spreadsheet; default: the first one.")] = None
     option: Annotated[
         Repeated,
         Field(
@@ -125,24 +128,26 @@ class SameFile(Document):
 class BatchSubmittedDocument(Document):
     """The result of submitting a batch."""
 
-    batch: Annotated[str | None, Field(description="Its id; null if nothing was written.")]
+    batch: Annotated[str | None, Field(description="The batch's id; null if nothing was written.")]
     name: str
     rows: int
-    created: Annotated[int, Field(description="Generations that are new; a row may make several.")]
-    existing: Annotated[int, Field(description="Generations that were there already.")]
+    created: Annotated[int, Field(description="New generations; a row may make several.")]
+    existing: Annotated[int, Field(description="Generations that already existed.")]
     invalid: Annotated[int, Field(description="Rows that were not submitted.")]
     new_versions: int
-    not_applied: Annotated[list[str], Field(description="Options that existing rows do not have.")]
+    not_applied: Annotated[
+        list[str], Field(description="Options that were not applied, because rows that exist do not have them.")
+    ]
     same_file_as: list[SameFile]
     warnings: list[str]
-    waits: Annotated[list[str], Field(description="Why some of it is not submitted yet.")]
+    waits: Annotated[list[str], Field(description="Why some generations are not submitted yet.")]
     dry_run: bool
     test: IsTest
 
 
 class BatchCost(Document):
     amount: str
-    follow_ups: Annotated[str, Field(description="Of what follows, at most.")]
+    follow_ups: Annotated[str, Field(description="The most that follow-ups may cost.")]
     currency: str
     providers: dict[str, str]
     unpriced: int
@@ -254,8 +259,8 @@ class BatchDetailsDocument(BatchDocument):
     cap: str | None
     per_minute: float
     eta_seconds: int | None
-    at_risk: Annotated[int, Field(description="Results whose links may end before they are stored.")]
-    decisions: Annotated[int, Field(description="Approvals that wait: `GET /v1/approvals` lists them.")]
+    at_risk: Annotated[int, Field(description="Results whose links may expire before they are stored.")]
+    decisions: Annotated[int, Field(description="Pending approvals: `GET /v1/approvals` lists them.")]
     failures: list[FailureDocument]
     waits_for: list[WaitDocument]
 
@@ -277,7 +282,7 @@ class ResultsQuery(RequestModel):
     """The format of the results."""
 
     format: Annotated[
-        Literal["csv", "jsonl", "json", "xlsx"], Field(description="Failing rows are never written as json.")
+        Literal["csv", "jsonl", "json", "xlsx"], Field(description="`json` is not available for failing rows.")
     ] = "jsonl"
     errors: Annotated[
         bool, Field(description="Only failing rows, as a file to correct and submit again; not as json.")
@@ -287,7 +292,7 @@ class ResultsQuery(RequestModel):
         Field(
             ge=60,
             le=int(LONGEST_LINKS.total_seconds()),
-            description="Seconds for which links work; none without it.",
+            description="Add links that work for this many seconds; default: no links.",
         ),
     ] = None
 
@@ -297,9 +302,11 @@ class BatchRetry(RequestModel):
 
     only: Annotated[
         list[Annotated[Category, AfterValidator(_only)]],
-        Field(default_factory=list, description="Only for these reasons; all without any."),
+        Field(default_factory=list, description="Only failures for these reasons; default: all."),
     ]
-    may_pay_twice: Annotated[bool, Field(description="Also those that the provider may still deliver.")] = False
+    may_pay_twice: Annotated[
+        bool, Field(description="Also retry those that the provider may still deliver and charge for.")
+    ] = False
 
 
 class BatchRetriedDocument(Document):
@@ -311,7 +318,7 @@ class BatchRetriedDocument(Document):
     left: dict[str, int]
     sent_before: Annotated[
         bool,
-        Field(description="The same request was broken off before, and may have retried more than is counted here."),
+        Field(description="The same request was interrupted earlier and may have retried more than is counted here."),
     ]
 
 
@@ -324,9 +331,9 @@ class NewPriority(RequestModel):
 class NewLimits(RequestModel):
     """Limits to change; omitted ones stay, and null removes a limit."""
 
-    start_at: Annotated[Start | None, Field(description="Submit nothing before.")] = None
-    max_cost: Annotated[Amount | None, Field(description="What the batch may cost at most.")] = None
-    max_in_flight: Annotated[InFlight | None, Field(description="How many may be at providers at once.")] = None
+    start_at: Annotated[Start | None, Field(description="Submit nothing before this time.")] = None
+    max_cost: Annotated[Amount | None, Field(description="The most that the batch may cost.")] = None
+    max_in_flight: Annotated[InFlight | None, Field(description="The most that may be at providers at once.")] = None
 
 
 class SteeredDocument(Document):

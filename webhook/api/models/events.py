@@ -14,14 +14,16 @@ class EventsQuery(RequestModel):
     """Which events, after which one, and how long to wait for the next."""
 
     after: Annotated[
-        str | None, Field(description="`next` of the page before; without it, from the oldest event that is kept.")
+        str | None, Field(description="`next` of the previous page; default: start at the oldest event that is kept.")
     ] = None
-    wait: Annotated[float, Field(ge=0, le=60, description="Seconds to hold the answer until there is an event.")] = 0
+    wait: Annotated[
+        float, Field(ge=0, le=60, description="The most seconds to wait for an event before answering.")
+    ] = 0
     type: Annotated[
         str | None, Field(description="Patterns separated by commas, such as `generation.*,asset.expired`.")
     ] = None
-    batch: Annotated[str | None, Field(description="Only of this batch, by name or id.")] = None
-    limit: Annotated[int, Field(ge=1, le=200, description="How many at the most.")] = 50
+    batch: Annotated[str | None, Field(description="Only events of this batch, by name or id.")] = None
+    limit: Annotated[int, Field(ge=1, le=200, description="The most to return.")] = 50
 
 
 class EventsDocument(Document):
@@ -31,8 +33,8 @@ class EventsDocument(Document):
     next: Annotated[
         str | None,
         Field(
-            description="Pass it as `after`, also when `data` is empty: events that were not selected move it on. "
-            "Null only in an empty ledger."
+            description="Pass it as `after`, even when `data` is empty: events that were not selected advance it "
+            "too. Null only in an empty ledger."
         ),
     ]
 

@@ -14,7 +14,7 @@ MOST = 1000
 
 _Wait = Annotated[
     int | None,
-    Field(ge=0, le=60, description="Seconds to wait until it is final, as the header `Prefer: wait=30`."),
+    Field(ge=0, le=60, description="Seconds to wait for a final state, like the header `Prefer: wait=30`."),
 ]
 MaxCost = Annotated[
     Decimal | None,
@@ -26,13 +26,13 @@ MaxCost = Annotated[
         examples=["0.50"],
     ),
 ]
-Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1], description="Higher goes first.")]
+Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1], description="Higher priorities go first.")]
 Notify = Annotated[
     str | None,
     Field(
         min_length=1,
         max_length=2048,
-        description="Address that gets its events, signed as webhooks are.",
+        description="Address that receives its events, signed like webhooks.",
         examples=["https://shop.example.com/hooks?order=17"],
     ),
 ]
@@ -60,7 +60,7 @@ class NewGeneration(RequestModel):
     """One generation to create."""
 
     prompt: Annotated[str, Field(max_length=100_000, description="Not needed by every operation.")] = ""
-    operation: Annotated[First, Field(description="What is to be done.")] = Operation.IMAGINE
+    operation: Annotated[First, Field(description="What to do.")] = Operation.IMAGINE
     provider: Annotated[
         str | _Names | None,
         Field(description="One provider, or several in order of preference.", examples=["acedata", ["kie", "acedata"]]),
@@ -73,9 +73,10 @@ class NewGeneration(RequestModel):
         ),
     ] = {}  # noqa: RUF012  pydantic copies it
     key: Annotated[
-        Key | None, Field(description="Your own name for it: the same key is the same generation.", examples=["sku-1"])
+        Key | None,
+        Field(description="Your own name for it; the same key means the same generation.", examples=["sku-1"]),
     ] = None
-    custom_id: Annotated[Key | None, Field(description="Read as `key`.")] = None
+    custom_id: Annotated[Key | None, Field(description="An alias of `key`.")] = None
     labels: Annotated[
         dict[str, str], Field(description="Your own names and values.", examples=[{"client": "acme"}])
     ] = {}  # noqa: RUF012
@@ -86,7 +87,7 @@ class NewGeneration(RequestModel):
     ] = None
     follow_up: Annotated[
         str | _Names | None,
-        Field(description="What follows its success.", examples=["upscale1,upscale3", "upscale:all"]),
+        Field(description="Follow-up actions to run when it succeeds.", examples=["upscale1,upscale3", "upscale:all"]),
     ] = None
     max_cost: MaxCost = None
     notify: Notify = None
@@ -96,16 +97,19 @@ class NewGenerations(RequestModel):
     """Several generations to create: all of them or none."""
 
     generations: Annotated[
-        list[NewGeneration], Field(min_length=1, max_length=MOST, description="In the order of the answer.")
+        list[NewGeneration], Field(min_length=1, max_length=MOST, description="The answer keeps this order.")
     ]
     batch: Annotated[
         BatchName | None,
-        Field(description="Name of the batch that this request makes; `batch_id` in the answer is its id."),
+        Field(description="Name of the batch that this request creates; `batch_id` in the answer is its id."),
     ] = None
     max_cost: Annotated[MaxCost, Field(description="The most that all of them together may cost.")] = None
     notify: Annotated[
         Notify,
-        Field(description="Address that gets the events of all, and of their batch; one of an item comes first."),
+        Field(
+            description="Address that receives the events of all of them and of their batch; an item's own address "
+            "takes precedence."
+        ),
     ] = None
 
 
@@ -127,7 +131,7 @@ class Submission(
 
 class RetryRequest(RequestModel):
     may_pay_twice: Annotated[
-        bool, Field(description="Also if the provider may still deliver it, which would be charged as well.")
+        bool, Field(description="Retry even if the provider may still deliver the first one, and charge for both.")
     ] = False
 
 
@@ -137,12 +141,12 @@ class ActionRequest(RequestModel):
     action: Annotated[
         str, Field(min_length=1, max_length=100, description="One of the parent's `actions`.", examples=["upscale1"])
     ]
-    prompt: Annotated[str | None, Field(max_length=100_000, description="Replaces the parent's.")] = None
+    prompt: Annotated[str | None, Field(max_length=100_000, description="Replaces the parent's prompt.")] = None
     options: Annotated[dict[str, Value], Field(description="As in `GET /v1/providers`.")] = {}  # noqa: RUF012
     key: Annotated[Key | None, Field(description="Your own name for it.")] = None
-    labels: Annotated[dict[str, str], Field(description="Besides the parent's.")] = {}  # noqa: RUF012
+    labels: Annotated[dict[str, str], Field(description="Added to the parent's labels.")] = {}  # noqa: RUF012
     priority: Priority = 0
-    follow_up: Annotated[str | _Names | None, Field(description="What follows its success.")] = None
+    follow_up: Annotated[str | _Names | None, Field(description="Follow-up actions to run when it succeeds.")] = None
     notify: Notify = None
 
 
@@ -153,8 +157,8 @@ class GenerationsQuery(Page):
 
     key: Annotated[str | None, Field(description="A key, or a pattern such as `B-*`.")] = None
     batch: Annotated[str | None, Field(description="Its name or id.")] = None
-    state: Annotated[State | None, Field(description="What they are now.")] = None
-    provider: Annotated[str | None, Field(description="Where they are, or wait to go.")] = None
+    state: Annotated[State | None, Field(description="Their current state.")] = None
+    provider: Annotated[str | None, Field(description="The provider that they are at, or wait for.")] = None
     label: Annotated[
         Repeated,
         Field(max_length=16, description="As `name:value`; may be repeated.", examples=[["client:acme"]]),
@@ -174,7 +178,7 @@ class AssetDocument(Document):
     content_type: str | None
     width: int | None
     height: int | None
-    content: Annotated[dict[str, Any] | None, Field(description="Of a text.")]
+    content: Annotated[dict[str, Any] | None, Field(description="The content of a text asset.")]
     reason: str | None
     error: str | None
 
@@ -203,7 +207,7 @@ class HeldDocument(Document):
     """The budget whose cap it would exceed."""
 
     budget: Annotated[str, Field(examples=["day", "provider:kie", "batch:shop", "label:client=acme"])]
-    until: Annotated[str | None, Field(description="When the budget starts again; null if only a higher cap helps.")]
+    until: Annotated[str | None, Field(description="When the budget resets; null if only a higher cap helps.")]
 
 
 class WaitDocument(Document):
@@ -231,28 +235,28 @@ class GenerationDocument(Document):
     id: Annotated[str, Field(examples=["gen_01a22359182c000000000f2b6c1e4a77"])]
     state: State
     provider: str
-    providers: Annotated[list[str], Field(description="Where it may go instead, as long as it was never sent.")]
+    providers: Annotated[list[str], Field(description="The alternatives, as long as it has never been sent.")]
     provider_changes: list[ProviderChangeDocument]
     operation: Operation
     action: str | None
     prompt: str
     options: dict[str, Any]
     key: str | None
-    task_id: Annotated[str | None, Field(description="The provider's id of it.")]
+    task_id: Annotated[str | None, Field(description="The provider's id for it.")]
     parent: str | None
     depth: int
     root_key: str | None
-    batch: Annotated[str | None, Field(description="Its name.")]
+    batch: Annotated[str | None, Field(description="The batch's name.")]
     batch_id: str | None
     follow_up: list[str]
     recipe: Annotated[str | None, Field(description="Name of the recipe that it follows.")]
     step: Annotated[str | None, Field(description="Step of the recipe that made it.")]
-    test: Annotated[bool, Field(description="Whether it is a test, which the sandbox makes at no cost.")]
+    test: Annotated[bool, Field(description="Whether it is a test, which the sandbox makes free of charge.")]
     priority: int
     progress: int | None
     reason: str | None
     message: str | None
-    actions: Annotated[list[str], Field(description="The follow-ups that it offers.")]
+    actions: Annotated[list[str], Field(description="The follow-ups that it supports.")]
     created_at: str
     updated_at: str
     submitted_at: str | None
@@ -275,13 +279,13 @@ class GenerationPage(Document):
 class CreatedGeneration(GenerationDocument):
     """A created generation."""
 
-    warnings: Annotated[list[str], Field(description="What is suspicious; it was created all the same.")]
+    warnings: Annotated[list[str], Field(description="What looks wrong; the generation was created anyway.")]
 
 
 class CreatedGenerations(Document):
     data: Annotated[list[CreatedGeneration], Field(description="In the order of the request.")]
     batch_id: str | None
-    warnings: Annotated[list[str], Field(description="Why nothing of it is submitted yet, and what is assumed.")]
+    warnings: Annotated[list[str], Field(description="Why nothing is submitted yet, and what is assumed.")]
 
 
 class Created(RootModel[CreatedGenerations | CreatedGeneration]):

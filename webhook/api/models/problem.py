@@ -13,9 +13,9 @@ class Mistake(Document):
     detail: str
     pointer: Annotated[str | None, Field(description="JSON pointer into the body.")] = None
     parameter: Annotated[str | None, Field(description="Name of a query parameter.")] = None
-    line: Annotated[int | None, Field(description="Line of a file, from 1.")] = None
+    line: Annotated[int | None, Field(description="Line of a file, counted from 1.")] = None
     column: Annotated[str | None, Field(description="Name or number of a column of a file.")] = None
-    value: Annotated[str | None, Field(description="What stands there.")] = None
+    value: Annotated[str | None, Field(description="The value found there.")] = None
 
 
 class Problem(Document):
@@ -25,7 +25,7 @@ class Problem(Document):
     title: str
     status: int
     code: Annotated[str, Field(description="For programs; stable.", examples=["not_found"])]
-    detail: Annotated[str, Field(description="For people: what is wrong, and what to do.")]
+    detail: Annotated[str, Field(description="For people: what is wrong and what to do.")]
     request_id: str
     errors: list[Mistake] | None = None
-    more_errors: Annotated[int | None, Field(description="How many mistakes are left out of `errors`.")] = None
+    more_errors: Annotated[int | None, Field(description="How many mistakes `errors` leaves out.")] = None

@@ -14,9 +14,9 @@ class AccountDocument(Document):
 
     account: str
     status: AccountStatus
-    rate: Annotated[float, Field(description="New submissions per second now; 0: none is sent.")]
+    rate: Annotated[float, Field(description="New submissions per second at present; 0: none.")]
     since: datetime | None
-    until: Annotated[datetime | None, Field(description="When it is tried again.")]
+    until: Annotated[datetime | None, Field(description="When the account is tried again.")]
     reason: str | None
 
 
@@ -26,16 +26,16 @@ class ProviderDocument(Document):
     name: str
     title: str
     configured: bool
-    missing: Annotated[str | None, Field(description="The setting that it still needs.")]
+    missing: Annotated[str | None, Field(description="The setting that is still missing.")]
     operations: list[str]
     options: list[str]
-    own_options: Annotated[list[str], Field(description="Options that only this provider has.")]
+    own_options: Annotated[list[str], Field(description="Options that no other provider has.")]
     by_operation: Annotated[
         dict[str, dict[str, str]], Field(description="operation → option → the values that it takes, in words.")
     ]
     schemas: Annotated[
         dict[str, dict[str, dict[str, Any]]],
-        Field(description="operation → option → the JSON Schema of its values; a text that reads as one is taken too."),
+        Field(description="operation → option → the JSON Schema of its values; a string in that form is accepted too."),
     ]
     needs: Annotated[dict[str, list[str]], Field(description="operation → options that it requires.")]
     versions: Annotated[
@@ -45,11 +45,11 @@ class ProviderDocument(Document):
     prompt: Annotated[dict[str, str], Field(description="operation → required, optional or unused.")]
     actions: Annotated[dict[str, list[str]], Field(description="operation → the actions that belong to it.")]
     callback: Annotated[str, Field(description="signed, unsigned or none.")]
-    retention_days: Annotated[float, Field(description="How long its links work.")]
-    prompt_limit: Annotated[int, Field(description="Characters of a prompt.")]
-    input_limit: Annotated[int | None, Field(description="Bytes of an uploaded image; null: not documented.")]
-    rate: Annotated[float, Field(description="New submissions per second of each account.")]
-    in_flight: Annotated[int, Field(description="Generations at the provider at once, of each account.")]
+    retention_days: Annotated[float, Field(description="Days for which its links work.")]
+    prompt_limit: Annotated[int, Field(description="The most characters in a prompt.")]
+    input_limit: Annotated[int | None, Field(description="The most bytes of an uploaded image; null: not documented.")]
+    rate: Annotated[float, Field(description="New submissions per second, for each account.")]
+    in_flight: Annotated[int, Field(description="Generations at the provider at once, for each account.")]
     accounts: list[AccountDocument] | None
 
 

@@ -21,15 +21,15 @@ class SpendQuery(RequestModel):
             examples=["label:client,provider,day"],
         ),
     ] = "day"
-    first: Annotated[
-        Day | None, Field(alias="from", description="The first day; without it, 30 days before today.")
-    ] = None
-    last: Annotated[Day | None, Field(alias="to", description="The last day, included; without it, today.")] = None
+    first: Annotated[Day | None, Field(alias="from", description="The first day; default: 30 days before today.")] = (
+        None
+    )
+    last: Annotated[Day | None, Field(alias="to", description="The last day, inclusive; default: today.")] = None
     label: Annotated[
         Repeated,
         Field(
             default_factory=list,
-            description="Only what has this label, as `name:value`; may be repeated: all must be there.",
+            description="Only generations with this label, as `name:value`; may be repeated: all must match.",
             examples=[["client:acme"]],
         ),
     ]
@@ -39,10 +39,12 @@ class AmountsDocument(Document):
     """Amounts of one row."""
 
     known: Annotated[Amount, Field(description="Paid.")]
-    possible: Annotated[Amount, Field(description="The outcome is unknown; the provider may have charged.")]
+    possible: Annotated[Amount, Field(description="The outcome is unknown, and the provider may have charged.")]
     reserved: Annotated[Amount, Field(description="In progress.")]
     total: Amount
-    late: Annotated[Amount, Field(description="Of what is known: charged after it had been released.")]
+    late: Annotated[
+        Amount, Field(description="The part of `known` that was charged after its reservation had been released.")
+    ]
 
 
 class CapDocument(Document):
@@ -54,7 +56,7 @@ class CapDocument(Document):
     cap: Amount
     used: Amount
     left: Amount
-    waiting: Annotated[int, Field(description="Generations that it has no room for.")]
+    waiting: Annotated[int, Field(description="Generations that exceed the budget and wait.")]
 
 
 class DimensionDocument(Document):
@@ -78,13 +80,13 @@ class UnpricedDocument(Document):
     provider: str
     operation: str
     number: int
-    amount: Annotated[Amount | None, Field(description="At the prices of now; null: there is none.")]
+    amount: Annotated[Amount | None, Field(description="At current prices; null: there is no price.")]
 
 
 class SpendDocument(Document):
     """What generations cost."""
 
-    currency: Annotated[str | None, Field(description="null: there is no price file, and nothing is counted.")]
+    currency: Annotated[str | None, Field(description="Null: there is no price file, so nothing is counted.")]
     since: Annotated[date, Field(description="The first day.")]
     until: Annotated[date | None, Field(description="The last day; null: today.")]
     timezone: str
@@ -97,6 +99,6 @@ class SpendDocument(Document):
         ),
     ]
     total: AmountsDocument
-    caps: Annotated[list[CapDocument], Field(description="Every budget that counts now, whatever the days.")]
+    caps: Annotated[list[CapDocument], Field(description="Every budget in force now, regardless of the selected days.")]
     assumed: list[AssumedDocument]
     unpriced: list[UnpricedDocument]

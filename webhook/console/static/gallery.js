@@ -120,12 +120,12 @@ function all() {
   isAll = true;
   for (const tile of tiles) set(tile, true);
   show();
-  notice(`${everything()} selected, also what is not shown yet.`);
+  notice(`${everything()} selected, including images that are not shown yet.`);
 }
 
 function leaveAll() {
   isAll = false;
-  notice("Only what is shown is selected now.");
+  notice("Only the images shown are selected now.");
 }
 
 function none() {

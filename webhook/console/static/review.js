@@ -19,7 +19,7 @@ function addUp() {
   const cost = amounts.reduce((total, amount) => total + Number(amount), 0) / 1e6;
   const most = Number(sum.dataset.max);
   const price = known ? ` · ${Number(cost.toFixed(6))} ${sum.dataset.currency}` : "";
-  const over = sum.dataset.max && known && cost > most ? `: only as many as ${most} ${sum.dataset.currency} pay for` : "";
+  const over = sum.dataset.max && known && cost > most ? `: only as many as ${most} ${sum.dataset.currency} covers` : "";
   sum.textContent = `${chosen.map((one) => one.value).join(", ")} picked${price}${over}`;
 }
 

@@ -25,7 +25,7 @@ function dropOnBatch(files) {
   const { file, pictures } = batch.elements;
   const images = files.filter((one) => one.type.startsWith("image/"));
   const others = files.filter((one) => !one.type.startsWith("image/"));
-  if (others.length > 1) notice("One batch file at a time: the first one was taken.");
+  if (others.length > 1) notice("One batch file at a time: only the first one was added.");
   // Choosing the file checks it together with its images.
   if (images.length) choose(pictures, images, others.length > 0);
   if (others.length) choose(file, others);

@@ -1,4 +1,4 @@
-"""The façade for who may do what, who did what, and what was asked before."""
+"""The façade for permissions, the log of actions, and repeated requests."""
 
 from worker.ledger.access.actions import Actions
 from worker.ledger.access.long_requests import LongRequests
@@ -10,4 +10,4 @@ from worker.ledger.access.users import Users
 
 
 class Access(Tokens, Users, Sessions, Actions, LongRequests, Replays, OfTests):
-    """See the modules of these parts."""
+    """See the module of each base class."""

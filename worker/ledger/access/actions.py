@@ -1,4 +1,4 @@
-"""The log of actions: every write that somebody asked for, written down before it is carried out."""
+"""The log of actions: every requested write, recorded before it is carried out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from worker.ledger.statements import LIMIT, Query, columns_of, update_row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAction:
-    """`door`: by which front door, such as `api`; `subject`: the id of what it is about, if that exists already."""
+    """`door`: the front door used, such as `api`; `subject`: the id of the object acted on, if it already exists."""
 
     door: str
     actor: str
@@ -25,7 +25,7 @@ class NewAction:
 
 
 class Action(NamedTuple):
-    """`status`: the HTTP status of the answer; None while it is carried out, or if its process died."""
+    """`status`: the HTTP status of the response; None while the action is in progress, or if its process died."""
 
     id: str
     at: datetime
@@ -41,7 +41,7 @@ _a = actions.c
 _NEWEST = select(*columns_of(actions, Action)).order_by(_a.id.desc()).limit(LIMIT)
 _ALL = Query(Action, _NEWEST)
 _OF_ACTOR = Query(Action, _NEWEST.where(_a.actor == bindparam("named", type_=CleanText())))
-# Few were asked for since a batch of any interest was made; there is no index of all subjects.
+# There is no index on subjects: few actions are more recent than any batch that is still of interest.
 _latest = _NEWEST.subquery()
 _ABOUT = Query(Action, select(_latest).where(_latest.c.subject == bindparam("subject", type_=CleanText())))
 _LOOKED_AT = 5000
@@ -67,18 +67,18 @@ class Actions(Part):
         return action_id
 
     def record_answer(self, action_id: str, status: int, subject: str | None) -> None:
-        """Note how a recorded action was answered, and what it is about."""
+        """Record the response to an action, and the action's subject."""
         with self._database.write(alone=True, under_way=True) as connection:
             update_row(connection, actions, {"id": action_id}, status=status, subject=subject)
 
     def actions(self, actor: str | None = None, limit: int = 50) -> Sequence[Action]:
-        """Return actions, newest first; if `actor` is given, only what they did."""
+        """Return actions, newest first; only those by `actor` if given."""
         with self._database.read() as connection:
             if actor is None:
                 return _ALL.all(connection, limit=limit)
             return _OF_ACTOR.all(connection, limit=limit, named=actor)
 
     def actions_about(self, subject: str) -> Sequence[Action]:
-        """Return what was done to this of late, newest first."""
+        """Return recent actions on this subject, newest first."""
         with self._database.read() as connection:
             return _ABOUT.all(connection, limit=_LOOKED_AT, subject=subject)

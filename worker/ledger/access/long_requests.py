@@ -1,6 +1,7 @@
-"""Requests of several transactions: claimed with a lease, renewed while they are carried out, kept at their end.
+"""Requests that take several transactions: claimed with a lease, renewed while in progress, kept at the end.
 
-A lease only keeps others from doing the same work meanwhile: whoever carries a request out writes nothing twice.
+The lease only prevents others from doing the same work at the same time. It does not protect against duplicates: the
+code that carries out a request must itself write nothing twice.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from worker.ledger.schema import CleanText, UtcDateTime, idempotency_keys
 
 
 class Claimed(NamedTuple):
-    """`begun_at`: when it was claimed for the first time. Neither new nor with a result, it was broken off."""
+    """`begun_at`: when the request was first claimed. If it is neither new nor has a result, it was interrupted."""
 
     result: Result | None
     begun_at: datetime
@@ -30,7 +31,7 @@ _FORGET = delete(idempotency_keys).where(*_OPEN)
 
 class LongRequests(Part):
     def claim_request(self, once: Once, lease: timedelta) -> Claimed:
-        """As `claim`, in a separate transaction."""
+        """Claim a request as `claim` does, in a separate transaction."""
         now = self._database.clock()
         with self._database.write(aside=True) as connection:
             kept = claim_or_find(connection, once, now, now + lease)
@@ -40,16 +41,16 @@ class LongRequests(Part):
         self._set_lease(once, self._database.clock() + lease)
 
     def keep_request(self, once: Once, result: Result) -> None:
-        """Mark it as done: repeating the request returns `result`."""
+        """Mark a request as done: repeating it returns `result`."""
         with self._database.write(under_way=True, aside=True) as connection:
             keep(connection, once, result)
 
     def give_up_request(self, once: Once) -> None:
-        """End the lease of an interrupted request: repeating the request completes it."""
+        """End the lease of an interrupted request, so that repeating the request completes it."""
         self._set_lease(once, None)
 
     def forget_request(self, once: Once) -> None:
-        """It came to nothing, or its key is to be used again: the next request may be another one."""
+        """Free the key of a request without a result: the next request with this key may be a different one."""
         with self._database.write(under_way=True, aside=True) as connection:
             connection.execute(_FORGET, _named(once))
 

@@ -1,6 +1,6 @@
 """A request with an idempotency key is carried out once, however often it is sent.
 
-What is carried out in one transaction is claimed and kept in that transaction: the key never survives without the work,
+A request that takes one transaction is claimed and kept in that transaction: the key never survives without the work,
 nor the work without its key.
 """
 
@@ -15,15 +15,15 @@ from worker.errors import KeyInUse, KeyReused
 from worker.ledger.schema import CleanText, idempotency_keys
 from worker.ledger.statements import Query, columns_of, insert_ignoring, update_row
 
-#: one that ends later was written under a wrong clock
+#: a lease that ends later was written by a wrong clock
 LONGEST_LEASE = timedelta(minutes=10)
-#: what a request has made: name → ids
+#: what a request created: name → ids
 Result = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Once:
-    """`owner`: the id of the token; `request_sha256`: of what is asked, which differs for another request."""
+    """`owner`: the id of the token; `request_sha256`: identifies the content of the request."""
 
     owner: str
     key: str
@@ -45,18 +45,18 @@ KEPT, KEPT_LOCKED = Query(Kept, _KEPT), Query(Kept, _KEPT.with_for_update())
 
 
 def claim(connection: Connection, once: Once, now: datetime, lease_until: datetime | None = None) -> Result | None:
-    """Return what the same request has made before; None if it is new: carry it out, and `keep` what it makes.
+    """Return what the same request created before; if None, carry it out and `keep` its result.
 
-    Of several at once, the others wait here for the first one's transaction. `lease_until`: for a request of several
-    transactions, which is claimed in one of its own. Raises KeyReused for another request, and KeyInUse while one is
-    being carried out under such a lease.
+    Concurrent identical requests wait here for the first one's transaction. `lease_until`: for a request that takes
+    several transactions and is claimed in a separate one. Raises KeyReused if the key belongs to a different request,
+    and KeyInUse while the same request is in progress under such a lease.
     """
     kept = claim_or_find(connection, once, now, lease_until)
     return None if kept is None else kept.result
 
 
 def claim_or_find(connection: Connection, once: Once, now: datetime, lease_until: datetime | None) -> Kept | None:
-    """As `claim`, but None only if it is new: without a result, the process that carried it out died or failed."""
+    """As `claim`, but return None only for a new request. Without a result, an earlier process died or failed."""
     row = {
         "owner": once.owner,
         "key": once.key,
@@ -64,7 +64,7 @@ def claim_or_find(connection: Connection, once: Once, now: datetime, lease_until
         "created_at": now,
         "lease_until": lease_until,
     }
-    # Not by the number of rows: PostgreSQL's driver does not tell that of an INSERT here.
+    # RETURNING instead of the row count, which PostgreSQL's driver does not report for this INSERT.
     inserted = insert_ignoring(connection, idempotency_keys).returning(_k.key)
     if connection.execute(inserted, row).first() is not None:
         return None
@@ -77,7 +77,7 @@ def claim_or_find(connection: Connection, once: Once, now: datetime, lease_until
 
 
 def result_of(kept: Kept | None, once: Once, now: datetime) -> Result | None:
-    """Return what was made under this key; None if it is to be carried out. Raises as `claim` does."""
+    """Return what was created under this key; None if the request has yet to be carried out. Raises as `claim` does."""
     if kept is None:
         return None
     if kept.request_sha256 != once.request_sha256:
@@ -91,6 +91,6 @@ def result_of(kept: Kept | None, once: Once, now: datetime) -> Result | None:
 
 
 def keep(connection: Connection, once: Once, result: Result) -> None:
-    """Keep what a claimed request has made, in the transaction that makes it."""
+    """Keep the result of a claimed request, in the transaction that creates it."""
     mine = {"owner": once.owner, "key": once.key}
     update_row(connection, idempotency_keys, mine, result=result, lease_until=None)

@@ -1,4 +1,4 @@
-"""Whether somebody may submit tests over HTTP at any moment."""
+"""Whether any client may currently submit tests over HTTP."""
 
 from sqlalchemy import literal, select, text
 
@@ -14,6 +14,6 @@ _ANY = (
 
 class OfTests(Part):
     def has_test_token(self) -> bool:
-        """Return whether a token for tests is valid now."""
+        """Return whether any test token is currently valid."""
         with self._database.read() as connection:
             return connection.execute(_ANY, {"now": self._database.clock()}).first() is not None

@@ -1,4 +1,4 @@
-"""Where people are logged in: only the SHA-256 of each cookie is kept."""
+"""Login sessions: only the SHA-256 of each cookie is kept."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,15 +10,15 @@ from worker.ledger.database import Part
 from worker.ledger.schema import PRESENT, CleanText, UtcDateTime, sessions, users
 from worker.ledger.statements import NOW, Query, insert_ignoring
 
-#: until when a session lasts that is used all the time, and one that is not used
+#: how long a session lasts in constant use, and how long if idle
 LONGEST, IDLE = timedelta(days=7), timedelta(hours=12)
-#: how exactly it is known when a session was last used
+#: the precision of a session's last use
 SEEN_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession:
-    """`sha256`: of the cookie; `password_hash`: what the password was checked against."""
+    """`sha256`: of the cookie; `password_hash`: the hash against which the password was checked."""
 
     sha256: str
     user_id: str
@@ -48,7 +48,7 @@ _STILL = Query(
     .where(_u.password_hash == bindparam("password", type_=CleanText()))
     .with_for_update(),
 )
-# One that lasts for longer than the longest began under a wrong clock.
+# A session that expires after the longest possible time was created by a wrong clock.
 _VALID = Query(
     Session,
     select(_u.name, _u.role, _s.created_at, _s.seen_at)
@@ -72,7 +72,7 @@ END_ALL = (
 
 class Sessions(Part):
     def begin_session(self, new: NewSession) -> bool:
-        """Log somebody in; False if they were removed, or their password was changed since it was checked."""
+        """Log a user in; return False if they were removed, or their password changed after it was checked."""
         now = self._database.clock()
         row = {
             "sha256": new.sha256,
@@ -89,18 +89,18 @@ class Sessions(Part):
         return True
 
     def session_of(self, sha256: str) -> Session | None:
-        """Return who is logged in with this cookie, None if nobody is."""
+        """Return who is logged in with this cookie, or None."""
         now = self._database.clock()
         with self._database.read() as connection:
             return _VALID.first(connection, digest=sha256, now=now, latest=now + LONGEST, idle=now - IDLE)
 
     def note_session_use(self, sha256: str) -> None:
-        """Note that a session is in use, unless that was noted within the last minute."""
+        """Record that a session is in use, unless that was recorded within the last minute."""
         now = self._database.clock()
         with self._database.write(alone=True) as connection:
             connection.execute(_SEEN, {"digest": sha256, "now": now, "before": now - SEEN_EVERY})
 
     def end_session(self, sha256: str) -> None:
-        """Log out: nobody gets in with this cookie any more."""
+        """Log out: the cookie is no longer valid."""
         with self._database.write(alone=True, under_way=True) as connection:
             connection.execute(_END, {"digest": sha256, "now": self._database.clock()})

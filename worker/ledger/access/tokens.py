@@ -1,4 +1,4 @@
-"""Tokens of the API: only their SHA-256 is kept."""
+"""API tokens: only their SHA-256 is kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from worker.ledger.database import Part
 from worker.ledger.schema import CleanText, UtcDateTime, api_tokens
 from worker.ledger.statements import NOW, Query, columns_of, insert_ignoring
 
-#: how exactly it is known when a token was last used
+#: the precision of a token's last use
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewToken:
-    """`sha256`: of the whole token; `hint`: its first characters; `rate`: None for the setting's."""
+    """`sha256`: of the whole token; `hint`: its first characters; `rate`: None to use the setting."""
 
     name: str
     sha256: str
@@ -32,7 +32,7 @@ class NewToken:
 
 
 class Token(NamedTuple):
-    """A token as it is kept; `used_at` is exact to a minute."""
+    """A stored token; `used_at` is exact to a minute."""
 
     id: str
     name: str
@@ -60,7 +60,7 @@ _NOTE_USE = (
     update(api_tokens)
     .where(
         _t.id == bindparam("token", type_=CleanText()),
-        # Later than now: a clock was wrong.
+        # A time in the future was written by a wrong clock.
         or_(_t.used_at.is_(None), _t.used_at < bindparam("before", type_=UtcDateTime()), _t.used_at > NOW),
     )
     .values(used_at=NOW)
@@ -69,7 +69,7 @@ _NOTE_USE = (
 
 class Tokens(Part):
     def create_token(self, new: NewToken) -> Token:
-        """Create a token; an expired one gives up its name. Raises RequestInvalid if a valid one has this name."""
+        """Create a token. An expired token's name is free. Raises RequestInvalid if a valid token has this name."""
         now = self._database.clock()
         row = {
             "id": new_id("token", now),
@@ -87,15 +87,15 @@ class Tokens(Part):
             connection.execute(_RETIRE, {"named": new.name, "now": now})
             if not connection.execute(insert_ignoring(connection, api_tokens), row).rowcount:
                 raise RequestInvalid(
-                    f"there is a valid token {new.name!r} already: choose another name, or revoke that one first "
-                    "(`darkroom token revoke`)"
+                    f"there is already a valid token {new.name!r}: choose another name, or revoke that token "
+                    "first (`darkroom token revoke`)"
                 )
             made = _CALLED.first(connection, named=new.name)
         assert made is not None, "it was inserted in this transaction"  # noqa: S101
         return made
 
     def tokens(self, *, with_revoked: bool = False) -> list[Token]:
-        """Return all tokens, the oldest first; expired ones too."""
+        """Return all tokens, including expired ones, oldest first."""
         with self._database.read() as connection:
             return (_ALL if with_revoked else _NOT_REVOKED).all(connection)
 
@@ -105,17 +105,17 @@ class Tokens(Part):
             return _WITH_DIGEST.first(connection, digest=sha256)
 
     def revoke_token(self, name: str) -> Token:
-        """Revoke the token of this name. Raises NotFound."""
+        """Revoke the token with this name. Raises NotFound."""
         now = self._database.clock()
         with self._database.write() as connection:
             found = _CALLED.first(connection, named=name)
             if found is None:
-                raise NotFound(f"there is no token {name!r} that could be revoked; `darkroom token list` shows all")
+                raise NotFound(f"there is no token {name!r} to revoke; `darkroom token list` shows all")
             connection.execute(_REVOKE, {"named": name, "now": now})
         return found._replace(revoked_at=now)
 
     def note_token_use(self, token_id: str) -> None:
-        """Note that a token is in use, unless that was noted within the last minute."""
+        """Record that a token is in use, unless that was recorded within the last minute."""
         now = self._database.clock()
         with self._database.write(alone=True) as connection:
             connection.execute(_NOTE_USE, {"token": token_id, "now": now, "before": now - USE_NOTED_EVERY})

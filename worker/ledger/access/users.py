@@ -1,4 +1,4 @@
-"""People whom the console lets in, and what each may do there."""
+"""Users of the console, and their roles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """`password_hash`: None for somebody whom only a proxy lets in."""
+    """`password_hash`: None for a user who logs in only through a proxy."""
 
     name: str
     role: Role
@@ -44,7 +44,7 @@ class User(NamedTuple):
 
 
 class Password(NamedTuple):
-    """`hash`: None for somebody whom only a proxy lets in."""
+    """`hash`: None for a user who logs in only through a proxy."""
 
     user_id: str
     hash: str | None
@@ -69,7 +69,7 @@ _REHASH = (
 
 class Users(Part):
     def create_user(self, new: NewUser) -> User:
-        """Create a user. Raises RequestInvalid if there is one of this name."""
+        """Create a user. Raises RequestInvalid if the name is taken."""
         now = self._database.clock()
         row = {
             "id": new_id("user", now),
@@ -82,7 +82,7 @@ class Users(Part):
         with self._database.write() as connection:
             if not connection.execute(insert_ignoring(connection, users), row).rowcount:
                 raise RequestInvalid(
-                    f"there is a user {new.name!r} already: choose another name; `darkroom user passwd` changes the "
+                    f"there is already a user {new.name!r}: choose another name; `darkroom user passwd` changes the "
                     "password, and `darkroom user role` the role"
                 )
             made = _CALLED.first(connection, named=new.name)
@@ -90,7 +90,7 @@ class Users(Part):
         return made
 
     def users(self, *, with_removed: bool = False) -> Sequence[User]:
-        """Return all users, the oldest first."""
+        """Return all users, oldest first."""
         with self._database.read() as connection:
             return (_ALL if with_removed else _PRESENT).all(connection)
 
@@ -99,24 +99,24 @@ class Users(Part):
             return _CALLED.first(connection, named=name)
 
     def password_of(self, name: str) -> Password | None:
-        """Return how the password of this user is kept; None if there is no such user."""
+        """Return the stored password of this user; None if there is no such user."""
         with self._database.read() as connection:
             return _PASSWORD.first(connection, named=name)
 
     def change_password(self, name: str, password_hash: str) -> User:
-        """Set a new password, and end all sessions of this user. Raises NotFound."""
+        """Set a new password and end all of the user's sessions. Raises NotFound."""
         return self._change(name, ends_sessions=True, password_hash=password_hash)
 
     def change_role(self, name: str, role: Role) -> User:
-        """Set the role, which holds from the next request on. Raises NotFound."""
+        """Set the role, which applies from the user's next request. Raises NotFound."""
         return self._change(name, ends_sessions=False, role=role.value)
 
     def remove_user(self, name: str) -> User:
-        """Remove a user, and end all their sessions. Raises NotFound."""
+        """Remove a user and end all of their sessions. Raises NotFound."""
         return self._change(name, ends_sessions=True, removed_at=self._database.clock(), password_hash=None)
 
     def keep_rehashed(self, user_id: str, old: str, new: str) -> None:
-        """Keep the same password under other parameters, unless it was changed meanwhile."""
+        """Store a hash of the same password with other parameters, unless the password has changed."""
         with self._database.write(alone=True) as connection:
             connection.execute(_REHASH, {"user": user_id, "old": old, "new": new})
 

@@ -1,4 +1,4 @@
-"""Approvals: the decisions that steps of recipes wait for."""
+"""Approvals: the decisions that recipe steps wait for."""
 
 from worker.ledger.approvals.approvals import OVERDUE, UNASKED, Approvals, Decided, WaitingApproval
 from worker.ledger.approvals.reviewing import ReviewGroup, ReviewPlace

@@ -1,4 +1,4 @@
-"""The façade for approvals. A decision and what it creates are one transaction."""
+"""The façade for approvals. A decision and its follow-ups are one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of, update_
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """`is_new`: whether this call has decided it; otherwise somebody else was first, or its time is over.
+    """`is_new`: whether this call made the decision; if not, somebody else decided first, or the time was over.
 
-    `created`: follow-ups.
+    `created`: the number of follow-ups.
     """
 
     approval: Approval
@@ -33,7 +33,7 @@ class Decided:
 
 
 class WaitingApproval(NamedTuple):
-    """`task`: which is asked, None for a person."""
+    """`task`: the Celery task that decides, None for a person."""
 
     generation_id: str
     task: str | None
@@ -62,10 +62,10 @@ _COUNT_OF_BATCHES = Query(
 )
 OVERDUE = select(_a.id).where(text(ASKED), _a.expires_at <= NOW)
 _OVERDUE = Query(Approval, OVERDUE.with_only_columns(*COLUMNS).order_by(_a.expires_at).limit(LIMIT))
-#: tasks that have not been asked yet
+#: approvals whose task has not been sent yet
 UNASKED = select(_a.id).where(text(UNSENT))
 _UNSENT = Query(Approval, UNASKED.with_only_columns(*COLUMNS).order_by(_a.id).limit(LIMIT))
-# Splits wait for nothing: they need no provider.
+# Splits are not held: they need no provider.
 _HOLD = (
     update(generations)
     .where(
@@ -81,7 +81,7 @@ _HOLD = (
 
 class Approvals(Reopening, Reviewing, Part):
     def get(self, approval_id: str) -> Approval:
-        """Raises NotFound."""
+        """Return an approval. Raises NotFound."""
         with self._database.read() as connection:
             row = ONE.first(connection, of=approval_id)
         if row is None:
@@ -89,27 +89,27 @@ class Approvals(Reopening, Reviewing, Part):
         return typed(row)
 
     def of_generation(self, generation_id: str) -> list[Approval]:
-        """Return all of a generation, the oldest first."""
+        """Return all approvals of a generation, oldest first."""
         with self._database.read() as connection:
             return [typed(row) for row in _OF_GENERATION.all(connection, of=generation_id)]
 
     def pending(self, limit: int, after: str = "") -> list[Approval]:
-        """Return those that nobody has decided yet, the oldest first."""
+        """Return undecided approvals, oldest first."""
         with self._database.read() as connection:
             return [typed(row) for row in _PENDING.all(connection, limit=limit, after=after)]
 
     def waiting(self, limit: int) -> list[WaitingApproval]:
-        """Return the generations with something that waits for a decision, the oldest first."""
+        """Return the decisions that generations wait for, oldest first."""
         with self._database.read() as connection:
             return list(_WAITING.all(connection, limit=limit))
 
     def waiting_in_batch(self, batch_id: str) -> list[WaitingApproval]:
-        """Return which decisions a batch waits for."""
+        """Return the decisions that a batch waits for."""
         with self._database.read() as connection:
             return _WAITING_IN_BATCH.all(connection, batch=batch_id)
 
     def waiting_of(self, generation_ids: Sequence[str]) -> list[WaitingApproval]:
-        """Return which decisions these generations wait for."""
+        """Return the decisions that these generations wait for."""
         with self._database.read() as connection:
             return _WAITING_OF.each(connection, generation_ids)
 
@@ -119,22 +119,22 @@ class Approvals(Reopening, Reviewing, Part):
             return connection.execute(_COUNT_OF_BATCH, {"batch": batch_id}).scalar_one()
 
     def count_pending_of(self, batch_ids: Sequence[str]) -> dict[str, int]:
-        """Return how many decisions each batch waits for, of those that wait for any."""
+        """Return how many decisions each batch waits for; batches that wait for none are left out."""
         with self._database.read() as connection:
             return {row.batch_id: row.number for row in _COUNT_OF_BATCHES.each(connection, batch_ids)}
 
     def overdue(self, limit: int) -> list[Approval]:
-        """Return those that nobody has decided in time."""
+        """Return approvals that nobody decided in time."""
         with self._database.read() as connection:
             return [typed(row) for row in _OVERDUE.all(connection, limit=limit, now=self._database.clock())]
 
     def unsent(self, limit: int) -> list[Approval]:
-        """Return those whose Celery task was not sent yet."""
+        """Return approvals whose Celery task has not been sent yet."""
         with self._database.read() as connection:
             return [typed(row) for row in _UNSENT.all(connection, limit=limit)]
 
     def note_sent(self, approval_id: str) -> None:
-        """Record that its Celery task was sent: a task may be sent twice, but not never."""
+        """Record that the Celery task of an approval was sent: tasks are sent at least once."""
         with self._database.write() as connection:
             mine = {"id": approval_id, "state": ApprovalState.ASKED}
             update_row(connection, approvals, mine, sent_at=self._database.clock())
@@ -154,11 +154,11 @@ class Approvals(Reopening, Reviewing, Part):
         is_overdue: bool = False,
         held_for: timedelta = timedelta(),
     ) -> Decided:
-        """Decide it and create what follows, unless somebody else was first. `refused`: why others are missing.
+        """Decide an approval and create its follow-ups, unless somebody else decided first.
 
-        `most`: as in `create_follow_ups`; `is_overdue`: its time is over, and nobody has decided; `held_for`: how long
-        what is created waits before it may be submitted, so that `reopen` can take it back. Raises RequestInvalid if
-        something is to follow what was deleted meanwhile.
+        `refused`: why other follow-ups are missing; `most`: as in `create_follow_ups`; `is_overdue`: the time is over
+        and nobody has decided; `held_for`: how long the follow-ups wait before they may be submitted, so that `reopen`
+        can cancel them. Raises RequestInvalid if there are follow-ups and the parent has been deleted.
         """
         now = self._database.clock()
         created = 0

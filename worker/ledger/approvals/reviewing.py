@@ -1,4 +1,4 @@
-"""What people who decide one after another read: their place in the queue, what waits where, and who decided what."""
+"""Queries for people who work through the review queue: their place, what is waiting where, and past decisions."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,7 +14,7 @@ from worker.ledger.statements import IDS, LIMIT, NOW, Query
 
 
 class ReviewPlace(NamedTuple):
-    """`waiting`: how many decisions of people wait; `before`, `after`: the neighbours of this place, if any."""
+    """`waiting`: how many approvals wait for a person; `before`, `after`: the neighbors of this place, if any."""
 
     waiting: int
     before: str | None
@@ -23,7 +23,7 @@ class ReviewPlace(NamedTuple):
 
 
 class ReviewGroup(NamedTuple):
-    """How many decisions of people wait in a batch, or of a recipe. `id`: of the batch, or the recipe's name."""
+    """How many approvals of a batch or a recipe wait for a person. `id`: the batch's id, or the recipe's name."""
 
     id: str
     name: str
@@ -74,9 +74,9 @@ _DECIDED = Query(
 
 class Reviewing(Part):
     def review_place(self, at: str, batch_id: str | None = None, recipe: str | None = None) -> ReviewPlace:
-        """Return where in the queue of people's decisions `at` is, whether or not it still waits; oldest first.
+        """Return the place of `at` in the queue of people's decisions, oldest first, even if it no longer waits.
 
-        Only of this batch and of recipes of this name, if given.
+        `batch_id` and `recipe`, a recipe's name, restrict the queue.
         """
         query = _place(is_of_batch=batch_id is not None, is_of_recipe=recipe is not None)
         asked = {"at": at, "now": self._database.clock(), "batch": batch_id, "recipe": recipe}
@@ -85,22 +85,22 @@ class Reviewing(Part):
         return found
 
     def review_batches(self, limit: int) -> Sequence[ReviewGroup]:
-        """Return the batches in which decisions of people wait, the newest first."""
+        """Return the batches with approvals that wait for a person, newest first."""
         with self._database.read() as connection:
             return _IN_BATCHES.all(connection, limit=limit, now=self._database.clock())
 
     def review_recipes(self, limit: int) -> Sequence[ReviewGroup]:
-        """Return the recipes with waiting decisions of people, by name."""
+        """Return the recipes with approvals that wait for a person, by name."""
         with self._database.read() as connection:
             return _OF_RECIPES.all(connection, limit=limit, now=self._database.clock())
 
     def sent_of(self, generation_ids: Sequence[str]) -> set[tuple[str, str]]:
-        """Return of which steps of these generations something that follows may have been sent."""
+        """Return each of these generations and its step with a follow-up that may have been sent."""
         with self._database.read() as connection:
             return {(row.parent_id, row.step) for row in _SENT.each(connection, generation_ids)}
 
     def decisions(self, limit: int) -> list[Approval]:
-        """Return the latest decisions, also of tasks and of time-outs, the newest first."""
+        """Return the latest decisions, including decisions by tasks and timeouts, newest first."""
         with self._database.read() as connection:
             return [typed(row) for row in _DECIDED.all(connection, limit=limit)]
 

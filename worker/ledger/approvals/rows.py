@@ -1,4 +1,4 @@
-"""Approvals as they are read."""
+"""Approvals as read from the database."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Asking for decisions, and taking the question back: what other rooms do with approvals."""
+"""Asking for decisions and withdrawing the question: what other rooms do with approvals."""
 
 from worker.ledger.asking.asking import APPROVALS, NewApproval, ask, withdraw
 

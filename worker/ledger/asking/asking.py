@@ -1,4 +1,4 @@
-"""Asks for the decisions that steps of recipes wait for."""
+"""Asks for the decisions that recipe steps wait for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class NewApproval:
 
 
 def ask(changes: Changes, parent: Generation, wanted: Sequence[NewApproval]) -> None:
-    """Note them with their events; one that was asked for already stays as it is."""
+    """Record the approvals with their events; one that already exists stays as it is."""
     for one in wanted:
         row = {
             "id": new_id("apr", changes.at),
@@ -60,6 +60,6 @@ def ask(changes: Changes, parent: Generation, wanted: Sequence[NewApproval]) -> 
 
 
 def withdraw(changes: Changes, generation_ids: Sequence[str], by: str) -> int:
-    """Pick nothing for these, which the caller holds, where somebody is still asked; return in how many decisions."""
+    """Reject the open approvals of these generations, which the caller has locked; return how many there were."""
     done = changes.connection.execute(_WITHDRAW, {"ids": list(generation_ids), "at": changes.at, "by": by})
     return done.rowcount

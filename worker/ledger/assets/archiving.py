@@ -1,4 +1,4 @@
-"""Assets to be archived: claims on them, and their order: links that expire first come first."""
+"""Claims on assets to be archived, in the order in which their links expire."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from worker.ledger.tallies import TallyKey, tally
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveClaim:
-    """A generation whose waiting assets this worker may fetch; `assets` are all of them, stored ones too."""
+    """A generation whose waiting assets this worker may fetch. `assets`: all of them, including stored ones."""
 
     generation: Generation
     lineage: Lineage
     assets: tuple[Asset, ...]
-    #: names this claim: the fence
+    #: identifies this claim; the fencing token
     lease: str
-    #: how many consecutive earlier holders died or hung until their lease ended
+    #: how many consecutive earlier holders died, or hung until their lease ended
     deaths: int = 0
 
 
@@ -37,10 +37,10 @@ class _LeftBehind(NamedTuple):
 
 _a, _g = assets.c, generations.c
 _DUE = _a.not_before.is_(None) | (_a.not_before <= NOW)
-#: whose wait is over that are put back among the others at once
+#: at most this many assets whose wait is over are put back among the others at once
 _MOST_BACK = 1000
 
-# Those that wait for another try do not stand in the way of the others: only what waits for nothing has an order.
+# Assets that wait for a retry must not delay the others: only assets without a wait are ordered by deadline.
 _WAIT_IS_OVER = select(_a.id).where(text(UNSTORED), _a.not_before <= NOW)
 _IS_ANY_OVER = _WAIT_IS_OVER.limit(1)
 _OVER = _WAIT_IS_OVER.order_by(_a.not_before).limit(_MOST_BACK).with_for_update(skip_locked=True)
@@ -52,7 +52,7 @@ _MOST_URGENT = Query(
         _g.id.in_(
             select(_a.generation_id)
             .where(text(UNSTORED), _a.not_before.is_(None), _a.deadline <= bindparam("dies_by"))
-            # Worded as in the index.
+            # The same columns as in the index.
             .order_by(_a.not_before, _a.deadline)
             .limit(bindparam("links", type_=Integer))
         )
@@ -64,19 +64,19 @@ _MOST_URGENT = Query(
 )
 _LEND = (
     update(assets)
-    # Those that wait for another try as well: who works on a generation works on all of it.
+    # Includes assets that wait for a retry: a worker processes all of a generation.
     .where(_a.generation_id.in_(IDS), text(UNSTORED_OF_THESE), _DUE | _a.lease.is_(None))
     .values(lease=bindparam("token"), deaths=bindparam("died"), not_before=bindparam("until"), tries=_a.tries + 1)
     .returning(_a.generation_id)
 )
-# The lease is the fence: a generation that another worker has taken over does not change.
+# The lease is the fencing token: a generation that another worker has taken over is not changed.
 _HELD = (
     select(_a.id)
     .where(_a.generation_id.in_(IDS), _a.lease.in_(bindparam("tokens", expanding=True)), text(UNSTORED_OF_THESE))
     .with_for_update(skip_locked=True)
 )
 _RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("until"))
-# A result takes the lease away, so one that is left belongs to a worker that told none.
+# Recording a result removes the lease, so a remaining lease belongs to a worker that recorded none.
 _LEFT_BEHIND = Query(
     _LeftBehind,
     select(_a.generation_id, func.max(_a.deaths).label("deaths"))
@@ -90,7 +90,7 @@ class Archiving(Part):
     def claim(
         self, limit: int, lease: timedelta, within: timedelta | None = None, *, suspects: bool = True
     ) -> list[ArchiveClaim]:
-        """Claim the generations whose links expire first, or only those with a link that expires `within` that time.
+        """Claim the generations whose links expire first. `within`: only those with a link that expires in that time.
 
         `suspects`: include generations that a worker held when it died. A suspect is returned alone, and must be
         processed alone.
@@ -99,7 +99,7 @@ class Archiving(Part):
         with self._database.write() as connection:
             now = self._database.clock()
             dies_by = NEVER if within is None else now + within
-            # More links than generations, because one has several, and because other workers choose among the same now.
+            # More links than generations: a generation has several, and other workers are choosing among the same.
             free = _MOST_URGENT.all(connection, now=now, dies_by=dies_by, links=limit * 16, limit=limit)
             found = {row.id: to_generation(row) for row in free}
             if not found:
@@ -136,7 +136,7 @@ class Archiving(Part):
         ]
 
     def _put_back(self) -> None:
-        """Run in a separate transaction: claims that hold each other's assets would deadlock."""
+        """Put back assets whose wait is over, in a separate transaction: concurrent claims would deadlock otherwise."""
         now = {"now": self._database.clock()}
         with self._database.read() as connection:
             if connection.execute(_IS_ANY_OVER, now).first() is None:
@@ -152,7 +152,7 @@ class Archiving(Part):
 
 
 def _to_be_taken(ids: Sequence[str], deaths: Mapping[str, int], *, suspects: bool) -> Sequence[str]:
-    """All that are not suspected; or the first alone if it is: should it kill again, no other suffers with it."""
+    """Return all that are not suspects, or only the first if it is one: if it kills again, no other suffers."""
     if suspects and ids[0] in deaths:
         return ids[:1]
     return [generation_id for generation_id in ids if generation_id not in deaths]

@@ -45,7 +45,7 @@ _LEND = (
 
 class Manifests(Part):
     def claim_manifest(self, lease: timedelta) -> BatchClaim | None:
-        """Claim the oldest; `lease` is also the wait before a failed manifest is due again."""
+        """Claim the oldest batch. `lease` is also the wait before a failed manifest is due again."""
         now = self._database.clock()
         with self._database.write() as connection:
             row = _NEXT.first(connection, now=now)
@@ -62,15 +62,16 @@ class Manifests(Part):
             connection.execute(mine.values(manifest_not_before=self._database.clock() + lease))
 
     def generations_of_batch(self, batch_id: str) -> list[str]:
-        """Yield all generations of a batch, oldest first."""
+        """Return the ids of all generations of a batch, oldest first."""
         query = select(generations.c.id).where(generations.c.batch_id == batch_id).order_by(generations.c.id)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
     def record_manifest(self, claim: BatchClaim) -> bool:
-        """Record that it was written; False, and due again, if the batch changed meanwhile or another worker has it.
+        """Record that the manifest was written.
 
-        A late writer may have replaced a newer manifest.
+        Return False if the batch has changed or another worker holds it: the manifest is due again, because a late
+        writer may have replaced a newer manifest.
         """
         with self._database.write(under_way=True) as connection:
             this = update(batches).where(_b.id == claim.id)

@@ -28,38 +28,38 @@ class Stored:
     content_type: str
     width: int | None = None
     height: int | None = None
-    #: the length of a film
+    #: the length of a video
     seconds: float | None = None
-    #: of the received bytes, if others were stored
+    #: of the received bytes, if different bytes were stored
     source_sha256: str | None = None
     #: how the stored bytes were verified
     verified: str | None = None
     #: what is unusual about a file that is nevertheless complete
     remark: str | None = None
-    #: whether they are bytes that had been refused, as a person has accepted them
+    #: whether these are refused bytes that a person has accepted
     accepted: bool = False
-    #: whether it was already in the bucket, so that its link was not needed
+    #: whether the asset was already in the bucket, so that its link was not needed
     found: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed:
-    """Not stored this time; tried again by itself. `url` replaces the link when the provider gave a fresh one."""
+    """Not stored this time; retried automatically. `url` replaces the link if the provider issued a new one."""
 
     index: int
     error: str
     url: str | None = None
     deadline: datetime | None = None
     reason: Trouble = Trouble.UNEXPECTED
-    #: what arrived this time, was refused and is now kept aside
+    #: what arrived this time, was refused, and is kept aside
     refused: Refused | None = None
-    #: it was not a failure, and continues soon
+    #: whether this was not a failure: archiving continues soon
     goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Not tried again unless a person asks for it; `reason`: the link is over, or nobody could reach it for long."""
+    """Not retried unless a person asks for it. `reason`: the link expired, or was unreachable for too long."""
 
     index: int
     error: str
@@ -69,7 +69,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What one worker did for one claim. `described`: the sidecar is stored beside the assets."""
+    """What one worker did for one claim. `described`: whether the sidecar is stored beside the assets."""
 
     claim: ArchiveClaim
     results: tuple[Stored | Postponed | Lost, ...]
@@ -77,11 +77,11 @@ class Archived:
 
 
 class _Asset(NamedTuple):
-    """As it was read, with the changes so far."""
+    """An asset as it was read, with the changes so far."""
 
     id: int
     generation_id: str
-    #: its `index`, a name that tuples use
+    #: its `index`, which is the name of a tuple method
     number: int
     state: AssetState
     lease: str | None
@@ -91,7 +91,7 @@ class _Asset(NamedTuple):
 
 
 _a = assets.c
-# After their generations, in order of id.
+# Locked after their generations, in order of id.
 _THEIRS = Query(
     _Asset,
     select(*columns_of(assets, _Asset, number="index"))
@@ -103,9 +103,9 @@ _THEIRS = Query(
 
 class Recording(Part):
     def record(self, done: Sequence[Archived], *, thumbnails: bool = False) -> frozenset[str]:
-        """Write down what happened to each claim; the generations of those that still had their lease.
+        """Record the results of each claim; return the generations whose claims still held their lease.
 
-        One that lost it meanwhile changes nothing. `thumbnails`: one of each stored image is wanted.
+        A claim that has lost its lease changes nothing. `thumbnails`: request one for each stored image.
         """
         return frozenset(together(functools.partial(self._record, thumbnails=thumbnails), done))
 
@@ -125,11 +125,11 @@ class Recording(Part):
 
 
 class _Assets:
-    """All assets of some generations, which are locked with them."""
+    """All assets of some generations, locked together with them."""
 
     def __init__(self, changes: Changes, generation_ids: Sequence[str]) -> None:
         self.changes = changes
-        #: of what is stored
+        #: of stored assets
         self.link_lives = Counter[TallyKey]()
         ids = sorted(changes.lock(generation_ids))
         self._of: dict[str, dict[int, _Asset]] = {generation_id: {} for generation_id in ids}
@@ -149,7 +149,7 @@ class _Assets:
         error: str | None,
         **values: object,
     ) -> bool:
-        """Take the lease from an asset, and set values with it; False when the claim has lost it."""
+        """Release the lease of an asset and set values with it; return False if the claim has lost the lease."""
         asset = self._of[claim.generation.id].get(index)
         if asset is None or asset.lease != claim.lease or not may_settle(asset.state, to):
             return False
@@ -161,14 +161,14 @@ class _Assets:
 
 
 def _results(theirs: _Assets, archived: Archived, *, thumbnails: bool) -> bool:
-    """Write down what happened to each asset; False when the lease was lost."""
+    """Record what happened to each asset; return False if the lease was lost."""
     claim = archived.claim
     held = [_record(theirs, claim, result, thumbnails=thumbnails) for result in archived.results]
     for result, is_held in zip(archived.results, held, strict=True):
         if is_held and isinstance(result, Stored) and not (result.accepted or result.found):
             theirs.link_lives.update(_link_life(claim, result.index, theirs.changes.at))
     if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
-        # Other workers may immediately claim what this one had no time for.
+        # Other workers may immediately claim what this worker had no time for.
         for asset in theirs.of(claim.generation.id):
             same = {"reason": asset.reason, "error": asset.error}
             theirs.settle(claim, asset.number, AssetState.WAITING, **same, not_before=None, tries=asset.tries - 1)
@@ -241,7 +241,7 @@ def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | L
         values |= {f"refused_{name}": getattr(result.refused, name) for name in ("bytes", "sha256", "type", "why")}
         before = next(asset for asset in claim.assets if asset.index == result.index).refused
         if before is None or before.sha256 != result.refused.sha256:
-            # Nobody has seen these.
+            # Nobody has reviewed these bytes.
             values |= dict.fromkeys(("accepted_by", "accepted_at"))
     reason, error = (None, None) if isinstance(result, Stored) else (result.reason, result.error)
     if not theirs.settle(claim, result.index, to, reason=reason, error=error, **values):
@@ -252,7 +252,7 @@ def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | L
 
 
 def _link_life(claim: ArchiveClaim, index: int, at: datetime) -> Mapping[TallyKey, int]:
-    """The share of its link's life that was left, from the success to the link's end; of what has a link."""
+    """Count the share of the link's life that was left, from success to expiry; empty for an asset without a link."""
     generation = claim.generation
     asset = next(asset for asset in claim.assets if asset.index == index)
     if not asset.url:
@@ -267,7 +267,7 @@ def _link_life(claim: ArchiveClaim, index: int, at: datetime) -> Mapping[TallyKe
 
 
 def _wanted(result: Stored, at: datetime) -> dict[str, object]:
-    """It is stored for the first time, so there is no thumbnail yet."""
+    """Request a thumbnail for an image: it is stored for the first time, so it has none yet."""
     is_image = result.content_type.startswith("image/")
     return {"thumbnail": ThumbnailState.WANTED, "thumbnail_at": at} if is_image else {}
 
@@ -277,15 +277,15 @@ LONGEST_RETRY_WAIT = timedelta(hours=6)
 LATER_WAIT = timedelta(minutes=5)
 #: bytes that were wrong this many times are unlikely to improve
 PATIENT_TRIES = 6
-#: before what costs a whole download, or a worker
+#: before a retry that may cost a whole download, or a worker
 _COSTLY_WAIT = timedelta(hours=1)
 
 
 def retry_wait(tries: int, age: timedelta, left: timedelta, reason: str | None = None) -> timedelta:
-    """2, 4, 8, 16, then 30 seconds after the n-th try; from the 12th on an eighth of its age, 5 minutes to 6 hours.
+    """Return 2, 4, 8, 16, then 30 seconds after the n-th try; from the 12th, an eighth of `age`, 5 minutes to 6 hours.
 
-    So an outage of a few minutes costs half a minute more, and what fails for days is rarely tried. A link that still
-    has time `left` is tried at least three times more before its end.
+    An outage of a few minutes costs half a minute more, and an asset that fails for days is rarely retried. A link that
+    still has time `left` is tried at least three more times before it expires.
     """
     wait = FIRST_WAIT * 2 ** (tries - 1) if tries < 5 else timedelta(seconds=30)
     if tries >= 12:

@@ -8,5 +8,5 @@ ASSETS = Machine(assets.c.state, ASSET_MOVES)
 
 
 def may_settle(state: AssetState, to: AssetState) -> bool:
-    """Set `values` in a waiting asset, which may stay waiting; False if it does not wait, or is not `mine`."""
+    """Return whether a claim may move an asset from `state`, which must be waiting, to `to`; it may stay waiting."""
     return state is AssetState.WAITING and (to is state or ASSETS.allows(state, to))

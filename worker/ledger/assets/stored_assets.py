@@ -1,4 +1,4 @@
-"""The bucket's content according to the ledger, to compare the two."""
+"""What the ledger says is in the bucket, for comparing the two."""
 
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,14 +17,14 @@ from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, Id, n
 from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, generations, inputs
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
-#: rows read at once (of generations, which have several assets: a fourth of it), and keys
+#: rows read at once (a quarter as many generations, because each has several assets), and keys
 PAGE = 500
 _KEYS_PAGE = 10_000
-#: up to this many assets are counted one by one
+#: above this number, assets are estimated instead of counted
 _COUNTED = 5000
 #: the most ids to try at once for a sample
 _TRIED = 5000
-#: neighbours in a sample: each isolated row of a large table costs a separate page
+#: neighboring rows per run of a sample: each isolated row of a large table costs a separate page
 _RUN = 8
 
 
@@ -47,7 +47,7 @@ class _Ended(NamedTuple):
 
 
 _a, _g = assets.c, generations.c
-# Also of what a client has withdrawn, whose object was left where it is.
+# Includes deleted assets whose object was left in place.
 _KEYS = Query(
     _Key,
     select(_a.id, _a.object_key)
@@ -75,7 +75,7 @@ _OF_BATCH = Query(
     .order_by(_g.id)
     .limit(LIMIT),
 )
-# Many end in one transaction, at the same time.
+# Many generations end in one transaction, with the same time.
 _SINCE = Query(
     _Ended,
     select(_g.id, _g.finished_at)
@@ -98,7 +98,7 @@ _random = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A selection of stored assets: all, a batch's, or the assets of generations that ended since then."""
+    """A selection of stored assets: all, a batch's, or the assets of generations that ended at or after `since`."""
 
     batch_id: str | None = None
     since: datetime | None = None
@@ -106,7 +106,7 @@ class Extent:
 
 class StoredAssets(Part):
     def count_stored(self, extent: Extent) -> int:
-        """Count stored assets; for a large ledger as a whole, return an upper bound."""
+        """Count stored assets; for all assets of a large ledger, return an upper bound."""
         if extent != Extent():
             return sum(self._number(_COUNT_OF, ids=ids) for ids in self._generations(extent))
         with self._database.read() as connection:
@@ -129,10 +129,10 @@ class StoredAssets(Part):
             return [to_asset(row) for row in _STORED_OF.each(connection, generation_ids)]
 
     def _generations(self, extent: Extent) -> Iterator[list[str]]:
-        """The ids of those that may have stored assets, a page at a time."""
+        """Yield the ids of generations that may have stored assets, in pages."""
         starts: list[dict[str, object]] = [{"at": extent.since}]
         if extent.batch_id is not None:
-            # A generation goes from the first of these states to the others, never back.
+            # A generation moves from the first of these states to the others, never back.
             states = (State.SUCCEEDED, State.EXPIRED, State.ARCHIVED)
             starts = [{"batch": extent.batch_id, "state": state} for state in states]
         query = _SINCE if extent.batch_id is None else _OF_BATCH
@@ -143,12 +143,12 @@ class StoredAssets(Part):
                 place |= {"at": rows[-1].finished_at, "after": rows[-1].id}
 
     def sample_stored(self, number: int) -> list[Asset]:
-        """Return up to this many stored assets, chosen at random in short runs of neighbours."""
+        """Return up to this many stored assets, chosen at random in short runs of neighboring rows."""
         found: dict[int, Asset] = {}
         tried: set[int] = set()
         with self._database.read() as connection:
             first, last = _ends(connection)
-            # Nearly every id belongs to a stored asset, so few tries fail.
+            # Nearly every id belongs to a stored asset, so few attempts miss.
             while len(found) < number and 2 * len(tried) < last - first:
                 some = _runs(first, last, min(number - len(found) + 10, _TRIED)) - tried
                 tried |= some
@@ -158,7 +158,7 @@ class StoredAssets(Part):
         return _random.sample(list(found.values()), min(number, len(found)))
 
     def known_keys(self, keys: Collection[str]) -> set[str]:
-        """Return the keys of assets and input files, in one pass over them, however many keys there are."""
+        """Return those keys that belong to assets or input files, in one pass however many keys there are."""
         wanted = set(keys)
         after = 0
         with self._database.read() as connection:
@@ -177,7 +177,7 @@ class StoredAssets(Part):
             return {row.id for row in _EXISTING.each(connection, generation_ids)}
 
     def being_archived(self) -> Iterator[tuple[Generation, Lineage]]:
-        """Return generations with assets that are being archived, each with its lineage."""
+        """Yield generations whose assets are being archived, each with its lineage."""
         after = ""
         while True:
             with self._database.read() as connection:
@@ -222,12 +222,12 @@ class StoredAssets(Part):
 
 
 def _runs(first: int, last: int, number: int) -> set[int]:
-    """About `number` ids, each with the same probability."""
+    """Return about `number` ids, each with the same probability."""
     starts = (_random.randint(first - _RUN + 1, last) for _ in range(-(-number // _RUN)))
     return {one for start in starts for one in range(max(start, first), min(start + _RUN, last + 1))}
 
 
 def _ends(connection: Connection) -> tuple[int, int]:
-    """The first and the last id of all assets."""
+    """Return the first and the last asset id."""
     first, last = (connection.execute(select(end(_a.id))).scalar() for end in (func.min, func.max))
     return first or 0, last or -1

@@ -1,4 +1,4 @@
-"""Thumbnails of stored images: wanted ones to make, what became of them, and the hashes of a batch's images."""
+"""Thumbnails of stored images: requests, claims and results, and the hashes of a batch's images."""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -17,7 +17,7 @@ from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of, update_
 
 THUMBNAILS = Machine(assets.c.thumbnail, THUMBNAIL_MOVES)
 
-#: when those are due that somebody looks for: before all that wait since they were archived
+#: the due time of thumbnails that somebody is viewing: before all that have waited since they were archived
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 _FIRST_WAIT = timedelta(seconds=5)
 LONGEST_THUMBNAIL_WAIT = timedelta(hours=1)
@@ -28,9 +28,9 @@ class ThumbnailClaim:
     """An image whose thumbnail this worker may make."""
 
     asset: Asset
-    #: names this claim: the fence
+    #: identifies this claim; the fencing token
     lease: str
-    #: how often it was tried before, and whether the last worker reported no result
+    #: how often it was tried before, and whether the last worker left no result
     tries: int
     was_left_behind: bool
 
@@ -48,7 +48,7 @@ class ThumbnailMade:
 
 @dataclass(frozen=True, slots=True)
 class ThumbnailResult:
-    """`found`: the state in which it ends without a thumbnail, or None if it is to be tried later."""
+    """`found`: the thumbnail; or the final state without one; or None to retry later."""
 
     claim: ThumbnailClaim
     found: ThumbnailMade | ThumbnailState | None
@@ -95,7 +95,7 @@ _RENEW = update(assets).where(*_MINE).values(thumbnail_at=bindparam("until"))
 _GIVE_BACK = (
     update(assets).where(*_MINE).values(thumbnail_lease=None, thumbnail_at=NOW, thumbnail_tries=_a.thumbnail_tries - 1)
 )
-# In these words, and not those of the index, because these are named.
+# Not worded as in the index, because these are looked up by id.
 _ARE_STORED_IMAGES = (_a.id.in_(IDS), _a.state == AssetState.STORED, _IS_IMAGE)
 _WAITS_BEHIND = (_a.thumbnail == ThumbnailState.WANTED) & _a.thumbnail_lease.is_(None) & (_a.thumbnail_tries == 0)
 _WORTH_ASKING = select(_a.id).where(
@@ -122,7 +122,7 @@ _FINGERPRINTS = Query(
 
 class Thumbnails(Part):
     def claim_thumbnails(self, limit: int, lease: timedelta) -> list[ThumbnailClaim]:
-        """Claim images whose thumbnail is wanted: first those that somebody looks for, then the oldest."""
+        """Claim images whose thumbnail is wanted: first those that somebody is viewing, then the oldest."""
         token = secrets.token_hex(8)
         with self._database.write() as connection:
             now = self._database.clock()
@@ -147,14 +147,14 @@ class Thumbnails(Part):
             connection.execute(_RENEW, {**_named(claims), "until": self._database.clock() + lease})
 
     def give_back_thumbnails(self, claims: Sequence[ThumbnailClaim]) -> None:
-        """Release them, so that other workers may make them immediately."""
+        """Release these claims, so that other workers may make the thumbnails immediately."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_GIVE_BACK, {**_named(claims), "now": self._database.clock()})
 
     def record_thumbnails(self, done: Sequence[ThumbnailResult]) -> list[str]:
-        """Record what became of each; return the keys of images that were deleted meanwhile and nobody else uses.
+        """Record each result; return the object keys of images that have been deleted and that no other asset uses.
 
-        A result that came too late changes nothing.
+        A result that arrives too late changes nothing.
         """
         late: list[Asset] = []
         with self._database.write(under_way=True) as connection:
@@ -184,14 +184,14 @@ class Thumbnails(Part):
         return [str(asset.object_key) for asset in gone if asset.object_key not in used]
 
     def want_thumbnails(self, asset_ids: Collection[int]) -> bool:
-        """Have the missing thumbnails of these images made before all others; False if there is nothing to do.
+        """Request the missing thumbnails of these images ahead of all others; return False if there is nothing to do.
 
-        Those that could not be made, or are being tried again, are left alone.
+        Thumbnails that could not be made, or are being retried, are left alone.
         """
         these = {"ids": sorted(asset_ids), "first": _FIRST}
         if not asset_ids:
             return False
-        # Of thousands of viewers of the same page, one writes.
+        # Of thousands of viewers of the same page, only one writes.
         with self._database.read() as connection:
             if connection.execute(_WORTH_ASKING, these).first() is None:
                 return False
@@ -201,13 +201,13 @@ class Thumbnails(Part):
         return True
 
     def want_thumbnail_again(self, asset_id: int) -> None:
-        """Have a thumbnail whose object is missing made again, before all others."""
+        """Request again, ahead of all others, a thumbnail whose object is missing."""
         lost = {"id": asset_id, "thumbnail": ThumbnailState.MADE, "state": AssetState.STORED}
         with self._database.write() as connection:
             THUMBNAILS.move(connection, lost, ThumbnailState.WANTED, thumbnail_at=_FIRST, thumbnail_tries=0)
 
     def fingerprints(self, batch_id: str, limit: int) -> list[Fingerprint]:
-        """Return the stored images of a batch; of its generations in one state, the oldest first."""
+        """Return the stored images of a batch; among generations in the same state, oldest first."""
         with self._database.read() as connection:
             rows = _FINGERPRINTS.all(connection, batch=batch_id, limit=limit)
         return [row._replace(dhash=unsigned(row.dhash)) for row in rows]
@@ -228,5 +228,5 @@ def _values(made: ThumbnailMade) -> dict[str, object]:
 
 
 def _wait(tries: int) -> timedelta:
-    """5, 10, 20 … seconds after each try, up to an hour."""
+    """Return 5, 10, 20 … seconds after each try, up to an hour."""
     return min(_FIRST_WAIT * (1 << min(tries, 10)), LONGEST_THUMBNAIL_WAIT)

@@ -28,7 +28,7 @@ from worker.ledger.statements import IDS, LIMIT, NOW, Query, update_row
 
 
 class WaitingAsset(NamedTuple):
-    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
+    """An asset that has been tried but is not stored yet. `since`: when its generation succeeded."""
 
     generation_id: str
     url: str
@@ -57,7 +57,7 @@ class _GivenUp(NamedTuple):
 
 
 _a, _g = assets.c, generations.c
-# A locked asset is being recorded by a worker; if that does not store it, it is reported a second later.
+# A worker is recording a locked asset; if it turns out not to be stored, it is reported a second later.
 _RISKY = (
     select(_a.id)
     .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
@@ -71,7 +71,7 @@ _AT_RISK = Query(
     .returning(_a.generation_id, _a.index.label("number"), _a.deadline, _a.error),
 )
 _REFUSED_BYTES = select(func.sum(_a.refused_bytes)).where(text(REFUSED))
-# What a worker has locked is looked at now.
+# An asset that a worker has locked is being handled now.
 _MENDED = (
     select(_a.id)
     .where(text(UNSTORED), _a.lease.is_(None), _a.not_before > NOW, _a.reason.in_(MENDED_BY_RESTART))
@@ -89,8 +89,8 @@ TRY_NOW = (
     .where(assets.c.generation_id.in_(IDS), text(UNSTORED_OF_THESE), assets.c.lease.is_(None))
     .values(not_before=None)
 )
-# The condition on the state stands alone, because both tables have such a column. Each has such an asset, so the
-# newest of them are enough.
+# The condition on the state is a query of its own, because both tables have such a column. Each of these generations
+# has an expired asset, so the newest are enough.
 _EXPIRED = (
     select(_g.id)
     .where(literal_column(BY_STATE, CleanText) == State.EXPIRED)
@@ -125,7 +125,7 @@ _URGENT = Query(
     .order_by(_a.deadline, _a.id)
     .limit(LIMIT),
 )
-# Each uses its own index and reads no more than it returns; an asset in trouble has an error.
+# Each query uses its own index and reads no more than it returns. An asset in trouble has an error.
 _dying = select(_a.id).where(text(UNSTORED), _a.deadline <= bindparam("dies_by")).order_by(_a.deadline).limit(LIMIT)
 _stuck = select(_a.id).where(text(TROUBLED), _IS_IN_TROUBLE).order_by(_a.deadline).limit(LIMIT)
 _risky = union(select(_dying.subquery().c.id), select(_stuck.subquery().c.id)).subquery()
@@ -141,7 +141,7 @@ _RISKY_OF = Query(
 
 class TroubledAssets(Part):
     def retry_mended(self) -> int:
-        """Retry at once all that a changed setting or a newer version may have fixed; return how many."""
+        """Retry at once all assets that a changed setting or a newer version may have fixed; return how many."""
         found = 0
         while True:
             with self._database.write() as connection:
@@ -156,7 +156,7 @@ class TroubledAssets(Part):
             return int(connection.execute(_REFUSED_BYTES).scalar() or 0)
 
     def note_risks(self, within: timedelta) -> int:
-        """Report, once per link, assets that expire `within` that time and are not stored; return how many."""
+        """Report, once per link, unstored assets whose link expires `within` that time; return how many."""
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
@@ -168,9 +168,9 @@ class TroubledAssets(Part):
         return len(found)
 
     def accept(self, generation_id: str, indexes: Collection[int], by: str, why: str = "") -> None:
-        """Let the archive step store refused files unchanged. Safe to repeat.
+        """Let the archive step store refused files unchanged. Idempotent.
 
-        Raises NotFound, or RequestInvalid for an asset without a refused file, and changes nothing.
+        Raises NotFound, or RequestInvalid for an asset without a refused file; nothing is changed then.
         """
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
@@ -190,31 +190,31 @@ class TroubledAssets(Part):
                 ASSETS.move(connection, {"id": asset.id}, AssetState.WAITING)
                 told = {"by": by, "why": why, "refused": asset.refused.why}
                 changes.event("asset.accepted", generation_id=generation_id, batch_id=None, index=index, **told)
-            # One that a worker has at this moment comes again when its lease is over, or its result is written.
+            # An asset that a worker currently holds is due again when its lease ends or its result is written.
             connection.execute(TRY_NOW, {"ids": [generation_id]})
             changes.move(generation_id, State.SUCCEEDED, "accepted by a person", reason=None, message=None)
             changes.flush()
 
     def waiting(self, limit: int) -> list[WaitingAsset]:
-        """Return assets that were tried and are not stored, the most urgent first."""
+        """Return assets that were tried and are not stored, most urgent first."""
         with self._database.read() as connection:
             return _TRIED.all(connection, limit=limit)
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
-        """Return assets that are not stored and expire by then, or failed to download repeatedly.
+        """Return assets that are not stored and expire by `dies_by`, or repeatedly failed, most urgent first.
 
-        The most urgent first; includes at once those that need a person.
+        Assets that need a person are included at once.
         """
         with self._database.read() as connection:
             return [to_asset(row) for row in _URGENT.all(connection, dies_by=dies_by, limit=limit)]
 
     def count_at_risk(self, dies_by: datetime, limit: int = 1000) -> dict[str | None, int]:
-        """Count by batch what `at_risk` returns; up to `limit` of each kind."""
+        """Count the assets that `at_risk` returns by batch, up to `limit` of each kind."""
         with self._database.read() as connection:
             return {row.batch_id: row.number for row in _RISKY_OF.all(connection, dies_by=dies_by, limit=limit)}
 
     def dead(self, limit: int) -> list[tuple[Asset, datetime]]:
-        """Return the assets that expired with their generation, newest first, and when."""
+        """Return the assets that expired with their generation, and when, newest first."""
         with self._database.read() as connection:
             rows = _ASSETS.all(connection, limit=limit)
             ended = _GIVEN_UP.each(connection, sorted({row.generation_id for row in rows}))

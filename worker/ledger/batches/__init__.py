@@ -1,4 +1,4 @@
-"""Batches as people steer them: paused, started later, limited; and what that leaves for dispatch."""
+"""How people steer batches (pause, delayed start, limits), and what that leaves for dispatch."""
 
 from worker.ledger.batches.quotas import FORGOTTEN, Quotas
 from worker.ledger.batches.steering import START_DUE, Batches, NewSteering, Restricted, Steering

@@ -1,4 +1,4 @@
-"""How many more of each batch dispatch may take: none while it is stopped, at most `max_in_flight` at a time."""
+"""How many more generations dispatch may take of each batch: none while it is stopped, else up to `max_in_flight`."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_colum
 from worker.ledger.schema import AT_PROVIDER, DISPATCHED, STOPPED, CleanText, UtcDateTime, batches, generations
 from worker.ledger.statements import IDS, Query
 
-#: a generation that was sent so long ago and never answered holds no room at the provider, or in its batch, any more:
-#: otherwise a few that nobody can resolve would stop all others for good
+#: a generation that was sent this long ago without an answer no longer counts toward the capacity of the provider or of
+#: its batch: otherwise a few that nobody can resolve would block all others for good
 FORGOTTEN = timedelta(hours=1)
 
 
@@ -27,10 +27,11 @@ class _InFlight(NamedTuple):
 
 _b, _g = batches.c, generations.c
 _BATCHES = select(_b.id, _b.max_in_flight).where(_b.id.in_(IDS), text(f"NOT {STOPPED}")).order_by(_b.id)
-# Who pauses or limits a batch waits for this transaction to end, and nobody else does.
+# Only transactions that pause or limit a batch wait for this one to end.
 _GOING = Query(_Batch, _BATCHES.with_for_update(read=True, key_share=True))
-# Two who dispatch the same batch at two providers would count without each other. Who has it locked is dispatching it
-# or ends something of it, and wakes dispatch afterwards: waiting for them could be waiting in a circle.
+# Without this lock, two dispatches of the same batch at two providers would not count each other's generations. The
+# holder of the lock is dispatching the batch or ending one of its generations, and wakes dispatch afterwards; waiting
+# for it could deadlock.
 _FREE = Query(
     _Batch,
     _BATCHES.where(_b.max_in_flight.is_not(None)).with_for_update(skip_locked=True, key_share=True),
@@ -41,8 +42,8 @@ _AT_PROVIDERS = Query(
     .where(_g.batch_id.in_(IDS), text(AT_PROVIDER), _g.dispatched_at > bindparam("since", type_=UtcDateTime()))
     .group_by(_g.batch_id),
 )
-#: the batch, as an expression: with it a search goes through the index of all that is dispatched, and not through all
-#: of a batch that is queued, or even of all batches, for the order of its groups
+#: the batch, as an expression: makes the planner use the index of dispatched generations, instead of scanning all
+#: queued generations of a batch, or even of all batches, for the order of the groups
 OF_BATCH: ColumnElement[str] = literal_column("(batch_id || '')", CleanText)
 _DISPATCHED = Query(
     _InFlight,
@@ -54,12 +55,12 @@ _DISPATCHED = Query(
 
 
 class Quotas:
-    """What the batches of one dispatch have left. None of them is paused or limited until its transaction ends."""
+    """The remaining quotas of the batches of one dispatch. None is paused or limited until its transaction ends."""
 
     def __init__(self, connection: Connection, now: datetime) -> None:
         self._connection = connection
         self._now = now
-        #: None: as many as there are
+        #: None: unlimited
         self._left: dict[str, int | None] = {}
 
     def open(self, names: Collection[str]) -> None:
@@ -76,7 +77,7 @@ class Quotas:
         self._left.update({row.id: max(0, (row.max_in_flight or 0) - used[row.id]) for row in free})
 
     def has_room(self, name: str) -> bool:
-        """Whether one more of it may go; a batch that was not opened has no room."""
+        """Return whether one more of this batch may be dispatched; a batch that was not opened has no room."""
         return not name or self._left.get(name, 0) != 0
 
     def take(self, name: str | None) -> None:
@@ -85,7 +86,7 @@ class Quotas:
 
 
 def in_flight(connection: Connection, batch_ids: Collection[str], now: datetime) -> Counter[str]:
-    """How many of each batch are dispatched or at a provider, and not forgotten."""
+    """Count the generations of each batch that are dispatched or at a provider, and not forgotten."""
     ids = sorted(batch_ids)
     rows = _AT_PROVIDERS.each(connection, ids, since=now - FORGOTTEN) + _DISPATCHED.each(connection, ids)
     found: Counter[str] = Counter()

@@ -1,7 +1,7 @@
-"""A person steers a batch: pause, resume, start, limits, priority.
+"""Steering a batch: pause, resume, start, limits, priority.
 
-The row of the batch decides, and whoever changes it waits for each dispatch that has looked at it. Its flows sleep
-while it is stopped, which only saves time.
+The row of the batch is authoritative, and changing it waits for each dispatch that has read it. The flows of a stopped
+batch sleep; this only saves time.
 """
 
 from collections.abc import Mapping
@@ -34,9 +34,9 @@ from worker.ledger.schema import (
 )
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of, update_row
 
-#: generations that one transaction recalls, and batches that one starts
+#: the most generations that one transaction recalls, and the most batches that one starts
 _RECALLED, _STARTED = 250, 100
-#: who decides what a batch still waits for when it is cancelled
+#: who is recorded as deciding the open approvals of a batch when it is cancelled
 _CANCELLED = "batch cancel"
 
 
@@ -53,12 +53,12 @@ class Steering(NamedTuple):
 
     @property
     def is_stopped(self) -> bool:
-        """Nothing of it is dispatched."""
+        """Whether dispatch takes nothing from this batch."""
         return self.paused_at is not None or self.start_at is not None
 
 
 class NewSteering(TypedDict, total=False):
-    """What changes of it; None: no longer limited."""
+    """The values to change; None removes a limit."""
 
     paused_at: datetime | None
     start_at: datetime | None
@@ -68,7 +68,7 @@ class NewSteering(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Restricted:
-    """A batch that is not complete, and is stopped or has a limit; `in_flight`: None where no limit needs it."""
+    """An incomplete batch that is stopped or limited. `in_flight`: None if the batch does not limit it."""
 
     steering: Steering
     in_flight: int | None
@@ -89,7 +89,7 @@ _b, _g = batches.c, generations.c
 _BATCH = bindparam("batch", type_=CleanText())
 _STEERING = select(*columns_of(batches, Steering)).where(_b.id == _BATCH, _b.unfinished_at.is_(None))
 _READ = Query(Steering, _STEERING)
-# Before it, dispatch only asks that the row stays: so this waits for whoever dispatches it now.
+# Dispatch takes a shared lock on the row, so this waits for dispatches of the batch that are in progress.
 _LOCKED = Query(Steering, _STEERING.with_for_update())
 _RESTRICTED = Query(
     Steering,
@@ -114,7 +114,7 @@ _UNCLAIMED = (
     .limit(LIMIT)
     .with_for_update(skip_locked=True, key_share=True)
 )
-# Sorted only by who reads them: PostgreSQL might go through all ids, in their order, for those of one batch.
+# The caller sorts these: with ORDER BY, PostgreSQL might scan all ids in order to find those of one batch.
 _OPEN = Query(Id, select(_g.id).where(_g.batch_id == _BATCH, text(in_states("state", sorted(OPEN)))))
 _OTHERWISE = Query(
     _Queued,
@@ -126,7 +126,7 @@ _OTHERWISE = Query(
 # Queued work cannot succeed without being dispatched first.
 _UNDER_WAY = sorted(OPEN - {State.QUEUED})
 _MARKS = (_g.followed_failure_at, _g.followed_success_at, _g.followed_archive_at)
-#: those that are to get follow-ups, by the short form or by recipes, whatever people decide
+#: generations that are to get follow-ups, from the short form or from recipes, regardless of decisions
 _FOLLOWED = (
     Query(
         Id,
@@ -159,22 +159,22 @@ _REPRIORITIZE = update(generations).where(_g.id.in_(IDS)).values(priority=bindpa
 
 
 class Dropped(NamedTuple):
-    """`followed`: generations that get no follow-ups any more; `decisions`: that are not waited for any more."""
+    """`followed`: generations that no longer get follow-ups; `decisions`: approvals that no longer wait."""
 
     followed: int
     decisions: int
 
 
 class Batches(Part):
-    """How people steer batches."""
+    """Lets people steer batches."""
 
     def steering(self, batch_id: str) -> Steering:
-        """Raises NotFound."""
+        """Return how a batch is steered. Raises NotFound."""
         with self._database.read() as connection:
             return _found(_READ.first(connection, batch=batch_id), batch_id)
 
     def restricted(self) -> list[Restricted]:
-        """Batches with something open that are stopped, or that have a limit of those in flight; the newest first."""
+        """Return incomplete batches that are stopped or have a limit on generations in flight, newest first."""
         with self._database.read() as connection:
             found = _RESTRICTED.all(connection)
             limited = [one.id for one in found if one.max_in_flight is not None]
@@ -182,7 +182,7 @@ class Batches(Part):
         return [Restricted(one, used[one.id] if one.max_in_flight is not None else None) for one in found]
 
     def pause(self, batch_id: str) -> bool:
-        """Dispatch nothing more of it, and recall what no worker has claimed; False if it was paused already.
+        """Stop dispatching a batch, and recall what no worker has claimed; return False if it was already paused.
 
         Raises NotFound.
         """
@@ -194,16 +194,16 @@ class Batches(Part):
         return before.paused_at is None
 
     def resume(self, batch_id: str) -> bool:
-        """End its pause; False if it was not paused. It still waits for a start that is to come. Raises NotFound."""
+        """End a batch's pause; return False if it was not paused. It still waits for a later start. Raises NotFound."""
         with self._database.write() as connection:
             before = _found(_LOCKED.first(connection, batch=batch_id), batch_id)
             self._steer(connection, before, paused_at=None)
         return before.paused_at is not None
 
     def limit(self, batch_id: str, **values: Unpack[NewSteering]) -> Steering:
-        """Set its start and its limits; return what it had before. A start that is not to come starts it now.
+        """Set the start and the limits of a batch; return the values before. A start in the past starts it now.
 
-        What has a start to come is recalled as by `pause`. Raises NotFound.
+        A start in the future recalls its generations as `pause` does. Raises NotFound.
         """
         now = self._database.clock()
         start_at = values.get("start_at")
@@ -217,7 +217,7 @@ class Batches(Part):
         return before
 
     def start_due(self) -> int:
-        """Start the batches whose time has come; return how many."""
+        """Start the batches that are due; return how many."""
         now = {"now": self._database.clock()}
         with self._database.read() as connection:
             if connection.execute(START_DUE.limit(1), now).first() is None:
@@ -229,9 +229,9 @@ class Batches(Part):
         return len(found)
 
     def reprioritize(self, batch_id: str, priority: int) -> int:
-        """Give what is open in it another priority, also for its retries and follow-ups; return how many were queued.
+        """Change the priority of a batch's open generations, their retries and follow-ups; return how many were queued.
 
-        LedgerUnavailable states how many were done before. Raises NotFound.
+        Raises NotFound, and LedgerUnavailable, which states how many were done before it.
         """
         with self._database.read() as connection:
             _found(_READ.first(connection, batch=batch_id), batch_id)
@@ -247,7 +247,7 @@ class Batches(Part):
         return queued
 
     def drop_follow_ups(self, batch_id: str) -> Dropped:
-        """Create no follow-ups of what is under way in it, and end its decisions.
+        """Create no more follow-ups of a batch's open generations, and withdraw its open approvals.
 
         Raises LedgerUnavailable as `reprioritize` does.
         """
@@ -271,7 +271,7 @@ class Batches(Part):
         return Dropped(len(followed), decisions)
 
     def _steer(self, connection: Connection, before: Steering, **values: Unpack[NewSteering]) -> None:
-        """Change a locked batch; its flows sleep or wake with it."""
+        """Change a locked batch, and put its flows to sleep or wake them accordingly."""
         if not values:
             return
         new: Mapping[str, object] = {**values}
@@ -282,7 +282,7 @@ class Batches(Part):
             wake_batch(connection, before.id)
 
     def _recall(self, batch_id: str) -> None:
-        """A few at a time, until a worker has claimed, or somebody holds, all that is left."""
+        """Recall a few at a time, until all that is left is claimed by workers or locked."""
         mine = {"batch": batch_id, "limit": _RECALLED}
         while True:
             with self._database.write() as connection:

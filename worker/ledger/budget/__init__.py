@@ -1,4 +1,4 @@
-"""What generations cost, and the budgets that limit it: prices of stored rows, charges, spending and remainders."""
+"""What generations cost, and the budgets that limit that: prices of stored rows, charges, spending and remainders."""
 
 from worker.ledger.budget.booking import book, book_sent, is_counted
 from worker.ledger.budget.holding import Asked

@@ -1,4 +1,4 @@
-"""Charges: for what is dispatched, and for what a restored ledger has sent and forgotten, which was paid for."""
+"""Charges for dispatched generations, and for paid submissions that a restored ledger has lost."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ from worker.pricing import Prices, Quote
 
 
 class Priced(Protocol):
-    """A row of `generations`: the price of its last attempt, if that had one."""
+    """A row of `generations`. `price`: of its last attempt, if that had one."""
 
     @property
     def price(self) -> int | None: ...
@@ -80,7 +80,7 @@ _PRICED = update(generations).where(_g.id == bindparam("of", type_=CleanText()))
 def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str]) -> None:
     """Book the last attempts of these on the day on which they were sent, whether or not a cap has room.
 
-    What is reserved for one of them already stays as it is. `Changes.flush` settles them with the others.
+    An existing reservation stays as it is. `Changes.flush` settles these charges with the others.
     """
     changes.write()
     priced = [
@@ -91,7 +91,7 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
     if not priced:
         return
     rows = [
-        # Counted nowhere yet: settling brings it to what its attempt says, and its budgets with it.
+        # Not counted yet: settling moves the charge to the state of its attempt, and updates its budgets.
         charge_row(row, quote, number=row.number, provider=row.provider, day=prices.day_of(row.sent_at), state=RELEASED)
         for row, quote in priced
     ]
@@ -102,7 +102,7 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
         for key in budget_keys(prices.day_of(row.sent_at), row.provider, row.batch_id, labels.get(row.id, ()))
     }
     insert = insert_into(changes.connection, charges)
-    # One that was dispatched before the backup, but never claimed, was given back, and went later.
+    # A charge exists if the generation was dispatched before the backup, was recalled unclaimed, and was sent later.
     again = {name: insert.excluded[name] for name in ("provider", "day", "price", "assumed")}
     instead = insert.on_conflict_do_update(
         index_elements=["generation_id", "number"], set_=again, where=charges.c.state == RELEASED
@@ -116,7 +116,7 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
 def charge_row(
     row: Charged, quote: Quote, *, number: int, provider: str, day: str, state: ChargeState
 ) -> dict[str, object]:
-    """Return what is written of the charge of one attempt."""
+    """Return the row of `charges` for one attempt."""
     return {
         "generation_id": row.id,
         "number": number,
@@ -131,7 +131,7 @@ def charge_row(
 
 
 def is_counted(row: Priced, cost: int) -> bool:
-    """Also what costs nothing now but did before: a charge of an earlier attempt may still have to be settled."""
+    """Return whether a row costs something, or did before: a charge of an earlier attempt may still need settling."""
     return cost > 0 or row.price is not None
 
 
@@ -142,7 +142,7 @@ def book(
     priced: Sequence[tuple[Going, Quote]],
     labels: Mapping[str, Labels],
 ) -> None:
-    """`labels`: of those that have any, by id."""
+    """Reserve the price of these generations in their budgets. `labels`: by id; only of generations that have any."""
     if not priced:
         return
     rows = [
@@ -150,7 +150,7 @@ def book(
         for row, quote in priced
     ]
     insert = insert_into(connection, charges)
-    # One that was dispatched before, but never claimed, was given back and is reserved anew, perhaps elsewhere.
+    # A generation that was recalled unclaimed has a released charge: reserve it again, perhaps at another provider.
     again = {name: insert.excluded[name] for name in ("provider", "day", "price", "assumed", "state")}
     connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
     deltas: defaultdict[AnyBudgetKey, Counter[str]] = defaultdict(Counter)

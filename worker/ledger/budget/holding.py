@@ -1,4 +1,4 @@
-"""Which budget has no room for queued work, even before dispatch has considered it."""
+"""Finds the budget that has no room for queued work, even before dispatch has considered it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from worker.pricing import Prices
 
 
 class Asked(NamedTuple):
-    """What a generation needs of its budgets; `amount` in millionths."""
+    """What a generation needs from its budgets. `amount`: in millionths."""
 
     provider: str
     batch_id: str | None
@@ -21,9 +21,9 @@ class Asked(NamedTuple):
 
 class Holding(Part):
     def full(self, prices: Prices, asked: Sequence[Asked]) -> list[AnyBudgetKey | None]:
-        """For each, the budget that has no room for it after those before it; None if all of its budgets have some.
+        """Return, for each, the first of its budgets without room, counting the ones before it; None if all have room.
 
-        What was queued earlier may take the room: only what is spent or reserved now counts.
+        Only what is spent or reserved now counts: work that was queued earlier may still take the room.
         """
         today = prices.day_of(self._database.clock())
         keys_of = [budget_keys(today, one.provider, one.batch_id, one.labels) for one in asked]

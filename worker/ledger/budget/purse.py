@@ -1,4 +1,4 @@
-"""Remaining budgets of one provider while its generations are dispatched."""
+"""The remaining budgets of one provider while its generations are dispatched."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -39,7 +39,7 @@ _TOLD, _TOLD_OF_LABEL = (
 
 
 class Purse:
-    """What the budgets of one provider's round have left. Locked: with a statement of its own, in the order of keys."""
+    """What the budgets of one provider's round have left. They are locked by a separate statement, in key order."""
 
     def __init__(self, connection: Connection, provider: str, prices: Prices, today: str) -> None:
         self._connection = connection
@@ -51,7 +51,7 @@ class Purse:
         self._caps: dict[AnyBudgetKey, int | None] = {}
 
     def open(self, batch_ids: Collection[str | None], labels: Collection[Labels] = (), *, locked: bool = True) -> None:
-        """Read the budgets that generations of these batches (None: of no batch), and with these labels, count in."""
+        """Read the budgets of generations in these batches (None: in no batch) and with these labels."""
         if not batch_ids:
             return
         keys = {key for batch_id in batch_ids for key in self._keys(batch_id)}
@@ -68,12 +68,12 @@ class Purse:
         return all(key in self._used for key in self._keys(batch_id, labels))
 
     def room(self, batch_id: str | None, labels: Labels = ()) -> int | None:
-        """The smallest remainder of its budgets; None: unlimited."""
+        """Return the smallest remainder of the budgets; None: unlimited."""
         keys = self._keys(batch_id, labels)
         return min((left for key in keys if (left := self._left(key)) is not None), default=None)
 
     def full(self, batch_id: str | None, cost: int, labels: Labels = ()) -> AnyBudgetKey | None:
-        """The budget that has no room for this, the one that lasts longest first: a label's, then the batch's."""
+        """Return a budget without room for this cost, longest-lived first: a label's, then the batch's."""
         for key in reversed(self._keys(batch_id, labels) if cost else []):
             left = self._left(key)
             if left is not None and left < cost:
@@ -96,7 +96,7 @@ class Purse:
         return f"{whose[key.kind]} has no room: {used} spent or reserved, this costs {text(cost)}"
 
     def tell(self, changes: Changes, key: AnyBudgetKey) -> None:
-        """Once per budget and day."""
+        """Report an exceeded budget, once per budget and day."""
         if self._told.get(key) == self._today:
             return
         of_key = {f"of_{name}": part for name, part in key._asdict().items()}
@@ -118,7 +118,7 @@ class Purse:
 
 
 def caps_of(connection: Connection, prices: Prices, keys: Collection[AnyBudgetKey]) -> dict[AnyBudgetKey, int | None]:
-    """The cap of each budget, in millionths; None: unlimited."""
+    """Return the cap of each budget, in millionths; None: unlimited."""
     caps = prices.caps
     batch_ids = [key.batch_id for key in keys if isinstance(key, BudgetKey) and key.batch_id]
     of_batch = {row.id: stricter(caps.of_batch(row.name), row.max_cost) for row in _BATCHES.each(connection, batch_ids)}
@@ -134,5 +134,5 @@ def caps_of(connection: Connection, prices: Prices, keys: Collection[AnyBudgetKe
 
 
 def stricter(cap: int | None, max_cost: int | None) -> int | None:
-    """The cap that the price file gives a batch and its own, together."""
+    """Return the lower of a batch's cap in the price file and its own cap; None if it has neither."""
     return min((one for one in (cap, max_cost) if one is not None), default=None)

@@ -1,4 +1,4 @@
-"""Counts the budgets of labels again: a version before 0028 that ends its work settles charges without them."""
+"""Recounts label budgets: a version before 0028 that is still finishing its work settles charges without them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ _KNOWN = Query(_Row, select(*columns_of(label_budgets, _Row)))
 
 class Recount(Part):
     def recount_labels(self) -> int:
-        """Bring the budgets of labels to the sum of their charges; return how many differed. Reads all of them."""
+        """Set label budgets to the sum of their charges; return how many differed. Reads all charges with labels."""
         with self._database.read() as connection:
             sums = _by_label(_ALL_SUMS.all(connection))
             rows = {LabelKey(row.name, row.value): row for row in _KNOWN.all(connection)}
@@ -58,7 +58,7 @@ class Recount(Part):
         for key in differing:
             with self._database.write() as connection:
                 make_budgets(connection, [key])
-                # Who changes charges with this label changes this row, too, before others see either.
+                # A transaction that changes charges with this label also changes this row before others see either.
                 read_budgets(connection, [key], locked=True)
                 now = _by_label(_SUMS_OF.all(connection, **key._asdict()))[key]
                 update_row(connection, label_budgets, key._asdict(), **{state: now[state] for state in COUNTED})

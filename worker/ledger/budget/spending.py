@@ -40,16 +40,16 @@ from worker.pricing import ANY_VALUE, Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c
 _e = events.c
-#: events among which is looked for the one that tells of a full budget
+#: how many of the latest events are searched for the report of a full budget
 _LATELY = 20_000
-#: by which sums can be told apart at once
+#: the most dimensions that sums can be grouped by
 MOST_DIMENSIONS = 5
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]]).label("used")
 
 
 class _Amount(NamedTuple):
-    #: of each dimension
+    #: one key per dimension
     key_0: str | None
     key_1: str | None
     key_2: str | None
@@ -71,7 +71,7 @@ class _AssumedAmount(NamedTuple):
 
 
 class _OfDay(NamedTuple):
-    #: empty: of all of them together
+    #: empty: all providers together
     provider: str
     used: int
 
@@ -80,7 +80,7 @@ class _Running(NamedTuple):
     id: str
     name: str
     max_cost: int | None
-    #: None: nothing of it was ever dispatched
+    #: None: nothing in the batch was ever dispatched
     used: int | None
 
 
@@ -119,7 +119,8 @@ _OF_DAY = Query(
     ),
 )
 _IS_OF_BATCH = (_b.kind == BudgetKind.BATCH) & (_b.day == "") & (_b.provider == "") & (_b.batch_id == batches.c.id)
-# An outer join, although who has no budget is not wanted: SQLite would begin with the budgets of all batches ever.
+# An outer join, although batches without a budget are not wanted: with an inner join, SQLite would start from the
+# budgets of all batches that ever existed.
 _ALL_RUNNING = (
     select(batches.c.id, batches.c.name, batches.c.max_cost, _USED)
     .outerjoin_from(batches, budgets, _IS_OF_BATCH)
@@ -172,7 +173,7 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """What sums are grouped by. `label`: its name, if that is what."""
+    """What sums are grouped by. `label`: the label's name, for `By.LABEL`."""
 
     by: By
     label: str = ""
@@ -185,8 +186,8 @@ class Dimension:
 class Spent:
     """Known: paid, including late charges. Possible: outcome unknown. Reserved: in progress."""
 
-    #: of each dimension, a day, a provider, an operation, the value of a label (None: it has none), or a batch's id
-    #: (None: in no batch)
+    #: for each dimension, a day, a provider, an operation, the value of a label (None: without that label), or the id
+    #: of a batch (None: in no batch)
     keys: tuple[str | None, ...]
     names: tuple[str, ...]
     known: int = 0
@@ -196,12 +197,12 @@ class Spent:
 
     @property
     def key(self) -> str | None:
-        """Of its only dimension."""
+        """The key of the only dimension."""
         return self.keys[0]
 
     @property
     def name(self) -> str:
-        """Of its only dimension."""
+        """The name of the only dimension."""
         return self.names[0]
 
     @property
@@ -211,9 +212,9 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """State of a budget. `waiting`: generations that it has no room for. It may be overdrawn by late charges.
+    """The state of a budget, which late charges may overdraw. `waiting`: generations that it has no room for.
 
-    `is_own`: a batch's own cap, not one of the price file.
+    `is_own`: whether `cap` is a batch's own, not from the price file.
     """
 
     budget: By
@@ -231,7 +232,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsedOfCaps:
-    """What was spent, reserved, or may have been spent: today, of it at each provider, and with each label."""
+    """What was spent, reserved, or may have been spent: today in total, today by provider, and by label."""
 
     today: int
     providers: Mapping[str, int]
@@ -240,7 +241,7 @@ class UsedOfCaps:
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """An amount for which the factors of these extras were assumed, as no price file gave them."""
+    """An amount for which the factors of these extras were assumed, because no price file defined them."""
 
     provider: str
     extras: tuple[str, ...]
@@ -255,9 +256,10 @@ class Budgets(LaterPrices, Recount, Holding):
         labels: Mapping[str, str] = _NO_LABELS,
         until: date = date.max,
     ) -> list[Spent]:
-        """What was dispatched on these days, both included, of generations with all these `labels`.
+        """Return the cost of what was dispatched from `since` through `until`, for generations with all these `labels`.
 
-        By each combination; by day first: days in their order, else the most expensive first.
+        There is one sum per combination of the dimensions: in order of days if the first dimension is the day,
+        otherwise most expensive first.
         """
         query = _sums(by, labels)
         amounts: defaultdict[tuple[str | None, ...], Counter[str]] = defaultdict(Counter)
@@ -276,7 +278,7 @@ class Budgets(LaterPrices, Recount, Holding):
         return sorted(found, key=lambda one: (-one.total, [key or "" for key in one.keys]))
 
     def assumed(self, since: date, until: date = date.max) -> list[Assumed]:
-        """Of what was dispatched on these days, both included; the largest first."""
+        """Return the assumed amounts of what was dispatched from `since` through `until`, largest first."""
         query = Query(
             _AssumedAmount,
             select(_c.provider, _c.assumed, func.sum(_c.price).label("amount"))
@@ -288,14 +290,14 @@ class Budgets(LaterPrices, Recount, Holding):
         return sorted(found, key=lambda one: (-one.amount, one.provider, one.extras))
 
     def standings(self, prices: Prices) -> list[Standing]:
-        """Every cap that counts now: of today, of each provider today, of the batches that are not complete, of labels.
+        """Return every cap in effect: for today, each provider today, each incomplete batch, and labels.
 
-        Of labels without a cap of their own (`*`), those that are at least half used, or hold something back.
+        Labels without a cap of their own (`*`) are included only if at least half used or holding something back.
         """
         today = prices.day_of(self._database.clock())
         caps = prices.caps
         with self._database.read() as connection:
-            # The key of the budget of a day has no provider.
+            # The key of a daily budget has no provider.
             used = {row.provider: row.used for row in _OF_DAY.all(connection, day=today)}
             waiting = _waiting(connection)
             running = (_RUNNING if caps.batch is not None or caps.batches else _CAPPED).all(connection)
@@ -329,14 +331,14 @@ class Budgets(LaterPrices, Recount, Holding):
         return found
 
     def used_of_caps(self, prices: Prices) -> UsedOfCaps:
-        """Return what was used today, and of each cap that the price file names, but not of batches."""
+        """Return what was used today and of each cap in the price file, except batch caps."""
         named = {LabelKey(name, value) for name, of in prices.caps.labels.items() for value in of.keys() - {ANY_VALUE}}
         with self._database.read() as connection:
             rows = _OF_DAY.all(connection, day=prices.day_of(self._database.clock()))
             labelled = _OF_NAMED_LABELS.all(
                 connection, ids=sorted({key.name for key in named}), values=sorted({key.value for key in named})
             )
-        # The key of the budget of a day has no provider.
+        # The key of a daily budget has no provider.
         used = {row.provider: row.used for row in rows}
         of_label = {LabelKey(row.name, row.value): row.used for row in labelled}
         return UsedOfCaps(
@@ -344,14 +346,14 @@ class Budgets(LaterPrices, Recount, Holding):
         )
 
     def used_today(self, prices: Prices) -> int:
-        """What was spent, reserved, or may have been spent today."""
+        """Return what was spent, reserved, or may have been spent today."""
         with self._database.read() as connection:
             rows = _OF_DAY.all(connection, day=prices.day_of(self._database.clock()))
-        # The key of the budget of a day has no provider.
+        # The key of a daily budget has no provider.
         return sum(row.used for row in rows if not row.provider)
 
     def full_since(self, cap: Standing) -> datetime | None:
-        """When it was last reported to have no room; None if that was long ago."""
+        """Return when the budget was last reported to have no room; None if that was long ago."""
         with self._database.read() as connection:
             return next((row.at for row in _TOLD_LATELY.all(connection) if _is_of(cap, row)), None)
 
@@ -366,7 +368,7 @@ def _is_of(cap: Standing, event: _Full) -> bool:
 
 
 def _sums(by: Sequence[Dimension], labels: Mapping[str, str]) -> Query[_Amount]:
-    """What sums up charges by these dimensions on some days, of generations with these labels."""
+    """Return the query that sums charges by these dimensions over some days, for generations with these labels."""
     of_charge = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}
     mine = {one: labels_table.alias(f"by_{number}") for number, one in enumerate(by) if one.by is By.LABEL}
     keys = [mine[one].c.value if one in mine else of_charge[one.by] for one in by]
@@ -397,7 +399,7 @@ def _spent(keys: tuple[str | None, ...], names: tuple[str, ...], sums: Counter[s
 
 
 def _waiting(connection: Connection) -> Counter[tuple[By, str]]:
-    """How many generations are held back, by kind of budget and its provider, batch or label."""
+    """Count the generations that are held back, by kind of budget and by provider, batch or label."""
     found: Counter[tuple[By, str]] = Counter()
     holding_batches, holding_labels = [], []
     for row in _NUMBER_HELD.all(connection):

@@ -10,8 +10,8 @@ from worker.ledger.schema import generations
 from worker.pricing import Tier, extras_of
 
 _g = generations.c
-#: what `tier_of_row` reads. Prompts are long, so they are read only where the version of the program that wrote the row
-#: did not know extras
+#: the columns that `tier_of_row` reads. Prompts are long, so they are read only if the row was written by a version
+#: that did not know extras
 TIER = (
     *(_g.operation, _g.speed, _g.version, _g.extras),
     *(case((_g.extras.is_(None), column), else_=None).label(column.name) for column in (_g.prompt, _g.options)),

@@ -1,4 +1,4 @@
-"""What was sent without a price, counted and charged afterwards."""
+"""Counts submissions without a price, and charges them later."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,9 @@ from worker.ledger.statements import IDS, LIMIT, Query, insert_rows
 from worker.pricing import Prices
 from worker.secrets import SANDBOX_ACCOUNT
 
-#: attempts that one transaction charges
+#: the most attempts that one transaction charges
 BITE = 500
-#: comes after all ids
+#: sorts after all ids
 _AFTER_ALL = "gen_g"
 
 
@@ -51,7 +51,7 @@ _WITHOUT_CHARGE = (
     )
     .join_from(attempts, generations, _g.id == _a.generation_id)
     .outerjoin(charges, (_c.generation_id == _a.generation_id) & (_c.number == _a.number))
-    # Those two cost nothing, and no test does.
+    # Attempts in these two states cost nothing, nor do tests.
     .where(
         _c.generation_id.is_(None),
         _a.state.not_in([AttemptState.REJECTED, AttemptState.FAILED]),
@@ -59,7 +59,7 @@ _WITHOUT_CHARGE = (
     )
     .order_by(_a.generation_id, _a.number)
 )
-# Through the index of attempts by generation, from the first id of that day on: ids are in order of time.
+# Uses the index of attempts by generation, starting at the first id of the day: ids are in order of time.
 _UNPRICED = Query(
     _Sent,
     _WITHOUT_CHARGE.where(
@@ -68,7 +68,7 @@ _UNPRICED = Query(
     ).limit(LIMIT),
 )
 _UNPRICED_OF = Query(_Sent, _WITHOUT_CHARGE.where(_a.generation_id.in_(IDS)))
-# The price of a generation is that of its last attempt, and says that there are charges to be settled.
+# The price of a generation is the price of its last attempt; having one means that there are charges to settle.
 _PRICED = (
     update(generations)
     .where(_g.id == bindparam("of", type_=CleanText()), _g.price.is_(None) | (_g.tries == bindparam("attempt")))
@@ -80,7 +80,7 @@ _PRICED = (
 class Unpriced:
     """Submissions of one provider and operation without a price.
 
-    `amount`: what the price file says now, in millionths; None: it has no price for them.
+    `amount`: their price according to the current price file, in millionths; None: it has no price for them.
     """
 
     provider: str
@@ -91,9 +91,9 @@ class Unpriced:
 
 class LaterPrices(Part):
     def unpriced(self, prices: Prices, since: date, until: date = date.max) -> list[Unpriced]:
-        """Count what was sent without a price, of generations created on these days; the most numerous first.
+        """Count submissions without a price, for generations created from `since` through `until`, most numerous first.
 
-        What the price file gives a price of 0 has one.
+        A price of 0 in the price file counts as a price.
         """
         numbers: Counter[tuple[str, str, bool]] = Counter()
         amounts: Counter[tuple[str, str, bool]] = Counter()
@@ -119,9 +119,9 @@ class LaterPrices(Part):
         ]
 
     def price_now(self, prices: Prices, since: date) -> tuple[int, int]:
-        """Charge it at the prices of now, on the days on which it was sent, whether or not a cap has room.
+        """Charge unpriced submissions at current prices on the days they were sent, whether or not a cap has room.
 
-        Returns how many, and the amount. A few at a time; nothing is charged twice.
+        Return the number of charges and their amount. Works in short transactions; nothing is charged twice.
         """
         number = amount = 0
         after = _first_id(prices, since)
@@ -138,7 +138,7 @@ class LaterPrices(Part):
         ids = sorted({row.id for row in seen})
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
-            # Whoever charges or settles holds them.
+            # Every transaction that charges or settles these locks them.
             changes.lock(ids)
             quoted = [
                 (row, prices.quote(row.provider, row.operation, tier_of_row(row)))
@@ -157,7 +157,7 @@ class LaterPrices(Part):
             if priced:
                 make_budgets(connection, deltas)
                 add(connection, deltas)
-                # So that it is settled from now on.
+                # Makes `Changes` settle these generations from now on.
                 connection.execute(
                     _PRICED, [{"of": row.id, "attempt": row.number, "at": quote.amount} for row, quote in priced]
                 )
@@ -166,13 +166,13 @@ class LaterPrices(Part):
 
 
 def _first_id(prices: Prices, since: date) -> str:
-    """What comes before all ids of generations created on that day or later."""
+    """Return a string that sorts before all ids of generations created on or after that day."""
     midnight = datetime(since.year, since.month, since.day, tzinfo=prices.zone)
     return f"gen_{max(0, int(midnight.timestamp() * 1000)):012x}"
 
 
 def _whole(rows: list[_Sent]) -> list[_Sent]:
-    """Without the last generation of a full page, of which there may be more."""
+    """Drop the last generation of a full page: it may have more attempts on the next page."""
     if len(rows) < BITE:
         return rows
     return [row for row in rows if row.id != rows[-1].id] or rows

@@ -1,4 +1,4 @@
-"""The database under the ledger: connections, transactions, clock, errors, and compatibility of versions."""
+"""The database under the ledger: connections, transactions, clock, errors, and version compatibility."""
 
 from worker.ledger.database.bites import in_bites, incomplete, takes_several
 from worker.ledger.database.compatibility import REVISION, objection_to, oldest_code

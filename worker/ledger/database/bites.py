@@ -1,4 +1,4 @@
-"""Splits work on very many rows into short transactions, so that others can write in between."""
+"""Splits work on many rows into short transactions, so that others can write in between."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ from typing import TypeVar
 from worker.errors import CommitUnknown, LedgerUnavailable
 from worker.ledger.database.database import Database
 
-#: rows in the first transaction, and in any of the others
+#: rows in the first transaction, and the limits for the others
 FIRST, LEAST, MOST = 100, 25, 500
-#: seconds that one of them should take, with the wait for those who write before it
+#: seconds that one transaction should take, including the wait for earlier writers
 SECONDS = 0.05
-#: seconds between two of them on SQLite, which has one writer: without, the next could begin before anybody else wakes.
-#: As long as one took, at least and at most
+#: the shortest and longest pause, in seconds, between two transactions on SQLite, which has a single writer; within
+#: these limits, as long as the transaction took. Without a pause, the next could begin before any other writer wakes
 LEAST_PAUSE, PAUSE = 0.01, 0.05
 
 Item = TypeVar("Item")
@@ -24,7 +24,7 @@ def takes_several(items: Sequence[Item]) -> bool:
 
 
 def in_bites(database: Database, items: Sequence[Item]) -> Iterator[tuple[Sequence[Item], bool]]:
-    """Yield a few items at a time, and whether they are the last; the caller handles them in one transaction."""
+    """Yield a few items at a time, and whether they are the last. The caller handles each group in one transaction."""
     size, start = FIRST, 0
     while start < len(items):
         began = time.monotonic()
@@ -38,7 +38,7 @@ def in_bites(database: Database, items: Sequence[Item]) -> Iterator[tuple[Sequen
 
 
 def incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> LedgerUnavailable:
-    """The same error, which says how many were done before it."""
+    """Return the same error with the number of items that were done before it."""
     if not done:
         return error
     kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable

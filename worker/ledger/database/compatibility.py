@@ -1,7 +1,7 @@
-"""Two versions of Darkroom on one ledger: whether the older one may still start new work.
+"""Whether an older version of Darkroom may still start new work on a ledger that it shares with a newer one.
 
-`darkroom db upgrade` stores, beside the ledger's revision, the lowest revision with code that may start work on it, so
-that a running process learns about a newer one.
+Beside the ledger's revision, `darkroom db upgrade` stores the lowest revision whose code may start work on it. This is
+how a running process learns about a newer version.
 """
 
 import time
@@ -11,21 +11,21 @@ from sqlalchemy import Connection, text
 
 from worker.errors import VersionTooOld
 
-#: of this code: the newest migration that it has
+#: the revision of this code: its newest migration
 REVISION = max(file.name[:4] for file in (Path(__file__).parent.parent / "migrations" / "versions").glob("[0-9]*.py"))
-#: seconds for which an answer of the ledger is believed
+#: seconds for which the ledger's answer is cached
 FRESH_SECONDS = 1.0
 
 _OLDEST = text("SELECT oldest_code FROM alembic_version")
 
 
 def oldest_code(connection: Connection) -> str:
-    """The lowest revision with code that may start work on this ledger."""
+    """Return the lowest revision whose code may start work on this ledger."""
     return str(connection.execute(_OLDEST).scalar_one())
 
 
 class Compatibility:
-    """A process's view of it, refreshed every second before new work starts."""
+    """A process's cached view of the required revision, at most a second old when new work starts."""
 
     def __init__(self) -> None:
         self._oldest = ""
@@ -41,7 +41,7 @@ class Compatibility:
 
 
 def objection_to(revision: str, oldest: str) -> VersionTooOld | None:
-    """Return why code of that revision must not start new work on a ledger that requires `oldest`; None if it may."""
+    """Return why code of this revision must not start new work on a ledger that requires `oldest`; None if it may."""
     if revision >= oldest:
         return None
     return VersionTooOld(

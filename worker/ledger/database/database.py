@@ -23,20 +23,20 @@ from worker.ledger.database.server_clock import ServerClock, system_clock
 from worker.ledger.database.sessions import CONNECT_ARGS, Sessions
 from worker.secrets import open_private, require_private
 
-#: how long a writer waits for others before it gives up
+#: how long a writer waits for others before giving up
 BUSY_SECONDS = 10
 _POLL_SECONDS = 0.005
-# No more for a moment: of many threads that come at once, each would set up a connection and throw it away.
+# No overflow: in a burst of threads, each would open a connection and throw it away.
 _POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": BUSY_SECONDS}
 
 
-#: what to call once a connection's transaction is committed
+#: the key of the functions to call once a connection's transaction has committed
 _AFTER_COMMIT = "after_commit"
 
 
 class Clock(Protocol):
     def __call__(self) -> datetime:
-        """Now, as an aware UTC time."""
+        """Return the current time, timezone-aware in UTC."""
 
 
 class _OfThread(threading.local):
@@ -46,8 +46,8 @@ class _OfThread(threading.local):
 class WriteGate:
     """Queues the writers of one SQLite file, across threads and processes.
 
-    SQLite itself lets a second writer sleep and try again, which makes single writers wait for most of a second under
-    load; the kernel's file lock wakes the next one at once. The lock dies with its process, whose number is in it.
+    SQLite itself makes a second writer sleep and retry, so that some writers wait for most of a second under load. The
+    kernel's file lock wakes the next writer at once. The lock dies with its process; the file contains the process id.
     """
 
     def __init__(self, database: Path) -> None:
@@ -60,7 +60,7 @@ class WriteGate:
         if not self._thread_lock.acquire(timeout=BUSY_SECONDS):
             raise LedgerUnavailable(f"the ledger was busy for more than {BUSY_SECONDS} seconds")
         try:
-            # Opened each time: a descriptor that crossed a fork would share its lock with the other process.
+            # Opened each time: a descriptor inherited across a fork would share its lock with the other process.
             descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
             try:
                 self._lock(descriptor)
@@ -71,7 +71,7 @@ class WriteGate:
             self._thread_lock.release()
 
     def _lock(self, descriptor: int) -> None:
-        """Raises LedgerUnavailable when another process has it for too long: one that is frozen never lets go."""
+        """Take the lock. Raises LedgerUnavailable if another process, perhaps a frozen one, holds it for too long."""
         give_up_at = time.monotonic() + BUSY_SECONDS
         while not _is_locked(descriptor):
             left = give_up_at - time.monotonic()
@@ -79,18 +79,19 @@ class WriteGate:
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
                 raise LedgerUnavailable(
                     f"the ledger was busy for more than {BUSY_SECONDS} seconds: process {holder} is writing; "
-                    "if it is stopped, continue it (kill -CONT) or end it"
+                    "if it is stopped, resume it (kill -CONT) or end it"
                 )
             if self._waiter.is_alive():
-                # It was given up, and gives the lock back at once, for its descriptor is closed. No second such thread.
+                # The thread of an earlier wait that timed out. Its descriptor is closed, so it releases the lock at
+                # once. Do not start a second one.
                 self._waiter.join(min(left, _POLL_SECONDS))
             else:
-                # The kernel lets only a thread wait that nothing can wake.
+                # In a separate thread, because nothing can interrupt a wait for the kernel's lock.
                 wait = threading.Thread(target=fcntl.flock, args=(descriptor, fcntl.LOCK_EX), name="gate", daemon=True)
                 wait.start()
                 self._waiter = wait
                 wait.join(left)
-        with suppress(OSError):  # of a disk that is full: it is for a person only
+        with suppress(OSError):  # such as a full disk: the process id only informs people
             os.pwrite(descriptor, b"%-20d" % os.getpid(), 0)
 
 
@@ -103,7 +104,7 @@ def _is_locked(descriptor: int) -> bool:
 
 
 class Database:
-    """Transactions on the ledger, with errors translated by `database_errors`.
+    """Transactions on the ledger, with errors translated by `translated_errors`.
 
     `clock` is the source of all times in the ledger and of comparisons with them. The default is the PostgreSQL
     server's clock, which all machines share, or, for SQLite, this machine's.
@@ -119,7 +120,7 @@ class Database:
         self._file = Path(str(self.engine.url.database)) if self.is_sqlite else None
         self._gate = None if self._file is None else WriteGate(self._file)
         self._writer = self.engine.execution_options(write=True)
-        # PostgreSQL has a word for it; on SQLite it is enough not to begin (`_begin_sqlite`).
+        # PostgreSQL has an isolation level for this; on SQLite, not sending BEGIN is enough (`_begin_sqlite`).
         autocommit = {"alone": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._alone = self.engine.execution_options(**autocommit)
         self._compatibility = Compatibility()
@@ -127,17 +128,17 @@ class Database:
 
     @contextmanager
     def write(self, *, alone: bool = False, under_way: bool = False, aside: bool = False) -> Iterator[Connection]:
-        """One durable transaction; committed at the end of the block, rolled back if it raises.
+        """Run one durable transaction: committed at the end of the block, rolled back if the block raises.
 
-        `alone`: a single statement that the database commits by itself, in a third of the round trips, unless there is
-        a pooler. `under_way`: it only continues or ends work in progress, which is allowed even to a version
-        that is too old for the ledger. `aside`: it is no part of what somebody asked for, so `commits` leaves it out.
+        `alone`: a single statement, which the database commits by itself in a third of the round trips, unless there is
+        a pooler. `under_way`: the transaction only continues or ends work in progress, which even a version that is too
+        old for the ledger may do. `aside`: it is not part of what a caller requested, so `commits` does not count it.
         Raises CommitUnknown if a failure leaves the commit uncertain, and VersionTooOld.
         """
         is_committing = False
         tells: list[Callable[[], None]] = []
         if self._file is not None:
-            # Before the gate, which is a file beside it.
+            # Before the gate, which creates a file beside it.
             _require_file(self._file)
         try:
             with translated_errors(), self.gate(), self._engine(alone=alone).begin() as connection:
@@ -149,7 +150,7 @@ class Database:
                 is_committing = True
         except LedgerUnavailable as error:
             if is_committing:
-                raise CommitUnknown(f"{error}; what was being saved may have been saved") from error
+                raise CommitUnknown(f"{error}; the changes may have been saved") from error
             raise
         finally:
             if is_committing and not aside:
@@ -168,7 +169,7 @@ class Database:
 
     @property
     def commits(self) -> int:
-        """Return how many transactions this thread has committed, or perhaps committed."""
+        """Return how many transactions this thread has committed, or may have committed."""
         return self._of_thread.commits
 
     @property
@@ -178,22 +179,22 @@ class Database:
 
     @property
     def is_pooled(self) -> bool:
-        """Return whether a pooler such as PgBouncer is in use. Raises LedgerUnavailable before the first connection."""
+        """Return whether a pooler such as PgBouncer is in use. Connects if needed, and may raise LedgerUnavailable."""
         with translated_errors():
             return self._sessions is not None and self._sessions.is_pooled
 
     def _engine(self, *, alone: bool) -> Engine:
-        # Through a pooler time-outs hold for a transaction, so there must be one.
+        # Through a pooler, timeouts apply per transaction, so there must be one.
         return self._alone if alone and not self.is_pooled else self._writer
 
     def gate(self) -> AbstractContextManager[None]:
-        """The queue of a SQLite file's writers; PostgreSQL needs none."""
+        """Return the queue of a SQLite file's writers; PostgreSQL needs none."""
         return nullcontext() if self._gate is None else self._gate()
 
     def make_file(self) -> None:
         """Create the SQLite file, private to its owner, if it is missing; its companion files get the same mode."""
         if self._file is not None:
-            with translated_errors(), suppress(IsADirectoryError):  # SQLite says it
+            with translated_errors(), suppress(IsADirectoryError):  # SQLite reports it
                 os.close(open_private(self._file, os.O_RDWR | os.O_CREAT))
             _require_our_file(self._file)
 
@@ -203,13 +204,13 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; those in use, and any that a thread opens later, are closed when it returns them."""
-        # Before `dispose`, which closes what is back by then, and makes a pool with the listeners of this one.
+        # Before `dispose`, which closes the idle connections and creates a new pool with the listeners of this one.
         event.listen(self.engine, "checkin", lambda _, entry: entry.close())
         self.engine.dispose()
 
 
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:
-    """Call the function once the transaction of `Database.write` on this connection has committed, and only then."""
+    """Call `call` once the transaction of `Database.write` on this connection has committed, and only then."""
     connection.info[_AFTER_COMMIT].append(call)
 
 
@@ -240,7 +241,7 @@ def missing_file(url: str) -> Path | None:
 
 
 def _require_file(file: Path) -> None:
-    # SQLite makes an empty file of whatever it is asked to open. Only `migrations.upgrade` may, on its own engine.
+    # SQLite creates an empty file if the file to open is missing. Only `migrations.upgrade` may, with its own engine.
     if file.parent.is_dir() and not file.exists():
         raise LedgerUnfit("the ledger's file does not exist: run `darkroom db upgrade`, or correct DATABASE_URL")
 
@@ -255,12 +256,12 @@ def _require_our_file(file: Path) -> None:
 
 
 def _checked(url: str) -> str:
-    """The URL with the driver that we ship; raises ConfigurationError for an unsupported database URL."""
+    """Return the URL with the driver that we ship. Raises ConfigurationError for an unsupported database URL."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            "DATABASE_URL is not a database URL; it looks like postgresql://user@host/name"
+            "DATABASE_URL is not a database URL; write it like postgresql://user@host/name"
         ) from error
     if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
         return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
@@ -277,7 +278,7 @@ def _create_engine(url: str) -> Engine:
             url,
             hide_parameters=True,
             **_POOL,
-            # Of each connection; Python's 128 take 1 MB.
+            # Per connection; Python's default of 128 statements takes 1 MB.
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "cached_statements": 32},
         )
         file = Path(str(engine.url.database))
@@ -287,7 +288,7 @@ def _create_engine(url: str) -> Engine:
         return engine
     return create_engine(
         url,
-        # Parameters are prompts and signed links; an error must not carry them into a log.
+        # Parameters include prompts and signed links; errors must not carry them into a log.
         hide_parameters=True,
         **_POOL,
         connect_args=CONNECT_ARGS,
@@ -301,9 +302,9 @@ def _server_clock(engine: Engine) -> ServerClock:
     clock = ServerClock(connect)
 
     def measure(connection: DBAPIConnection, *_: object) -> None:
-        # On a connection that somebody is about to use, so that no other has to be opened.
+        # On a connection that is about to be used, so that no extra one has to be opened.
         if clock.is_due:
-            with suppress(engine.dialect.loaded_dbapi.Error):  # which whoever uses it meets again
+            with suppress(engine.dialect.loaded_dbapi.Error):  # the user of the connection will get it again
                 clock.measure(lambda: _time_of(connection))
 
     event.listen(engine, "connect", lambda *_: clock.expect_another_server())
@@ -312,7 +313,7 @@ def _server_clock(engine: Engine) -> ServerClock:
 
 
 def _time_of(connection: DBAPIConnection) -> datetime:
-    # Outside of any transaction: one round trip, and nothing is left open.
+    # Outside any transaction: one round trip, and nothing is left open.
     connection.autocommit = True
     try:
         row: tuple[datetime] = connection.execute("SELECT clock_timestamp()").fetchone()
@@ -324,14 +325,14 @@ def _time_of(connection: DBAPIConnection) -> datetime:
 def _configure_sqlite(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    # FULL: a callback that was answered with 200 must survive a power cut.
+    # FULL: a callback that was answered with 200 must survive a power failure.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # Python's own transaction handling leaves SELECT outside, which loses updates; IMMEDIATE takes the lock first.
+    # Python's own transaction handling leaves SELECT outside, which loses updates. IMMEDIATE takes the lock first.
     options = connection.get_execution_options()
     if not options.get("alone", False):
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write", False) else "BEGIN")

@@ -1,7 +1,7 @@
 """Classifies database errors: retry later, needs a person, or caused by the rows.
 
-Based on PostgreSQL's SQLSTATE and SQLite's result code, whatever exception the driver raises. The list contains error
-classes, not single errors, so that unknown errors are classified correctly.
+The classification uses PostgreSQL's SQLSTATE and SQLite's result code, not the driver's exception types. It lists error
+classes instead of single errors, so that unknown errors are classified correctly.
 """
 
 import sqlite3
@@ -14,15 +14,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit
 
-#: the same may work later: connection lost, read-only, deadlock, no memory or room, locked, shutting down, internal
+#: may succeed later: connection lost, read-only, deadlock, out of memory or disk space, locked, shutting down, internal
 _LATER_CLASSES = {"08", "25", "40", "53", "55", "57", "58", "72", "F0", "XX"}
-#: the same works on another connection: the server is a standby now, a pooler or an upgrade took away what was prepared
+#: works on a new connection: the server became a standby, or a pooler or an upgrade invalidated prepared statements
 _SPOILT = {"25006", "26000", "42P05", "0A000"}
-#: a table, column, index, schema or function is not there (yet)
+#: a table, column, index, schema or function does not exist (yet)
 _NOT_UPGRADED = {"42P01", "42703", "42704", "42883", "42P10", "3F000"}
 _MISSING_IN_SQLITE = ("no such table", "no such column", "has no column named", "ON CONFLICT clause does not match")
-_UPGRADE = "the ledger's tables are missing or old: run `darkroom db upgrade`"
-#: the user, the database or somebody's trigger does not let us
+_UPGRADE = "the ledger's tables are missing or outdated: run `darkroom db upgrade`"
+#: rejected because of the user, the database, or a custom trigger
 _PERSON_CLASSES = {"0P", "28", "3D", "P0"}
 _NO_RIGHT = "42501"
 
@@ -33,17 +33,18 @@ _LATER_IN_SQLITE = {
 }  # fmt: skip
 _PERSON_IN_SQLITE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_AUTH}
 
-#: what two transactions may write at once, though each looked before, or two rows of one; the next look tells
+#: unique values that two transactions may write concurrently although each checked first, or two rows of one
+#: transaction; checking again shows the conflict
 _RACE = ("uq_attempts_provider_task_id", "failed: attempts.provider, attempts.task_id")
 
 
 class RowsChanged(LedgerUnavailable):
-    """Rows are not as they were read, because of another transaction. The same may work after another look."""
+    """Another transaction changed rows after they were read. The operation may succeed after reading them again."""
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise LedgerUnavailable for transient errors and LedgerUnfit for errors that a person has to fix.
+    """Raise LedgerUnavailable for transient errors, and LedgerUnfit for errors that a person has to fix.
 
     Errors of the statement or its rows pass unchanged.
     """
@@ -78,7 +79,7 @@ def forget_spoilt(context: ExceptionContext) -> None:
 def _translated(error: DBAPIError) -> LedgerUnavailable | ConfigurationError | None:
     line = str(error.orig).strip().partition("\n")[0]
     if any(sign in str(error.orig) for sign in _RACE):
-        return RowsChanged("another attempt was given the same task_id at the same moment")
+        return RowsChanged("another attempt was given the same task_id at the same time")
     state = sqlstate(error.orig)
     if state is None:
         return _without_sqlstate(error, line)
@@ -93,9 +94,9 @@ def _translated(error: DBAPIError) -> LedgerUnavailable | ConfigurationError | N
 
 
 def _without_sqlstate(error: DBAPIError, line: str) -> LedgerUnavailable | ConfigurationError | None:
-    """SQLite's, or of a connection to PostgreSQL that was refused or lost."""
+    """Translate an error from SQLite, or from a PostgreSQL connection that was refused or lost."""
     code = getattr(error.orig, "sqlite_errorcode", None)
-    # The rest of the number says more than anybody here wants to know.
+    # The higher bits are the extended code, which is not needed here.
     primary = None if code is None else code & 0xFF
     if any(sign in line for sign in _MISSING_IN_SQLITE):
         return LedgerUnfit(_UPGRADE)

@@ -1,4 +1,4 @@
-"""The database server's time without a query each time: this machine's monotonic clock and a measured offset.
+"""The database server's time without a query per call: this machine's monotonic clock plus a measured offset.
 
 All machines share the database, so they agree on its clock, however wrong their own clocks are.
 """
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 #: how old a measurement may be
 EVERY = timedelta(minutes=1)
-#: how often the server is asked at first: the answers after the first one are quicker, and so more exact
+#: how many times the server is queried at first: later answers arrive faster, and so are more precise
 _FIRST = 3
-#: how long the first caller that needs the time waits for the server, and how long an unresponsive server is left alone
+#: how long the first caller waits for the server, and the time between queries of an unresponsive server
 _PATIENCE, _PAUSE = timedelta(seconds=2), timedelta(seconds=10)
 
 # CLOCK_MONOTONIC stops while a Linux machine sleeps.
@@ -28,14 +28,14 @@ def system_clock() -> datetime:
 
 
 def steady_clock() -> timedelta:
-    """The monotonic time, which nobody can set."""
+    """Return the monotonic time, which cannot be set."""
     return timedelta(microseconds=time.clock_gettime_ns(_STEADY) // 1000)
 
 
 class ServerClock:
-    """A clock that returns this machine's time until the server has answered once.
+    """The server's clock. It returns this machine's time until the server has answered once.
 
-    `connect` opens a connection, on which `measure` is called; it runs in a thread of its own, and may hang or raise.
+    `connect` opens a connection, on which `measure` is called. It runs in its own thread, and may hang or raise.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ServerClock:
 
     @property
     def local_error(self) -> timedelta:
-        """Return how far this machine's clock is ahead of the server's; zero while that is unknown."""
+        """Return how far this machine's clock is ahead of the server's; zero while unknown."""
         return timedelta() if self._zero is None else self.wall() - (self._zero + self.steady())
 
     @property
@@ -73,12 +73,12 @@ class ServerClock:
         return self._next_at is None or self.steady() >= self._next_at
 
     def expect_another_server(self) -> None:
-        """Measure soon: a new connection may lead to a server with another clock, after a fail-over."""
+        """Measure soon: after a failover, a new connection may lead to a server with a different clock."""
         self._next_at = None
 
     def measure(self, ask: Callable[[], datetime]) -> None:
-        """Query the server's time in one round trip, and use it with the accuracy that its duration allows."""
-        # Before it asks: other threads need not ask as well.
+        """Query the server's time in one round trip, and use it as precisely as the round trip's duration allows."""
+        # Set before the query, so that other threads do not query as well.
         self._next_at = self.steady() + EVERY
         try:
             for _ in range(_FIRST if self._zero is None else 1):
@@ -90,10 +90,10 @@ class ServerClock:
             raise
 
     def _learn(self, earliest: datetime, latest: datetime) -> None:
-        """The server's time at zero is between these, because it was read between question and answer.
+        """Narrow down the server's time at zero, which is between these bounds: it was read during the round trip.
 
-        An estimate that is possible stays as it is; one that is not moves just as far as it must. So an answer that
-        was under way for long moves it little, and no accident of the network can make the time go back.
+        An estimate within the bounds stays as it is; one outside moves only to the nearest bound. So a slow answer
+        moves the estimate little, and no network delay can make the time go backward.
         """
         with self._lock:
             if self._zero is None:
@@ -114,7 +114,7 @@ class ServerClock:
     def _ask(self) -> None:
         try:
             self._connect()
-        except Exception as error:  # noqa: BLE001  whoever uses the ledger next is told
+        except Exception as error:  # noqa: BLE001  the next use of the ledger reports it
             log.debug("could not query the database's time: %s", error)
         finally:
             self._answered.set()

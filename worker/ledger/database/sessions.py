@@ -1,7 +1,7 @@
-"""How a connection to PostgreSQL is set up, so that no wait on it is without end: directly, and through a pooler.
+"""Sets up connections to PostgreSQL, direct or through a pooler, so that no wait on them is endless.
 
-A pooler as PgBouncer lends a server's session for one transaction. So nothing may be set when the connection starts
-(it refuses `options`), nothing for the session (the next transaction has another one), and nothing may be prepared.
+A pooler such as PgBouncer lends a server session for one transaction. So nothing may be set at connection start (it
+rejects `options`) or for the session (the next transaction has a different one), and nothing may be prepared.
 """
 
 import select
@@ -12,7 +12,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-#: for connections that nobody closes: a machine that vanished answers nothing, and is given up after some 15 seconds
+#: for connections that are never closed: a machine that has vanished is detected after about 15 seconds
 CONNECT_ARGS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -24,7 +24,7 @@ CONNECT_ARGS = {
 _SETTINGS = {
     "statement_timeout": "10s",
     "lock_timeout": "3s",
-    # A process that is frozen in a transaction must not keep its locks from all others.
+    # A process that is frozen in a transaction must not block all others with its locks.
     "idle_in_transaction_session_timeout": "15s",
     # Callers rely on a row that was reported as durable.
     "synchronous_commit": "on",
@@ -36,17 +36,17 @@ def _set(*, local: bool) -> str:
     return ", ".join(f"set_config('{name}', '{value}', {local})" for name, value in _SETTINGS.items())
 
 
-# Whoever gives one client the sessions of many must give out numbers of its own for cancelling, so the number that came
-# with the connection is not the session's. One round trip to learn it, and to set what the session keeps.
+# A pooler shares sessions among clients, so it must issue its own numbers for cancelling: the number that came with the
+# connection is not the session's. One round trip detects this and applies the settings that the session keeps.
 _SET_UP = f"SELECT CASE WHEN pg_backend_pid() = {{pid}} THEN concat({_set(local=False)}) END"
 _SET_LOCAL = f"SELECT {_set(local=True)}"
 _POOLED, _USED_AT = "is_pooled", "used_at"
-#: seconds after which an idle connection may have been lost without a sign
+#: seconds after which an idle connection may have been lost unnoticed
 _IDLE_SECONDS = 10.0
 
 
 class Sessions:
-    """Sets up each connection of an engine when it is opened, and each transaction where a pooler is noticed."""
+    """Sets up each connection of an engine when it is opened, and each transaction if a pooler is detected."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -58,7 +58,7 @@ class Sessions:
 
     @property
     def is_pooled(self) -> bool:
-        """As it was with the last connection; opens the first one."""
+        """Whether the last new connection went through a pooler; opens the first connection."""
         if self._is_pooled is None:
             self._engine.connect().close()
         return bool(self._is_pooled)
@@ -69,7 +69,7 @@ class Sessions:
             (kept,) = connection.execute(_SET_UP.format(pid=connection.info.backend_pid)).fetchone()
             connection.autocommit = False
         except BaseException:
-            # The pool does not know it yet.
+            # The pool does not know this connection yet.
             connection.close()
             raise
         _note_use(connection, entry)
@@ -78,7 +78,7 @@ class Sessions:
             connection.prepare_threshold = None
 
     def _ask_if_doubtful(self, connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
-        """Ping the server, as `pool_pre_ping` does each time: a round trip for every transaction."""
+        """Ping the server if in doubt; `pool_pre_ping` would cost a round trip for every transaction."""
         dialect = self._engine.dialect
         is_recent = time.monotonic() - entry.info[_USED_AT] < _IDLE_SECONDS
         try:
@@ -94,7 +94,7 @@ def _note_use(_: object, entry: ConnectionPoolEntry) -> None:
 
 
 def _has_news(connection: DBAPIConnection) -> bool:
-    """Whether the server has sent something unasked, such as the end of the connection."""
+    """Return whether the server has sent something unsolicited, such as the end of the connection."""
     arrived = select.poll()
     arrived.register(connection.fileno(), select.POLLIN)
     return bool(arrived.poll(0))

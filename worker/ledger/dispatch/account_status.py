@@ -67,9 +67,9 @@ _AT_PROVIDERS = Query(
     _AtProvider,
     select(_g.provider, func.count().label("number")).where(text(f"({IN_FLIGHT})")).group_by(_g.provider),
 )
-#: what waits, and for which account or budget: there may be very many, but of few kinds
+#: conditions for what waits, with the column for its account or budget: many rows, but few kinds
 _WAITS = ((WAITING, _g.pinned), (HELD, _g.held))
-# To compare both columns at once would let SQLite read all of a provider.
+# Two queries, because comparing both columns at once would make SQLite read all rows of a provider.
 _NEXT_KIND = {
     where: [
         Query(
@@ -89,9 +89,9 @@ _NUMBER_AT = {where: _COUNT.where(text(where), _g.provider == _PROVIDER) for whe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowed:
-    """A throttled or paused account. `factor`: the current fraction of its rate.
+    """The pace of an account. `factor`: the current fraction of its rate.
 
-    `paused_key`: set if its key or its balance caused the pause; another key ends it.
+    `paused_key`: set if the account's key or balance caused the pause; a different key ends it.
     """
 
     provider: str
@@ -109,7 +109,7 @@ class Slowed:
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """An account's generations: `under_way` there, or `waiting` for it alone."""
+    """The generations of an account: `under_way` there, or `waiting` for that account only."""
 
     provider: str
     account: str
@@ -119,12 +119,12 @@ class Stranded:
 
 class AccountStatus(Part):
     def throttled_accounts(self) -> list[Slowed]:
-        """Return accounts that are paused, throttled, or have an open breaker; times in the past are None."""
+        """Return accounts that are paused or throttled, or have an open breaker; times in the past are None."""
         now = self._database.clock()
         return [_status(row, now) for row in self._all() if is_slowed(row, now)]
 
     def accounts(self) -> list[Slowed]:
-        """Return all accounts that were ever used, as `throttled_accounts` does some."""
+        """Return all accounts that were ever used, in the form of `throttled_accounts`."""
         now = self._database.clock()
         return [_status(row, now) for row in self._all()]
 
@@ -138,9 +138,9 @@ class AccountStatus(Part):
             return {(row.provider, row.account): row.number for row in _UNDER_WAY.all(connection)}
 
     def pause_account(self, provider: str, account: str, limits: Limits, by: str) -> datetime:
-        """Submit nothing to it for the longest time that a pause may last; return until when.
+        """Pause an account for the longest time that a pause may last; return until when.
 
-        What is dispatched to it and not sent waits again, and may go to another account.
+        Generations that were dispatched to it but not sent wait again, and may go to another account.
         """
         now = self._database.clock()
         until = now + LONGEST_PAUSE
@@ -159,7 +159,7 @@ class AccountStatus(Part):
         return until
 
     def unreachable(self, known: Mapping[str, Collection[str]]) -> list[Stranded]:
-        """Return the work of accounts that are not among their provider's `known` ones; counts only that."""
+        """Count the work of accounts that are not among the `known` ones of their provider."""
         found: dict[tuple[str, str], list[int]] = {}
         with self._database.read() as connection:
             for row in _UNDER_WAY.all(connection):
@@ -192,7 +192,7 @@ class AccountStatus(Part):
             return {row.id: row.account for row in _OF_ATTEMPTS.each(connection, attempt_ids)}
 
     def record_answered(self, replies: Mapping[str, Outcome | CallbackUnreadable]) -> None:
-        """Close the breakers of accounts with a reply that was an outcome; `replies`: by attempt."""
+        """Close the breakers of accounts whose reply was an outcome. `replies`: by attempt."""
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
             asked = _OF_ATTEMPTS.each(connection, list(replies))
@@ -200,9 +200,9 @@ class AccountStatus(Part):
             changes.flush()
 
     def resume_account(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
-        """End pause, open breaker and reduced rate of an account, or of all the provider's; return which had any.
+        """End the pause, open breaker and reduced rate of an account, or of all a provider's; return which had any.
 
-        Includes a token bucket with a time in the future, from a wrong clock, and until when it would have blocked.
+        Also repairs a token bucket that a wrong clock set to the future, and returns until when it would have blocked.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -224,7 +224,7 @@ class AccountStatus(Part):
 
 
 def _kinds(connection: Connection, where: str) -> Iterator[tuple[str, str]]:
-    """Each provider with each account, or budget, for which something of it waits: by jumps through the index."""
+    """Yield each provider with each account, or budget, that its work waits for, by skipping through the index."""
     place: _Kind | None = _Kind("", "")
     while place is not None:
         found = (query.first(connection, **place._asdict()) for query in _NEXT_KIND[where])

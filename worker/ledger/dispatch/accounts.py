@@ -25,13 +25,13 @@ from worker.ledger.dispatch.pacing import (
 from worker.ledger.schema import DISPATCHED, CleanText, accounts, generations
 from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring, update_row
 
-#: a blocked account is tried again by itself after this time; a refused submission costs nothing
+#: a blocked account is retried automatically after this time; a refused submission costs nothing
 BLOCKED_FOR = timedelta(minutes=15)
-#: which another key does not end
+#: a pause lasts at least this long, even if the account has a different key
 _LEAST_PAUSE = timedelta(minutes=1)
-#: nothing was sent, so it tells nothing about the provider
+#: codes that mean that nothing was sent, which reveals nothing about the provider
 _UNSENT = {"not_sent", "not_configured"}
-#: "too many requests" in the words of providers that do not say it as HTTP status
+#: codes of providers that do not report "too many requests" as an HTTP status
 _TOO_MANY = {"429", "too_many_requests", "rate_limited"}
 
 _a, _g = accounts.c, generations.c
@@ -46,11 +46,11 @@ _WAIT_FOR_WORKER = (
     .where(_g.provider == _PROVIDER, _g.account == bindparam("to", type_=CleanText()), text(DISPATCHED))
     .with_for_update(skip_locked=True)
 )
-#: what a breaker that is closed says
+#: the values of a closed breaker
 CLOSED: NewPace = {"failures": 0, "openings": 0, "open_until": None, "opened_at": None, "probe": None}
 NOT_PAUSED: NewPace = {"paused_until": None, "pause_reason": None, "paused_at": None, "paused_key": None}
 FULL_RATE: NewPace = {"factor": 1.0, "shrunk_at": None}
-#: how a submission ended; an outcome that came with the reply may be one that cannot be used
+#: how a submission ended; an outcome in the reply may be unusable
 Reply = Accepted | Outcome | CallbackUnreadable | ProviderError
 
 
@@ -76,7 +76,7 @@ class Answer(Enum):
 
 
 def answer_of(reply: Reply) -> Answer:
-    """What the end of a submission reveals about the account and its provider, whatever the request's outcome."""
+    """Return what the end of a submission reveals about the account and its provider, whatever its outcome."""
     match reply:
         case AccountBlocked():
             return Answer.BLOCKED
@@ -85,7 +85,7 @@ def answer_of(reply: Reply) -> Answer:
                 return Answer.TOO_MANY
             if code in _UNSENT:
                 return Answer.NOTHING
-            # "The queue is full" is a clear answer; no answer at all, or a gateway's, is none.
+            # "The queue is full" is a clear answer. No answer at all, or one from a gateway, is a failure.
             return Answer.FAILURE if status is None or status >= 500 else Answer.CLEAR
         case Uncertain():
             return Answer.FAILURE
@@ -97,11 +97,11 @@ LONGEST_BACKOFF = timedelta(seconds=30)
 
 
 def backoff(tries: int) -> timedelta:
-    """1, 2, 4, 8, 16, then 30 seconds after the n-th try.
+    """Return 1, 2, 4, 8, 16, then 30 seconds after the n-th try.
 
     The account's rate limit protects a failing provider; longer waits would only delay work after its recovery.
     """
-    # Bounded before the power is taken: after days of tries it would be no number any more.
+    # The exponent is bounded: after days of tries, the power would overflow.
     return min(timedelta(seconds=2 ** min(max(tries - 1, 0), 9)), LONGEST_BACKOFF)
 
 
@@ -110,7 +110,7 @@ def locked_accounts(
 ) -> Sequence[Account]:
     """Return the accounts' rows, locked by one statement; create missing ones.
 
-    `names`: each account with its `key_mark`, None if unknown; another key ends the pause of the old one.
+    `names`: each account with its `key_mark`, None if unknown; a new key ends the pause of the old one.
     """
     ids = list(names)
     rows = _LOCKED.all(connection, provider=provider, ids=ids)
@@ -141,14 +141,14 @@ def is_paused(row: Account, now: datetime) -> bool:
 
 
 def is_stopped(row: Account, now: datetime) -> bool:
-    """Return whether it is paused or its circuit is open."""
+    """Return whether the account is paused or its circuit is open."""
     return is_paused(row, now) or row.open_until is not None
 
 
 def is_lifted(row: Account, mark: str | None, now: datetime) -> bool:
-    """Return whether its pause is over because the account has another key now; `mark`: of that, None if unknown."""
+    """Return whether a new key has ended the account's pause. `mark`: of the current key, None if unknown."""
     has_other_key = row.paused_key is not None and mark is not None and row.paused_key != mark
-    # Otherwise machines with the old and the new key would alternately pause and resume it, at full speed.
+    # Otherwise, machines with the old and the new key would pause and resume it alternately, at full speed.
     is_new = row.paused_at is not None and row.paused_at > now - _LEAST_PAUSE
     return has_other_key and not is_new
 
@@ -161,9 +161,9 @@ def note_answers(changes: Changes, answers: Sequence[tuple[Asked, Reply]]) -> No
         by_provider[attempt.provider][attempt.account].append((attempt, result))
     for provider, those in sorted(by_provider.items()):
         found = _THESE.all(changes.connection, provider=provider, ids=list(those))
-        # The usual case is without a lock.
+        # The usual case needs no lock.
         touched = [row.account for row in found if not _is_untouched(row, those[row.account])]
-        # All by one statement, as dispatch does: databases and Python do not agree on the order of names.
+        # Locked by one statement, as dispatch does: databases and Python do not agree on the order of names.
         for row in _LOCKED.all(changes.connection, provider=provider, ids=touched) if touched else ():
             _Pace(changes, row).note(those[row.account])
 
@@ -174,12 +174,12 @@ def _is_untouched(row: Account, answers: Sequence[tuple[Asked, Reply]]) -> bool:
 
 
 class _Pace:
-    """One account, locked."""
+    """The pace of one locked account."""
 
     def __init__(self, changes: Changes, row: Account) -> None:
         self._changes = changes
         self._mine = {"provider": row.provider, "account": row.account}
-        #: as it is after these answers, and what of it is to be written
+        #: the row after these answers, and the changes to write
         self._row = row
         self._new: NewPace = {}
 
@@ -212,7 +212,7 @@ class _Pace:
             self._row = self._row._replace(**values)
 
     def _slow_down(self, attempt: Asked, reply: Reply) -> None:
-        """Once for each pause: those that were under way say the same."""
+        """Reduce the rate once per pause: other submissions in flight get the same answer."""
         now, row = self._changes.at, self._row
         if row.paused_until is None or row.paused_until <= now:
             self._set(factor=max(SMALLEST, factor_of(row, now) / 2), tokens=0.0, refilled_at=now)
@@ -223,7 +223,7 @@ class _Pace:
     def _block(self, attempt: Asked, reply: Reply) -> None:
         before, now = self._row.paused_until, self._changes.at
         self._pause(BLOCKED_FOR, str(reply), reply.key_mark if isinstance(reply, AccountBlocked) else None)
-        # Told once, not by each of those that were under way.
+        # Reported once, not for each submission in flight.
         if before is None or before < now + BLOCKED_FOR / 2:
             facts = {"reason": str(reply), "until": iso(self._row.paused_until)}
             self._changes.event("provider.paused", generation_id=attempt.generation_id, **self._mine, **facts)
@@ -231,7 +231,7 @@ class _Pace:
     def _pause(self, wait: timedelta, reason: str, key_mark: str | None = None) -> None:
         now, row = self._changes.at, self._row
         if row.paused_until is None or row.paused_until < now + wait:
-            # One that goes on began when it began.
+            # An extended pause keeps its beginning.
             is_paused = row.paused_at is not None and row.paused_until is not None and row.paused_until > now
             paused_at = row.paused_at if is_paused else now
             self._set(paused_until=now + wait, pause_reason=reason, paused_at=paused_at, paused_key=key_mark)
@@ -240,7 +240,7 @@ class _Pace:
         self._set(failures=self._row.failures + 1)
         row = self._row
         is_closed = row.open_until is None
-        # While it is open, only the one that tries counts: the others were under way before.
+        # While the breaker is open, only its probe counts: the other submissions were already in flight.
         is_probe = not is_closed and row.probe == attempt.generation_id
         if is_probe or (is_closed and row.failures >= FAILURES):
             until = self._changes.at + open_for(row.openings + 1)
@@ -251,7 +251,7 @@ class _Pace:
 
 
 def recall_waiting(changes: Changes, provider: str, account: str) -> None:
-    """Back to the line with what no worker has taken yet: it may go to another account."""
+    """Put back in line what no worker has claimed yet, so that it may go to another account."""
     ids = changes.connection.execute(_WAIT_FOR_WORKER, {"provider": provider, "to": account}).scalars().all()
     if ids:
         changes.recall(ids)

@@ -1,7 +1,7 @@
-"""Money at dispatch: what goes gets its price and reserves it, what no budget has room for is held until one has.
+"""Money at dispatch: dispatched generations reserve their price; those without room in a budget are held back.
 
-What is held leaves the line, so that it hinders nobody behind it and is not looked at again each second. All that have
-the same kind of budget, prices and price come back, or not, together (of those held by their batch, each batch).
+Held generations leave the line, so that they block nobody behind them and are not checked every second. Those with the
+same kind of budget, price file and price come back together, or not at all (if held by their batch, per batch).
 """
 
 import random
@@ -43,7 +43,7 @@ from worker.ledger.schema import (
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
 from worker.pricing import Prices, Quote
 
-#: at most so many come back to the line at once
+#: the most generations that come back to the line at once
 _MOST_BACK = 1000
 
 _g = generations.c
@@ -77,7 +77,7 @@ class _Held(NamedTuple):
 
 
 class _Hold(NamedTuple):
-    """What is alike in all that come back together. `held`: a `BudgetKind`."""
+    """What all generations that come back together have in common. `held`: a `BudgetKind`."""
 
     held: str
     held_label: str | None
@@ -104,26 +104,25 @@ class _FlowName(NamedTuple):
 
 
 class _Holds(NamedTuple):
-    """What asks for holds: for all, or for those of labels, through the index that has the label."""
+    """Queries for holds: for all of them, or for those of labels, through the index that includes the label."""
 
     holds: Query[_Hold]
-    #: of one hold, those of a flow that may go to an account
+    #: the generations of one hold, in one flow, that may go to an account
     held: Query[_Held]
-    #: of one hold, its flows
+    #: the flows of one hold
     flows: Query[_FlowName]
 
 
 def _asking(by: Column[object], condition: str) -> _Holds:
-    """`by`: the column that tells them apart, before prices and price."""
+    """Build the queries. `by`: the column that distinguishes holds, before prices and price."""
     is_held = (_g.provider == _PROVIDER, text(condition))
     key = (by, _g.held_prices, _g.price)
-    # One row of each hold, by a jump through the index to the next one: there may be very many generations and few
-    # holds.
+    # One row of each hold, by skipping through the index to the next one: there may be many generations but few holds.
     first = select(_g.id).where(*is_held).order_by(*key).limit(1)
     found = select(first.scalar_subquery().label("id")).cte("found", recursive=True)
     last = generations.alias("last")
-    # In words with which SQLite jumps, too: expressions, since of columns it would compare the first alone; and not
-    # `>`, for which it would read all that are equal.
+    # Worded so that SQLite skips, too: expressions, because of plain columns it would compare only the first one; and
+    # `>=`, because for `>` it would read all rows that are equal.
     after = tuple_(last.c[by.key] + "", last.c.held_prices + "", last.c.price + 1)
     following = first.where(tuple_(*key) >= after).correlate(last)
     one_of_each = found.union_all(
@@ -142,7 +141,7 @@ def _asking(by: Column[object], condition: str) -> _Holds:
         .limit(LIMIT)
         .with_for_update(skip_locked=True)
     )
-    # In the same way, each flow of one hold.
+    # Each flow of one hold, in the same way.
     first_flow = select(func.min(_FLOW).label("flow")).where(*is_held, *is_hold).cte("flows_held", recursive=True)
     next_flow = select(func.min(_FLOW)).where(*is_held, *is_hold, first_flow.c.flow < _FLOW).scalar_subquery()
     flows = first_flow.union_all(select(next_flow).where(first_flow.c.flow.is_not(None)))
@@ -159,15 +158,15 @@ _ALL, _OF_LABELS = _asking(_g.held, HELD), _asking(_g.held_label, HELD_BY_LABEL)
 def reserve(
     changes: Changes, provider: str, prices: Prices, line: Line, most: int
 ) -> tuple[list[tuple[Waiting, str]], int]:
-    """Let those go for which an account and their budgets have room; hold those whose budgets have none.
+    """Dispatch generations for which an account and their budgets have room; hold those whose budgets have none.
 
-    Looks at `most` in line. Returns the rows that went, each with its account, and how many were held. The caller holds
-    the provider's accounts.
+    Consider up to `most` in line. Return the dispatched rows, each with its account, and how many were held. The caller
+    has locked the provider's accounts.
     """
     connection, now = changes.connection, changes.at
     today = prices.day_of(now)
 
-    # Most that waits is alike, and budgets are locked meanwhile.
+    # Cached, because most waiting generations are alike and budgets are locked in the meantime.
     quoted = cache(partial(prices.quote, provider))
 
     def quote_of(row: Waiting) -> Quote:
@@ -187,7 +186,7 @@ def reserve(
         cost, mine = quote.amount, labels.get(row.id, ())
         is_known = bool(mine) or row.a_label is None
         if is_counted(row, cost) and not (is_known and purse.is_open(row.batch_id, mine)):
-            # Budgets are locked once, all together; the next look begins with this one.
+            # Budgets are locked once, all together; the next pass begins with this row.
             line.cut()
         elif (full := purse.full(row.batch_id, cost, mine)) is None:
             purse.take(row.batch_id, cost, mine)
@@ -209,7 +208,7 @@ def reserve(
 
 
 def let_some_go(connection: Connection, provider: str) -> bool:
-    """Put what was held back into the line, as there are no prices any more; False if some are left."""
+    """Put held generations back in line, because there are no prices any more; return False if some are left."""
     back = _ALL_HELD.all(connection, provider=provider, limit=_MOST_BACK)
     connection.execute(_LET_GO, {"ids": [row.id for row in back]})
     line_up(connection, {flow_of(row) for row in back})
@@ -217,9 +216,9 @@ def let_some_go(connection: Connection, provider: str) -> bool:
 
 
 def take_back(connection: Connection, provider: str, prices: Prices, rooms: Rooms, now: datetime) -> None:
-    """Put back into the line what its budget has room for now, or whose price may have changed.
+    """Put back in line the held generations that may fit their budgets now, or whose price may have changed.
 
-    As much of each flow, because it is the line that says whose turn it is: what does not fit then is held again.
+    Takes as many of each flow as fit, because the line decides whose turn it is; what does not fit then is held again.
     """
     today = prices.day_of(now)
     holds = _ALL.holds.all(connection, provider=provider)
@@ -230,7 +229,7 @@ def take_back(connection: Connection, provider: str, prices: Prices, rooms: Room
         holds += _OF_LABELS.holds.all(connection, provider=provider)
     batches = {hold: _flows_of(connection, provider, hold) for hold in holds if hold.held == BudgetKind.BATCH}
     purse = Purse(connection, provider, prices, today)
-    # Only a hint, so nothing is locked: what comes back is looked at again, like all in the line.
+    # Only a hint, so nothing is locked: what comes back is checked again, like everything in line.
     purse.open({None}.union(*batches.values()), {hold.labels for hold in holds}, locked=False)
     back: list[_Held] = []
     for hold in holds:
@@ -246,7 +245,7 @@ def take_back(connection: Connection, provider: str, prices: Prices, rooms: Room
 
 
 def _flows_of(connection: Connection, provider: str, hold: _Hold) -> Sequence[str]:
-    """By chance, so that none is left out each time."""
+    """Return the flows of a hold in random order, so that none is left out every time."""
     flows = (_OF_LABELS if hold.held_label else _ALL).flows
     names = [row.flow for row in flows.all(connection, provider=provider, **hold._asdict())]
     random.shuffle(names)
@@ -256,9 +255,9 @@ def _flows_of(connection: Connection, provider: str, hold: _Hold) -> Sequence[st
 def _some_of_each(
     connection: Connection, provider: str, hold: _Hold, flows: Sequence[str], rooms: Rooms, *, fitting: int
 ) -> list[_Held]:
-    """Locked rows of this hold: of each flow so many `fitting` ones as may go, but not very many at once.
+    """Lock and return rows of this hold: up to `fitting` from each flow for which there is room, with a limit in total.
 
-    What is pinned to an account without room stays: the others of its flow would wait behind it.
+    Generations pinned to an account without room stay held: others of their flow would wait behind them.
     """
     mine = {"provider": provider, **hold._asdict()}
     held = (_OF_LABELS if hold.held_label else _ALL).held

@@ -1,4 +1,4 @@
-"""Selects generations to submit: capacity of accounts, budgets, and fairness between batches."""
+"""Selects generations to submit, by capacity of accounts, budgets, and fairness between batches."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -36,18 +36,19 @@ from worker.ledger.statements import IDS, NOW, Query, insert_ignoring, update_ro
 from worker.pricing import Prices
 from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT
 
-#: the most that one transaction dispatches: others wait for it, and one statement names them all
+#: the most that one transaction dispatches: others wait for it, and one statement lists all ids
 MOST_AT_ONCE = 1000
-#: where more may go, or some do not fit their budgets, one call looks so many times, then at so many more
+#: if more may go, or some do not fit their budgets, one call makes up to this many passes; each pass after the first
+#: considers this many more generations
 _LOOKS, _FURTHER = 10, 500
-#: how often what only an earlier version, or a process that died, leaves out of the queue is looked for: that reads all
-#: that waits, also of stopped batches
+#: how often to look for generations that are missing from the queue. Only an earlier version or a process that died
+#: leaves any, and the search reads everything that waits, including stopped batches
 _STRAYS_EVERY = timedelta(minutes=1)
 
 
 class _Provider(NamedTuple):
     turn: int
-    #: of the price file that was used last
+    #: digest of the price file that was used last
     prices: str | None
 
 
@@ -74,7 +75,7 @@ _IN_FLIGHT = Query(
     )
     .group_by(_g.account),
 )
-# Of those that try whether a provider works again: one that was cancelled, or whose worker died, shows nothing.
+# The probes that are still in progress: one that was cancelled, or whose worker died, reveals nothing.
 _PROBES = select(_g.id).where(_g.id.in_(IDS), text(f"({in_states('state', [State.SUBMITTING])} OR ({DISPATCHED}))"))
 _PROVIDERS = bindparam("providers", type_=CleanText(), expanding=True)
 _WITH_TESTS = (
@@ -82,7 +83,7 @@ _WITH_TESTS = (
     .where(flows.c.provider.in_(_PROVIDERS), flows.c.pinned == SANDBOX_ACCOUNT, text(AWAKE))
     .distinct()
 )
-# In words of the indexes, which are partial. Not by flows: what is dispatched leaves them for a while.
+# Worded as in the partial indexes. Not by flows, which dispatched generations leave for a while.
 _OPEN_TESTS = [
     select(_g.id).where(_g.provider.in_(_PROVIDERS), *of_sandbox).limit(1)
     for of_sandbox in (
@@ -96,11 +97,11 @@ _DISPATCH = (
 
 
 class Dispatch(AccountStatus, Failover):
-    """The façade for dispatch, the status of accounts, and moves to other providers."""
+    """The façade for dispatch, account status, and moves to other providers."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        #: by provider, and whether it was among tests
+        #: by provider, and whether for tests
         self._strays_sought: dict[tuple[str, bool], datetime] = {}
         self._tests_sought: datetime | None = None
 
@@ -114,13 +115,13 @@ class Dispatch(AccountStatus, Failover):
     ) -> int:
         """Dispatch as many of this provider's queued generations as accounts and budgets allow; return how many.
 
-        `key_marks`: of the accounts; a pause that came with another key ends here.
+        `key_marks`: of the accounts; a pause that belongs to a different key ends here.
 
         Tokens, capacity, money and selection are one transaction, so that two dispatchers never use the same capacity.
         """
         known = {account: key_marks.get(account) for account in accounts}
         if SANDBOX_ACCOUNT in known:
-            raise ValueError("the sandbox is no account of a provider: use run_tests")
+            raise ValueError("the sandbox is not an account of a provider: use run_tests")
         return self._run(provider, limits, prices, known)
 
     def run_tests(self, provider: str, limits: Limits, key_mark: str | None = None) -> int:
@@ -131,7 +132,10 @@ class Dispatch(AccountStatus, Failover):
         return self._run(provider, limits, None, {SANDBOX_ACCOUNT: key_mark})
 
     def providers_with_tests(self, providers: Sequence[str]) -> list[str]:
-        """Return the providers, of these, with queued tests; one look, once a minute also for forgotten ones."""
+        """Return which of these providers have queued tests, in one query; once a minute, return all of them.
+
+        The latter lets `run_tests` find tests that are missing from the queue.
+        """
         now = self._database.clock()
         is_seldom = self._tests_sought is None or not timedelta() <= now - self._tests_sought < _STRAYS_EVERY
         if is_seldom:
@@ -141,7 +145,7 @@ class Dispatch(AccountStatus, Failover):
             return list(connection.execute(_WITH_TESTS, {"providers": list(providers)}).scalars())
 
     def has_open_tests(self, providers: Sequence[str]) -> bool:
-        """Return whether a test is queued for one of these providers, or in flight; a few index look-ups."""
+        """Return whether a test is queued or in flight for one of these providers; a few index lookups."""
         mine = {"providers": list(providers)}
         with self._database.read() as connection:
             return any(connection.execute(query, mine).first() for query in _OPEN_TESTS)
@@ -158,7 +162,10 @@ class Dispatch(AccountStatus, Failover):
         return went
 
     def _line_up_strays(self, provider: str, accounts: Sequence[str]) -> bool:
-        """Queue what nobody has queued and may go to these accounts; whether there was any. Seldom looks."""
+        """Queue generations that are missing from the queue and may go to these accounts; return whether any were.
+
+        Looks at most once per `_STRAYS_EVERY`.
+        """
         now = self._database.clock()
         line = provider, SANDBOX_ACCOUNT in accounts
         sought = self._strays_sought.get(line)
@@ -175,7 +182,7 @@ class Dispatch(AccountStatus, Failover):
     def _dispatch(
         self, provider: str, limits: Limits, prices: Prices | None, names: Mapping[str, str | None], *, further: int
     ) -> tuple[int, bool, Sequence[str]]:
-        """How many went; whether another look may find more; and if not, the accounts that have room left."""
+        """Return how many went, whether another pass may find more, and, if not, the accounts with room left."""
         now = self._database.clock()
         held = 0
         with self._database.write() as connection:
@@ -185,7 +192,7 @@ class Dispatch(AccountStatus, Failover):
                 return 0, False, ()
             rooms = _rooms(connection, provider, accounts, limits, now)
             most = rooms.total + further
-            # Prices are not for tests: what budgets hold is none of their business.
+            # Tests have no prices, so they leave alone what budgets hold.
             are_tests = SANDBOX_ACCOUNT in names
             in_use = prices and prices.digest
             are_back = are_tests or prices is not None or limit.prices is None or let_some_go(connection, provider)

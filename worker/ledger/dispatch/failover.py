@@ -1,4 +1,4 @@
-"""Moves generations that were never sent to another provider. Which one can make them, only the caller knows."""
+"""Moves generations to another provider if they were never sent. Only the caller knows which one can make them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ from worker.ledger.schema import (
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
 from worker.secrets import SANDBOX_ACCOUNT
 
-#: a pause or an open breaker moves nothing unless it is at least so long
+#: a pause or an open breaker moves nothing unless it is at least this long
 LONG = timedelta(minutes=1)
 #: characters of a reason that each moved generation keeps
 _LONGEST_REASON = 300
 
 
 class Candidate(NamedTuple):
-    """A queued generation, as far as it matters where it goes. `held`: the `BudgetKind` that has no room for it."""
+    """A queued generation, with what determines its provider. `held`: the `BudgetKind` that has no room for it."""
 
     id: str
     provider: str
@@ -62,7 +62,7 @@ class Candidate(NamedTuple):
 
     @property
     def is_test(self) -> bool:
-        """Return whether only the sandbox makes it."""
+        """Return whether only the sandbox may make it."""
         return self.pinned == SANDBOX_ACCOUNT
 
     @property
@@ -73,7 +73,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderMove:
-    """From provider `left` to `to`; the same if only its other choices change. `providers`: those that remain."""
+    """From provider `left` to `to`, which are the same if only `providers`, the remaining choices, change."""
 
     generation_id: str
     left: str
@@ -99,8 +99,8 @@ _HAS_ATTEMPTS = (
     select(literal(1)).where(attempts.c.generation_id == _g.id).limit(1).scalar_subquery().is_not(None)
 ).label("has_attempts")
 _CANDIDATE = [*(_g[name] for name in Candidate._fields if name != "has_attempts"), _HAS_ATTEMPTS]
-# What names a task of its parent goes where the parent is; and the attempts are asked for as well as counted, since
-# paying twice would be the price of a wrong count.
+# A generation that refers to a task of its parent goes where the parent is. Attempts are looked up as well as counted,
+# because a wrong count could mean paying twice.
 _NEVER_SENT = (
     _g.tries == 0,
     _g.action.is_(None),
@@ -118,7 +118,7 @@ _FAILING_OVER = (
     _g.id > _AFTER,
     text(FAILING_OVER),
     *_NEVER_SENT,
-    # What is not going to be dispatched now loses nothing by waiting.
+    # Generations that would not be dispatched now anyway lose nothing by waiting.
     ~_IS_STOPPED_BY_PERSON,
 )
 _MOVABLE = Query(Candidate, select(*_CANDIDATE).where(*_FAILING_OVER).order_by(_g.id).limit(LIMIT))
@@ -150,7 +150,7 @@ _ACCOUNTS = Query(Account, select(*columns_of(accounts, Account)).where(accounts
 
 class Failover(Part):
     def providers_failing_over(self) -> list[str]:
-        """Return the providers with queued generations that may go elsewhere; a few index look-ups."""
+        """Return the providers with queued generations that may go elsewhere; a few index lookups."""
         found: list[str] = []
         with self._database.read() as connection:
             while (row := _NEXT_PROVIDER.first(connection, provider=found[-1] if found else "")) is not None:
@@ -158,9 +158,9 @@ class Failover(Part):
         return found
 
     def stopped_accounts(self, provider: str, key_marks: Mapping[str, str]) -> dict[str, str]:
-        """Return its accounts that are closed to submissions for `LONG` or more, each with the reason.
+        """Return the provider's accounts that are closed to submissions for `LONG` or more, each with the reason.
 
-        `key_marks`: of the accounts; a pause that came with another key is over.
+        `key_marks`: of the accounts; a pause that belongs to a different key is over.
         """
         now = self._database.clock()
         with self._database.read() as connection:
@@ -169,7 +169,10 @@ class Failover(Part):
         return {account: why for account, why in stops.items() if why is not None}
 
     def movable(self, provider: str, after: str, limit: int, *, held: bool = False) -> list[Candidate]:
-        """Return what was never sent of this provider and may go elsewhere, by id. `held`: by its daily budget."""
+        """Return this provider's generations that were never sent and may go elsewhere, by id.
+
+        `held`: only those that are held by its daily budget.
+        """
         query = _MOVABLE_HELD if held else _MOVABLE
         with self._database.read() as connection:
             if held and connection.execute(_ANY_HELD, {"provider": provider}).first() is None:
@@ -177,15 +180,15 @@ class Failover(Part):
             return query.all(connection, provider=provider, after=after, limit=limit, now=self._database.clock())
 
     def queued_of_batch(self, batch_id: str, after: str, limit: int) -> list[Candidate]:
-        """Return what of this batch is queued, by id, whether or not it can move."""
+        """Return the queued generations of this batch, by id, whether or not they can move."""
         with self._database.read() as connection:
             return _QUEUED_OF_BATCH.all(connection, batch=batch_id, after=after, limit=limit)
 
     def move(self, moves: Sequence[ProviderMove]) -> set[str]:
-        """Move these, some in each transaction; return the ids of those that were still there and not sent.
+        """Move these in several transactions; return the ids of those that were still there and not sent.
 
-        From then on the new provider's prices, budgets and line apply. Nothing moves while the restore guard has paused
-        submissions: a restored ledger may have forgotten what it sent.
+        The new provider's prices, budgets and line then apply. Nothing moves while the restore guard has paused
+        submissions: a restored ledger may have lost the record of what it sent.
         """
         moved: set[str] = set()
         for some, _ in in_bites(self._database, moves):
@@ -200,7 +203,7 @@ def _move(connection: Connection, moves: Sequence[ProviderMove], now: datetime) 
     by_id = {one.generation_id: one for one in moves}
     rows = [row for row in _STILL_MOVABLE.all(connection, ids=sorted(by_id)) if row.provider == by_id[row.id].left]
     changes = Changes(connection, now)
-    # Also what was reserved for one that was dispatched and came back is settled, with its old provider.
+    # This also settles what was reserved, at the old provider, for a generation that was dispatched and recalled.
     changes.lock(row.id for row in rows)
     for row in rows:
         one = by_id[row.id]
@@ -221,13 +224,13 @@ def _move(connection: Connection, moves: Sequence[ProviderMove], now: datetime) 
 
 
 def _stop(row: Account, key_mark: str | None, now: datetime) -> str | None:
-    """Why this account is stopped for long; None if it is not."""
+    """Return why this account is stopped for `LONG` or more; None if it is not."""
     if row.paused_until is not None and row.paused_until > now and not is_lifted(row, key_mark, now):
-        # As a whole, from its beginning on: what "too many requests" asks for is over in seconds.
+        # The whole length, from the beginning: a pause for "too many requests" is over in seconds.
         length: timedelta = row.paused_until - (row.paused_at or now)
         if length >= LONG:
             return f"paused: {row.pause_reason}"
-    # Not while one tries whether the provider works again, or may: it may have done so for hours.
+    # Not while a probe tests whether the provider works again, or may do so: it may have been working for hours.
     is_open_now = row.open_until is not None and row.open_until > now and row.probe is None
     if is_open_now and row.opened_at is not None and now - row.opened_at >= LONG:
         return f"circuit open after {row.failures} failures in a row"

@@ -17,14 +17,15 @@ from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, STOPPED, WAITING, Cle
 from worker.ledger.statements import LIMIT, NOW, Query
 from worker.secrets import SANDBOX_ACCOUNT
 
-#: so many flows at least are read at once
+#: at least this many flows are read at once
 _PAGE = 20
-#: so many of which nothing may go any more leave the queue at once: after a great cancellation a dispatch must end, too
+#: the most flows without dispatchable work that leave the queue at once: dispatch must be bounded even after a mass
+#: cancellation
 _MOST_BARREN = 50
 
 
 class Waiting(NamedTuple):
-    """A generation that is in line, locked."""
+    """A locked generation that is in line."""
 
     id: str
     turn: int
@@ -56,7 +57,8 @@ class _Barren(NamedTuple):
 _f, _g = flows.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
 _TO = bindparam("to", type_=CleanText())
-# The first of a flow that waits, in the words and the order of its index (SQLite would not use it for a bare column).
+# The first waiting generation of a flow, worded and ordered as in its index, which SQLite would not use for a bare
+# column.
 _WAITS = (
     select(literal(1))
     .where(
@@ -71,11 +73,11 @@ _WAITS = (
     .correlate(flows)
 )
 _IS_READY = _WAITS.where(_g.not_before.is_(None) | (_g.not_before <= NOW)).scalar_subquery().is_not(None)
-# Of each by its key: PostgreSQL would read all batches for an EXISTS.
+# A scalar subquery by key: for EXISTS, PostgreSQL would read all batches.
 _STOPPED = select(literal(1)).where(batches.c.id == _f.flow, text(STOPPED)).limit(1).correlate(flows).scalar_subquery()
 _IS_MINE = (_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
-# By priority, and within one by turn. The database steps over those of which nothing may go now: there may be
-# thousands, and accounts and budgets are locked meanwhile.
+# By priority, then by turn. The database skips flows of which nothing may go now: there may be thousands, and accounts
+# and budgets are locked in the meantime.
 _FLOWS = Query(
     _Turn,
     select(_f.priority, _f.turn, _f.flow)
@@ -106,7 +108,7 @@ _ROWS = Query(
     .limit(LIMIT)
     .with_for_update(skip_locked=True),
 )
-# Not those that sleep: who wakes one may be waiting for the budgets that dispatch holds.
+# Not sleeping flows: a transaction that wakes one may be waiting for the budgets that dispatch has locked.
 _SERVED = (
     update(flows)
     .where(
@@ -120,10 +122,10 @@ _SERVED = (
 
 
 class Rooms:
-    """How many more may go to each account of one provider; at most `most` in total.
+    """How many more generations may go to each account of one provider; at most `most` in total.
 
-    The sandbox is no account like others: what may go to any account never goes there. Raises ValueError if it is
-    among others.
+    The sandbox differs from other accounts: what may go to any account never goes there. Raises ValueError if it is
+    combined with others.
     """
 
     def __init__(self, free: Mapping[str, int], most: int) -> None:
@@ -140,16 +142,16 @@ class Rooms:
 
     @property
     def are_used_up(self) -> bool:
-        """An account has more room than it was given here."""
+        """Whether an account has used up the room that it was given here, but has more."""
         return any(not self.free[account] for account in self._cut)
 
     @property
     def by_pin(self) -> Mapping[str, int]:
-        """The room of all that may go to the same accounts."""
+        """The room by pin: of each account, and of any account if generations may go anywhere."""
         return ({ANY_ACCOUNT: self.total} | self.free) if self._takes_any else self.free
 
     def place(self, pinned: str) -> str | None:
-        """The account for the next one: its own, or that with the most room; None if there is no room for it."""
+        """Return the account for the next one: its own, or the one with the most room; None if there is no room."""
         if pinned != ANY_ACCOUNT or not self._takes_any:
             return pinned if self.free.get(pinned) else None
         account = max(self.free, key=self.free.__getitem__, default=None)
@@ -161,7 +163,7 @@ class Rooms:
 
 @dataclass(slots=True)
 class _Queue:
-    """What waits of one flow and may go to the same accounts, read `size` at a time."""
+    """The waiting generations of one flow that may go to the same accounts, read `size` at a time."""
 
     size: int
     rows: deque[Waiting] = field(default_factory=deque)
@@ -176,31 +178,31 @@ class _Flow:
 
 
 class Line:
-    """Those that wait, one after the other, while their accounts have room; each is taken or left before the next.
+    """Waiting generations, one at a time, while their accounts have room; each is taken or left before the next.
 
-    One look for what may go anywhere and one for each account with room: what is pinned to another is never read, nor
-    is what belongs to a batch without room of its own.
+    One query reads what may go anywhere, and one per account with room reads what is pinned to it. Generations pinned
+    to other accounts are never read, nor are generations of batches without room of their own.
     """
 
     def __init__(
         self, connection: Connection, provider: str, turn: int, rooms: Rooms, *, further: int, now: datetime
     ) -> None:
-        """`turn`: of the one that was dispatched last; `further`: how many more may be looked at than have room."""
-        #: of the one that was taken last
+        """`turn`: of the last dispatched one; `further`: how many may be considered beyond those with room."""
+        #: of the last taken one
         self.turn = turn
-        #: more could go, but was not read
+        #: more could go, but has not been read
         self.is_cut = False
         self._connection = connection
         self._provider = provider
         self._now = now
         self._rooms = rooms
         self._quotas = Quotas(connection, now)
-        # By what they are ordered by: the higher priority has the lower rank.
+        # Keyed by rank and name; a higher priority has a lower rank.
         self._flows: dict[tuple[int, str], _Flow] = {}
         self._served: dict[tuple[int, str], int] = {}
         self._barren: list[Flow] = []
         self._stopped: list[Flow] = []
-        #: to which accounts → the last flow that was read, where there are others behind it
+        #: pin → the last flow that was read, if there are others behind it
         self._ends: dict[str, tuple[int, int, str]] = {}
         for pinned, room in rooms.by_pin.items() if rooms.total else ():
             self._read(pinned, room, further)
@@ -208,11 +210,11 @@ class Line:
         heapify(self._heap)
 
     def ready(self) -> list[Waiting]:
-        """What was read for a start."""
+        """Return the rows that have been read and neither taken nor left."""
         return [row for flow in self._flows.values() for queue in flow.queues.values() for row in queue.rows]
 
     def next(self) -> tuple[Waiting, str] | None:
-        """Return the next row, locked, and its account; None if none can be dispatched, or none is left."""
+        """Return the next row, locked, and its account; None if none is left or none can be dispatched."""
         while self._heap:
             first = self._heap[0]
             if any(end < first and self._rooms.place(pinned) for pinned, end in self._ends.items()):
@@ -226,7 +228,7 @@ class Line:
         return None
 
     def take(self, row: Waiting, account: str) -> None:
-        """It goes, and its flow is the last one now."""
+        """Dispatch the row; its flow moves to the end of the line."""
         self._rooms.take(account)
         self._quotas.take(row.batch_id)
         self.leave(row)
@@ -236,17 +238,17 @@ class Line:
         heapreplace(self._heap, (rank, self.turn, name))
 
     def leave(self, row: Waiting) -> None:
-        """It does not go, and its flow is still the next one."""
+        """Skip the row; its flow is still next."""
         rank, _, name = self._heap[0]
         self._flows[rank, name].queues[row.pinned].rows.popleft()
 
     def cut(self) -> None:
-        """Nobody else goes now."""
+        """End the line: nothing else goes now."""
         self.is_cut = True
         self._heap.clear()
 
     def close(self) -> None:
-        """Record which flows had a turn, and which have nothing queued any more, or may not go."""
+        """Record which flows had a turn, which no longer have anything queued, and which are stopped."""
         served = [
             {"whose": self._provider, "of": -rank, "named": name, "served": turn}
             for (rank, name), turn in sorted(self._served.items(), key=lambda item: (-item[0][0], item[0][1]))
@@ -257,7 +259,7 @@ class Line:
         put_to_sleep(self._connection, self._stopped, self._now)
 
     def _read(self, pinned: str, room: int, further: int) -> None:
-        """As many flows as there is room for, because each may have one turn; and of each its share."""
+        """Read as many flows as there is room for, because each may have one turn, and a share of each."""
         barren = _BARREN.all(self._connection, provider=self._provider, to=pinned, limit=_MOST_BARREN)
         for one in barren:
             leaving = self._stopped if one.is_stopped else self._barren

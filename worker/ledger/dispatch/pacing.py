@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypedDict
 
-#: "too many requests" halves the rate, but never below this part of it
+#: "too many requests" halves the rate, but never below this fraction
 SMALLEST = 1 / 64
-#: the time in which a shrunken rate grows back
+#: how long a reduced rate takes to grow back
 REGROWTH = timedelta(minutes=5)
-#: so many failures in a row open the breaker
+#: consecutive failures that open the breaker
 FAILURES = 5
 _FIRST_OPENING, _LONGEST_OPENING = timedelta(seconds=30), timedelta(minutes=5)
-#: if nothing is heard of the submission that tries it for so long, another one goes
+#: if the probe has no result after this time, another submission is sent
 PROBE_PATIENCE = timedelta(seconds=90)
-#: no provider's word stops its account for longer
+#: the longest pause of an account, whatever the provider says
 LONGEST_PAUSE = timedelta(hours=1)
 #: how far the clocks of two machines may differ without one of them being wrong
 SLACK = timedelta(seconds=5)
@@ -40,7 +40,7 @@ class Account(NamedTuple):
 
 
 class NewPace(TypedDict, total=False):
-    """What changes in a row of `accounts`."""
+    """The changes to a row of `accounts`."""
 
     tokens: float
     refilled_at: datetime
@@ -66,7 +66,7 @@ class Limits:
 
 
 def factor_of(account: Account, now: datetime) -> float:
-    """Return the current fraction of its rate."""
+    """Return the account's current fraction of its rate."""
     if account.shrunk_at is None:
         return 1.0
     since: timedelta = now - account.shrunk_at
@@ -86,14 +86,14 @@ def tokens_of(account: Account, limits: Limits, now: datetime) -> float:
 
 
 def room_of(account: Account, limits: Limits, in_flight: int, now: datetime, *, is_probed: bool = True) -> int:
-    """Return how many submissions it accepts now. `is_probed`: its probe, if there is one, is still in flight."""
+    """Return how many submissions the account accepts now. `is_probed`: whether its probe, if any, is in flight."""
     if account.paused_until is not None and account.paused_until > now:
         return 0
     waits = account.probe is None or is_probed
     if waits and account.open_until is not None and account.open_until > now:
         return 0
     room = max(0, min(int(tokens_of(account, limits, now)), limits.in_flight - in_flight))
-    # The breaker is half open: one shows whether the provider works again.
+    # The breaker is half open: a single probe shows whether the provider works again.
     return min(1, room) if account.open_until is not None else room
 
 
@@ -103,8 +103,8 @@ def is_slowed(account: Account, now: datetime) -> bool:
 
 
 def spent(account: Account, limits: Limits, generation_ids: list[str], now: datetime) -> NewPace:
-    """Return the changes in its row for these submissions."""
-    # Never back: a machine whose clock is slow would let the others fill it a second time.
+    """Return the changes to the account's row for these submissions."""
+    # Never backward: a machine with a slow clock would let the others fill the bucket a second time.
     filled_at = max(account.refilled_at, now)
     values: NewPace = {"tokens": tokens_of(account, limits, now) - len(generation_ids), "refilled_at": filled_at}
     if account.open_until is not None:
@@ -113,14 +113,14 @@ def spent(account: Account, limits: Limits, generation_ids: list[str], now: date
 
 
 def put_right(account: Account, now: datetime) -> NewPace:
-    """Return the corrections in its row for times too far in the future, which a wrong clock has written.
+    """Return corrections to the account's row for times too far in the future, written by a wrong clock.
 
-    Smaller differences stay, or machines with slightly different clocks would fill a bucket twice.
+    Smaller differences stay; otherwise, machines with slightly different clocks would fill a bucket twice.
     """
     values: NewPace = {}
     if account.refilled_at > now + SLACK:
         values["refilled_at"] = now
-    # A shrunken rate grows from the end of the pause.
+    # A reduced rate grows from the end of the pause.
     longest_pause = now + LONGEST_PAUSE
     if account.paused_until is not None and account.paused_until > longest_pause:
         values["paused_until"] = longest_pause
@@ -132,6 +132,6 @@ def put_right(account: Account, now: datetime) -> NewPace:
 
 
 def open_for(openings: int) -> timedelta:
-    """Return how long the breaker stays open, the n-th time in a row."""
+    """Return how long the breaker stays open for the n-th time in a row."""
     longer: int = 2 ** min(openings - 1, 9)
     return min(_FIRST_OPENING * longer, _LONGEST_OPENING)

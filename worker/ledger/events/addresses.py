@@ -1,6 +1,6 @@
-"""Addresses that submissions name for their own events: whose an event is, and the subscribers that stand for origins.
+"""Addresses that submissions give for their own events, and the subscribers that stand for the origins of these.
 
-An event goes to the address of its generation, else of the nearest ancestor that has one, else of its batch.
+An event goes to the address of its generation, else of the nearest ancestor with an address, else of its batch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,19 +15,19 @@ from worker.ledger.schema import CleanText, events, generations, notify_addresse
 from worker.ledger.statements import IDS, Query, columns_of, insert_rows
 from worker.subscribers import NotifyAddress
 
-#: nothing is as far from an event as its batch
+#: the level of a batch's address: farther from an event than any ancestor
 _OF_BATCH = 1_000_000
 
 
 class Address(NamedTuple):
-    """Where one event goes. `subject`: the generation or the batch whose address it is."""
+    """Where an event goes. `subject`: the generation or batch that the address belongs to."""
 
     subject: str
     subscriber: str
     url: str
 
     def __repr__(self) -> str:
-        # The address stays out of tracebacks.
+        # Keeps the address out of tracebacks.
         return f"Address({self.subject!r}, {self.subscriber!r})"
 
 
@@ -51,7 +51,7 @@ class _Counted(NamedTuple):
 
 _a, _e, _g, _s = notify_addresses.c, events.c, generations.c, subscribers.c
 _ADDRESS = columns_of(notify_addresses, Address)
-# Up from the generation of each event by primary keys.
+# From the generation of each event upward, by primary key.
 _UP = (
     select(_e.id.label("event_id"), literal(0).label("level"), _g.id, _g.parent_id)
     .join_from(events, generations, _g.id == _e.generation_id)
@@ -76,7 +76,7 @@ _FOUND = Query(
 )
 _OF = Query(Address, select(*_ADDRESS).where(_a.subject == bindparam("of", type_=CleanText())))
 _COUNTS = Query(_Counted, select(_a.subscriber, func.count().label("number")).group_by(_a.subscriber))
-# Locked against whoever prunes origins without addresses, as the foreign key will do.
+# Locked against pruning of origins without addresses, as the foreign key will do.
 _ORIGINS = Query(
     _Origin,
     select(*columns_of(subscribers, _Origin))
@@ -95,15 +95,15 @@ _END = delete(notify_addresses).where(_a.subject == bindparam("of", type_=CleanT
 _END_ALL = delete(notify_addresses).where(_a.subscriber == bindparam("whose", type_=CleanText()))
 #: beside a row of `subscribers`: whether a submission has an address at this origin
 HAS_ADDRESSES = select(literal(1)).where(_a.subscriber == _s.name).correlate(subscribers).exists()
-#: what a subscriber has that is well
+#: the values of a healthy subscriber
 WELL = {"failures": 0, "failing_since": None, "not_before": None, "disabled_at": None, "disabled_reason": None}
 
 
 def write_addresses(connection: Connection, now: datetime, named: Iterable[tuple[str, NotifyAddress]]) -> None:
-    """Note where new generations or batches, given by id, want their events; no statement where there are none.
+    """Store the event addresses of new generations or batches, given by id; no statement if there are none.
 
-    An origin that is new starts with recent events, in this transaction: nothing of these is missed, whenever a worker
-    looks. One that was disabled continues where it stopped: somebody expects something there again.
+    A new origin starts from recent events in this transaction, so that it misses none of these, whenever a worker
+    looks. A disabled origin continues where it stopped: a client expects events there again.
     """
     rows = []
     origins: dict[str, str] = {}
@@ -116,7 +116,7 @@ def write_addresses(connection: Connection, now: datetime, named: Iterable[tuple
 
 
 def addresses_of(connection: Connection, event_ids: Sequence[int]) -> dict[int, Address]:
-    """Return where these events go, without those that go nowhere: one statement for a page of them."""
+    """Return where these events go, with one statement per page; events without an address are left out."""
     nearest: dict[int, _Found] = {}
     for row in _FOUND.each(connection, event_ids):
         known = nearest.get(row.event_id)
@@ -126,7 +126,7 @@ def addresses_of(connection: Connection, event_ids: Sequence[int]) -> dict[int, 
 
 
 def has_where_to_go(connection: Connection, event_id: int, subscriber: str) -> bool:
-    """Return whether this subscriber has an address for the event; always, unless it stands for an origin."""
+    """Return whether this subscriber has an address for the event; always true unless it stands for an origin."""
     if _ORIGIN_OF.first(connection, whose=subscriber) is None:
         return True
     found = addresses_of(connection, [event_id]).get(event_id)
@@ -134,28 +134,28 @@ def has_where_to_go(connection: Connection, event_id: int, subscriber: str) -> b
 
 
 def address_of(connection: Connection, subject: str) -> NotifyAddress | None:
-    """Return the address that a generation or a batch was given."""
+    """Return the event address of a generation or batch."""
     found = _OF.first(connection, of=subject)
     return found and NotifyAddress(found.url)
 
 
 def counted_addresses(connection: Connection) -> dict[str, int]:
-    """By subscriber."""
+    """Return the number of addresses by subscriber."""
     return {row.subscriber: row.number for row in _COUNTS.all(connection)}
 
 
 def end_address(connection: Connection, subject: str) -> None:
-    """Forget it: nothing more is sent there."""
+    """Delete the address of a generation or batch: nothing more is sent there."""
     connection.execute(_END, {"of": subject})
 
 
 def end_addresses(connection: Connection, subscriber: str) -> None:
-    """Forget all addresses of an origin."""
+    """Delete all addresses of an origin."""
     connection.execute(_END_ALL, {"whose": subscriber})
 
 
 def _write_origins(connection: Connection, now: datetime, origins: Mapping[str, str]) -> None:
-    """`origins`: by the name of the subscriber."""
+    """Add new origins, and enable disabled ones. `origins`: by the name of the subscriber."""
     known = {row.name: row for row in _ORIGINS.each(connection, sorted(origins))}
     if missing := sorted(origins.keys() - known.keys()):
         start = beginning(connection, now)

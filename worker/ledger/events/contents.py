@@ -1,4 +1,4 @@
-"""Recorded events with the facts about their generations and batches: a few statements for any number of events."""
+"""Recorded events with facts about their generations and batches, in a few statements for any number of events."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from worker.secrets import SANDBOX_ACCOUNT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedEvent:
-    """`payload`: what was recorded with it; `about`: the current facts about its generation and batch."""
+    """`payload`: recorded with the event; `about`: current facts about its generation and batch."""
 
     event_id: int
     at: datetime
@@ -56,7 +56,7 @@ class _Content(NamedTuple):
 
 class _Stored(NamedTuple):
     generation_id: str
-    #: its `index`, a name that tuples use
+    #: its `index`, which is the name of a tuple method
     number: int
     kind: str
     object_key: str | None
@@ -65,7 +65,7 @@ class _Stored(NamedTuple):
 
 
 _e, _g, _a = events.c, generations.c, assets.c
-#: an event may leave it to its generation
+#: the batch of an event, or of its generation if the event names none
 BATCH_ID = func.coalesce(_e.batch_id, _g.batch_id)
 _FACTS = ("state", "key", "provider", "operation", "action", "reason", "message")
 _CONTENTS = Query(
@@ -86,12 +86,12 @@ _STORED = Query(
     .order_by(_a.generation_id, _a.index),
 )
 _ABOUT = ("key", "provider", "operation", "action", "parent", "batch")
-#: events that older versions recorded without the reason, which their generation has as long as it is in that state
+#: events that older versions recorded without the reason; their generation has it while it is in this state
 _TELLS_REASON = {"generation.failed": State.FAILED, "generation.unconfirmed": State.UNCONFIRMED}
 
 
 def contents(connection: Connection, event_ids: Sequence[int]) -> list[RecordedEvent]:
-    """Return these events, in this order; those that do not exist are left out."""
+    """Return these events, in this order; unknown ids are left out."""
     rows = {row.event_id: row for row in _CONTENTS.each(connection, event_ids)}
     about = _about(connection, list(rows.values()))
     return [

@@ -1,4 +1,4 @@
-"""Dead letters, which a person may replay or dismiss (callbacks: `outcome`)."""
+"""Dead letters, which a person may replay or dismiss (for callbacks, see `outcome`)."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -36,7 +36,7 @@ _CHUNK = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undelivered:
-    """An event that a subscriber did not accept in any try. `state`: dead or dismissed."""
+    """An event that a subscriber accepted in none of its tries. `state`: dead or dismissed."""
 
     event_id: int
     subscriber: str
@@ -95,7 +95,7 @@ _DEAD = Query(
 )
 _SET_ASIDE = Query(_CallbackId, select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update())
 _OF_SUBSCRIBER = (_d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id.in_(IDS))
-#: dead or dismissed, not what was delivered
+#: dead or dismissed, but not delivered
 _ABANDONED = text(in_states("state", [DeliveryState.DEAD, DeliveryState.DISMISSED]))
 _REPLAY = DELIVERIES.update_to(DeliveryState.WAITING).where(
     _d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id == bindparam("event"), _ABANDONED
@@ -113,7 +113,7 @@ class DeadLetters(Part):
             return [_undelivered(row) for row in _DEAD.all(connection, limit=limit)]
 
     def replay(self, event_id: int, subscriber: str) -> bool:
-        """Deliver an event again, from the first try; False if it is not dead, or its address was ended."""
+        """Deliver an event again, from the first try; return False if it is not dead or its address was ended."""
         now = self._database.clock()
         with self._database.write() as connection:
             if not has_where_to_go(connection, event_id, subscriber):
@@ -121,7 +121,7 @@ class DeadLetters(Part):
             again = _REPLAY.values(anew(now))
             if not connection.execute(again, {"whose": subscriber, "event": event_id}).rowcount:
                 return False
-            # A person who replays has fixed something: do not wait for the end of a pause.
+            # A person who replays has fixed something, so do not wait for a pause to end.
             update_row(connection, subscribers, {"name": subscriber}, failures=0, not_before=None)
         return True
 
@@ -134,7 +134,7 @@ class DeadLetters(Part):
     ) -> None:
         """Dismiss callbacks, events (each with its subscriber) and follow-ups: all of them, or none.
 
-        The person and the reason are appended to the error; from now on they are kept like applied ones. Raises
+        The person and the reason are appended to the error. Dismissed ones are kept as long as applied ones. Raises
         NotFound for an unknown one.
         """
         by_subscriber: defaultdict[str, list[int]] = defaultdict(list)
@@ -162,7 +162,10 @@ class DeadLetters(Part):
 
 
 def dismiss_refused(changes: Changes, generation_id: str, person: Person) -> bool:
-    """Dismiss it; False if it is not dead. The person and the reason are in the generation's history."""
+    """Dismiss the refused follow-up of a generation; return False if there is none.
+
+    The person and the reason are recorded in the generation's history.
+    """
     mine = update(generations).where(_g.id == generation_id, text(FOLLOW_UP_REFUSED))
     if changes.connection.execute(mine.values(follow_up_error=None)).rowcount != 1:
         return False
@@ -196,8 +199,8 @@ def _require(wanted: Sequence[int] | Sequence[str], known: Collection[int | str]
 
 
 def _and_said(error: ColumnElement[str]) -> ColumnElement[str]:
-    """What was written there before, and behind it what is said now."""
-    # A blank, because it may end with a link.
+    """Append the parameter `said` to an error."""
+    # With a space, because the error may end with a link.
     return func.coalesce(error + " ", "") + bindparam("said", type_=CleanText())
 
 

@@ -1,4 +1,4 @@
-"""Delivery of events to subscribers: at least once, oldest first, one worker per subscriber at a time."""
+"""Delivery of events to subscribers: at least once, oldest first, by one worker per subscriber at a time."""
 
 import random
 import secrets
@@ -29,41 +29,41 @@ from worker.ledger.schema import (
 )
 from worker.ledger.statements import LIMIT, NOW, Query, insert_ignoring, update_row
 
-#: how long each failed try is waited for the next one, 14 hours in all; after the last the event is a dead letter
+#: the waits between tries, 14 hours in all; after the last try, the event is a dead letter
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600))
-#: the longest that a subscriber which fails time and again is left alone before another event is tried
+#: the longest pause of a repeatedly failing subscriber before another event is tried
 LONGEST_PAUSE = timedelta(minutes=5)
-#: a wait of minutes is shorter by up to this part of it, so that what failed together is not retried together
+#: a wait of minutes is shortened by up to this fraction, so that what failed together is not retried together
 JITTER = 0.1
 _JITTER_FROM = timedelta(minutes=1)
 #: the longest wait that a subscriber may ask for
 LONGEST_RETRY_AFTER = timedelta(hours=1)
-#: a subscriber is disabled when nothing has succeeded for so long, and as many tries in a row have failed
+#: a subscriber is disabled when nothing has succeeded for this long and this many consecutive tries have failed
 PATIENCE, FEWEST_FAILURES = timedelta(days=5), 10
-#: after as many failures in a row it was away: as soon as it is back, all that waits is due
+#: after this many consecutive failures, a subscriber counts as down: once it is back, all waiting events are due
 _AWAY_AFTER = 3
-#: the last tries of a delivery that are kept
+#: how many of a delivery's last tries are kept
 REPLIES_KEPT = 5
 _CHUNK = 500
-#: names that one statement may carry: databases limit them
+#: names in one statement: databases limit the number of parameters
 _MOST_NAMES = 30_000
 
 
 @dataclass(frozen=True, slots=True)
 class NotifyClaim:
-    """A subscriber that only this worker delivers to now."""
+    """A subscriber to which only this worker currently delivers."""
 
     subscriber: str
     lease: str
-    #: in a row, before this claim
+    #: consecutive failures before this claim
     failures: int = 0
-    #: each event has its own address
+    #: whether each event has its own address
     is_origin: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDelivery(RecordedEvent):
-    """One event to deliver. `tries`: including this one; `replies`: to the last tries, the oldest first.
+    """An event to deliver. `tries`: including this one; `replies`: to the last tries, oldest first.
 
     `address`: where it goes, if its subscriber stands for an origin.
     """
@@ -92,7 +92,7 @@ class EventDelivery(RecordedEvent):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response to a delivery. `kept`: for people; `retry_after`: the wait it asks for; `is_last`: send no more."""
+    """A response to a delivery. `kept`: for people; `retry_after`: the requested wait; `is_last`: send no more."""
 
     kept: Mapping[str, object] = field(default_factory=dict)
     retry_after: timedelta | None = None
@@ -110,7 +110,7 @@ class Handed:
 
     @property
     def ended_address(self) -> Address | None:
-        """Its address, if that takes no more events while others of the same origin may."""
+        """The event's address, if it takes no more events although others of the same origin may."""
         return self.delivery.address if self.response.is_last else None
 
 
@@ -133,7 +133,7 @@ class _Failing(NamedTuple):
 
 _s, _d, _e = subscribers.c, deliveries.c, events.c
 _earlier, _its_event, _theirs = deliveries.alias(), events.alias(), events.alias()
-#: an earlier event of the same generation waits for its next try
+#: whether an earlier event of the same generation waits for its next try
 _IS_HELD_UP = exists().where(
     _its_event.c.id == _d.event_id,
     _theirs.c.generation_id == _its_event.c.generation_id,
@@ -148,7 +148,7 @@ _HAS_NEWS = or_(
     exists().where(_e.id > _s.cursor),
     exists().where(_d.subscriber == _s.name, IS_UNDELIVERED, _d.not_before <= NOW, ~_IS_HELD_UP),
 )
-#: subscribers for whom something is to be done now
+#: subscribers with something due now
 DUE = select(_s.name).where(
     text(SUBSCRIBED),
     _s.lease_until.is_(None) | (_s.lease_until <= NOW),
@@ -162,7 +162,7 @@ _NEXT = Query(
     .order_by(_d.event_id)
     .limit(1),
 )
-# Only what was sent since it became due: a worker that comes back late must not answer for what a person sends again.
+# Only what was sent since it became due: a late worker must not mark as delivered what a person has resent.
 _DELIVERED = (
     DELIVERIES.update_to(DeliveryState.DELIVERED)
     .where(_d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id == bindparam("event"), _d.tries > 0)
@@ -177,29 +177,29 @@ _CURSOR = select(_s.cursor).where(*_MINE)
 
 
 def retry_wait(tries: int) -> timedelta | None:
-    """Return the wait after the n-th failed try; None after the last."""
+    """Return the wait after the n-th failed try; None after the last one."""
     return WAITS[tries - 1] if tries <= len(WAITS) else None
 
 
 def pause_after(failures: int) -> timedelta:
-    """Return the pause of a subscriber after this many failures in a row: 5, 10, 20 … seconds."""
+    """Return the pause of a subscriber after this many consecutive failures: 5, 10, 20 … seconds."""
     return min(timedelta(seconds=5 * 2 ** min(failures - 1, 10)), LONGEST_PAUSE)
 
 
 class Deliveries(Part):
     def claim(self, names: Collection[str], limit: int, lease: timedelta, *, failing: bool = True) -> list[NotifyClaim]:
-        """Claim the given subscribers that have something due; those that fail come last, or not at all."""
+        """Claim the given subscribers that have something due; failing ones come last, or not at all."""
         now = self._database.clock()
-        # Of more, others at each look.
+        # If there are more, a different sample each time.
         some = names if len(names) <= _MOST_NAMES else random.sample(sorted(names), _MOST_NAMES)
         due = DUE.where(_s.name.in_(some), *([] if failing else [_s.failures == 0]))
         with self._database.read() as connection:
-            # Asked time and again while others hang: no need to lock anything for that.
+            # Checked repeatedly while other subscribers hang, so it takes no locks.
             if connection.execute(due.limit(1), {"now": now}).first() is None:
                 return []
         free = (
             due.add_columns(_s.failures, _s.origin.is_not(None).label("is_origin"))
-            # The subscribers that are furthest behind: there may be more of them than are served between two events.
+            # The furthest behind come first: there may be more than can be served between two events.
             .order_by(_s.failures, _s.cursor, _s.name)
             .limit(LIMIT)
             .with_for_update(skip_locked=True, of=subscribers)
@@ -221,7 +221,7 @@ class Deliveries(Part):
                 update_row(connection, subscribers, mine, lease_until=until)
 
     def enqueue_new(self, claim: NotifyClaim, wanted: DeliveryFilter) -> int:
-        """Enqueue the wanted ones of the next recorded events; return how many were examined."""
+        """Enqueue the wanted ones among the next recorded events; return how many were examined."""
         horizon = last_settled(self._database)
         if horizon is None:
             return 0
@@ -251,7 +251,7 @@ class Deliveries(Part):
         with self._database.write(under_way=True) as connection:
             mine = {"name": claim.subscriber, "lease": claim.lease}
             if handed is not None and handed.error is None:
-                # A fact, no matter who holds the lease by now.
+                # A fact, whoever holds the lease by now.
                 which = {"whose": claim.subscriber, "event": handed.delivery.event_id}
                 connection.execute(_DELIVERED, {**which, "now": now, "replies": _replies(handed, now)})
                 if claim.failures >= _AWAY_AFTER:
@@ -261,7 +261,7 @@ class Deliveries(Part):
             if update_row(connection, subscribers, mine, lease_until=now + lease, **values) != 1:
                 return None
             if handed is not None and (ended := handed.ended_address) is not None:
-                # Its server is well: it has answered, and only this address is over.
+                # The server is healthy: it has answered, and only this address has ended.
                 end_address(connection, ended.subject)
                 _give_up(connection, claim, handed, now)
             elif handed is not None and handed.error is not None:
@@ -290,10 +290,10 @@ def _next(connection: Connection, claim: NotifyClaim, now: datetime) -> EventDel
         if claim.is_origin:
             address = addresses_of(connection, [row.event_id]).get(row.event_id)
             if address is None or address.subscriber != claim.subscriber:
-                # Its address was ended or removed meanwhile: nobody waits for it.
+                # Its address has ended or was removed, so nobody waits for it.
                 connection.execute(_FORGET, {"whose": claim.subscriber, "event": row.event_id})
                 continue
-        # A delivery has its event: a foreign key says so.
+        # A foreign key guarantees that a delivery has its event.
         (event,) = contents(connection, [row.event_id])
         return EventDelivery.of(event, row.tries + 1, row.replies or (), address)
     return None
@@ -303,10 +303,10 @@ def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | 
     while row := _NEXT.first(connection, name=claim.subscriber, now=now):
         mine = {"subscriber": claim.subscriber, "event_id": row.event_id}
         if row.tries <= len(WAITS):
-            # Counted before it is sent, so that one which ends its worker each time comes to an end as well.
+            # Counted before sending, so that an event that kills its worker every time is eventually abandoned, too.
             update_row(connection, deliveries, mine, tries=row.tries + 1)
             return row
-        lost = f"its worker did not come back from it, in the last of {row.tries} tries"
+        lost = f"its worker did not return from the last of {row.tries} tries"
         DELIVERIES.move(connection, mine, DeliveryState.DEAD, not_before=None, error=lost)
     return None
 
@@ -350,6 +350,6 @@ def _of(claim: NotifyClaim, handed: Handed) -> dict[str, object]:
 
 
 def _replies(handed: Handed, now: datetime) -> list[Mapping[str, object]]:
-    """What is kept of the last tries, this one included."""
+    """Return what is kept of the last tries, including this one."""
     this = {"at": now.isoformat(), **handed.response.kept, "error": handed.error}
     return [*handed.delivery.replies, this][-REPLIES_KEPT:]

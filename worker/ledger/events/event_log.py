@@ -1,4 +1,4 @@
-"""The events in order, for readers that are not subscribers."""
+"""The log of events in order, for readers that are not subscribers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from worker.ledger.events.public_ids import number_of, public_id
 from worker.ledger.schema import CleanText, events, generations
 from worker.ledger.statements import LIMIT, Query
 
-#: events that one statement looks at, and that one call does
+#: the most events that one statement reads, and that one call reads
 _CHUNK, _MOST = 1000, 10_000
-#: transactions write down when they began, and may commit after others that began later
+#: events have the time when their transaction began, which may commit after one that began later
 _OUT_OF_ORDER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """`is_wanted`: of which types. `since`: not from before then."""
+    """`is_wanted`: whether to include a type. `since`: the earliest time."""
 
     is_wanted: Callable[[str], bool] = lambda _: True
     batch_id: str | None = None
@@ -32,9 +32,9 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """`position`: of the last event that was looked at, wanted or not; `cursor`: its public id, None if there is none.
+    """`position`: of the last examined event, wanted or not; `cursor`: its public id, None if there is none.
 
-    `is_end`: there were no more.
+    `is_end`: whether there were no more.
     """
 
     events: Sequence[RecordedEvent]
@@ -77,9 +77,9 @@ _THIS = Query(_Oldest, select(_e.id, _e.at).where(_e.id == bindparam("number")))
 
 class EventLog(Part):
     def horizon(self) -> int | None:
-        """Return the position up to which no event is missing that may appear later; None if that is unknown now.
+        """Return the position up to which no event can appear later; None if that cannot be determined now.
 
-        Waits up to a second for transactions that are not committed yet.
+        Waits up to a second for uncommitted transactions.
         """
         if (newest := last_settled(self._database)) is not None:
             return newest
@@ -87,7 +87,7 @@ class EventLog(Part):
             return 0 if connection.execute(NEWEST).scalar() is None else None
 
     def position_of(self, cursor: str) -> int | None:
-        """Return the position of the event with this public id; None if there is no such event (any more)."""
+        """Return the position of the event with this public id; None if it does not exist or no longer exists."""
         number = number_of(cursor)
         if number is None:
             return None
@@ -102,13 +102,13 @@ class EventLog(Part):
         return None if row is None else public_id(row.id, row.at)
 
     def oldest_event(self) -> str | None:
-        """Return the public id of the oldest event that is still there."""
+        """Return the public id of the oldest event that still exists."""
         with self._database.read() as connection:
             row = _OLDEST.first(connection)
         return None if row is None else public_id(row.id, row.at)
 
     def events_after(self, position: int, horizon: int, wanted: EventFilter, limit: int) -> EventPage:
-        """Return the next events up to `horizon`, oldest first; looks at a limited number of them."""
+        """Return the next events up to `horizon`, oldest first; examines a limited number of them."""
         found: list[int] = []
         cursor, looked_at = None, 0
         with self._database.read() as connection:
@@ -127,7 +127,7 @@ class EventLog(Part):
             return EventPage(contents(connection, found), position, cursor, is_end=False)
 
     def newest_events(self, wanted: EventFilter, limit: int | None = None) -> Iterator[RecordedEvent]:
-        """Yield those that match, newest first; `limit`: how many at the most."""
+        """Yield matching events, newest first, up to `limit`."""
         number = 0
         for ids in self._newest_ids(wanted):
             some = ids if limit is None else ids[: limit - number]
@@ -138,7 +138,7 @@ class EventLog(Part):
                 return
 
     def newest_ids(self, wanted: EventFilter) -> list[int]:
-        """Return the numbers of those that match, newest first."""
+        """Return the numbers of matching events, newest first."""
         return [one for ids in self._newest_ids(wanted) for one in ids]
 
     def _newest_ids(self, wanted: EventFilter) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""Failing subscribers: how many events wait for each, and when they are retried."""
+"""Failing subscribers: how many events wait for each, and when they are retried next."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from worker.ledger.statements import Query, columns_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Troubled:
-    """A subscriber with this many failures in a row; `since`: the time of its oldest waiting event."""
+    """A subscriber with this many consecutive failures. `since`: the time of its oldest waiting event."""
 
     subscriber: str
     failures: int
@@ -75,9 +75,9 @@ _FAILED = Query(
 def find_troubled(
     connection: Connection, is_wanted: Callable[[str, str], bool], wait: Callable[[int], timedelta | None]
 ) -> list[Troubled]:
-    """Return subscribers with waiting events; reads only those.
+    """Return failing subscribers with waiting events.
 
-    `is_wanted`: whether a subscriber gets events of a type; `wait`: the pause after the n-th failed try.
+    `is_wanted`: whether a subscriber gets events of a type; `wait`: the wait after the n-th failed try.
     """
     found = (_look(connection, row, is_wanted, wait) for row in _FAILING.all(connection))
     return [one for one in found if one is not None]
@@ -90,7 +90,7 @@ def _look(
     wait: Callable[[int], timedelta | None],
 ) -> Troubled | None:
     (lined_up,) = _LINED_UP.all(connection, name=row.name)
-    # Nothing is lined up for a subscriber while it fails.
+    # Nothing is enqueued for a subscriber while it fails.
     wanted = [one for one in _BEHIND.all(connection, cursor=row.cursor) if is_wanted(row.name, one.type)]
     ids = [oldest for oldest in (lined_up.oldest, *(one.oldest for one in wanted)) if oldest is not None]
     if not ids:

@@ -1,4 +1,4 @@
-"""Which recorded events a subscriber gets: decided for a page of events at once."""
+"""Decides which recorded events a subscriber gets, for a page of events at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +17,10 @@ DISABLED = "subscriber.disabled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryFilter:
-    """`is_wanted`: of which types; `batch`: name or id; `labels`: all of these. None and empty select everything.
+    """`is_wanted`: whether to include a type; `batch`: name or id; `labels`: all of these.
 
-    `by_address`: only what goes to an address of this subscriber, which stands for an origin.
+    None and empty values select everything. `by_address`: only events for an address of this subscriber, which stands
+    for an origin.
     """
 
     is_wanted: Callable[[str], bool] = lambda _: True
@@ -67,12 +68,12 @@ _ABOUT = Query(
 
 
 def wanted_of(connection: Connection, news: Sequence[News], wanted: DeliveryFilter, subscriber: str) -> list[int]:
-    """Return the ids of the events that this subscriber gets. At most two statements more for any number of events."""
+    """Return the ids of the events that this subscriber gets; at most two more statements for any number of events."""
     found = [row.id for row in news if wanted.is_wanted(row.type)]
     if wanted.by_address:
         to = addresses_of(connection, found)
         return [one for one in found if one in to and to[one].subscriber == subscriber]
-    # A subscriber is not sent that it was disabled.
+    # A subscriber does not get the event that it was disabled.
     of_subscribers = {row.id for row in news if row.type == DISABLED}.intersection(found)
     looked_up = sorted(of_subscribers) if wanted.is_by_type else found
     if not looked_up:
@@ -89,7 +90,7 @@ def wanted_of(connection: Connection, news: Sequence[News], wanted: DeliveryFilt
 
 
 def news_of(connection: Connection, event_ids: Sequence[int]) -> list[News]:
-    """Return these events without those that do not exist, oldest first."""
+    """Return the existing ones of these events, oldest first."""
     return sorted(_NEWS_OF.each(connection, event_ids))
 
 

@@ -1,4 +1,4 @@
-"""A safe reading order for events and moves: none is read before an earlier one that is not visible yet."""
+"""A safe reading order for events and moves: none is read before an earlier one that is not yet visible."""
 
 import time
 from datetime import datetime, timedelta
@@ -10,10 +10,10 @@ from worker.ledger.database import Database
 from worker.ledger.schema import AnyTable, events
 from worker.ledger.statements import Query
 
-#: how far back a new subscriber is told of what happened: it is noted by the clock, a moment after the first steps
+#: how far back a new subscriber gets events: a worker registers it shortly after the first steps have run
 FIRST_LOOK = timedelta(minutes=5)
 _MOST_AT_FIRST = 10_000
-#: seconds for which rows that are not committed yet are waited for
+#: seconds to wait for uncommitted rows
 _PATIENCE = 1.0
 
 
@@ -22,7 +22,7 @@ class _Newest(NamedTuple):
 
 
 NEWEST = select(func.max(events.c.id))
-#: transactions that may have taken an id in a table and are not committed yet
+#: uncommitted transactions that may have taken an id in a table
 _WRITERS = text(
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND relation = CAST(:table AS regclass) "
     "AND mode = 'RowExclusiveLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -32,8 +32,8 @@ _WRITERS = text(
 def last_settled(database: Database, table: AnyTable = events) -> int | None:
     """Return the id up to which all events are visible; None if that cannot be determined now.
 
-    PostgreSQL assigns ids before the commit, so an event may become visible after a younger one. Its writer holds a
-    lock on the table until the commit: wait for all writers that held it after the newest id was read. `table`: the
+    PostgreSQL assigns ids before the commit, so an event may become visible after a newer one. Its writer holds a lock
+    on the table until the commit, so this waits for all writers that hold it after the newest id was read. `table`: the
     events, or another table with ids of the same kind.
     """
     with database.read() as connection:
@@ -50,7 +50,7 @@ def last_settled(database: Database, table: AnyTable = events) -> int | None:
 
 
 def beginning(connection: Connection, now: datetime) -> int:
-    """Return the id of the event behind which a new subscriber begins."""
+    """Return the id of the event after which a new subscriber starts."""
     oldest = (connection.execute(NEWEST).scalar() or 0) - _MOST_AT_FIRST
     before = select(func.max(events.c.id)).where(events.c.id > oldest, events.c.at < now - FIRST_LOOK)
     return connection.execute(before).scalar() or max(oldest, 0)

@@ -8,7 +8,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def public_id(event_id: int, at: datetime) -> str:
-    """Return its id; it contains the time, because a restored ledger uses numbers of events again."""
+    """Return the public id of an event. It contains the time, because a restored ledger reuses event numbers."""
     return f"evt_{event_id}_{_milliseconds(at):x}"
 
 

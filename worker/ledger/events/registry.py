@@ -1,4 +1,4 @@
-"""Who gets events: subscribers that the settings declare, and those that people add."""
+"""The subscribers: those that the settings declare, and those that people add."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from worker.subscribers import NotifyAddress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubscriber:
-    """`kind`, `address` and the rest: as in the table; None and empty select every event."""
+    """The fields match the table; None and empty values select every event."""
 
     name: str
     kind: str
@@ -38,7 +38,7 @@ class NewSubscriber:
 
 
 class KnownSubscriber(NamedTuple):
-    """`kind`: None where the settings declare it, and of an `origin`. `left_at`: since when it gets nothing."""
+    """`kind`: None if the settings declare it, or if it is an origin. `left_at`: since when it gets no events."""
 
     name: str
     kind: str | None
@@ -61,12 +61,12 @@ class KnownSubscriber(NamedTuple):
     origin: str | None
 
     def __repr__(self) -> str:
-        # The address and the secrets stay out of tracebacks.
+        # Keeps the address and the secrets out of tracebacks.
         return f"KnownSubscriber({self.name!r}, {self.kind!r})"
 
 
 class DeliveryLog(NamedTuple):
-    """A delivery with the replies to its last tries, the oldest first."""
+    """A delivery with the replies to its last tries, oldest first."""
 
     event_id: int
     at: datetime
@@ -96,7 +96,7 @@ class _Named(NamedTuple):
 _s, _d, _e = subscribers.c, deliveries.c, events.c
 _WHOSE = bindparam("whose", type_=CleanText())
 _ALL = select(*columns_of(subscribers, KnownSubscriber))
-# Those that were removed are only kept for their position.
+# Removed subscribers are kept only for their position.
 _IS_ORIGIN = _s.origin.is_not(None) & HAS_ADDRESSES
 _IS_KNOWN = or_(text(SUBSCRIBED), _s.kind.is_not(None), _s.disabled_at.is_not(None), _IS_ORIGIN)
 _KNOWN = Query(KnownSubscriber, _ALL.where(_IS_KNOWN).order_by(_s.name))
@@ -131,10 +131,10 @@ _NOTHING = dict.fromkeys(
 
 class Registry(Part):
     def register_subscribers(self, declared: Collection[str]) -> None:
-        """Record those that the settings declare; new ones start from recent events, removed ones keep their position.
+        """Register the declared subscribers; new ones start from recent events, removed ones keep their position.
 
-        Those that were added stay, also if an older version, which does not know them, took them for removed; and so
-        do origins for as long as submissions have addresses there.
+        Subscribers that people added stay, even if an older version, which does not know them, marked them as removed.
+        So do origins while submissions have addresses there.
         """
         with self._database.read() as connection:
             known = _NAMED.all(connection)
@@ -153,12 +153,12 @@ class Registry(Part):
             connection.execute(update(subscribers).where(text(SUBSCRIBED), ~is_wanted).values(left_at=now))
 
     def added_subscribers(self) -> list[KnownSubscriber]:
-        """Return those that people added, and origins of addresses of submissions, that get events; by name."""
+        """Return active subscribers that people added, and active origins of submissions' addresses, by name."""
         with self._database.read() as connection:
             return _ADDED.all(connection)
 
     def known_subscribers(self) -> list[KnownSubscriber]:
-        """Return those that get events, and those that are disabled, by name."""
+        """Return active and disabled subscribers, by name."""
         with self._database.read() as connection:
             return _KNOWN.all(connection)
 
@@ -168,24 +168,24 @@ class Registry(Part):
             return {row.subscriber: row.number for row in _WAITING.all(connection)}
 
     def notify_addresses(self) -> dict[str, int]:
-        """Return how many addresses of submissions each origin has."""
+        """Return how many submission addresses each origin has."""
         with self._database.read() as connection:
             return counted_addresses(connection)
 
     def notify_address(self, subject: str) -> NotifyAddress | None:
-        """Return the address that a generation or a batch was given for its events."""
+        """Return the event address of a generation or batch."""
         with self._database.read() as connection:
             return address_of(connection, subject)
 
     def delivery_log(self, subscriber: str, limit: int) -> list[DeliveryLog]:
-        """Return its newest deliveries, the newest first."""
+        """Return the latest deliveries of a subscriber, newest first."""
         with self._database.read() as connection:
             return _LOG.all(connection, whose=subscriber, limit=limit)
 
     def add_subscriber(self, new: NewSubscriber) -> KnownSubscriber:
-        """Add a subscriber; one that was removed under this name continues where it stopped.
+        """Add a subscriber; if one with this name was removed, it continues where it stopped.
 
-        Raises RequestInvalid if there is one of this name.
+        Raises RequestInvalid if the name is taken.
         """
         now = self._database.clock()
         row: dict[str, object] = {
@@ -199,16 +199,16 @@ class Registry(Part):
                 before = _CALLED.first(connection, whose=new.name)
                 if before is None or before.left_at is None or before.kind or before.origin:
                     raise RequestInvalid(
-                        f"there is a subscriber {new.name!r} already: choose another name with --name, or remove that "
-                        "one first (`darkroom subscriber remove`)"
+                        f"there is already a subscriber {new.name!r}: choose another name with --name, or remove that "
+                        "subscriber first (`darkroom subscriber remove`)"
                     )
                 update_row(connection, subscribers, {"name": new.name}, left_at=None, **WELL, **row)
             return _require(connection, new.name)
 
     def remove_subscriber(self, name: str) -> KnownSubscriber:
-        """Remove one that was added: it gets nothing more, and its address and secrets are forgotten.
+        """Remove an added subscriber: it gets no more events, and its address and secrets are deleted.
 
-        Of an origin, all addresses of submissions. Raises NotFound, also for one that the settings declare.
+        For an origin, all addresses of submissions are deleted. Raises NotFound, also for one declared by the settings.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -219,17 +219,20 @@ class Registry(Part):
         return found
 
     def enable_subscriber(self, name: str) -> KnownSubscriber:
-        """Have it get events again, from where it stopped, and at once. Raises NotFound."""
+        """Let a subscriber get events again, at once and from where it stopped. Raises NotFound."""
         with self._database.write() as connection:
             found = _require(connection, name)
-            # One that the settings declare no more stays away: the next pass of the clock decides.
+            # One that the settings no longer declare stays inactive: the next registration decides.
             back = {} if found.disabled_at is None else {"left_at": None}
             update_row(connection, subscribers, {"name": name}, **WELL, **back)
             make_due(connection, name, self._database.clock())
             return _require(connection, name)
 
     def disable_subscriber(self, name: str, why: str) -> KnownSubscriber:
-        """Deliver nothing more to it until it is enabled, which continues where it stopped. Raises NotFound."""
+        """Deliver nothing more to a subscriber until it is enabled; it then continues where it stopped.
+
+        Raises NotFound.
+        """
         now = self._database.clock()
         with self._database.write() as connection:
             found = _require(connection, name)
@@ -243,7 +246,7 @@ class Registry(Part):
             return _require(connection, name)
 
     def change_secrets(self, name: str, secrets: Sequence[str]) -> KnownSubscriber:
-        """Sign with these from now on. Raises NotFound."""
+        """Sign further deliveries with these secrets. Raises NotFound."""
         with self._database.write() as connection:
             _require(connection, name, is_added=True)
             update_row(connection, subscribers, {"name": name}, secrets=list(secrets))

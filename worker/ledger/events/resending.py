@@ -1,4 +1,4 @@
-"""Events that a subscriber gets again, or later than others, because a person wants it."""
+"""Resends events to a subscriber at a person's request, whether or not it got them before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from worker.ledger.events.states import DELIVERIES, anew
 from worker.ledger.schema import SUBSCRIBED, CleanText, DeliveryState, deliveries, events, subscribers
 from worker.ledger.statements import IDS, Query, insert_rows, update_row
 
-#: deliveries that one transaction changes
+#: the most deliveries that one transaction changes
 _BITE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Resent:
-    """How many events are sent again, and how many were waiting to be sent anyway."""
+    """How many events are resent, and how many were waiting to be sent anyway."""
 
     resent: int
     waiting: int
@@ -41,7 +41,7 @@ class _Event(NamedTuple):
 _s, _d, _e = subscribers.c, deliveries.c, events.c
 _WHOSE = bindparam("whose", type_=CleanText())
 _SUBSCRIBER = Query(_Subscriber, select(_s.cursor).where(_s.name == _WHOSE, text(SUBSCRIBED)))
-# In the order of those who prune, and before the events, as they do.
+# In the same order as pruning, and before the events, as pruning does.
 _DELIVERIES = Query(
     _Delivery,
     select(_d.event_id, _d.state).where(_d.subscriber == _WHOSE, _d.event_id.in_(IDS)).order_by(_d.event_id)
@@ -53,10 +53,10 @@ _AGAIN = DELIVERIES.update_to(DeliveryState.WAITING).where(_d.subscriber == _WHO
 
 class Resending(Part):
     def resend(self, subscriber: str, event_ids: Sequence[int], wanted: DeliveryFilter) -> Resent:
-        """Deliver the wanted of these events to a subscriber, had it or not, oldest first and from the first try.
+        """Deliver the wanted ones of these events, whether or not the subscriber got them before.
 
-        Safe to repeat: those that wait are left alone, and so are those that are not enqueued yet. Unknown events are
-        left out. Raises NotFound for an unknown subscriber.
+        They are delivered oldest first, from the first try. Idempotent: events that wait or are not enqueued yet are
+        left alone. Unknown events are ignored. Raises NotFound for an unknown subscriber.
         """
         resent = waiting = 0
         ids = sorted(set(event_ids))
@@ -75,7 +75,7 @@ class Resending(Part):
             event_ids = wanted_of(connection, news_of(connection, numbers), wanted, subscriber)
             found = {row.event_id: row.state for row in _DELIVERIES.all(connection, ids=event_ids, **whose)}
             there = {row.id for row in _EVENTS.all(connection, ids=event_ids)}
-            # Later ones are enqueued after those before them.
+            # Events after the cursor will be enqueued in their turn.
             missing = [one for one in event_ids if one in there and one not in found and one <= known.cursor]
             fresh = {"subscriber": subscriber, "state": DeliveryState.WAITING, **anew(now)}
             insert_rows(connection, deliveries, [{**fresh, "event_id": one} for one in missing], ignoring=True)
@@ -83,7 +83,7 @@ class Resending(Part):
             if again:
                 connection.execute(_AGAIN.values(anew(now)), {"ids": again, **whose})
             if again or missing:
-                # A person knows that it is there.
+                # A person knows that the subscriber is available.
                 update_row(connection, subscribers, {"name": subscriber}, failures=0, not_before=None)
         resent = len(again) + len(missing)
         return Resent(resent, len(there) - resent)

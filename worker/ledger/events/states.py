@@ -19,10 +19,10 @@ _DUE_NOW = (
 
 
 def anew(now: datetime) -> Mapping[str, object]:
-    """The columns of one that is sent again, from the first try."""
+    """Return the columns of a delivery that is sent again, from the first try."""
     return {"tries": 0, "not_before": now, "delivered_at": None, "error": None}
 
 
 def make_due(connection: Connection, subscriber: str, now: datetime) -> None:
-    """Try at once what waits for the next try: the subscriber is there again."""
+    """Make all waiting deliveries due at once: the subscriber is available again."""
     connection.execute(_DUE_NOW, {"whose": subscriber, "now": now})

@@ -1,4 +1,4 @@
-"""What is known of a batch as a whole, without reading its generations."""
+"""Facts about whole batches, without reading their generations."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from worker.ledger.statements import LIMIT, Query, columns_of
 
 
 class BatchFacts(NamedTuple):
-    """A batch, and how a person steers it. `max_cost`: in millionths."""
+    """A batch, and how people steer it. `max_cost`: in millionths."""
 
     id: str
     name: str
@@ -33,7 +33,7 @@ class BatchFacts(NamedTuple):
 
     @property
     def is_test(self) -> bool:
-        """Return whether the sandbox makes all of it."""
+        """Return whether the sandbox makes the whole batch."""
         return self.name.endswith(TEST_BATCH)
 
 
@@ -53,7 +53,7 @@ _NEWEST = Query(BatchFacts, _FACTS.order_by(_b.id.desc()).limit(LIMIT))
 _NEXT = Query(
     BatchFacts, _FACTS.where(_b.id < bindparam("before", type_=CleanText())).order_by(_b.id.desc()).limit(LIMIT)
 )
-# By the times at which results came, of which there are few in a few minutes; what failed has no such index.
+# Uses the index of result times, of which a few minutes have few; failures have no such index.
 _ARCHIVED_SINCE = select(func.count()).where(
     _g.finished_at >= _SINCE, text(WITH_RESULTS), _g.batch_id == _BATCH, _g.state != State.SUCCEEDED
 )
@@ -68,7 +68,7 @@ _FAILURES = Query(
 
 class BatchReports(Part):
     def batch_facts(self, batch_id: str) -> BatchFacts:
-        """Raises NotFound."""
+        """Return the facts about a batch. Raises NotFound."""
         with self._database.read() as connection:
             found = _THIS.first(connection, batch=batch_id)
         if found is None:
@@ -76,30 +76,30 @@ class BatchReports(Part):
         return found
 
     def newest_batches(self, limit: int, before: str | None = None) -> list[BatchFacts]:
-        """A page, the newest first; `before`: continue after this id."""
+        """Return a page of batches, newest first. `before`: the last id of the previous page."""
         with self._database.read() as connection:
             if before is None:
                 return _NEWEST.all(connection, limit=limit)
             return _NEXT.all(connection, limit=limit, before=before)
 
     def counts_of_batches(self, batch_ids: Sequence[str]) -> Mapping[str, Mapping[State, int]]:
-        """Generations per state, by batch."""
+        """Return the number of generations per state, by batch."""
         with self._database.read() as connection:
             return counts_of_batches(connection, batch_ids)
 
     def money_of_batches(self, batch_ids: Sequence[str]) -> Mapping[str, BatchMoney]:
-        """By batch; one without any charge is left out."""
+        """Return the money by batch; a batch without charges is left out."""
         with self._database.read() as connection:
             return money_of_batches(connection, batch_ids)
 
     def ended_since(self, batch_id: str, since: datetime) -> int:
-        """How many of its generations were archived, expired or failed since then."""
+        """Return how many of the batch's generations were archived, expired or failed since then."""
         values = {"batch": batch_id, "since": since}
         with self._database.read() as connection:
             return sum(connection.execute(query, values).scalar_one() for query in (_ARCHIVED_SINCE, _FAILED_SINCE))
 
     def failures_of(self, batch_id: str) -> list[Failure]:
-        """The most frequent first."""
+        """Return the batch's failures by state and reason, most frequent first."""
         with self._database.read() as connection:
             found = Counter({row: row.number for row in _FAILURES.all(connection, batch=batch_id)})
         return [failure for failure, _ in found.most_common()]

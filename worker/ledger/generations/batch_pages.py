@@ -1,7 +1,7 @@
 """Pages of a batch's generations, newest first, at a constant cost.
 
-Their index begins with batch and state, which every move writes anyway: a list of all states is merged from one
-list per state, instead of another index that every move would have to write.
+Their index begins with batch and state, and every move writes it anyway. So a list of all states is merged from one
+list per state, instead of using another index that every move would have to write.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ def page_of_batches(
     before: str | None,
     labels: Mapping[str, str],
 ) -> list[Generation]:
-    """As `Queries.page`."""
+    """Return a page as `Queries.page` does."""
     query = _ids(len(labels), is_of_state=state is not None, is_continued=before is not None)
     parameters = {"state": state, "before": before, "limit": limit, **named(labels)}
     found = (connection.execute(query, {"batch": one, **parameters}).scalars() for one in batches_of(connection, batch))
@@ -51,7 +51,7 @@ def page_of_batches(
 def _ids(
     labels: int, *, is_of_state: bool, is_continued: bool
 ) -> Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]]:
-    """Those of one batch."""
+    """Return the query for the ids of one batch."""
 
     def of_state(state: str | BindParameter[str]) -> Select[*tuple[object, ...]]:
         query = select(_g.id).where(_g.batch_id == _BATCH, _g.state == state, *has_labels(_g.id, labels))
@@ -60,5 +60,5 @@ def _ids(
 
     if is_of_state:
         return of_state(bindparam("state", type_=CleanText()))
-    # Each in brackets, as SQLite has none for a part of a union.
+    # Each in a subquery, because SQLite allows no parentheses around parts of a union.
     return union_all(*(select(of_state(state.value).subquery()) for state in State))

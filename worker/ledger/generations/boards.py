@@ -1,4 +1,4 @@
-"""How many batches stand at once, asked again and again: a few statements for all of them, however large they are."""
+"""The status of many batches, for polling: a few statements for all of them, however large they are."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from worker.ledger.statements import IDS, LIMIT, Query
 
 @dataclass(frozen=True, slots=True)
 class EndedLately:
-    """How many of each batch got their results since then."""
+    """How many generations of each batch got their results since `since`."""
 
     since: datetime
     numbers: Mapping[str, int]
@@ -56,7 +56,7 @@ class _Failed(NamedTuple):
 
 _b, _g = batches.c, generations.c
 _SINCE = bindparam("since", type_=UtcDateTime())
-# Never more than these, however many end: how many did in a shorter time tells as much.
+# Limited, however many end: the number in a shorter time says as much.
 _lately = (
     select(_g.batch_id, _g.finished_at)
     .where(_g.finished_at >= _SINCE, text(WITH_RESULTS), _g.state != State.SUCCEEDED)
@@ -85,7 +85,7 @@ _FAILED = Query(
 
 def _first_and_last(state: State) -> Select[str, str]:
     def one(which: object) -> ScalarSelect[str]:
-        # Each is a step into the index of a batch's states.
+        # Each is one lookup in the index of batch and state.
         return select(which).where(_g.batch_id == _b.id, _g.state == state).scalar_subquery()  # type: ignore[call-overload,no-any-return]
 
     return select(one(func.min(_g.id)).label("first"), one(func.max(_g.id)).label("last")).where(_b.id.in_(IDS))
@@ -97,7 +97,7 @@ _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)).order_by
 
 class Boards(Part):
     def ended_lately(self, since: datetime, most: int) -> EndedLately:
-        """How many were archived or expired since then; of more than `most`, only the last ones, in a shorter time."""
+        """Count what was archived or expired since then; if more than `most`, only the last ones, in a shorter time."""
         with self._database.read() as connection:
             rows = _ENDED.all(connection, since=since, limit=most)
         if rows and sum(row.number for row in rows) >= most:
@@ -105,7 +105,7 @@ class Boards(Part):
         return EndedLately(since, {row.batch_id: row.number for row in rows if row.batch_id is not None})
 
     def failed_of_batches(self, batch_ids: Sequence[str], since: datetime) -> list[FailedOf]:
-        """What failed, expired or is unconfirmed in each, by why; and how much of it failed `since`."""
+        """Count what failed, expired or is unconfirmed in each batch, by cause, and what failed since then."""
         numbers, lately = Counter[tuple[str, Category, str]](), Counter[tuple[str, Category, str]]()
         with self._database.read() as connection:
             rows = _FAILED.each(connection, batch_ids, since=since) if batch_ids else []
@@ -117,7 +117,7 @@ class Boards(Part):
         return [FailedOf(*key, number, lately[key]) for key, number in numbers.most_common()]
 
     def edges_of_batches(self, batch_ids: Sequence[str]) -> list[Generation]:
-        """The oldest and the newest of each batch in each state that is not final: enough to tell why they wait."""
+        """Return the oldest and newest of each batch in each non-final state: enough to tell why they wait."""
         if not batch_ids:
             return []
         with self._database.read() as connection:

@@ -1,4 +1,4 @@
-"""Decisions of a person: cancel, retry."""
+"""A person's decisions: cancel, retry."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -28,7 +28,7 @@ _WAIT_AGAIN = (
 
 
 class Retried(NamedTuple):
-    """A generation's state before and after; `is_replayed`: the same request was carried out before."""
+    """A generation's state before and after. `is_replayed`: whether the same request was carried out before."""
 
     before: State
     after: State
@@ -37,9 +37,9 @@ class Retried(NamedTuple):
 
 class Control(Part):
     def cancel(self, generation_ids: Sequence[str]) -> dict[str, State]:
-        """Cancel generations that were not submitted yet; return each one's state.
+        """Cancel generations that have not been submitted yet; return each one's state.
 
-        Raises NotFound before any change; LedgerUnavailable states how many were done before.
+        Raises NotFound before any change, and LedgerUnavailable, which states how many were done before it.
         """
 
         def cancel_queued(changes: Changes, ids: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ class Control(Part):
         return self._in_bites(generation_ids, cancel_queued)
 
     def awaited(self, generation_ids: Sequence[str]) -> dict[str, datetime]:
-        """Return generations that failed with a time-out but may still be delivered, and when each is polled next."""
+        """Return generations that timed out but may still be delivered, and when each is polled next."""
         with self._database.read() as connection:
             return awaited(connection, generation_ids)
 
@@ -59,17 +59,16 @@ class Control(Part):
     ) -> dict[str, State]:
         """Retry failed generations, or fetch expired ones again; return each one's state.
 
-        Assets that wait after a failed try are retried now.
-        UNCONFIRMED generations may have been paid for: use `Unconfirmed.resolve`. So may those that the provider may
-        still deliver (`awaited`), which are skipped unless the caller takes that risk. Without `may_submit`, failed
-        ones are left alone. Raises as `cancel` does.
+        Assets that wait after a failed try are retried now. UNCONFIRMED generations may have been paid for: use
+        `Unconfirmed.resolve`. So may those that the provider may still deliver (`awaited`); they are skipped unless
+        `may_pay_twice` accepts that risk. Without `may_submit`, failed ones are left alone. Raises as `cancel` does.
         """
         return self._in_bites(generation_ids, partial(_start_again, may_pay_twice=may_pay_twice, may_submit=may_submit))
 
     def retry_once(self, generation_id: str, once: Once, *, may_pay_twice: bool = False) -> Retried:
-        """As `retry`, with what was asked under an idempotency key in the same transaction.
+        """Retry a generation as `retry` does, and keep the request's idempotency key in the same transaction.
 
-        Nothing is kept of a request that changes nothing: it may be repeated. Raises NotFound, KeyReused and KeyInUse.
+        A request that changes nothing is not kept: it may be repeated. Raises NotFound, KeyReused and KeyInUse.
         """
         now = self._database.clock()
         try:
@@ -81,7 +80,7 @@ class Control(Part):
     def _in_bites(
         self, generation_ids: Sequence[str], decide: Callable[[Changes, Sequence[str]], None]
     ) -> dict[str, State]:
-        """Each generation is decided by itself, so nobody has to wait for all of them."""
+        """Work in short transactions: each generation is decided by itself, so nobody has to wait for all of them."""
         with self._database.read() as connection:
             require_known(generation_ids, {row.id for row in _EXISTING.each(connection, generation_ids)})
         after: dict[str, State] = {}
@@ -99,7 +98,7 @@ class Control(Part):
 
 
 class _LeftAlone(Exception):
-    """Rolls back."""
+    """Raised to roll back a transaction that changes nothing."""
 
     def __init__(self, state: State) -> None:
         super().__init__(state)

@@ -10,7 +10,7 @@ from worker.ledger.database import Part
 from worker.ledger.schema import ALL, UNFINISHED, CleanText, batches, generation_counts, generation_deltas
 from worker.ledger.statements import IDS, LIMIT, Query, insert_into
 
-#: deltas that one transaction folds, and transactions of one pass
+#: the most deltas that one transaction folds, and the most transactions of one pass
 BITE, _MOST_BITES = 1000, 20
 
 
@@ -28,12 +28,12 @@ class _Total(NamedTuple):
 
 _n, _d = generation_counts.c, generation_deltas.c
 _BATCH = bindparam("batch", type_=CleanText())
-#: batches of which nobody may see anything yet
+#: batches that are not visible yet
 _HIDDEN = select(batches.c.id).where(text(UNFINISHED))
 
 
 def _sums(*parts: Select[*tuple[object, ...]]) -> Query[_Total]:
-    """One statement, so that nothing is folded between two looks: it would be counted twice, or not at all."""
+    """Sum in one statement: a delta folded between two reads would be counted twice, or not at all."""
     found = union_all(*parts).subquery()
     total = func.sum(found.c.number)
     return Query(_Total, select(found.c.state, total.label("total")).group_by(found.c.state).having(total != 0))
@@ -50,7 +50,7 @@ _OF_BATCH = _sums(
     select(_d.state, _d.number).where(_d.batch_id == _BATCH, _IS_SEEN),
 )
 _ANY = select(literal(1)).select_from(generation_deltas).limit(1)
-# Without an order in time: sums do not depend on it.
+# Not in order of time: sums do not depend on it.
 _SOME = select(_d.id).order_by(_d.id).limit(LIMIT).with_for_update(skip_locked=True)
 _TAKE = Query(_Delta, delete(generation_deltas).where(_d.id.in_(_SOME)).returning(_d.batch_id, _d.state, _d.number))
 _EMPTY = delete(generation_counts).where(_n.batch_id.in_(IDS), _n.number == 0)
@@ -79,7 +79,7 @@ def _fold(connection: Connection) -> int:
         sums[ALL, state] += number
         if batch_id is not None:
             sums[batch_id, state] += number
-    # In order, so that two folds never wait for each other in a circle.
+    # In order, so that two folds never deadlock.
     changed = [
         {"batch_id": batch_id, "state": state, "number": sums[batch_id, state]}
         for batch_id, state in sorted(sums)

@@ -38,9 +38,9 @@ from worker.ledger.generations.unfinished import (
 from worker.ledger.schema import batches
 from worker.subscribers import NotifyAddress
 
-#: how often it begins once more, when others have completed or left what it needs
+#: how many times to try, if other submissions have completed or abandoned a batch that this one needs
 _TRIES = 5
-#: what a request with an idempotency key has made
+#: the name, in the result of a request with an idempotency key, of the ids that it created
 GENERATIONS = "generations"
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ T = TypeVar("T")
 class Created(NamedTuple):
     """`generations`: in the order of the request; `new`: the ids of those that it created.
 
-    `is_replayed`: the same request was carried out before.
+    `is_replayed`: whether the same request was carried out before.
     """
 
     generations: Sequence[Generation]
@@ -64,9 +64,9 @@ class Creation(Part):
         """Create all of them, or none; generations with a known `dedupe` are returned unchanged.
 
         `batch` names a new batch for the new ones; its events go to `notify`. A large batch is written in many short
-        transactions and becomes visible with the last one; generations without a new batch are one transaction. Raises
-        RequestInvalid if a key already belongs to a different request, and CommitUnknown: if each has a `dedupe`,
-        repeating it is safe.
+        transactions and becomes visible with the last one; without a new batch, there is one transaction. Raises
+        RequestInvalid if a key already belongs to a different request, and CommitUnknown: if every generation has a
+        `dedupe`, repeating the call is safe.
         """
         if batch is not None and takes_several(wanted):
             return self._past_others(lambda: self._create_in_bites(wanted, batch, notify))
@@ -79,14 +79,14 @@ class Creation(Part):
         once: Once | None = None,
         notify: NotifyAddress | None = None,
     ) -> Created:
-        """As `create`, in one transaction whatever their number, and with what was asked under an idempotency key.
+        """Create as `create` does, but always in one transaction, which also keeps the request's idempotency key.
 
-        Raises also KeyReused and KeyInUse.
+        Also raises KeyReused and KeyInUse.
         """
         return self._past_others(lambda: self._at_once(wanted, batch, once, notify))
 
     def remove_abandoned(self) -> None:
-        """Remove leftovers of unfinished batches; a few rows per call."""
+        """Remove leftovers of unfinished batches, a few rows per call."""
         remove_some_abandoned(self._database)
 
     def _past_others(self, write: Callable[[], T]) -> T:

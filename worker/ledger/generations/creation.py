@@ -29,7 +29,7 @@ from worker.subscribers import NotifyAddress
 
 
 class Owner(NamedTuple):
-    """Whose a `dedupe` is."""
+    """The generation that owns a `dedupe`."""
 
     dedupe: str
     id: str
@@ -65,7 +65,7 @@ def _compare(new: NewGeneration, known: Generation) -> None:
         *(new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options)),
         *(new.is_test, new.parent_id),
     )
-    # Where it has gone since is no difference.
+    # A later change of provider makes no difference.
     provider = known.provider_changes[0].left if known.provider_changes else known.provider
     if asked != (provider, known.operation, known.action, known.prompt, known.options, known.is_test, known.parent_id):
         told = f"the key {new.key or new.dedupe!r} already belongs to {known.id}, a different request; use another key"
@@ -84,9 +84,9 @@ def insert_generations(
     batch_id: str | None,
     notify: NotifyAddress | None = None,
 ) -> tuple[list[Generation], frozenset[str]]:
-    """Insert new ones; return all, in the order of `wanted`, and the ids of the new ones. Raises as `create` does.
+    """Insert new ones; return all, in the order of `wanted`, and the ids of the new ones.
 
-    `notify`: where the events of the batch go.
+    `notify`: where the events of the batch go. Raises as `create` does.
     """
     if not wanted:
         return [], frozenset()
@@ -94,7 +94,7 @@ def insert_generations(
     wanted = like_their_parents(connection, wanted, parents)
     rows = rows_of(wanted, parents, changes.at, batch_id)
     made = insert_bite(connection, changes, list(zip(rows, wanted, strict=True)), batch_id, notify)
-    # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
+    # After the insert, which waits for transactions that change a generation with such a key: they, too, line up last.
     new = [row for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]]
     line_up(connection, {flow_of_new(row) for row in new})
     return [made[row["dedupe"] or row["id"]] for row in rows], frozenset(row["id"] for row in new)
@@ -106,9 +106,9 @@ def rows_of(
     rows = []
     for position, new in enumerate(wanted, start=1):
         parent = parents.get(new.parent_id)
-        # What follows goes before what its parent was ahead of; single ones go in the order in which they came.
+        # A follow-up goes before everything that its parent was ahead of; single generations go in order of arrival.
         turn = (new.row_number or position) if batch_id else parent.turn if parent is not None and new.batch_id else 0
-        # What names a task of its parent is only understood by the account that has this task.
+        # A request that refers to a task of its parent can only be made by the account that has this task.
         binding = parent if new.request.parent and parent and parent.provider == new.provider else None
         pinned = SANDBOX_ACCOUNT if new.is_test else (binding and binding.account) or ANY_ACCOUNT
         rows.append(_row(new, now, new.batch_id or batch_id, turn=turn, pinned=pinned))
@@ -118,7 +118,7 @@ def rows_of(
 def sorted_out(
     rows: Sequence[NewRow], wanted: Sequence[NewGeneration], known: Mapping[str, Generation]
 ) -> tuple[dict[str, Generation], list[New]]:
-    """Those that are there, by key; and what is left to be written, in order of key, once each."""
+    """Return existing generations by key, and the new ones to write, in order of key, once each."""
     made = dict(known)
     first: dict[str, New] = {}
     for row, new in zip(rows, wanted, strict=True):
@@ -139,12 +139,12 @@ def insert_new(
     batch_id: str | None,
     notify: NotifyAddress | None = None,
 ) -> dict[str, Owner]:
-    """Return the owner of each key, or of each id where there is no key, whether it was there before or not.
+    """Insert new generations; return the owner of each key, or of each id without a key, whether new or not.
 
-    Raises BeingWritten for what belongs to an unfinished batch of others.
+    Raises BeingWritten if an owner belongs to an unfinished batch of another submission.
     """
     write_recipes(changes, [new.recipe for _, new in wanted if new.recipe])
-    # In order of key, so that two who write the same keys never wait for each other in a circle.
+    # In order of key, so that two transactions that write the same keys never deadlock.
     insert_rows(connection, generations, [row for row, _ in sorted(wanted, key=_by_key)], ignoring=True)
     owners = _owners(connection, [row["dedupe"] for row, _ in wanted if row["dedupe"]])
     for owner in owners.values():
@@ -166,7 +166,7 @@ def insert_new(
     named = [(row["id"], new.notify) for row, new in created if new.notify]
     if created and batch_id is not None and notify is not None:
         named.append((batch_id, notify))
-    # All at once, so that two who name the same hosts never wait for each other in a circle.
+    # All at once, so that two transactions that name the same hosts never deadlock.
     write_addresses(connection, changes.at, named)
     return owners
 
@@ -178,7 +178,10 @@ def insert_bite(
     batch_id: str | None,
     notify: NotifyAddress | None = None,
 ) -> dict[str, Generation]:
-    """By key, or by id where there is none. Raises as `insert_new`, and RequestInvalid for another request."""
+    """Insert new generations; return all by key, or by id if there is none.
+
+    Raises as `insert_new` does, and RequestInvalid if a key belongs to a different request.
+    """
     owners = insert_new(connection, changes, wanted, batch_id, notify)
     known = these(connection, {owner.id for owner in owners.values()} - {row["id"] for row, _ in wanted})
     made: dict[str, Generation] = {}
@@ -186,10 +189,10 @@ def insert_bite(
         key = row["dedupe"] or row["id"]
         owner_id = owners[key].id
         if owner_id == row["id"]:
-            # Not read back: that would take as long as the write.
+            # Not read back, which would take as long as the write.
             made[key] = _as_created(row)
         else:
-            # Its key was there before, in this list or from somebody who came first by a moment.
+            # The key existed before: earlier in this list, or from a submission that was slightly faster.
             made[key] = known.get(owner_id) or made[key]
             _compare(new, made[key])
     return made
@@ -208,7 +211,7 @@ def _as_created(row: NewRow) -> Generation:
 
 
 def whole(connection: Connection, wanted: Sequence[NewGeneration]) -> dict[str, Generation]:
-    """By key, those that are there and not of an unfinished batch."""
+    """Return existing generations by key, without unfinished batches."""
     owners = _owners(connection, [storable(new.dedupe) for new in wanted if new.dedupe])
     ids = {owner.id: key for key, owner in owners.items() if owner.unfinished_at is None}
     return {ids[generation_id]: one for generation_id, one in these(connection, ids).items()}
@@ -230,7 +233,10 @@ def parents_of(connection: Connection, wanted: Sequence[NewGeneration]) -> Mappi
 def like_their_parents(
     connection: Connection, wanted: Sequence[NewGeneration], parents: Mapping[str | None, _Parent]
 ) -> Sequence[NewGeneration]:
-    """Add the labels of parents; children of tests are tests. Raises RequestInvalid for a test whose parent is none."""
+    """Add the labels of parents, and mark children of tests as tests.
+
+    Raises RequestInvalid for a test whose parent is not a test.
+    """
     tests = {parent.id for parent in parents.values() if parent.pinned == SANDBOX_ACCOUNT}
     for new in wanted:
         if new.is_test and new.parent_id in parents and new.parent_id not in tests:

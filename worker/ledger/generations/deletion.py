@@ -1,4 +1,4 @@
-"""Deletes generations that a client withdraws; only their existence, their cost and their hashes remain."""
+"""Deletes generations that a client withdraws; only their existence, cost and hashes remain."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -68,7 +68,7 @@ _FORGET_ASSETS = (
                 "refused_why",
                 "accepted_by",
                 "remark",
-                # Not its thumbnail's state, which says whether there may be an object of it.
+                # Not the thumbnail's state, which says whether its object may exist.
                 *("thumbnail_lease", "thumbnail_at", "colour", "dhash"),
             )
         ),
@@ -86,7 +86,7 @@ _DISMISS_CALLBACKS = (
     .values(applied_at=func.coalesce(_c.applied_at, NOW))
 )
 _FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload={})
-# What was sent may have cost something, and a bill needs to know for whom.
+# Labels of what was sent are kept: it may have cost something, and billing needs to know for whom.
 _FORGET_LABELS = delete(labels).where(
     labels.c.generation_id.in_(IDS), ~select(_t.id).where(_t.generation_id == labels.c.generation_id).exists()
 )
@@ -97,17 +97,17 @@ _GONE = update(assets).where(_a.id.in_(IDS), _a.state == AssetState.DELETED).val
 
 class Deletion(Part):
     def obstacles_to_delete(self, generation_ids: Sequence[str]) -> dict[str, str]:
-        """Return those that cannot be deleted now, with the remedy; `delete` does not change them."""
+        """Return the generations that cannot be deleted now, with the remedy; `delete` does not change them."""
         with self._database.read() as connection:
             states = {row.id: State(row.state) for row in _STATES.each(connection, generation_ids)}
             return _obstacles(connection, states)
 
     def delete(self, generation_ids: Sequence[str], person: Person) -> dict[str, str]:
-        """Delete them; return those that cannot be deleted now, with the remedy. Raises NotFound before any change.
+        """Delete generations; return those that cannot be deleted now, with the remedy.
 
-        Deletes prompt, options, the user's columns, links, texts, callbacks and event payloads; keeps state and hash of
-        each result, times, charges and history, and the labels of what was sent. Objects in the bucket are not deleted:
-        `objects_to_delete` lists them.
+        Deletes prompts, options, the user's columns, links, texts, callbacks and event payloads. Keeps the state and
+        hash of each result, times, charges and history, and the labels of what was sent. Does not delete objects in the
+        bucket: `objects_to_delete` lists them. Raises NotFound before any change.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -127,7 +127,7 @@ class Deletion(Part):
         return obstacles
 
     def objects_to_delete(self, generation_ids: Sequence[str]) -> list[tuple[Asset, bool]]:
-        """Return assets with an object that may be in the bucket, and whether another generation needs it too."""
+        """Return assets whose object may be in the bucket, and whether another generation needs it too."""
         with self._database.read() as connection:
             found = [to_asset(row) for row in _LEFT.each(connection, generation_ids)]
             return [(asset, _is_shared(connection, asset, generation_ids)) for asset in found]
@@ -138,14 +138,14 @@ class Deletion(Part):
             connection.execute(_GONE, {"ids": list(asset_ids)})
 
     def children(self, generation_ids: Sequence[str]) -> list[str]:
-        """Return follow-ups of these that are neither deleted nor among them."""
+        """Return the follow-ups of these generations that are neither deleted nor among them."""
         with self._database.read() as connection:
             rows = _CHILDREN.each(connection, generation_ids)
         return [row.id for row in rows if row.id not in set(generation_ids)]
 
 
 def _forget(changes: Changes, generation_id: str, because: str) -> bool:
-    """False when it is deleted already."""
+    """Delete a generation's own data; return False if it has already been deleted."""
     return changes.move(
         generation_id,
         State.DELETED,
@@ -162,19 +162,21 @@ def _forget(changes: Changes, generation_id: str, because: str) -> bool:
 
 
 def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str, str]:
-    # It may still be taken, or its provider may still tell what came of it, whatever the generation itself says.
+    # Whatever its state, the provider may still accept the generation, or may still report its outcome.
     sent = _SENT.each(connection, sorted(states))
     awaited = {row.generation_id for row in sent if row.state in LIVE_ATTEMPTS or row.poll_at is not None}
     found = {}
     for generation_id, state in states.items():
         if state is State.QUEUED:
-            found[generation_id] = f"it is queued: take it back first with `darkroom cancel {generation_id}`"
+            found[generation_id] = f"it is queued: cancel it first with `darkroom cancel {generation_id}`"
         elif state is State.UNCONFIRMED:
-            found[generation_id] = "it may have been taken: say first with `darkroom resolve` what became of it"
+            found[generation_id] = "the provider may have accepted it: resolve it first with `darkroom resolve`"
         elif state in OPEN:
-            found[generation_id] = f"it is {state}, under way: say it again when it is done (`darkroom watch`)"
+            found[generation_id] = f"it is {state}, under way: try again when it is done (`darkroom watch`)"
         elif generation_id in awaited and state is not State.DELETED:
-            found[generation_id] = "its provider may still deliver it, and is being asked for it: say it again tomorrow"
+            found[generation_id] = (
+                "its provider may still deliver it, and Darkroom is asking for it: try again tomorrow"
+            )
     return found
 
 

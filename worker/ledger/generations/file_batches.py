@@ -1,7 +1,7 @@
-"""Batches that were made from a file and are found by name, so that submitting the file again adds only new rows.
+"""Batches made from a file, which are found by name, so that submitting the file again adds only new rows.
 
-A new one is hidden until its last row is written (`unfinished.py`). Rows that are added later are visible, and
-dispatched, as they are written: their batch is already under way.
+A new batch is hidden until its last row is written (`unfinished.py`). Rows that are added later are visible, and
+dispatched, as they are written: their batch is already in progress.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,9 +33,9 @@ from worker.ledger.schema import CleanText, batches, generations, storable
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 from worker.subscribers import NotifyAddress
 
-#: in `input`: the choice that a template made of a row
+#: key in `input`: the choice that a template made for a row
 CHOICE = "_choice"
-#: how often it begins once more, when others have completed or left what it needs
+#: how many times to try, if other submissions have completed or abandoned a batch that this one needs
 _TRIES = 5
 
 
@@ -43,14 +43,14 @@ class RowsTaken(LedgerUnavailable):
     """Another process has written other rows under the same keys since they were read."""
 
     def __init__(self) -> None:
-        super().__init__("another submission has changed the batch at this moment; try again")
+        super().__init__("another submission changed the batch at the same time; try again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileBatch:
-    """A batch and its file. `id`: None for a new one; only that gets what stands below its file.
+    """A batch and its file. `id`: None for a new batch.
 
-    `max_cost`: in millionths. `notify`: where its events go.
+    The fields after `source_sha256` apply only to a new batch. `max_cost`: in millionths; `notify`: where events go.
     """
 
     name: str
@@ -65,7 +65,7 @@ class FileBatch:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`ids`: of the generations, by `dedupe`; `created`: the ids that this call has made visible."""
+    """`ids`: of the generations, by `dedupe`; `created`: the ids that this call made visible."""
 
     batch_id: str
     ids: Mapping[str, str]
@@ -73,7 +73,7 @@ class Written:
 
 
 class KnownRow(NamedTuple):
-    """A generation of a batch, as far as it tells the row of the file that it was made of."""
+    """A generation of a batch, with what identifies the row of the file that it was made from."""
 
     id: str
     batch_id: str
@@ -81,7 +81,7 @@ class KnownRow(NamedTuple):
     dedupe: str
     row_sha256: str | None
     row_version: int | None
-    #: one of several that a template made of its row
+    #: whether it is one of several that a template made from its row
     is_choice: bool
 
 
@@ -115,7 +115,7 @@ _OLD_ROWS = Query(
 _THIS = update(batches).where(_b.id == _BATCH)
 _SET = _THIS.values({name: bindparam(name) for name in ("source", "source_sha256")})
 _SET_NEW = _SET.values({name: bindparam(name) for name in ("start_at", "max_cost", "max_in_flight")})
-# A batch of a version that knew no names: from now on it is found by its own.
+# A batch from a version without unique names: from now on, it is found by its name.
 _other = batches.alias()
 _ADOPT = (
     _THIS.where(_b.unique_name.is_(None), _b.unfinished_at.is_(None))
@@ -126,22 +126,22 @@ _ADOPT = (
 
 class FileBatches(Part):
     def batch_named(self, name: str) -> BatchFacts | None:
-        """The batch that is found by this name, once it is visible."""
+        """Return the batch with this unique name, once it is visible."""
         with self._database.read() as connection:
             return _FACTS_OF_NAME.first(connection, called=name)
 
     def batches_of_file(self, sha256: str, limit: int) -> list[BatchFacts]:
-        """Batches that were made from these bytes, the newest first."""
+        """Return the batches that were made from a file with these bytes, newest first."""
         with self._database.read() as connection:
             return _OF_FILE.all(connection, sha256=sha256, limit=limit)
 
     def rows_of_batch(self, batch_id: str) -> list[KnownRow]:
-        """All that were made from rows of a file, in its order."""
+        """Return all generations that were made from rows of a file, in its order."""
         with self._database.read() as connection:
             return _ROWS.all(connection, batch=batch_id)
 
     def old_rows_of(self, name: str, keys: Iterable[str]) -> dict[str, KnownRow]:
-        """By key, what versions of the program that knew no unique names have written to batches called so."""
+        """Return, by key, what versions without unique names have written to batches with this name."""
         with self._database.read() as connection:
             if connection.execute(_HAS_NAME, {"called": name}).first() is None:
                 return {}
@@ -149,10 +149,10 @@ class FileBatches(Part):
         return {str(row.key): row for row in rows}
 
     def write_rows(self, batch: FileBatch, wanted: Sequence[NewGeneration]) -> Written:
-        """Write rows, each with a `dedupe` of its own, to a new batch or to the one with this id.
+        """Write rows, each with its own `dedupe`, to a new batch or to the one with this id.
 
-        Raises LedgerUnavailable if others write to it at this moment: read it again then; and CommitUnknown. In either
-        case, writing it again creates nothing twice.
+        Raises LedgerUnavailable if others are writing to the batch, which must then be read again, and CommitUnknown.
+        In either case, writing again creates nothing twice.
         """
         for left in reversed(range(_TRIES)):
             try:
@@ -208,7 +208,7 @@ class FileBatches(Part):
         return Written(batch_id, ids, frozenset(one for key, one in ids.items() if mine[key] == one))
 
     def _refuse_taken(self, connection: Connection, name: str, request: str) -> None:
-        """Raises BeingWritten, or RowsTaken, if another request has a batch of this name, hidden or not."""
+        """Raise BeingWritten or RowsTaken if another request has a batch with this name, hidden or not."""
         found = _NAMED.first(connection, called=name)
         if found is None or found.unfinished == request:
             return
@@ -216,7 +216,7 @@ class FileBatches(Part):
 
 
 def _write(connection: Connection, changes: Changes, bite: Sequence[New], batch_id: str) -> dict[str, str]:
-    """Return the ids by `dedupe`. Raises RowsTaken."""
+    """Insert the rows; return the ids by `dedupe`. Raises RowsTaken."""
     owners = insert_new(connection, changes, bite, batch_id)
     if any(row["row_sha256"] != owners[str(row["dedupe"])].row_sha256 for row, _ in bite):
         raise RowsTaken

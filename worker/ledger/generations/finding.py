@@ -1,7 +1,7 @@
-"""Generations and batches by what a person calls them: the caller's key, a name, or a part of an id.
+"""Finds generations and batches by what people call them: the caller's key, a name, or part of an id.
 
-By indexes that are there: an id begins with its time, so its beginning is a range of the primary key. Any other part
-of an id is looked for among the newest only.
+Uses existing indexes: an id begins with its time, so the beginning of an id is a range of the primary key. Any other
+part of an id is searched for among the newest only.
 """
 
 import re
@@ -19,12 +19,12 @@ from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import AnyTable, CleanText, batches, generations, storable
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
-#: an id (`new_id`): 12 hexadecimal digits of milliseconds, of which the first 4 are the same for 50 days, 8 of a
+#: an id (`new_id`): 12 hexadecimal digits of milliseconds, the first 4 of which stay the same for 50 days, 8 of a
 #: counter, and 12 random ones
 _ID = re.compile(r"(?:gen|batch)_(?P<same>[0-9a-f]{4})(?P<time>[0-9a-f]{8})(?P<count>[0-9a-f]{8})[0-9a-f]{12}")
 _SHORT = re.compile(r"([0-9a-f]{8})-([0-9a-f]{1,8})")
 _BEGINNING = re.compile(r"(?:(gen|batch)_)?([0-9a-f]{1,32})")
-#: a part of the middle or the end of an id, and how many of the newest it is looked for in
+#: part of the middle or the end of an id, and the number of newest ids to search for it
 _MIDDLE, _NEWEST = re.compile(r"[0-9a-f]{4,32}"), 100_000
 
 
@@ -47,7 +47,7 @@ class Keyed(NamedTuple):
     key: str
     id: str
     batch_id: str | None
-    #: None where it was not made from a file
+    #: None if it was not made from a file
     row_version: int | None
 
 
@@ -77,19 +77,19 @@ _BATCHES = Query(Batch, select(*columns_of(batches, Batch)).where(_b.id.in_(IDS)
 
 
 def short_id(id: str) -> str:  # noqa: A002  what it is
-    """Time and counter of an id, such as `2359182c-2a`: what tells it from all others of these weeks."""
+    """Return the time and counter of an id, such as `2359182c-2a`, which distinguish it from others of recent weeks."""
     found = _ID.fullmatch(id)
     return id if found is None else f"{found['time']}-{int(found['count'], 16):x}"
 
 
 def dedupe_of(key: str) -> str:
-    """What makes the caller's key belong to one generation."""
+    """Return the `dedupe` that makes the caller's key belong to one generation."""
     return f"key:{key}"
 
 
 class Finding(Part):
     def with_keys(self, keys: Sequence[str]) -> dict[str, list[Keyed]]:
-        """By key, the generations that have it, the newest first; each batch may have one, in several versions."""
+        """Return the generations with each key, newest first; each batch may have one, in several versions."""
         wanted = {storable(key): key for key in keys}
         found: dict[str, list[Keyed]] = {}
         with self._database.read() as connection:
@@ -100,12 +100,15 @@ class Finding(Part):
         return found
 
     def family(self, generation_id: str) -> list[Generation]:
-        """It and all that follows from it, the newest first."""
+        """Return a generation and all of its descendants, newest first."""
         with self._database.read() as connection:
             return [to_generation(row) for row in _FAMILY.all(connection, root=generation_id)]
 
     def with_part(self, part: str, limit: int) -> list[Generation]:
-        """Some generations whose id begins with this, or has this short form; else with this in it. Newest first."""
+        """Return some generations whose id begins with `part`, or has this short form; else contains it.
+
+        Newest first.
+        """
         with self._database.read() as connection:
             hidden = set(unfinished(connection))
             found: list[str] = []
@@ -118,9 +121,9 @@ class Finding(Part):
             return [to_generation(row) for row in _THESE.all(connection, ids=found[:limit])]
 
     def batches_called(self, name: str, limit: int) -> list[Batch]:
-        """Batches of that id or name; where there is none, some whose id begins with this, or has this short form.
+        """Return the batches with this id or name; if none, some whose id begins with it or has this short form.
 
-        The newest first.
+        Newest first.
         """
         with self._database.read() as connection:
             ids = list(batches_of(connection, name))
@@ -132,7 +135,7 @@ class Finding(Part):
 
 
 def _ranges(connection: Connection, table: AnyTable, prefix: str, part: str) -> Iterator[tuple[str, str]]:
-    """Between which ids those are that have this part."""
+    """Yield the ranges of ids that begin with this part, or have this short form."""
     if (short := _SHORT.fullmatch(part)) is not None:
         first, last = _ends(connection, table, prefix)
         digits = f"{short[1]}{int(short[2], 16):08x}"
@@ -143,7 +146,7 @@ def _ranges(connection: Connection, table: AnyTable, prefix: str, part: str) -> 
 
 
 def _ends(connection: Connection, table: AnyTable, prefix: str) -> tuple[int, int]:
-    """The first digits of the oldest and of the newest id."""
+    """Return the first digits, as numbers, of the oldest and of the newest id."""
     of = table.c.id
     oldest = connection.execute(select(func.min(of)).where(of >= f"{prefix}_0")).scalar()
     newest = connection.execute(select(func.max(of)).where(of < f"{prefix}_g")).scalar()
@@ -154,5 +157,5 @@ def _ends(connection: Connection, table: AnyTable, prefix: str) -> tuple[int, in
 
 
 def _below(begin: str) -> tuple[str, str]:
-    """All that begin with this: no digit comes after f, in whatever order a database compares texts."""
+    """Return the range of ids that begin with this: no digit sorts after f in any collation."""
     return begin, f"{begin}g"

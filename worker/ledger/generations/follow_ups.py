@@ -1,4 +1,4 @@
-"""Follow-ups: created from an archived parent in the transaction that marks the parent as followed up."""
+"""Follow-ups, which are created in the transaction that marks their parent as followed up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ from worker.ledger.schema import (
 from worker.ledger.statements import LIMIT, NOW, Query, columns_of
 from worker.recipes import After
 
-#: after so many tries a parent whose follow-ups cannot be created is set aside for a person
+#: after this many tries, a parent whose follow-ups cannot be created is set aside for a person
 MAX_TRIES = 5
 _FIRST_WAIT = timedelta(seconds=10)
-#: between two tries
+#: the longest wait between two tries
 LONGEST_WAIT = _FIRST_WAIT * 2 ** (MAX_TRIES - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class DueSteps:
-    """A generation for which steps of its recipe are due, and what happened to it."""
+    """A generation for which steps of its recipe are due, and the moment that makes them due."""
 
     generation: Generation
     moment: After
@@ -58,7 +58,7 @@ DUE = select(*GENERATION).where(
     text(FOLLOW_UP_DUE), _g.follow_up_not_before.is_(None) | (_g.follow_up_not_before <= NOW)
 )
 _NEXT = Query(GenerationRow, DUE.order_by(_g.batch_id).limit(LIMIT))
-#: the moment of a recipe → when its steps were done, and the states in which they are due
+#: the moment of a recipe → the column for when its steps were done, and the states in which they are due
 _MARKS: Mapping[After, tuple[str, tuple[State, ...]]] = {
     After.FAILED: ("followed_failure_at", (State.FAILED,)),
     After.SUCCEEDED: ("followed_success_at", (State.SUCCEEDED, State.ARCHIVED, State.EXPIRED)),
@@ -83,7 +83,7 @@ _REFUSED = Query(
 
 @dataclass(frozen=True, slots=True)
 class RefusedFollowUp:
-    """Follow-ups of an archived generation that could not be created in any try."""
+    """Follow-ups of a generation that could not be created in any try."""
 
     generation_id: str
     follow_up: tuple[str, ...]
@@ -92,7 +92,7 @@ class RefusedFollowUp:
 
 
 class Followed(NamedTuple):
-    """What follows some generations. `recipe`: its hash, None for the short form; `step`: of it, that made them."""
+    """What follows some generations. `recipe`: its hash, None for the short form; `step`: the step that made them."""
 
     provider: str
     recipe: str | None
@@ -116,7 +116,7 @@ _STILL_FOLLOWED = Query(
 
 class FollowUps(Part):
     def due_follow_ups(self, limit: int) -> list[Generation]:
-        """Return archived generations without their follow-ups."""
+        """Return archived generations whose follow-ups are due."""
         with self._database.read() as connection:
             rows = _NEXT.all(connection, limit=limit, now=self._database.clock())
         return [to_generation(row) for row in rows]
@@ -132,7 +132,7 @@ class FollowUps(Part):
             ]
 
     def still_to_be_followed(self, *, with_queued: bool) -> list[Followed]:
-        """Return what is still to follow generations, each sort once. Reads all of the ledger."""
+        """Return what is still to follow generations, each kind once. Reads the whole ledger."""
         goes_on = sorted(OPEN if with_queued else OPEN - {State.QUEUED})
         with self._database.read() as connection:
             return _STILL_FOLLOWED.all(connection, open=goes_on)
@@ -147,10 +147,10 @@ class FollowUps(Part):
         moment: After = After.ARCHIVED,
         most: int | None = None,
     ) -> int:
-        """Create them and mark the parent; 0 if another worker has done it, or they are due no more.
+        """Create follow-ups and mark the parent; return 0 if another worker has done so or they are no longer due.
 
-        `refused`: why others are missing; `moment`: of the steps that made them; `most`: children that the parent may
-        have of all steps; more are refused.
+        `refused`: why other follow-ups are missing; `moment`: of the steps that made them; `most`: the most children
+        that the parent may have from all steps; any more are refused.
         """
         now = self._database.clock()
         mark, states = _MARKS[moment]
@@ -160,7 +160,7 @@ class FollowUps(Part):
             changes = Changes(connection, now)
             marked = connection.execute(
                 update(generations)
-                # It may have been deleted since it was read, or have succeeded after all.
+                # The parent may have been deleted since it was read, or have succeeded after all.
                 .where(_g.id == parent.id, _g[mark].is_(None), _g.state.in_(states))
                 .values({mark: now, "follow_up_error": None, "follow_up_tries": 0, "follow_up_not_before": None})
             )
@@ -175,13 +175,13 @@ class FollowUps(Part):
         return created
 
     def record_follow_up_failure(self, parent: Generation, error: str) -> bool:
-        """Record why they could not be created; True after the last try, which makes them a dead letter."""
+        """Record why follow-ups could not be created; return True after the last try, which makes a dead letter."""
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
             is_due = FOLLOW_UP_DUE if parent.recipe is None else RECIPE_DUE
             mine = update(generations).where(_g.id == parent.id, text(is_due))
-            # With an error, a recipe's would count as given up.
+            # With an error, those of a recipe would count as abandoned.
             why = {"follow_up_error": error} if parent.recipe is None else {}
             tried = mine.values(follow_up_tries=_g.follow_up_tries + 1, **why)
             tries = connection.execute(tried.returning(_g.follow_up_tries)).scalar()
@@ -198,13 +198,13 @@ class FollowUps(Part):
         return True
 
     def refused_follow_ups(self, limit: int) -> list[RefusedFollowUp]:
-        """Return the dead ones, newest first."""
+        """Return follow-ups that are dead letters, newest first."""
         with self._database.read() as connection:
             rows = _REFUSED.all(connection, limit=limit)
         return [RefusedFollowUp(row.id, tuple(row.follow_up), row.follow_up_error, row.followed_up_at) for row in rows]
 
     def retry_follow_ups(self, generation_id: str) -> bool:
-        """Retry their creation, from the first try; False if they are not dead."""
+        """Retry creating a generation's follow-ups, from the first try; return False if they are not dead."""
         fresh = {"follow_up_tries": 0, "follow_up_error": None, "follow_up_not_before": None}
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
@@ -224,9 +224,9 @@ class FollowUps(Part):
 def create_within(
     changes: Changes, parent: Generation, children: Sequence[NewGeneration], most: int | None
 ) -> tuple[int, list[str]]:
-    """Create as many as the parent may have; return how many, and why others were not. The caller holds the parent.
+    """Create as many follow-ups as the parent may have; return how many, and why others were refused.
 
-    Existing ones are left unchanged.
+    Existing ones are left unchanged. The caller has locked the parent.
     """
     if not children:
         return 0, []
@@ -236,7 +236,7 @@ def create_within(
     new = [one for one in children if one.dedupe not in known]
     room = len(new)
     if most is not None:
-        # Neither what a person asked for counts, nor what was taken back: its step has no key any more.
+        # Neither follow-ups that a person requested nor withdrawn ones count: the latter no longer have a `dedupe`.
         room = max(0, most - sum(_counts(child) or child.dedupe in known for child in own))
     insert_generations(changes.connection, changes, new[:room], None)
     names = (one.step or one.request.action or one.request.operation for one in new[room:])

@@ -1,7 +1,7 @@
-"""What a gallery shows: generations, newest first, by whatever somebody is looking for.
+"""Searches generations for the gallery, newest first.
 
-A request reads lanes: ranges of an index in the order of ids, such as those in one state, or of a batch in one state.
-Where an index cannot tell what is looked for, the number of rows is limited, and the page says how far back it looked.
+A request reads lanes: ranges of an index in order of ids, such as those in one state, or of a batch in one state. If no
+index covers the search, the number of rows read is limited, and the page says how far back it searched.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,20 +42,19 @@ from worker.ledger.rows import Id
 from worker.ledger.schema import BY_STATE, STORED, CleanText, Mark, assets, generations, marks
 from worker.ledger.statements import IDS, LIMIT, Query
 
-#: the most rows that one request reads where no index covers the search
+#: the most rows that one request reads if no index covers the search
 MOST_LOOKED_AT = 50_000
-#: what no id is below, and none above
+#: bounds of all ids
 _LOWEST, _HIGHEST = "gen_", "gen_g"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """All of this must be so.
+    """Search conditions, all of which must hold.
 
-    `states`: one of them; `batches`: one of these ids; `key`: a pattern, of its own key or its first ancestor's;
-    `is_exact`: `key` is no pattern; `words`: in its prompt, in upper or lower case; `mark`: PICKED of one
-    of its images at least, REJECTED of all of them; `since`, `until`: from this id on,
-    and below that one.
+    `states`: one of them; `batches`: one of these ids; `key`: a pattern for its own key or its first ancestor's;
+    `is_exact`: `key` is not a pattern; `words`: in its prompt, ignoring case; `mark`: PICKED for at least one of its
+    images, REJECTED for all of them; `since`: the lowest id; `until`: below this id.
     """
 
     states: tuple[State, ...]
@@ -75,7 +74,7 @@ class Wanted:
 class Looked:
     """`ids`: newest first; `next`: the id after which the next page begins, None at the end.
 
-    `is_cut`: the limit of rows was reached at `next`; there may be more below.
+    `is_cut`: whether the row limit was reached at `next`; there may be more below.
     """
 
     ids: tuple[str, ...]
@@ -91,7 +90,7 @@ class _Kind(Enum):
 
 
 class _Shape(NamedTuple):
-    """Which statement: one is built for each."""
+    """What determines the statement: one is built for each shape."""
 
     kind: _Kind
     is_sqlite: bool
@@ -106,13 +105,13 @@ class _Shape(NamedTuple):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether rows of a lane may not be what is looked for."""
+        """Whether some rows of a lane may not match."""
         asked = self.by_provider or self.by_operation or self.by_key or self.words or self.mark or self.hides
         return bool(asked or self.kind is _Kind.LABEL or self.labels)
 
 
 class _Edge(NamedTuple):
-    """`last`: the lowest id of so many rows."""
+    """`last`: the lowest id of this `number` of rows."""
 
     last: str | None
     number: int
@@ -126,9 +125,9 @@ _HIDDEN: BindParameter[object] = bindparam("hidden", expanding=True)
 _down = select(_g.id).where(_g.key == bindparam("exact", type_=CleanText()), _g.key.is_not(None))
 _down_from = _down.cte("down", recursive=True)
 _family = _down_from.union_all(select(_g.id).where(_g.parent_id == _down_from.c.id))
-#: those with a key, and all that follows from them. As many as a statement can name (`Query.each`)
+#: generations with a key and all of their descendants; as many as one statement can name (`Query.each`)
 _FAMILY = select(_family.c.id).limit(5000)
-#: the key of the first ancestor of what has one, up by primary keys
+#: whether the key of the first ancestor, if there is one, matches; found by primary key
 _ROOT_IS_LIKE = """generations.parent_id IS NOT NULL AND EXISTS (
     WITH RECURSIVE up(key, parent_id) AS (
         SELECT parent.key, parent.parent_id FROM generations AS parent WHERE parent.id = generations.parent_id
@@ -145,7 +144,7 @@ _other_image = select(literal(1)).where(
     .where(_m.generation_id == _a.generation_id, _m.index == _a.index, _m.verdict == Mark.REJECTED)
     .exists(),
 )
-#: what is rejected may be deleted with all of its images, so none of them may be a good one
+#: a rejected generation may be deleted with all of its images, so all of them must be rejected
 _MARKED: Mapping[Mark, list[ColumnElement[bool]]] = {
     Mark.PICKED: [_mine.where(_m.verdict == Mark.PICKED).exists()],
     Mark.REJECTED: [_mine.exists(), ~_other_image.exists()],
@@ -158,7 +157,7 @@ class Gallery(Part):
         is_sqlite = self._database.is_sqlite
         with self._database.read() as connection:
             if not is_sqlite:
-                # All lanes at one moment: what moves from one to the other between two looks would be in none.
+                # Read all lanes from one snapshot: what moves between lanes between two reads could be in none.
                 connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             hidden = list(unfinished(connection))
             kind, labels = _kind_of(connection, wanted)
@@ -187,12 +186,12 @@ def _page(
     found: set[str] = set()
     floors: list[str] = []
     lanes = list(_lanes(wanted, shape.kind))
-    # A label is a separate row, beside its generation's.
+    # Half as many for labels: each match reads the row of the label and the row of its generation.
     left = MOST_LOOKED_AT // 2 if shape.kind is _Kind.LABEL else MOST_LOOKED_AT
     for number, lane in enumerate(lanes):
         mine = {**parameters, **lane, "floor": lowest}
         if shape.is_filtered and shape.kind is not _Kind.KEY:
-            # What one lane does not need is for those after it.
+            # The lanes after it share what a lane does not need.
             budget = max(1, left // (len(lanes) - number))
             reached = edge.first(connection, **mine, budget=budget)
             assert reached is not None  # noqa: S101  an aggregate is a row
@@ -203,7 +202,7 @@ def _page(
         if shape.kind is _Kind.KEY:
             mine["ids"] = connection.execute(_FAMILY, mine).scalars().all()
         found.update(row.id for row in query.all(connection, **mine))
-    # Below the highest of these, not all lanes were looked at.
+    # Below the highest floor, not all lanes were searched.
     floor = max(floors, default=lowest)
     ids = sorted((one for one in found if one >= floor), reverse=True)
     if len(ids) > limit:
@@ -212,7 +211,7 @@ def _page(
 
 
 def _kind_of(connection: Connection, wanted: Wanted) -> tuple[_Kind, Mapping[str, str]]:
-    """By which index it is looked for; and the labels, the rarest first if that is theirs."""
+    """Return the kind of index to search; and the labels, rarest first if they may be searched by."""
     if wanted.key is not None and wanted.is_exact:
         return _Kind.KEY, wanted.labels
     if wanted.batches is not None:
@@ -229,7 +228,7 @@ def _kind_of(connection: Connection, wanted: Wanted) -> tuple[_Kind, Mapping[str
 
 
 def _lanes(wanted: Wanted, kind: _Kind) -> Iterator[Mapping[str, object]]:
-    """What tells them apart. The states with few come first (`Wanted.states`), and leave more for the others."""
+    """Yield the parameters of each lane. States with few rows come first (`Wanted.states`), leaving more for others."""
     if kind is _Kind.BATCH:
         yield from ({"batch": batch, "state": state} for batch in wanted.batches or () for state in wanted.states)
     elif kind is _Kind.STATE:
@@ -253,13 +252,13 @@ def _quoted(key: str) -> str:
 
 
 def _without_texts(shape: _Shape) -> _Shape:
-    """The same for all words, so that there is one statement for all."""
+    """Return the same shape for all words, so that they share one statement."""
     return shape if shape.words is None else shape._replace(words=shape.words.without_texts)
 
 
 @cache
 def _edge_of(kind: _Kind, is_sqlite: bool) -> Query[_Edge]:
-    """How far a budget goes in a lane."""
+    """Return the query for how far a budget of rows reaches in a lane."""
     its, conditions, order = _lane(kind, is_sqlite=is_sqlite)
     looked_at = select(its.label("id")).where(*conditions).order_by(*order).limit(bindparam("budget")).subquery()
     return Query(_Edge, select(func.min(looked_at.c.id).label("last"), func.count().label("number")))
@@ -267,10 +266,10 @@ def _edge_of(kind: _Kind, is_sqlite: bool) -> Query[_Edge]:
 
 @cache
 def _ids_in(shape: _Shape) -> Query[Id]:
-    """The ids of a lane that are wanted."""
+    """Return the query for the matching ids of a lane."""
     its, conditions, order = _lane(shape.kind, is_sqlite=shape.is_sqlite)
     if shape.kind is _Kind.LABEL:
-        # A scalar: asked whether one exists, PostgreSQL may begin with all generations.
+        # A scalar subquery: with EXISTS, PostgreSQL may start from all generations.
         mine = select(literal(1)).where(_g.id == its, _g.state.in_(_STATES), *_filters(shape, 1))
         conditions = [*conditions, mine.correlate(its.table).scalar_subquery() == 1]
     else:
@@ -281,7 +280,7 @@ def _ids_in(shape: _Shape) -> Query[Id]:
 def _lane(
     kind: _Kind, *, is_sqlite: bool
 ) -> tuple[ColumnElement[str], list[ColumnElement[bool]], list[UnaryExpression[str]]]:
-    """The ids, the part of the index, and its order."""
+    """Return the ids, the conditions that select the part of the index, and its order."""
     state, upper, floor = _text("state"), _text("upper"), _text("floor")
     if kind is _Kind.LABEL:
         label, conditions = through_first(1)
@@ -293,14 +292,14 @@ def _lane(
     states: ColumnElement[str] = _g.state if kind is _Kind.BATCH else _by_state
     if is_sqlite:
         return its, [*of_batch, states == state, its < upper, its >= floor], [its.desc()]
-    # Told in which state all are, or which ids, PostgreSQL would look for them among all of these ids; told the first
-    # and the last state, it would begin each page at the newest of that state.
+    # Row comparisons: with separate conditions on state and ids, PostgreSQL would search all of these ids; with bounds
+    # on the state alone, it would begin each page at the newest id of that state.
     between = and_(tuple_(states, its) < tuple_(state, upper), tuple_(states, its) >= tuple_(state, floor))
     return its, [*of_batch, between], [states.desc(), its.desc()]
 
 
 def _filters(shape: _Shape, first_label: int) -> list[ColumnElement[bool]]:
-    """What no index tells, the cheapest first."""
+    """Return the conditions that no index covers, cheapest first."""
     found: list[ColumnElement[bool]] = []
     if shape.by_provider:
         found.append(_g.provider == _text("provider"))

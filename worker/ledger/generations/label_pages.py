@@ -1,4 +1,4 @@
-"""Generations with labels: pages, newest first, and counts. All labels that are asked for must match."""
+"""Pages, newest first, and counts of generations with labels. All requested labels must match."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class _Amount(NamedTuple):
     amount: SupportsInt | None
 
 
-#: so many generations of a label are looked at to tell which label is rarer, or whether a state is
+#: the most generations of a label that are counted to find out which label is rarer, or whether a state is
 MOST_PROBED = 10_000
 
 _g, _l, _c = generations.c, labels.c, charges.c
@@ -49,7 +49,7 @@ _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)).order_by
 def has_labels(generation_id: ColumnElement[str], number: int, first: int = 0) -> list[ColumnElement[bool]]:
     """Return the conditions that a generation has this number of labels, whose parameters are `named`.
 
-    Scalar subqueries: asked whether one EXISTS, a database may begin with all that have the label.
+    They are scalar subqueries: with EXISTS, a database may start from all generations with the label.
     """
     found = []
     for index in range(first, number):
@@ -70,7 +70,7 @@ def named(wanted: Mapping[str, str]) -> dict[str, str]:
 def page_with_labels(
     connection: Connection, wanted: Mapping[str, str], state: State | None, limit: int, before: str | None
 ) -> list[Generation] | None:
-    """As `Queries.page`; None where the labels are not rarer than the state, so that it is better read by that."""
+    """Return a page as `Queries.page` does; None if the state is rarer than the labels, and so better to search by."""
     by_rarity = rarest_first(connection, wanted)
     if state is not None:
         in_state = counts(connection).get(state, 0)
@@ -84,7 +84,7 @@ def page_with_labels(
 
 
 def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_id: str | None) -> dict[State, int]:
-    """Count the generations with these labels, in a batch or all, per state, by reading them."""
+    """Count the generations with these labels, in one batch or in total, per state, by reading them."""
     query = _counts(len(wanted), is_of_batch=batch_id is not None)
     parameters: dict[str, object] = {**named(rarest_first(connection, wanted)), "batch": batch_id}
     found = query.all(connection, **parameters, hidden=list(unfinished(connection)))
@@ -92,7 +92,7 @@ def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_
 
 
 def count_failures(connection: Connection, batch_id: str | None, wanted: Mapping[str, str]) -> Counter[Category]:
-    """Count what came to nothing in a batch, or with these labels, by why."""
+    """Count unsuccessful generations in a batch, or with these labels, by category."""
     query = _failures(len(wanted), is_of_batch=batch_id is not None)
     parameters: dict[str, object] = {**named(rarest_first(connection, wanted)), "batch": batch_id}
     found: Counter[Category] = Counter()
@@ -103,13 +103,13 @@ def count_failures(connection: Connection, batch_id: str | None, wanted: Mapping
 
 
 def spent_with_labels(connection: Connection, wanted: Mapping[str, str]) -> int:
-    """Sum up what was paid for them, in millionths."""
+    """Return what was paid for generations with these labels, in millionths."""
     found = _spent(len(wanted)).first(connection, **named(rarest_first(connection, wanted)))
     return int(found.amount or 0) if found else 0
 
 
 def with_labels(connection: Connection, found: list[Generation], wanted: Mapping[str, str]) -> list[Generation]:
-    """Return those that have all these labels."""
+    """Return the generations that have all these labels."""
     known = labels_of(connection, [one.id for one in found])
     return [one for one in found if wanted.items() <= known.get(one.id, {}).items()]
 
@@ -126,7 +126,7 @@ def how_many_have(connection: Connection, name: str, value: str, *, limit: int) 
 
 @cache
 def _ids(number: int, *, is_of_state: bool, is_continued: bool, hides: bool) -> Select[*tuple[object, ...]]:
-    """The ids of a page, through the index of the first label."""
+    """Return the query for the ids of a page, through the index of the first label."""
     its, conditions = through_first(number)
     if is_continued:
         conditions.append(its < _text("before"))
@@ -168,7 +168,7 @@ def _spent(number: int) -> Query[_Amount]:
 
 
 def through_first(number: int) -> tuple[Column[str], list[ColumnElement[bool]]]:
-    """The ids of those with this number of labels in the index of the first one, and the conditions on it."""
+    """Return the column of ids in the index of the first of this number of labels, and the conditions on all."""
     first = labels.alias("first_label")
     its: Column[str] = first.c.generation_id
     is_first = (first.c.name == _text("name_0"), first.c.value == _text("value_0"))

@@ -1,7 +1,7 @@
-"""Texts that look like something, in the words of each database: patterns of keys, and words in prompts.
+"""Text matching in the dialect of each database: patterns of keys, and words in prompts.
 
-SQLite knows upper and lower case of ASCII alone, PostgreSQL as much as its locale says. So the two cases of every other
-letter are written out, and both find the same.
+SQLite folds the case of ASCII only, PostgreSQL according to its locale. So both cases of every other letter are written
+out, and both databases find the same.
 """
 
 import re
@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement, bindparam, collate, or_
 from worker.ledger.schema import CleanText
 
 _ANY, _MANY = "?", "*"
-#: patterns for one text: enough for two letters beyond ASCII, such as most words of Latin letters have
+#: the most patterns for one text: enough for two non-ASCII letters, and most words in Latin script have no more
 _MOST_LIKES = 4
 
 
 class _Class(NamedTuple):
-    """One character of these ranges; `is_not`: any but these."""
+    """One character in these ranges. `is_not`: any character outside them."""
 
     ranges: tuple[tuple[str, str], ...]
     is_not: bool
@@ -32,10 +32,10 @@ _Part = _Class | _Literal | str
 
 
 class Words(NamedTuple):
-    """Words in a text, whatever their case.
+    """Words in a text, ignoring case.
 
-    `likes`: one of them must be; the first letters beyond ASCII are written in both cases, and those after them may be
-    any. `exactly`: None if there are none after them.
+    `likes`: one of these patterns must match; the first non-ASCII letters are written in both cases, and any further
+    ones match any character. `exactly`: a pattern for all letters; None if there are no further ones.
     """
 
     likes: tuple[str, ...]
@@ -43,24 +43,24 @@ class Words(NamedTuple):
 
     @property
     def without_texts(self) -> "Words":
-        """The same for all that need the same conditions."""
+        """The same value for all words that need the same conditions."""
         return Words(("",) * len(self.likes), self.exactly and "")
 
 
 def pattern_of_key(pattern: str, *, is_sqlite: bool) -> str:
-    """Return a pattern as `fnmatch` knows it for `is_like`; it stands for the whole text, and knows upper case."""
+    """Translate an `fnmatch` pattern for `is_like`; it must match the whole text, including case."""
     parts = list(_parts(pattern))
     return "".join(_glob(part) for part in parts) if is_sqlite else f"^{''.join(_regex(part) for part in parts)}$"
 
 
 def is_like(column: ColumnElement[str], name: str, *, is_sqlite: bool) -> ColumnElement[bool]:
-    """Return the condition that a text is like the pattern in this parameter."""
+    """Return the condition that a text matches the pattern in this parameter."""
     found: ColumnElement[bool] = column.op("GLOB" if is_sqlite else "~", is_comparison=True)(_text(name))
     return found
 
 
 def words_of(text: str, *, is_sqlite: bool) -> Words:
-    """Return words as `has_words` has to be given them."""
+    """Return the words in the form that `has_words` takes."""
     likes, is_exact = [""], True
     for character in text:
         cases = _cases(character)
@@ -79,10 +79,10 @@ def words_of(text: str, *, is_sqlite: bool) -> Words:
 
 
 def has_words(column: ColumnElement[str], words: Words, name: str, *, is_sqlite: bool) -> list[ColumnElement[bool]]:
-    """Return the conditions that a text has these words, with the parameters of `parameters_of`."""
-    # The cheap question first: it leaves few for the other one.
+    """Return the conditions that a text contains these words; `parameters_of` returns their parameters."""
+    # The cheap condition first, which leaves few rows for the other one.
     likes = [_text(_like_name(name, number)) for number in range(len(words.likes))]
-    # Only ASCII has cases in the collation C, whatever the server's locale.
+    # In the collation C, only ASCII letters have cases, whatever the server's locale.
     folded = column if is_sqlite else collate(column, "C")
     cheap = [folded.like(like, escape="\\") if is_sqlite else folded.ilike(like, escape="\\") for like in likes]
     conditions: list[ColumnElement[bool]] = [or_(*cheap)]
@@ -109,7 +109,7 @@ def _escaped(character: str) -> str:
 
 
 def _cases(character: str) -> tuple[str, ...]:
-    """Both cases of a letter beyond ASCII; all others as they are."""
+    """Return both cases of a non-ASCII letter; any other character as it is."""
     return (character,) if character.isascii() else _cases_with_ascii(character)
 
 
@@ -125,7 +125,7 @@ def _class_of(characters: tuple[str, ...]) -> _Part:
 
 
 def _parts(pattern: str) -> Iterator[_Part]:
-    """What `fnmatch` understands."""
+    """Parse a pattern as `fnmatch` does."""
     at, before = 0, ""
     while at < len(pattern):
         character, at = pattern[at], at + 1
@@ -143,7 +143,7 @@ def _parts(pattern: str) -> Iterator[_Part]:
 
 
 def _end_of_class(pattern: str, begin: int) -> int | None:
-    """The place of the bracket that ends it; one that comes first is meant as a character."""
+    """Return the position of the closing bracket; a closing bracket that comes first is an ordinary character."""
     first = begin + (pattern[begin : begin + 1] == "!")
     found = pattern.find("]", first + 1)
     return None if found < 0 else found
@@ -169,11 +169,11 @@ def _glob(part: _Part) -> str:
         case _Literal(text):
             return f"[{text}]" if text in "*?[" else text
     if not part.ranges:
-        # Any, or none at all: no character is both.
+        # An empty class matches nothing, and its negation any character.
         return _ANY if part.is_not else "[^\x01-\U0010ffff]"
     singles = {first for first, last in part.ranges if first == last}
     wide = "".join(f"{first}-{last}" for first, last in part.ranges if first != last)
-    # A bracket stands first, a hyphen last, and a circumflex not first: so they mean themselves.
+    # A bracket comes first, a hyphen last, and a caret not first, so that they stand for themselves.
     plain = "".join(sorted(singles - {"]", "-", "^"}))
     rest = ("^" * ("^" in singles), "-" * ("-" in singles))
     body = f"{']' * (']' in singles)}{plain}{wide}{''.join(rest)}"
@@ -200,7 +200,7 @@ def _regex(part: _Part) -> str:
 
 
 def _named(character: str) -> str:
-    """A character of a regular expression that means itself, also within brackets."""
+    """Return a character escaped for a regular expression, valid inside brackets as well."""
     if re.fullmatch(r"[a-zA-Z0-9]", character):
         return character
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"

@@ -1,4 +1,4 @@
-"""A generation that does not exist yet: as it is asked for, and as it is written."""
+"""A generation that does not exist yet: as requested, and as written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from worker.generation import GenerationRequest
 from worker.recipes import Recipe
 from worker.subscribers import NotifyAddress
 
-#: each `dedupe` of a test begins with it, and no other
+#: the prefix of every test's `dedupe`, and of no other
 _OF_TESTS = "test:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGeneration:
-    """`dedupe` makes repeated creation harmless; `key` is the user's key.
+    """`dedupe` makes repeated creation idempotent; `key` is the user's key.
 
-    `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
-    name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
-    `is_test`: only the sandbox makes it; what follows a test is one as well. `recipe`: which it follows; `step`: of it,
-    that made this one; `created_by`: who asked for it, where its history tells that. `notify`: where its events
-    go, and the events of what follows from it.
+    `input` and `row_…`: from the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
+    name → value, in addition to its parent's; `inputs`: digests of the files in the bucket that its options refer to.
+    `is_test`: only the sandbox makes it; follow-ups of a test are tests, too. `recipe`: the recipe that it follows;
+    `step`: the step of the recipe that made it; `created_by`: who requested it, if its history shows that. `notify`:
+    where its events and its follow-ups' events go.
     """
 
     provider: str
@@ -53,7 +53,7 @@ class NewGeneration:
 
 
 class NewRow(TypedDict):
-    """What is written of a new generation."""
+    """The row of a new generation."""
 
     id: str
     batch_id: str | None
@@ -95,5 +95,5 @@ class NewRow(TypedDict):
     followed_archive_at: datetime | None
 
 
-#: the row that would be written, and what it was made of
+#: the row to write, and what it was made from
 New = tuple[NewRow, NewGeneration]

@@ -47,9 +47,9 @@ class Attempt:
     task_id: str | None
     error: str | None
     sent_at: datetime
-    #: while its own task is not known: tasks in the provider's list, one of which may be it
+    #: while its own task is unknown: tasks in the provider's list, one of which may be its own
     candidates: tuple[str, ...] = ()
-    #: callbacks that came for it and were not kept
+    #: callbacks that arrived for it and were not kept
     callbacks_refused: int = 0
 
 
@@ -87,12 +87,12 @@ class Charge(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """Everything that is known about one generation."""
+    """Everything known about one generation."""
 
     generation: Generation
     lineage: Lineage
     labels: Mapping[str, str]
-    #: with all that follows from it, in millionths
+    #: including all of its descendants, in millionths
     spent_in_total: int
     children: tuple[Child, ...]
     charges: tuple[Charge, ...]
@@ -102,20 +102,20 @@ class Story:
     callbacks: tuple[CallbackNote, ...]
     events: tuple[Event, ...]
     undelivered: tuple[Undelivered, ...]
-    #: of which of these (callbacks, events) some may have been deleted, because they are from before that time
+    #: for callbacks and events, the time before which they were deleted, if this generation is older
     pruned_before: Mapping[str, datetime]
 
 
 #: attempts whose task a person may find
 _UNKNOWN_TASK = (AttemptState.UNCERTAIN, AttemptState.ABANDONED)
-#: moves that one statement reads
+#: the most moves that one statement reads
 _MOVES_PAGE = 1000
 
 
 class _Transition(NamedTuple):
     id: int
     generation_id: str
-    #: its `from`, a word of the language
+    #: its `from`, which is a Python keyword
     source: str | None
     to: str
     at: datetime
@@ -193,7 +193,7 @@ _CHARGES = Query(
 
 class Queries(Totals):
     def get(self, generation_ids: Sequence[str]) -> list[Generation]:
-        """Return generations in the order of the ids; raises NotFound."""
+        """Return generations in the order of the ids. Raises NotFound."""
         with self._database.read() as connection:
             rows = _THESE.each(connection, generation_ids)
         found = {row.id: to_generation(row) for row in rows}
@@ -211,7 +211,7 @@ class Queries(Totals):
         limit: int = 50,
         before: str | None = None,
     ) -> list[Generation]:
-        """Return a page, newest first; `before`: continue after this id. `batch`: an id or a name, if finished."""
+        """Return a page, newest first. `before`: continue after this id; `batch`: an id or name of finished batches."""
         with self._database.read() as connection:
             if batch is not None:
                 return page_of_batches(connection, batch, state=state, limit=limit, before=before, labels=labels)
@@ -219,7 +219,7 @@ class Queries(Totals):
                 return found
             query = _GENERATIONS.where(*has_labels(_g.id, len(labels))).limit(limit)
             if state is not None and not self._database.is_sqlite:
-                # Told in which state all are, PostgreSQL would look for them among the newest, where none may be.
+                # With `=` on the state, PostgreSQL would search the newest generations, among which none may match.
                 query = query.where(_by_state >= state, _by_state <= state).order_by(_by_state.desc(), _g.id.desc())
                 if before is not None:
                     query = query.where(tuple_(_by_state, _g.id) < tuple_(state, before))
@@ -234,7 +234,7 @@ class Queries(Totals):
             return [to_generation(row) for row in Query(GenerationRow, query).all(connection, **named(labels))]
 
     def batch_ids(self, batch: str) -> Sequence[str]:
-        """The ids of the batches of that id or name, the newest first."""
+        """Return the ids of the batches with that id or name, newest first."""
         with self._database.read() as connection:
             return batches_of(connection, batch)
 
@@ -243,7 +243,7 @@ class Queries(Totals):
         return next(iter(self.batch_ids(batch)), None)
 
     def last_move(self, *, is_settled: bool) -> int | None:
-        """Return the number of the last move in the ledger; `is_settled`: of the last one up to which all are visible.
+        """Return the number of the last move in the ledger. `is_settled`: the last one up to which all are visible.
 
         None if a long write prevents that from being determined now.
         """
@@ -255,7 +255,7 @@ class Queries(Totals):
     def moves(
         self, batch_id: str | None, after: int, last: int, labels: Mapping[str, str] = NO_LABELS
     ) -> list[tuple[Move, Generation]]:
-        """Return the moves in a batch, or with these labels, after the move `after`, up to `last`, in order."""
+        """Return the moves in a batch, or with these labels, after move `after` and up to `last`, in order."""
         found: list[tuple[Move, Generation]] = []
         with self._database.read() as connection:
             while rows := _MOVES.all(connection, after=after, last=last, limit=_MOVES_PAGE):
@@ -275,7 +275,7 @@ class Queries(Totals):
         return {row.generation_id: _to_move(row) for row in rows}
 
     def lineages(self, generation_ids: Sequence[str]) -> dict[str, Lineage]:
-        """The lineage of each, by id."""
+        """Return the lineage of each generation, by id."""
         with self._database.read() as connection:
             return lineages_of(connection, generation_ids)
 
@@ -290,7 +290,7 @@ class Queries(Totals):
             return transitions_of(connection, generation_ids)
 
     def story(self, generation_id: str) -> Story:
-        """Raises NotFound."""
+        """Return everything known about a generation. Raises NotFound."""
         (generation,) = self.get([generation_id])
         with self._database.read() as connection:
             tried = [
@@ -363,7 +363,7 @@ def transitions_of(connection: Connection, generation_ids: Sequence[str]) -> dic
 
 
 def pruned_before(connection: Connection) -> dict[str, datetime]:
-    """The times up to which callbacks and events were deleted."""
+    """Return the times before which callbacks and events were deleted."""
     return {row.kind: row.before for row in _PRUNED.all(connection)}
 
 

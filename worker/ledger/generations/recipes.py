@@ -21,7 +21,7 @@ _KEPT = Query(_Kept, select(*columns_of(recipes, _Kept)).where(recipes.c.sha256 
 
 class Recipes(Part):
     def recipe(self, sha256: str) -> Recipe:
-        """Return one that a generation has started with."""
+        """Return a recipe that some generation follows."""
         with self._database.read() as connection:
             row = _KEPT.first(connection, sha256=sha256)
         assert row is not None, "it was kept with its generation"  # noqa: S101
@@ -29,7 +29,7 @@ class Recipes(Part):
 
 
 def write_recipes(changes: Changes, wanted: Sequence[Recipe]) -> None:
-    """Keep them, each once."""
+    """Store recipes, each once."""
     by_digest = {one.sha256: one for one in wanted}
     rows = [
         {"sha256": sha256, "name": one.name, "document": to_document(one), "created_at": changes.at}

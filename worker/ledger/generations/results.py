@@ -1,4 +1,4 @@
-"""A batch as its results are exported: in the order of the user's rows, each with its follow-ups behind it."""
+"""The results of a batch for export: in the order of the user's rows, each followed by its follow-ups."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +14,9 @@ from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, Id, n
 from worker.ledger.schema import LATE, SPENT, CleanText, assets, charges, generations, labels
 from worker.ledger.statements import IDS, LIMIT, Query
 
-#: roots that are read at once, each with its follow-ups
+#: the most roots that are read at once, each with its follow-ups
 _PAGE = 500
-#: rows of the user's file whose columns are read at once
+#: the most rows of the user's file whose columns are read at once
 _ROWS_PAGE = 5000
 
 
@@ -36,13 +36,13 @@ class BatchResult:
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """Return how it came from its first ancestor; a step that is not the only one of its kind has its mark."""
+        """The steps from its first ancestor; a step that is not the only one of its kind includes its mark."""
         return tuple(step.action if step.mark is None else f"{step.action}-{step.mark}" for step in self.lineage.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultColumns:
-    """What a table of a batch needs columns for. `files`: the largest number of results of one generation."""
+    """The columns of a table of a batch. `files`: the largest number of results of one generation."""
 
     inputs: tuple[str, ...]
     labels: tuple[str, ...]
@@ -127,7 +127,7 @@ _LAST_INDEX = (
 
 class Results(Part):
     def result_columns(self, batch_id: str) -> ResultColumns:
-        """Return the columns of the user's rows in the order of their first use, the labels, and how many files."""
+        """Return the columns of the user's rows in order of first use, the labels, and the number of files."""
         inputs: dict[str, None] = {}
         for page in self._rows(batch_id, _ROWS_PAGE):
             for row in page:
@@ -138,9 +138,9 @@ class Results(Part):
         return ResultColumns(inputs=tuple(inputs), labels=names, files=0 if last is None else int(last) + 1)
 
     def results(self, batch_id: str) -> Iterator[BatchResult]:
-        """Yield all of a batch: by row of the user's file, then those without one; follow-ups behind their parent.
+        """Yield all generations of a batch by row of the user's file, then those without one.
 
-        Each page is a separate transaction.
+        Follow-ups come after their parent. Each page is a separate transaction.
         """
         for page in self._rows(batch_id, _PAGE):
             yield from self._families(batch_id, [row.id for row in page])
@@ -189,7 +189,7 @@ class Results(Part):
 
 
 def _in_order(roots: Sequence[Generation], found: Mapping[str, Generation]) -> Iterator[tuple[Generation, Generation]]:
-    """Each with its root, behind its parent."""
+    """Yield each generation with its root, after its parent."""
     are_roots = {root.id for root in roots}
     children: defaultdict[str | None, list[Generation]] = defaultdict(list)
     for one in found.values():

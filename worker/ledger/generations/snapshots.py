@@ -1,4 +1,4 @@
-"""Generations as programs read them, many times: all that a decision needs, by few and small queries."""
+"""Generations for programs that poll: everything that a decision needs, in a few small queries."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class _Dedupe(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """`cost`: what was paid for it, in millionths, without what follows from it."""
+    """`cost`: what was paid for it, in millionths, without its follow-ups."""
 
     generation: Generation
     lineage: Lineage
@@ -62,13 +62,13 @@ _KNOWN = Query(_Dedupe, select(_g.dedupe).where(_g.dedupe.in_(IDS)))
 
 class Snapshots(Part):
     def snapshots(self, generation_ids: Sequence[str]) -> list[Snapshot]:
-        """In this order, of those that exist."""
+        """Return snapshots of the generations that exist, in this order."""
         with self._database.read() as connection:
             found = {row.id: to_generation(row) for row in _THESE.each(connection, generation_ids)}
             ids = [one for one in generation_ids if one in found]
             if not ids:
                 return []
-            # What was never submitted has none of these.
+            # Generations that were never submitted have no children, assets or charges.
             sent = [one for one in ids if found[one].tries or found[one].state is not State.QUEUED]
             names = names_of_batches(connection, (one.batch_id for one in found.values()))
             lineages = lineages_of_known(connection, [*found.values()], names)
@@ -95,11 +95,11 @@ class Snapshots(Part):
         ]
 
     def ended(self, generation_ids: Sequence[str]) -> set[str]:
-        """Return those that are in a final state."""
+        """Return the generations that are in a final state."""
         with self._database.read() as connection:
             return {row.id for row in _ENDED.each(connection, generation_ids)}
 
     def known(self, dedupes: Sequence[str]) -> set[str]:
-        """Return which of these `dedupe` belong to a generation."""
+        """Return which of these `dedupe` values belong to a generation."""
         with self._database.read() as connection:
             return {row.dedupe for row in _KNOWN.each(connection, dedupes)}

@@ -1,4 +1,4 @@
-"""Splits of grids: no provider is asked, so they succeed when they are created, and archive cuts their assets."""
+"""Splits of grids: they need no provider, so they succeed at creation, and the archive step cuts their assets."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _PARTS = 4
 
 
 def begin_splits(changes: Changes, generation_ids: Sequence[str]) -> None:
-    """Move these new ones on, and note the assets to cut."""
+    """Move these new splits to SUCCEEDED, and record the assets to cut."""
     for generation_id in generation_ids:
         changes.move(generation_id, State.SUCCEEDED, "nothing to wait for: its grid is cut here", progress=100)
     rows = [

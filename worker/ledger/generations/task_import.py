@@ -21,7 +21,8 @@ from worker.ledger.statements import IDS, Query, columns_of
 from worker.pricing import Prices
 from worker.secrets import DEFAULT_ACCOUNT, SANDBOX_ACCOUNT
 
-#: between the clocks of a provider and of a worker, and between a POST and the task that it makes
+#: how much earlier or later than its submission a task may have been created, because the clocks of provider and worker
+#: differ, and because the task may be created some time after the POST
 EARLIER, LATER = timedelta(minutes=5), timedelta(minutes=15)
 
 
@@ -51,12 +52,12 @@ _PROVIDER = bindparam("provider", type_=CleanText())
 _ACCOUNT = bindparam("account", type_=CleanText())
 _BY_TASK = Query(_OfTask, select(_a.task_id, _a.generation_id).where(_a.provider == _PROVIDER, _a.task_id.in_(IDS)))
 _BY_ID = Query(_Attempt, select(*columns_of(attempts, _Attempt)).where(_a.id.in_(IDS)))
-# The condition on the state stands alone, because both tables have such a column.
+# The condition on the state is a query of its own, because both tables have such a column.
 _UNDER_WAY = select(_g.id).where(text(f"({IN_FLIGHT})"), _g.provider == _PROVIDER)
 _OF_ACCOUNT = select(*columns_of(attempts, _Unclear)).where(
     _a.provider == _PROVIDER, _a.account == _ACCOUNT, _a.task_id.is_(None)
 )
-# Also those that are only looked for any more: another attempt has brought their generation on.
+# Includes attempts that are only still polled for: another attempt has advanced their generation.
 _UNCLEAR = (AttemptState.SENDING, AttemptState.UNCERTAIN)
 _WITHOUT_TASK = Query(
     _Unclear,
@@ -69,28 +70,28 @@ _GENERATIONS = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)))
 _UNSETTLED = (
     select(_a.id)
     .where(_a.id == bindparam("attempt", type_=CleanText()), _a.task_id.is_(None))
-    # What somebody else has locked is being settled.
+    # An attempt that another transaction has locked is being settled.
     .with_for_update(skip_locked=True)
 )
 _NOTE = update(attempts).where(_a.id.in_(_UNSETTLED)).values(candidates=bindparam("found", type_=Json()))
 
 
 class Place(StrEnum):
-    #: nobody here has made it, or nobody remembers
+    #: not made by this ledger, or no longer known to it
     NEW = "new"
     #: the ledger has it under this task_id
     KNOWN = "known"
-    #: it carries the mark of a submission of the ledger whose task_id is not known yet
+    #: carries the mark of a submission from this ledger whose task_id is not known yet
     MARKED = "marked"
-    #: it says nothing of whose it is, and may be a submission whose reply is missing
+    #: carries no mark, and may be a submission whose reply is missing
     DOUBTFUL = "doubtful"
-    #: it cannot be written down
+    #: cannot be stored
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """A task at a provider. `attempt_id`: from its mark; `marked`: it has any mark at all."""
+    """A task at a provider. `attempt_id`: from its mark; `marked`: whether it has any mark at all."""
 
     task_id: str
     request: GenerationRequest
@@ -111,7 +112,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithoutTask:
-    """A submission without a task_id; `is_sending`: its reply may still come.
+    """A submission without a task_id. `is_sending`: its reply may still arrive.
 
     `candidates`: task_ids among which a person may find its own.
     """
@@ -134,7 +135,7 @@ class Known:
 
 class TaskImport(Part):
     def known_tasks(self, provider: str, account: str, task_ids: Sequence[str], attempt_ids: Sequence[str]) -> Known:
-        """Look up these tasks and marks, and the submissions to this account without a task."""
+        """Look up these tasks and marks, and submissions to this account without a task."""
         with self._database.read() as connection:
             rows = _WITHOUT_TASK.all(connection, provider=provider, account=account)
             owners = _GENERATIONS.each(connection, sorted({row.generation_id for row in rows}))
@@ -155,7 +156,7 @@ class TaskImport(Part):
             )
 
     def note_candidates(self, candidates: Mapping[str, Sequence[str]]) -> None:
-        """Store the candidate task_ids by attempt, for a person to decide."""
+        """Store candidate task_ids by attempt, for a person to decide."""
         rows = [{"attempt": attempt_id, "found": list(found) or None} for attempt_id, found in candidates.items()]
         with self._database.write(under_way=True) as connection:
             connection.execute(_NOTE, rows)
@@ -173,11 +174,11 @@ class TaskImport(Part):
         waiting: Mapping[str, str] | None = None,
         prices: Prices | None = None,
     ) -> list[Placed]:
-        """Record NEW tasks as submitted, with an accepted attempt; safe to repeat.
+        """Record NEW tasks as submitted, with an accepted attempt. Idempotent; sends nothing.
 
-        `waiting`: task_id → the queued generation that this task is; it is no longer submitted. `prices`: charge NEW
-        tasks to this ledger's budgets; without them, they count in no budget. Nothing is sent. Their
-        outcomes are applied afterwards.
+        `waiting`: task_id → the queued generation that the task belongs to, which is then not submitted. `prices`:
+        charge NEW tasks to this ledger's budgets; without prices, they count in no budget. The tasks' outcomes are
+        applied afterwards.
         """
         owners = waiting or {}
         with self._database.write() as connection:
@@ -199,7 +200,7 @@ class TaskImport(Part):
             made, _ = insert_generations(connection, changes, wanted, None)
             for (index, orphan), generation in zip(chosen, made, strict=True):
                 if generation.state is not State.QUEUED:
-                    # Somebody else has rescued it meanwhile.
+                    # Another process has imported it in the meantime.
                     placed[index] = Placed(Place.KNOWN, generation.id)
                     continue
                 attempt_id = _submitted(changes, generation.id, (provider, account), orphan)
@@ -234,12 +235,15 @@ def _place(connection: Connection, provider: str, account: str, orphans: Sequenc
 
 
 def _is_at(attempt: _Attempt, provider: str, account: str) -> bool:
-    """Whether this list may show it: keys change their names, but nothing moves between a provider and the sandbox."""
+    """Return whether the account's list may show this attempt.
+
+    Accounts may be renamed, but nothing moves between a provider and the sandbox.
+    """
     return attempt.provider == provider and (attempt.account == SANDBOX_ACCOUNT) == (account == SANDBOX_ACCOUNT)
 
 
 def _perhaps(orphan: Orphan, unclear: Sequence[_Unclear]) -> str | None:
-    """The submission without a task_id whose task this may be, by its time."""
+    """Return the submission without a task_id that this task may belong to, judging by its time."""
     made = orphan.created_at
     near = (row for row in unclear if made is None or row.sent_at - EARLIER <= made <= row.sent_at + LATER)
     return next((row.generation_id for row in near), None)
@@ -248,7 +252,7 @@ def _perhaps(orphan: Orphan, unclear: Sequence[_Unclear]) -> str | None:
 def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orphan: Orphan) -> str:
     provider, account = whose
     sent_at = orphan.created_at or changes.at
-    # With the id that its callbacks name, they find it; unless a second task carries the same.
+    # Use the id that its callbacks carry, so that they find it, unless a second task carries the same one.
     taken = changes.connection.execute(select(_a.id).where(_a.id == orphan.attempt_id)).first()
     attempt_id = secrets.token_hex(16) if orphan.attempt_id is None or taken else orphan.attempt_id
     number = changes.connection.execute(select(_g.tries).where(_g.id == generation_id)).scalar_one() + 1
@@ -266,7 +270,7 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
             poll_at=changes.at,
         )
     )
-    changes.move(generation_id, State.SUBMITTING, "rescued: its provider has it already", tries=number)
+    changes.move(generation_id, State.SUBMITTING, "rescued: its provider already has it", tries=number)
     changes.move(
         generation_id,
         State.SUBMITTED,

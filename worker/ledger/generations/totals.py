@@ -1,4 +1,4 @@
-"""What generations come to: how many per state, how many failures per reason, and what they cost; and their labels."""
+"""Totals of generations (per state, failures per category, cost), and their labels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class Totals(Part):
         labels: Mapping[str, str] = NO_LABELS,
         generation_ids: Sequence[str] = (),
     ) -> int:
-        """What was paid for a batch, for all with these labels, or for these generations, in millionths."""
+        """Return what was paid for a batch, for all with these labels, or for these generations, in millionths."""
         with self._database.read() as connection:
             if labels:
                 return spent_with_labels(connection, labels)
@@ -56,27 +56,27 @@ class Totals(Part):
             return sum(int(row.amount or 0) for row in _SPENT_ON.each(connection, generation_ids))
 
     def counts(self, batch_id: str | None = None, labels: Mapping[str, str] = NO_LABELS) -> dict[State, int]:
-        """Count generations per state, in total or for one batch, without reading them, unless `labels` are given."""
+        """Count generations per state, in total or for one batch; reads them only if `labels` are given."""
         with self._database.read() as connection:
             return counts_with_labels(connection, labels, batch_id) if labels else counts(connection, batch_id)
 
     def failures(self, *, batch_id: str | None = None, labels: Mapping[str, str] = NO_LABELS) -> Counter[Category]:
-        """Count what came to nothing in a batch, or with these labels, by why."""
+        """Count unsuccessful generations in a batch, or with these labels, by category."""
         with self._database.read() as connection:
             return count_failures(connection, batch_id, labels)
 
     def labels_of(self, generation_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return the labels of each that has any, by its id."""
+        """Return labels by generation; generations without labels are left out."""
         with self._database.read() as connection:
             return labels_of(connection, generation_ids)
 
     def with_labels(self, found: list[Generation], labels: Mapping[str, str]) -> list[Generation]:
-        """Return those that have all these labels."""
+        """Return the generations that have all these labels."""
         with self._database.read() as connection:
             return with_labels(connection, found, labels)
 
 
 def spent_on_family(connection: Connection, generation_id: str) -> int:
-    """Sum up what was paid for it and all that follows from it, in millionths."""
+    """Return what was paid for a generation and all of its descendants, in millionths."""
     found = _SPENT_ON_FAMILY.first(connection, root=generation_id)
     return int(found.amount or 0) if found else 0

@@ -1,7 +1,7 @@
 """Batches that are written a few generations at a time and become visible with the last one.
 
-Their flows are not queued, so nothing is dispatched; lists leave them out. The leftovers of a dead command are
-completed by the same command, and otherwise removed.
+Until then, their flows are not queued, so nothing is dispatched, and lists leave them out. If a command dies, running
+it again completes its batch; otherwise, the leftovers are removed.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from worker.ledger.dispatch import SLACK
 from worker.ledger.schema import UNFINISHED, CleanText, UtcDateTime, batches, generations, labels, transitions
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 
-#: who has written nothing for so long does not keep others from the same keys; if it lives, it begins once more
+#: a submission that has written nothing for this long no longer blocks others with the same keys; if alive, it restarts
 STALLED = timedelta(seconds=5)
-#: after so long the sweep removes it, so many generations in one pass
+#: the sweep removes an unfinished batch after this time, at most this many generations per pass
 ABANDONED = timedelta(minutes=15)
 _IN_ONE_PASS = 1000
 
@@ -32,12 +32,12 @@ _OF_REQUEST = _ALL.where(_b.unfinished == _REQUEST)
 _MINE = update(batches).where(_b.id == _ID, _b.unfinished == _REQUEST)
 _GO_ON = _MINE.values(unfinished_at=NOW)
 _FINISH = _MINE.values(unfinished=None, unfinished_at=None, name=bindparam("called"))
-# A time in the future was written under a wrong clock.
+# A time in the future was written by a wrong clock.
 _STALLED = _ALL.where(
     (_b.unfinished_at <= bindparam("before", type_=UtcDateTime()))
     | (_b.unfinished_at > bindparam("soon", type_=UtcDateTime()))
 ).limit(1)
-# From then on it is nobody's request, so who has begun it cannot finish what is being removed.
+# The batch then belongs to no request, so the process that began it cannot finish what is being removed.
 _DISOWN = update(batches).where(_b.id == _ID, text(UNFINISHED)).values(unfinished=None)
 _SOME = select(_g.id).where(_g.batch_id == _ID).order_by(_g.id).limit(LIMIT)
 _HAS_ANY = select(literal(1)).where(_g.batch_id == _ID).limit(1)
@@ -52,14 +52,13 @@ class BeingWritten(LedgerUnavailable):
 
     def __init__(self, batch_id: str) -> None:
         super().__init__(
-            "another submission with some of the same keys, or to the same batch, is being written at this moment; "
-            "try again"
+            "another submission with some of the same keys, or to the same batch, is being written right now; try again"
         )
         self.batch_id = batch_id
 
 
 class BatchGone(LedgerUnavailable):
-    """Another process has completed or removed the batch meanwhile."""
+    """Another process has completed or removed the batch in the meantime."""
 
     def __init__(self) -> None:
         super().__init__("the batch was completed or removed by somebody else while it was written; try again")
@@ -79,20 +78,26 @@ def begin(
 
 
 def go_on(connection: Connection, batch_id: str, request: str, now: datetime) -> None:
-    """Lock it for this transaction. Raises BatchGone."""
+    """Lock the batch for this transaction, and renew its time. Raises BatchGone."""
     if connection.execute(_GO_ON, {"batch": batch_id, "request": request, "now": now}).rowcount != 1:
         raise BatchGone
 
 
 def finish(connection: Connection, batch_id: str, request: str, name: str) -> bool:
-    """Make it visible at the end of this transaction, unless it is empty: then return False. Raises BatchGone."""
+    """Make the batch visible at the end of this transaction; return False if it was empty and removed.
+
+    Raises BatchGone.
+    """
     if connection.execute(_FINISH, {"batch": batch_id, "request": request, "called": name}).rowcount != 1:
         raise BatchGone
     return not drop_if_empty(connection, batch_id)
 
 
 def drop_if_empty(connection: Connection, batch_id: str) -> bool:
-    """Return whether all existed before, as only their insert can show, which waits for others with the same keys."""
+    """Remove the batch if all of its generations existed before; return whether they did.
+
+    Only inserting them shows that, because it waits for others with the same keys.
+    """
     is_empty = connection.execute(_HAS_ANY, {"batch": batch_id}).first() is None
     if is_empty:
         connection.execute(_REMOVE, {"batch": batch_id})
@@ -100,14 +105,14 @@ def drop_if_empty(connection: Connection, batch_id: str) -> bool:
 
 
 class Wanted(Protocol):
-    """Return a digest of the request; a request without keys is never repeated."""
+    """A generation of a request."""
 
     @property
     def dedupe(self) -> str | None: ...
 
 
 def digest_of(wanted: Sequence[Wanted]) -> str:
-    """What tells this request from any other; one whose generations have no keys is never repeated."""
+    """Return a digest that identifies the request; it is random unless all generations have a `dedupe`."""
     digest = hashlib.sha256()
     for new in wanted:
         digest.update(repr(new).encode("utf-8", "replace"))
@@ -115,13 +120,13 @@ def digest_of(wanted: Sequence[Wanted]) -> str:
 
 
 def remove(database: Database, batch_id: str) -> None:
-    """Remove it, unless it is finished."""
+    """Remove a batch, unless it is finished."""
     while not _remove_some(database, batch_id):
         pass
 
 
 def remove_stalled(database: Database, batch_id: str) -> bool:
-    """Remove it if no process continues it; False if one does."""
+    """Remove a batch if no process is continuing it; return False if one is."""
     with database.read() as connection:
         mine = {"batch": batch_id, **_longer_ago(database, STALLED)}
         is_stalled = connection.execute(_STALLED.where(_b.id == _ID), mine).first() is not None
@@ -131,7 +136,7 @@ def remove_stalled(database: Database, batch_id: str) -> bool:
 
 
 def remove_some_abandoned(database: Database) -> None:
-    """Yield a part of one that was abandoned for long; nothing if there is none."""
+    """Remove part of a batch that was abandoned long ago, if there is one."""
     with database.read() as connection:
         batch_id = connection.execute(_STALLED, _longer_ago(database, ABANDONED)).scalar()
     if batch_id is not None:
@@ -144,7 +149,7 @@ def _longer_ago(database: Database, age: timedelta) -> dict[str, datetime]:
 
 
 def _remove_some(database: Database, batch_id: str) -> bool:
-    """True when it is gone, or was finished before."""
+    """Remove part of a batch; return True once it is gone, or if it is finished."""
     with database.write() as connection:
         if connection.execute(_DISOWN, {"batch": batch_id}).rowcount != 1:
             return True

@@ -1,4 +1,4 @@
-"""Input files: images of users in the bucket, which options of generations refer to."""
+"""Input files: users' images in the bucket that options of generations refer to."""
 
 from worker.ledger.inputs.inputs import InputFile, InputObject, Inputs
 from worker.ledger.inputs.uses import write_uses

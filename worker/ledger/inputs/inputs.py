@@ -1,7 +1,7 @@
 """The façade for input files.
 
-A file that is recorded after it was pruned gets another key in the bucket, so whoever deletes the object of a pruned
-row never deletes a newer one.
+A file that is recorded again after it was pruned gets a different key in the bucket, so that deleting the object of a
+pruned row never deletes a newer one.
 """
 
 import secrets
@@ -17,7 +17,7 @@ from worker.ledger.database import Part
 from worker.ledger.schema import CleanText, UtcDateTime, generations, input_uses, inputs
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of, insert_into
 
-#: rows that one transaction prunes at the most
+#: the most rows that one transaction prunes
 BITE = 100
 
 
@@ -47,7 +47,7 @@ class _Sha256(NamedTuple):
 _i, _u, _g = inputs.c, input_uses.c, generations.c
 _OBJECTS = Query(InputObject, select(*columns_of(inputs, InputObject)).where(_i.sha256.in_(IDS)))
 _BEFORE = bindparam("before", type_=UtcDateTime())
-# Also what ended lately: a person may have it tried again.
+# Includes generations that ended recently: a person may retry them.
 _IS_IN_USE = (
     select(literal(1))
     .select_from(input_uses.join(generations, _g.id == _u.generation_id))
@@ -72,7 +72,7 @@ class Inputs(Part):
     def record(self, files: Sequence[InputFile], folder: str) -> dict[str, InputObject]:
         """Record that these files are used now; return where each belongs below `folder`, by SHA-256.
 
-        What is recorded before it is stored is not pruned in between; the caller stores it afterwards.
+        The caller stores the files afterwards; recorded files are not pruned in between.
         """
         now = self._database.clock()
         rows = [
@@ -96,7 +96,7 @@ class Inputs(Part):
         return {one.sha256: one for one in found}
 
     def get(self, digests: Sequence[str]) -> Mapping[str, InputObject]:
-        """Return those that are recorded, by SHA-256."""
+        """Return the recorded ones of these files, by SHA-256."""
         with self._database.read() as connection:
             return {one.sha256: one for one in _OBJECTS.each(connection, sorted(set(digests)))}
 
@@ -106,7 +106,7 @@ class Inputs(Part):
             return sorted(row.sha256 for row in _USED_BY.all(connection, of=generation_id))
 
     def prune(self, before: datetime) -> list[InputObject]:
-        """Forget some files that nothing has used since `before`; return them, so that their objects are deleted."""
+        """Forget some files that nothing has used since `before`; return them so that their objects can be deleted."""
         with self._database.write() as connection:
             old = _OLD.all(connection, before=before, limit=BITE)
             if old:

@@ -9,7 +9,7 @@ from worker.ledger.statements import insert_ignoring
 
 
 def write_uses(connection: Connection, uses: Iterable[tuple[str, str]]) -> None:
-    """Record that a generation uses the file with this SHA-256; its row exists before."""
+    """Record which generations use the files with these SHA-256; the rows of both must exist."""
     rows = [{"generation_id": generation_id, "sha256": sha256} for generation_id, sha256 in sorted(set(uses))]
     if rows:
         connection.execute(insert_ignoring(connection, input_uses), rows)

@@ -1,4 +1,4 @@
-"""The ledger as a whole: due work, heartbeats, tallies, pruning, sizes, and corrections of future times."""
+"""The ledger as a whole: due work, heartbeats, tallies, pruning, sizes, and correction of future times."""
 
 from worker.ledger.maintenance.heartbeats import RECEIVER, STOPPED, Heartbeat
 from worker.ledger.maintenance.maintenance import Maintenance

@@ -1,4 +1,4 @@
-"""Finds due work: forgotten, or waiting for its time."""
+"""Finds due work: forgotten, or scheduled for a time that has come."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -34,11 +34,11 @@ from worker.ledger.schema import (
 from worker.ledger.statements import NOW, Query
 from worker.steps import Step
 
-#: how often what a wrong clock has written is looked for
+#: how often to look for times that a wrong clock has written
 _PUT_RIGHT_EVERY = timedelta(minutes=1)
 
 _g, _a, _b, _c, _t, _f = generations.c, assets.c, batches.c, callbacks.c, attempts.c, flows.c
-# Of flows in the line: nothing waits yet of a batch that is still being written down.
+# Flows in the line. A batch that is still being written down has nothing waiting yet.
 _IN_LINE = (
     select(_f.flow)
     .where(
@@ -58,12 +58,12 @@ _IN_LINE = (
     )
     .order_by(_f.provider, _f.pinned, _f.priority.desc(), _f.turn, _f.flow)
 )
-#: step → a row of it that is due now
+#: step → queries for one of its rows that is due now
 _DUE: dict[Step, list[Select[*tuple[object, ...]]]] = {
     step: [query.limit(1) for query in queries]
     for step, queries in {
         Step.INGEST: [select(_c.id).where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))],
-        # What is held by a budget, too: a new day or a higher cap makes room without a word.
+        # Includes what a budget holds: a new day or a higher cap makes room without notice.
         Step.DISPATCH: [
             _IN_LINE,
             select(_g.id).where(text(HELD)),
@@ -95,10 +95,10 @@ class _Since(NamedTuple):
     at: datetime | None
 
 
-# Of what was never tried, the most urgent: it waits since its provider was done.
+# The most urgent asset of those never tried: it has been due since its provider finished.
 _MOST_URGENT = select(_a.generation_id).where(text(UNSTORED), _a.not_before.is_(None))
 _MOST_URGENT = _MOST_URGENT.order_by(_a.not_before, _a.deadline).limit(1)
-#: step → since when its oldest row is due, if that is the first of an index
+#: step → since when its oldest row has been due, if an index has that row first
 _DUE_SINCE = {
     step: [Query(_Since, query.limit(1)) for query in queries]
     for step, queries in {
@@ -134,7 +134,7 @@ class DueWork(Part):
     def due(self, poll_after: timedelta = timedelta(days=1)) -> list[Step]:
         """Return the steps with due work; a few index look-ups.
 
-        Every minute, and after the clock was set back, times too far in the future are corrected first.
+        Every minute, and after the clock has been set back, times too far in the future are corrected first.
         `poll_after`: as in `Submissions.claim_polls`.
         """
         at = self._database.clock()
@@ -146,7 +146,7 @@ class DueWork(Part):
         return [step for step in found if step is not Step.THUMBNAIL or not set(_BEFORE_THUMBNAILS) & set(found)]
 
     def due_counts(self, most: int) -> dict[Step, int]:
-        """Return how many rows are due now of each step; of each kind of row, `most` are counted at most."""
+        """Return the number of rows due now for each step, counting at most `most` of each kind of row."""
         now = {"now": self._database.clock(), "most": most}
         with self._database.read() as connection:
             return {
@@ -155,7 +155,7 @@ class DueWork(Part):
             }
 
     def due_since(self) -> dict[Step, datetime | None]:
-        """Return since when the oldest row of a step is due, of the steps of which an index tells it; None: none is."""
+        """Return since when each step's oldest row has been due (None: none is), for steps where an index tells."""
         now = self._database.clock()
         with self._database.read() as connection:
             return {step: _oldest(connection, queries, now) for step, queries in _DUE_SINCE.items()}

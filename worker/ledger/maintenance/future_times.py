@@ -1,7 +1,7 @@
-"""Corrects times too far in the future, which a wrong clock has written and work would wait for.
+"""Corrects times too far in the future, written by a wrong clock, for which work would wait.
 
-A SQLite ledger uses its machine's clock, which may be wrong until somebody corrects it. Earlier times are then
-reduced to the latest plausible value; a worker's claims stay for one lease.
+A SQLite ledger uses its machine's clock, which may be wrong until somebody corrects it. Times written before the
+correction are then reduced to the latest plausible value; a worker's claims last for one lease.
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ from worker.ledger.statements import Query, columns_of, update_row
 from worker.ledger.submission import LONGEST as LONGEST_SILENCE
 from worker.ledger.submission import LOOKS
 
-#: nobody takes work for longer than this at once
+#: no claim lasts longer than this
 LONGEST_LEASE = timedelta(minutes=2)
 
 
@@ -75,7 +75,7 @@ _written_ahead = _g.updated_at > bindparam("soon", type_=UtcDateTime())
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """`longest`: how far ahead such a time may be. `search`: for one that is further; `pull`: all of them back."""
+    """`longest`: how far ahead such a time may be. `search` finds one beyond it; `pull` moves all of them back."""
 
     longest: timedelta
     search: Select[int]
@@ -88,7 +88,7 @@ class _Kind:
 def _kind(longest: timedelta, column: Column[datetime], *conditions: ColumnElement[bool] | TextClause) -> _Kind:
     further = (*conditions, column > _LATEST)
     keys = column.table.primary_key.columns
-    # What somebody has locked is being written anew.
+    # Locked rows are being rewritten.
     free = select(*keys).where(*further).with_for_update(skip_locked=True)
     pull = update(column.table).where(tuple_(*keys).in_(free)).values({column: _LATEST})
     return _Kind(longest, select(literal(1)).where(*further).limit(1), pull)
@@ -96,7 +96,7 @@ def _kind(longest: timedelta, column: Column[datetime], *conditions: ColumnEleme
 
 _waits_briefly = func.coalesce(_a.reason, "") != Trouble.WORKER_DIED
 
-# The conditions are those of the indexes: each search looks at what waits, and at nothing that is done.
+# The conditions match the indexes, so each search reads only waiting rows.
 _KINDS = (
     _kind(LONGEST_PAUSE, _g.not_before, text(WAITING)),
     _kind(LONGEST_BACKOFF, _g.not_before, text(WAITING), _written_ahead),
@@ -118,7 +118,7 @@ _KINDS = (
     _kind(WAITS[-1], deliveries.c.not_before, text(UNDELIVERED)),
     _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == AttemptState.FAILED),
 )
-#: each with its own deadline, which starts again
+#: each with its own deadline, which restarts
 _ASKED_AHEAD = Query(
     _Asked,
     select(*columns_of(approvals, _Asked)).where(

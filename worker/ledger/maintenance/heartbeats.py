@@ -14,24 +14,24 @@ from worker.ledger.database import REVISION, Part, oldest_code
 from worker.ledger.schema import generations, heartbeats
 from worker.ledger.statements import Query, columns_of, insert_ignoring
 
-#: instead of the number of its process: this worker has ended, as it was asked to
+#: in place of the process number: this worker has ended as requested
 STOPPED = 0
 #: the role of a receiver, which does no work of the ledger
 RECEIVER = "receiver"
-#: as the Procfile names workers, and receivers name themselves
+#: how the Procfile names workers, and receivers name themselves
 _NODE = re.compile(r"(?P<role>\w+)\.(?P<pid>[1-9][0-9]*)@(?P<host>.+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """`worker`: its role, such as worker, clock or receiver, its process and its host, as in worker.4711@host."""
+    """`worker`: its role (such as worker, clock or receiver), process and host, as in worker.4711@host."""
 
     worker: str
     pid: int
     seen_at: datetime
-    #: of the ledger that its code expects
+    #: the ledger revision that its code expects
     revision: str = ""
-    #: its version begins no work on this ledger any more
+    #: its version no longer starts work on this ledger
     is_too_old: bool = False
     #: settings that must be the same for all workers, by name
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Heartbeat:
         return self.pid == STOPPED
 
     def silence(self, now: datetime) -> timedelta:
-        """Return the silence, also after a heartbeat from the future, which a wrong clock has written."""
+        """Return how long it has been silent, even if a wrong clock has written a heartbeat in the future."""
         return abs(now - self.seen_at)
 
 
@@ -62,7 +62,7 @@ _BEATS = Query(_Beat, select(*columns_of(heartbeats, _Beat)).order_by(heartbeats
 
 class Heartbeats(Part):
     def beat(self, worker: str, pid: int, limits: Mapping[str, float] | None = None) -> None:
-        """Note that this worker executes tasks, or, with STOPPED for its process, that it does so no more.
+        """Record that this worker executes tasks or, with STOPPED as its process, that it no longer does.
 
         `limits`: its settings that must be the same for all workers.
         """
@@ -81,7 +81,7 @@ class Heartbeats(Part):
             connection.execute(delete(heartbeats).where(heartbeats.c.worker.in_(workers)))
 
     def forget_predecessors(self, process: str) -> None:
-        """Delete the heartbeats of those that this one has replaced on its host."""
+        """Delete the heartbeats of the processes that this one has replaced on its host."""
         if gone := [one.worker for one in self.processes() if is_gone(one.worker, process)]:
             self.forget(gone)
 
@@ -117,7 +117,7 @@ class Heartbeats(Part):
 
 
 def is_gone(worker: str, successor: str) -> bool:
-    """Whether it had the successor's role on the same host, and its process is no more: it was killed, or replaced."""
+    """Whether it had the successor's role on the same host and its process is gone: killed, or replaced."""
     old, new = _NODE.fullmatch(worker), _NODE.fullmatch(successor)
     if old is None or new is None or worker == successor or (old["role"], old["host"]) != (new["role"], new["host"]):
         return False

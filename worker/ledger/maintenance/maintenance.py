@@ -7,4 +7,4 @@ from worker.ledger.maintenance.tallies import Receivers, Tallies
 
 
 class Maintenance(DueWork, Receivers, Counting, Tallies, Pruning):
-    """The clock's periodic tasks: find due work, record heartbeats, fold counts, prune; and what receivers report."""
+    """The clock's periodic tasks (find due work, record heartbeats, fold counts, prune), and reports of receivers."""

@@ -1,4 +1,4 @@
-"""Deletes old rows a few at a time, so that no other writer waits.
+"""Deletes old rows in small portions, so that no other writer waits.
 
 The newest callback and the newest event always stay: SQLite would reuse their numbers, and subscribers would skip the
 events that get them.
@@ -51,11 +51,11 @@ from worker.ledger.schema import (
 )
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, insert_ignoring
 
-#: rows that one transaction deletes at the most (of events: with their deliveries)
+#: the most rows that one transaction deletes (events: together with their deliveries)
 BITE = 500
 #: the log of actions is kept for at least this long
 LEAST_OF_ACTIONS = timedelta(days=30)
-#: keys of requests are kept for so long at the least
+#: idempotency keys are kept for at least this long
 KEYS_KEPT = timedelta(days=7)
 
 
@@ -109,13 +109,13 @@ _OLD_KEYS = Query(
     _OldKey,
     select(_k.owner, _k.key).where(*_KEYS).order_by(_k.created_at).limit(LIMIT).with_for_update(skip_locked=True),
 )
-# Not with a subquery: PostgreSQL may carry it out more than once, and so past its limit.
+# No subquery: PostgreSQL may execute it more than once, and so exceed its limit.
 _DROP_KEYS = delete(idempotency_keys).where(tuple_(_k.owner, _k.key).in_(bindparam("keys", expanding=True)))
 _COUNT_KEYS = select(func.count()).select_from(idempotency_keys).where(*_KEYS)
 _NEWEST_EVENT = select(func.max(_e.id))
-#: up to here all who are subscribed have their deliveries
+#: all subscribers have their deliveries up to this event
 _LINED_UP = select(func.min(_s.cursor)).where(text(SUBSCRIBED))
-# Their ids are in the order of their times, as good as.
+# Event ids are, near enough, in chronological order.
 _EVENTS = Query(
     _Old,
     select(_e.id, _e.at).where(_e.id > bindparam("after"), _e.id < bindparam("end")).order_by(_e.id).limit(LIMIT),
@@ -128,7 +128,7 @@ _DELIVERIES = Query(
     _Owed,
     select(
         _d.event_id,
-        # What waits for somebody who left long ago is waited for no more; what was given up, until it is dismissed.
+        # A delivery waiting for a subscriber that left long ago no longer counts; a dead one counts until dismissed.
         or_(
             _d.state == DeliveryState.DEAD,
             (_d.state == DeliveryState.WAITING) & ~_LEFT_LONG_AGO,
@@ -138,10 +138,10 @@ _DELIVERIES = Query(
     .join_from(deliveries, subscribers, _s.name == _d.subscriber)
     .where(_d.event_id.in_(IDS))
     .order_by(_d.event_id, _d.subscriber)
-    # A person may have one delivered again.
+    # A person may be resending one.
     .with_for_update(of=deliveries),
 )
-# Those that have ended what they had begun; `after`: how many that are kept stand before them.
+# Old addresses, needed or not; `after`: how many kept ones precede them.
 _ADDRESSES = Query(
     _OldAddress,
     select(_n.subject)
@@ -168,7 +168,7 @@ _NEEDED = Query(
             or_(
                 _OF_BATCH.where(_g.state.not_in(FINAL)).exists(),
                 _ASKED.where(approvals.c.batch_id == batches.c.id).correlate(batches).exists(),
-                # The index of events is that of their generations.
+                # Events are indexed by generation.
                 _THEIR_EVENTS.where(_e.generation_id.is_(None), _e.batch_id == batches.c.id).exists(),
                 _THEIR_EVENTS.join(generations, _g.id == _e.generation_id).where(_g.batch_id == batches.c.id).exists(),
             ),
@@ -182,7 +182,7 @@ _ORIGIN = (
     ~select(literal(1)).where(_d.subscriber == _s.name).correlate(subscribers).exists(),
 )
 _EMPTY_ORIGINS = select(_s.name).where(*_ORIGIN).order_by(_s.name).limit(LIMIT).with_for_update(skip_locked=True)
-# Asked once more: a submission may have named it before it was locked, and none can afterwards.
+# Checked again: a submission may have named it before it was locked; none can afterwards.
 _DROP_ORIGINS = delete(subscribers).where(_s.name.in_(IDS), *_ORIGIN)
 _DROP_ADDRESSES = delete(notify_addresses).where(_n.subject.in_(IDS))
 _DROP_CALLBACKS = delete(callbacks).where(_c.id.in_(IDS))
@@ -221,10 +221,10 @@ class _OldAddresses:
 
 
 class Pruning(Part):
-    """Each verb deletes at most `BITE` rows that are older than `before`."""
+    """Each `prune_…` method deletes at most `BITE` rows older than `before`."""
 
     def prune_callbacks(self, before: datetime) -> Bite:
-        """Delete callbacks that were applied or dismissed by then."""
+        """Delete callbacks applied or dismissed before then."""
         with self._database.write() as connection:
             ids = connection.execute(_OLD_CALLBACKS, {"before": before, "limit": BITE}).scalars().all()
             if ids:
@@ -233,7 +233,7 @@ class Pruning(Part):
         return _bite("callbacks", ids)
 
     def prune_links(self, before: datetime) -> Bite:
-        """Delete links of stored assets that had expired by then."""
+        """Delete links of stored assets that expired before then."""
         with self._database.write() as connection:
             ids = connection.execute(_OLD_LINKS, {"before": before, "limit": BITE}).scalars().all()
             if ids:
@@ -241,7 +241,7 @@ class Pruning(Part):
         return _bite("assets", ids)
 
     def prune_events(self, before: datetime, after: int = 0) -> Bite:
-        """Delete events until then without pending deliveries, with their deliveries; starts at `after`."""
+        """Delete events from before then that have no pending deliveries, and their deliveries; starts at `after`."""
         with self._database.write() as connection:
             old = _old_events(connection, before, after)
             if old.ids:
@@ -251,11 +251,11 @@ class Pruning(Part):
         return Bite({"events": len(old.ids), "deliveries": old.deliveries}, old.after)
 
     def prune_notify_addresses(self, before: datetime, after: int = 0) -> Bite:
-        """Delete addresses whose generations have ended, with all that follows, and have no event any more.
+        """Delete addresses whose generations and all their follow-ups have ended and have no events left.
 
-        Then also origins without addresses. `after`: how many that are older are kept.
+        Then delete origins without addresses. `after`: how many older addresses are kept.
         """
-        # Batches may be large: nobody who writes has to wait until all of them were looked at.
+        # Batches may be large: no writer has to wait until all of them have been checked.
         with self._database.read() as connection:
             old = _old_addresses(connection, before, after)
         with self._database.write() as connection:
@@ -266,13 +266,13 @@ class Pruning(Part):
         return Bite({"notify_addresses": len(old.ids)}, old.after)
 
     def prune_heartbeats(self, before: datetime) -> Bite:
-        """Delete workers with a last heartbeat before then."""
+        """Delete workers whose last heartbeat was before then."""
         with self._database.write() as connection:
             gone = connection.execute(delete(heartbeats).where(*_HEARTBEATS), {"before": before}).rowcount
         return Bite({"heartbeats": gone}, None)
 
     def prune_sessions(self, before: datetime) -> Bite:
-        """Delete sessions that had expired by then."""
+        """Delete sessions that expired before then."""
         with self._database.write() as connection:
             ids = connection.execute(_OLD_SESSIONS, {"before": before, "limit": BITE}).scalars().all()
             if ids:
@@ -290,7 +290,7 @@ class Pruning(Part):
         return _bite("actions", ids)
 
     def prune_idempotency_keys(self, before: datetime) -> Bite:
-        """Delete idempotency keys, if they are also older than a week: clients repeat a request for days."""
+        """Delete idempotency keys from before then that are also older than a week: clients may retry for days."""
         before = self._keys_before(before)
         with self._database.write() as connection:
             old = _OLD_KEYS.all(connection, before=before, limit=BITE)
@@ -298,7 +298,7 @@ class Pruning(Part):
         return Bite({"idempotency_keys": gone}, 0 if gone == BITE else None)
 
     def note_pruned(self, before: datetime) -> None:
-        """Note that now nothing of any kind is left that could be deleted."""
+        """Record that nothing of any kind is left to delete."""
         now = self._database.clock()
         with self._database.write() as connection:
             if connection.execute(_NOTE_ALL, {"before": before, "now": now}).rowcount == 0:
@@ -306,7 +306,7 @@ class Pruning(Part):
                 connection.execute(insert_ignoring(connection, prunes), [row])
 
     def last_pruned(self) -> datetime | None:
-        """Return when nothing was left to delete; None if that never was."""
+        """Return when nothing was last left to delete; None if never."""
         with self._database.read() as connection:
             found = _PASS.first(connection)
         return found.ended_at if found else None
@@ -376,7 +376,7 @@ def _count_addresses(connection: Connection, before: datetime) -> int:
     seen = number = 0
     while (old := _old_addresses(connection, before, seen)).after is not None:
         number += len(old.ids)
-        # Nothing of it is deleted, so the next ones stand behind all of these.
+        # Nothing is deleted here, so the next rows come after all of these.
         seen += BITE
     return number + len(old.ids)
 

@@ -16,13 +16,14 @@ _POSTGRESQL_BYTES = text(
     "SELECT relname, pg_total_relation_size(oid) FROM pg_class "
     "WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
 )
-# The planner's own number as well: that of the statistics is lost in a crash.
+# The planner's own estimate as well: a crash loses the one in the statistics.
 _POSTGRESQL_ROWS = text(
     "SELECT about.relname, greatest(live.n_live_tup, about.reltuples) FROM pg_class AS about "
     "JOIN pg_stat_user_tables AS live ON live.relid = about.oid "
     "WHERE about.relkind = 'r' AND about.relnamespace = 'public'::regnamespace"
 )
-# Rows get numbers in their order, and what goes first is what came first. Each is two looks into a tree.
+# Row ids ascend and the oldest rows are deleted first, so the range of ids is near the count. Each table takes two
+# index look-ups.
 _SQLITE_ROWS = text(
     " UNION ALL ".join(
         f"SELECT '{table.name}', coalesce((SELECT max(rowid) FROM \"{table.name}\") - "  # noqa: S608  our own names
@@ -53,7 +54,7 @@ class LedgerSize:
 
 @dataclass(frozen=True, slots=True)
 class EstimatedSize:
-    """`rows`: by table, near the truth; `table_bytes`: with indexes, none on SQLite; `bytes`: the whole database."""
+    """`rows`: by table, approximate; `table_bytes`: with indexes, none on SQLite; `bytes`: the whole database."""
 
     rows: Mapping[str, int]
     table_bytes: Mapping[str, int]
@@ -61,7 +62,7 @@ class EstimatedSize:
 
 
 def estimated_size(database: Database) -> EstimatedSize:
-    """Count nothing: as cheap in a large ledger as in a small one."""
+    """Estimate without counting: as cheap in a large ledger as in a small one."""
     with database.read() as connection:
         found = connection.execute(_SQLITE_ROWS if database.is_sqlite else _POSTGRESQL_ROWS)
         rows = {name: int(number) for name, number in found}
@@ -71,10 +72,10 @@ def estimated_size(database: Database) -> EstimatedSize:
 
 
 def ledger_size(database: Database) -> LedgerSize:
-    """Count every row: may take minutes in a large ledger, blocks nobody."""
+    """Count every row: may take minutes in a large ledger, but blocks nobody."""
     with database.read() as connection:
         if not database.is_sqlite:
-            # Otherwise a table of many millions of rows could not be counted.
+            # Counting a table of many millions of rows would exceed the timeout.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
         sizes = _bytes(connection, is_sqlite=database.is_sqlite)
         tables = tuple(

@@ -1,4 +1,4 @@
-"""Tallies, folded and read; and what receivers tell of themselves."""
+"""Folds and reads tallies, and records reports of receivers."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from worker.ledger.schema import Tally, tallies, tally_deltas
 from worker.ledger.statements import LIMIT, Query
 from worker.ledger.tallies import TallyKey, add_up, tally
 
-#: deltas that one transaction folds, and transactions of one pass
+#: the most deltas that one transaction folds, and the most transactions in one pass
 BITE, _MOST_BITES = 1000, 20
 
 
@@ -32,21 +32,21 @@ class _Total(NamedTuple):
 
 
 _n, _d = tallies.c, tally_deltas.c
-# One statement, so that nothing is folded between two looks: it would be counted twice, or not at all.
+# One statement: a delta folded between two reads would be counted twice, or not at all.
 _both = union_all(
     *(select(*(table.c[name] for name in _Row._fields)) for table in (tallies, tally_deltas)),
 ).subquery()
 _keys = [_both.c[name] for name in TallyKey._fields]
 _TOTALS = Query(_Total, select(*_keys, func.sum(_both.c.number).label("total")).group_by(*_keys))
 _ANY = select(literal(1)).select_from(tally_deltas).limit(1)
-# Without an order in time: sums do not depend on it.
+# Not in chronological order: sums do not depend on it.
 _SOME = select(_d.id).order_by(_d.id).limit(LIMIT).with_for_update(skip_locked=True)
 _TAKE = Query(_Row, delete(tally_deltas).where(_d.id.in_(_SOME)).returning(_d.kind, _d.provider, _d.value, _d.number))
 
 
 class Tallies(Part):
     def tallies(self) -> dict[TallyKey, int]:
-        """Return all of them: a few hundred, however large the ledger is. Leaves out kinds of a newer version."""
+        """Return all tallies: a few hundred, however large the ledger is. Omits kinds added by a newer version."""
         known = set(Tally)
         with self._database.read() as connection:
             return {
@@ -67,7 +67,7 @@ class Tallies(Part):
                 sums: Counter[tuple[str, str, str]] = Counter()
                 for kind, provider, value, number in rows:
                     sums[kind, provider, value] += number
-                # In order, so that two folds never wait for each other in a circle.
+                # In order, so that two folds never deadlock.
                 changed = [
                     {"kind": kind, "provider": provider, "value": value, "number": sums[kind, provider, value]}
                     for kind, provider, value in sorted(sums)
@@ -82,9 +82,9 @@ class Tallies(Part):
 
 class Receivers(Heartbeats):
     def report(self, receiver: str, pid: int, numbers: Mapping[TallyKey, int]) -> None:
-        """Note that this receiver is alive, as `beat` does for workers, and add what it has counted since then.
+        """Record that this receiver is alive, as `beat` does for workers, and add what it has counted since.
 
-        Both or neither: after a failure other than CommitUnknown, the caller may report the same numbers again.
+        Does both or neither: after a failure other than CommitUnknown, the caller may report the same numbers again.
         """
         with self._database.write(under_way=True) as connection:
             self._beat(connection, receiver, pid, {})

@@ -1,4 +1,4 @@
-"""Marks: which images people have picked or rejected, without any consequence of their own."""
+"""Marks: which images people have picked or rejected. A mark has no effect of its own."""
 
 from worker.ledger.marks.marks import CullingPlace, ImageMark, Marks
 from worker.ledger.schema import Mark

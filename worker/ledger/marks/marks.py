@@ -1,4 +1,4 @@
-"""The façade for marks. The last verdict about an image counts, no matter who gave it."""
+"""The façade for marks. The last verdict on an image counts, no matter whose it is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ImageMark(NamedTuple):
 
 
 class CulledImage(NamedTuple):
-    """An image of a batch, and its mark, if it has one. `number`: the index of the asset."""
+    """An image of a batch, with its mark, if any. `number`: the index of the asset."""
 
     generation_id: str
     number: int
@@ -40,7 +40,7 @@ class CulledImage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CullingPlace:
-    """An image of a batch, in the order of its images, and its neighbours. None: there is none."""
+    """An image of a batch and its neighbors in the batch's order; None where there is none."""
 
     here: CulledImage | None
     before: CulledImage | None
@@ -56,7 +56,7 @@ class _Undoable(NamedTuple):
     previous: str
 
 
-#: what a request with an idempotency key has taken back: at most one image
+#: what a request with an idempotency key has undone: at most one image
 _UNDONE = "images"
 
 
@@ -104,7 +104,7 @@ _COUNTS = Query(
 
 class Marks(Part):
     def set(self, generation_id: str, number: int, verdict: Mark, by: str) -> None:
-        """Mark an image. Raises NotFound for one that is not stored."""
+        """Mark an image. Raises NotFound if it is not stored."""
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
             lock_known(changes, [generation_id])
@@ -112,7 +112,7 @@ class Marks(Part):
                 raise NotFound(f"{generation_id} has no stored image {number}")
             row = {"generation_id": generation_id, "index": number, "verdict": verdict, "by": by, "at": changes.at}
             insert = insert_into(connection, marks).values(**row, previous="")
-            # A repeated verdict still belongs to the person who gave it first.
+            # A repeated verdict remains attributed to the person who gave it first.
             again = insert.on_conflict_do_update(
                 index_elements=["generation_id", "index"],
                 set_={**{name: insert.excluded[name] for name in ("verdict", "by", "at")}, "previous": _m.verdict},
@@ -121,15 +121,15 @@ class Marks(Part):
             connection.execute(again)
 
     def clear(self, generation_id: str, number: int) -> None:
-        """Remove the mark of an image, if it has one."""
+        """Remove an image's mark, if any."""
         with self._database.write() as connection:
             mine = delete(marks).where(_m.generation_id == generation_id, _m.index == number)
             connection.execute(mine)
 
     def undo(self, by: str, once: Once) -> tuple[str, int] | None:
-        """Take back this person's last mark that nobody has changed since; return of which image, None for none.
+        """Undo this person's last mark that nobody has changed since; return its image, or None if there is none.
 
-        With what was asked under an idempotency key in the same transaction: sent again, it takes back no other one.
+        The idempotency key is recorded in the same transaction: a repeated request undoes no other mark.
         Raises KeyReused.
         """
         now = self._database.clock()
@@ -153,9 +153,9 @@ class Marks(Part):
             return [one._replace(verdict=Mark(one.verdict)) for one in _MARKS.each(connection, generation_ids)]
 
     def place(self, batch_id: str, at: tuple[str, int] | None, verdict: Mark | None, *, unmarked: bool) -> CullingPlace:
-        """Return an image of a batch's archived generations and its neighbours; without `at`, the first one.
+        """Return an image of a batch's archived generations and its neighbors; without `at`, the first image.
 
-        Neighbours with this `verdict`, or, if `unmarked`, those without a mark; else all are.
+        Only images with this `verdict` or, if `unmarked`, without a mark count as neighbors; otherwise all do.
         """
         with self._database.read() as connection:
             (counts,) = _COUNTS.all(connection, batch=batch_id)

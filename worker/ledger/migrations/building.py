@@ -1,7 +1,7 @@
 """Indexes for migrations, built and dropped while the tables are in use.
 
-A migration does this before anything else: on PostgreSQL it happens beside the migration's own transaction, and waits
-for all that have the table locked. That transaction must not be one of them.
+A migration must do this first: on PostgreSQL it happens on a separate connection, and waits for every transaction that
+has locked the table. The migration's own must not be one of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from sqlalchemy import TextClause, inspect
 def create_index(name: str, table: str, columns: Sequence[str | TextClause], **options: Any) -> None:
     """Like `op.create_index`, but without blocking the table on PostgreSQL.
 
-    For existing tables and columns. An interrupted build is started again.
+    For existing tables and columns. Restarts an interrupted build.
     """
     with _beside(table) as (operations, how):
         if how:
@@ -33,7 +33,7 @@ def drop_index(name: str, table: str) -> None:
 
 @contextmanager
 def _beside(table: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Alembic's operations, and the option by which they keep nobody waiting; none where nobody is there to wait."""
+    """Alembic's operations, and the option that keeps them from blocking others, if there are any."""
     context = op.get_context()
     concurrently = {"postgresql_concurrently": True}
     if context.dialect.name != "postgresql":
@@ -45,6 +45,6 @@ def _beside(table: str) -> Iterator[tuple[Any, dict[str, Any]]]:
         alone = op.get_bind().engine.execution_options(isolation_level="AUTOCOMMIT")
         with alone.connect() as connection:
             connection.exec_driver_sql("SET statement_timeout = 0")
-            # Not of a new ledger, of which nobody else sees anything yet.
+            # In a new ledger, the table is not visible to anybody else yet.
             is_seen = inspect(connection).has_table(table)
             yield (Operations(MigrationContext.configure(connection)), concurrently) if is_seen else (op, {})

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from worker.ledger.schema import metadata
 
-#: the revision that made the column
+#: the revision that added the column
 _STATED_SINCE = "0016"
 
 
@@ -16,13 +16,13 @@ def state_oldest_code(ctx: MigrationContext, step: MigrationInfo, *_: Any, **__:
     """Record for processes of other versions, in the migration's own transaction, whether they may continue."""
     script: Any = step.up_revision
     if script.revision >= _STATED_SINCE:
-        # Not as a parameter, which SQL that is only written down does not have; it is a constant of that file.
+        # Not a parameter: generated SQL cannot have any. The value is a constant of that file.
         ctx.impl.execute(text(f"UPDATE alembic_version SET oldest_code = '{script.module.oldest_code}'"))  # noqa: S608
 
 
 context.configure(
     connection=context.config.attributes.get("connection"),
-    # Of the SQL that is only written down: without a connection.
+    # For generated SQL, which has no connection.
     dialect_name="postgresql",
     target_metadata=metadata,
     # SQLite changes a column only by copying its table.

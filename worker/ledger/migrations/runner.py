@@ -28,13 +28,13 @@ from worker.ledger.database import (
 
 log = logging.getLogger(__name__)
 
-#: any number of our own: who holds PostgreSQL's advisory lock of this number migrates
+#: arbitrary: the holder of PostgreSQL's advisory lock with this number migrates
 _MIGRATION_LOCK = 20261121
 #: lock_not_available, deadlock_detected
 _IN_USE = {"55P03", "40P01"}
-#: how long a migration waits for a lock, with all others behind it, who give up after 3; how long these are then alone
+#: how long a migration waits for a lock, while others queue behind it (they give up after 3), and its pause afterwards
 _LOCK_SECONDS, _PAUSE_SECONDS = 2, 2.0
-#: how long one migration is tried
+#: how long to keep trying one migration
 PATIENCE_SECONDS = 600
 
 Step = TypeVar("Step")
@@ -76,18 +76,18 @@ def upgrade(
 
 
 def _step(database: Database, engine: Engine) -> tuple[str | None, str | None, str]:
-    """Run the first migration that is missing, in a new ledger all; the revision before and after, and the newest."""
+    """Run the first missing migration (in a new ledger, all); return the revision before and after, and the newest."""
     with translated_errors(), database.gate(), engine.begin() as connection:
         if not database.is_sqlite:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
             # It is idle while an index is built beside it (`building.py`).
             connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-            # Held to the end of the transaction; through a pooler, there is nothing else that it could be held to.
+            # Held until the transaction ends: through a pooler, a lock cannot be tied to anything longer.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         before, head = _revisions(connection)
         if before == head or (before is not None and _is_newer(connection, before)):
             return before, before, before
-        # In a new ledger nobody is waiting.
+        # Nobody waits for a new ledger.
         command.upgrade(_config(connection), "head" if before is None else "+1")
         return before, MigrationContext.configure(connection).get_current_revision(), head
 
@@ -105,7 +105,7 @@ def create(database: Database, revision: str) -> None:
 def missing(revision: str) -> tuple[Migration, ...]:
     """Return the migrations that a ledger at this revision still needs; none for a newer one.
 
-    Raises ConfigurationError for a revision of no version.
+    Raises ConfigurationError for a revision that no version has.
     """
     scripts = ScriptDirectory.from_config(_config())
     _require_known(revision, scripts)
@@ -114,7 +114,7 @@ def missing(revision: str) -> tuple[Migration, ...]:
 
 
 def _patiently(step: Callable[[], Step], say: Callable[[str], None]) -> Step:
-    """Try again while others use the tables: whoever waits for a lock makes all others wait behind it."""
+    """Retry while others use the tables: a migration that waits for a lock makes all others queue behind it."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -155,7 +155,7 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def _revisions(connection: Connection) -> tuple[str | None, str]:
-    """The revision that the ledger is at, and that of this version; raises ConfigurationError for one of no version."""
+    """The ledger's revision and this version's; raises ConfigurationError for a revision that no version has."""
     scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
     if current is not None:
@@ -171,7 +171,7 @@ def _require_known(revision: str, scripts: ScriptDirectory) -> None:
 
 
 def _is_newer(connection: Connection, current: str) -> bool:
-    """Whether that revision is newer than this version; raises VersionTooOld when it must not work with it."""
+    """Whether that revision is newer than this version; raises VersionTooOld if this version must not work with it."""
     if current <= REVISION:
         return False
     if objection := objection_to(REVISION, oldest_code(connection)):
@@ -180,14 +180,15 @@ def _is_newer(connection: Connection, current: str) -> bool:
 
 
 def _engine(database: Database) -> Engine:
-    """One of its own: a migration may take longer than a query, and SQLite checks no foreign keys while tables move."""
+    """A separate engine: a migration may take longer than a query, and SQLite must not check foreign keys meanwhile."""
     if not database.is_sqlite:
         connect_args = {**CONNECT_ARGS, "prepare_threshold": None}
         return create_engine(database.url, hide_parameters=True, connect_args=connect_args)
     sqlite_args = {"timeout": BUSY_SECONDS, "isolation_level": None}
     engine = create_engine(database.url, hide_parameters=True, connect_args=sqlite_args)
-    # Here, behind the gate: several that change the mode at once get in each other's way.
+    # Here, behind the gate: processes that change the mode concurrently interfere with each other.
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
-    # Python's own transaction handling commits each table by itself: a migration that stops half-way could not go on.
+    # Python's own transaction handling commits each table by itself: a migration that stops halfway could not be
+    # resumed.
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine

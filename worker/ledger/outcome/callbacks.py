@@ -29,21 +29,21 @@ from worker.ledger.schema import (
 from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
 from worker.ledger.tallies import TallyKey, tally
 
-#: after so many tries a callback that breaks its reader is set aside for a person
+#: a callback whose reader fails this many times is set aside for a person
 MAX_TRIES = 5
-#: different bodies that one attempt keeps; when another one comes, its provider is asked how the attempt ended
+#: the most distinct bodies kept for one attempt; if another arrives, the provider is polled for the attempt's outcome
 MOST_BODIES = 50
-#: how long after the end of an attempt its callbacks are kept; a provider repeats them for hours at the most
+#: how long after an attempt has ended its callbacks are still stored; providers repeat them for hours at most
 LATEST = timedelta(hours=48)
-#: when an attempt is asked for at the latest, if a callback was refused that may have told how it ended
+#: an attempt is polled within this time if a refused callback may have held its outcome
 _ASKED_WITHIN = timedelta(minutes=1)
-#: in place of an attempt, and the bytes of the body; the largest in a provider's documentation has 6,000
+#: the trial's attempt id and body size in bytes; the largest body in a provider's documentation has 6,000
 _TRIAL, _TRIAL_BYTES = "trial", 16_384
 
 
-# One statement for all rows, in the driver's own words: sent one by one, each row lets go of the interpreter lock, and
-# a busy receiver waits to get it back while the write lock is held.
-# Whoever has one callback URL must not be able to fill the disk. `before`: bodies of its attempt among these rows.
+# One statement for all rows, sent by the driver directly: sent one by one, each row releases the interpreter lock, and
+# a busy receiver waits to get it back while it holds the write lock. The limit keeps anyone with a callback URL from
+# filling the disk. `before`: earlier bodies of the attempt among these rows.
 _INSERT = (
     "INSERT INTO callbacks (attempt_id, provider, received_at, remote_address, headers, body, digest) "
     "WITH came (attempt_id, provider, received_at, remote_address, headers, body, digest, before) AS (VALUES {rows}) "
@@ -54,7 +54,7 @@ _INSERT = (
     "AND {ended}) ON CONFLICT DO NOTHING"
 )
 _ENDED = in_states("ended.state", ENDED_ATTEMPTS)
-# PostgreSQL takes what it cannot tell for text.
+# PostgreSQL assumes text where it cannot infer a type.
 _ROW = "(%s,%s,%s::timestamptz,%s,%s,%s::bytea,%s,%s::integer)"
 _SQLITE_ROW = "(?,?,?,?,?,?,?,?)"
 
@@ -80,7 +80,7 @@ class StoredCallback:
     received_at: datetime
     headers: Mapping[str, str]
     body: bytes
-    #: how often it was claimed before, each time in vain
+    #: how often it was claimed before, without success
     tries: int = 0
 
 
@@ -133,7 +133,7 @@ class _Known(NamedTuple):
 
 _c = callbacks.c
 _WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
-#: of those that were set aside, the newest first
+#: callbacks set aside, newest first
 _SET_ASIDE_NOTES = (
     select(
         *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body).label("bytes")),
@@ -181,10 +181,10 @@ _POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam(
 
 class Callbacks(Part):
     def store(self, deliveries: Sequence[Delivery]) -> int:
-        """Store deliveries durably; a known body of the same attempt is stored once.
+        """Store deliveries durably; a repeated body of the same attempt is stored once.
 
-        An attempt keeps at most `MOST_BODIES`, and none that arrives `LATEST` after its end. Return how many were
-        refused for that; they are counted with their attempt and need not be sent again.
+        An attempt keeps at most `MOST_BODIES`, and none that arrive later than `LATEST` after its end. Return how many
+        were refused for these reasons; they are counted on their attempt and need not be sent again.
         """
         if not deliveries:
             return 0
@@ -212,9 +212,9 @@ class Callbacks(Part):
         return self._count_refused(deliveries) if kept < len(deliveries) else 0
 
     def try_store(self) -> None:
-        """Store a row of a callback's size, and delete it; raises as `store` does.
+        """Store and delete a row of a callback's size; raises as `store` does.
 
-        In two transactions, because a full disk shows at the commit. Also deletes leftovers of earlier trials.
+        In two transactions, because a full disk shows only at commit. Also deletes leftovers of earlier trials.
         """
         drop = delete(callbacks).where(_c.attempt_id == _TRIAL)
         now, digest = self._database.clock(), secrets.token_hex(32)
@@ -227,25 +227,25 @@ class Callbacks(Part):
             connection.execute(drop)
 
     def _count_refused(self, deliveries: Sequence[Delivery]) -> int:
-        """Most of what was not kept just now was there already."""
+        """Count refused deliveries on their attempts; most of those not stored just now are only duplicates."""
         with self._database.read() as connection:
             rows = _KNOWN.each(connection, list({one.attempt_id for one in deliveries}))
         lost = {(one.attempt_id, one.digest) for one in deliveries} - {(row.attempt_id, row.digest) for row in rows}
         if lost:
             soon = self._database.clock() + _ASKED_WITHIN
             for one, number in Counter(attempt_id for attempt_id, _ in lost).items():
-                # Each by itself: together they could wait in a circle with those who settle the same attempts.
+                # One at a time: together they could deadlock with transactions that settle the same attempts.
                 with self._database.write(alone=True, under_way=True) as connection:
                     connection.execute(_REFUSED, {"of": one, "more": number, "soon": soon})
         return len(lost)
 
     def _time(self, moment: datetime) -> object:
-        """As the driver takes it."""
+        """The value that the driver accepts."""
         utc = moment.astimezone(UTC)
         return utc.strftime("%Y-%m-%d %H:%M:%S.%f") if self._database.is_sqlite else utc
 
     def claim(self, limit: int, lease: timedelta) -> list[StoredCallback]:
-        """Claim callbacks that are not applied, oldest first; they are due again if they are not applied in time."""
+        """Claim unapplied callbacks, oldest first; they are due again if they are not applied within `lease`."""
         now = self._database.clock()
         with self._database.write() as connection:
             rows = _OLDEST.all(connection, now=now, limit=limit)
@@ -254,12 +254,12 @@ class Callbacks(Part):
                 given_up = VERDICTS.update_to(Verdict.POISON).where(_c.id.in_([row.id for row in poison]))
                 connection.execute(given_up.values(applied_at=now, error=_GIVEN_UP))
             taken = [row for row in rows if row.tries < MAX_TRIES]
-            # One that was tried before goes alone: if it breaks its reader, no other suffers with it.
+            # A callback that was tried before is claimed alone: if it crashes its reader, no other is affected.
             taken = taken[:1] if taken and taken[0].tries else [row for row in taken if row.tries == 0]
             if taken:
                 connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
             tally(connection, Counter(TallyKey(Tally.CALLBACKS, row.provider, Verdict.POISON) for row in poison))
-            # One whose reader broke says so.
+            # Left behind by a dead process: a reader that merely failed has recorded its error.
             left = sum(1 for row in taken if row.tries and row.error is None)
             tally(connection, {TallyKey(Tally.RECOVERIES, "", "callback"): left})
         return [
@@ -287,19 +287,19 @@ class Callbacks(Part):
             return list(connection.execute(before).scalars())
 
     def postpone(self, callback_ids: Sequence[int], wait: timedelta) -> None:
-        """Return claimed callbacks for a while, without counting a try."""
+        """Release claimed callbacks until `wait` has passed, without counting a try."""
         if callback_ids:
             later = {"ids": list(callback_ids), "until": self._database.clock() + wait}
             with self._database.write(under_way=True) as connection:
                 connection.execute(_POSTPONE, later)
 
     def record_failures(self, errors: Mapping[int, str]) -> None:
-        """Record why claimed callbacks could not be applied; each is due again after its lease, with one try more."""
+        """Record why claimed callbacks could not be applied; the try counts, and each is due again after its lease."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_BROKE, [{"of": one, "why": why} for one, why in sorted(errors.items())])
 
     def replay(self, callback_ids: Iterable[int] | None = None) -> int:
-        """Replay callbacks: these, or all dead ones; return how many."""
+        """Replay these callbacks, or all dead ones; return how many."""
         chosen = text(SET_ASIDE) if callback_ids is None else _c.id.in_(list(callback_ids))
         again = VERDICTS.update_to(None).where(chosen)
         with self._database.write() as connection:
@@ -317,7 +317,7 @@ class Callbacks(Part):
         return list({note.generation_id: note for note in reversed(notes)}.values())
 
     def get(self, callback_id: int) -> tuple[StoredCallback, CallbackNote]:
-        """Return a callback as it came, and what became of it. Raises NotFound."""
+        """Return a callback as received, and what became of it. Raises NotFound."""
         with self._database.read() as connection:
             came = _CAME.first(connection, of=callback_id)
             note = _ONE_NOTE.first(connection, of=callback_id)

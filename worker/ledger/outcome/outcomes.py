@@ -1,4 +1,4 @@
-"""What a callback or a poll said, applied to its generation: once, monotone, whatever the order of arrival."""
+"""Applies reports of callbacks and polls to generations: once, never backwards, whatever the order of arrival."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class _Callback(NamedTuple):
     verdict: str | None
 
 
-# After generations and attempts, in order of id.
+# Locked after generations and attempts, in order of id.
 _CALLBACKS = Query(
     _Callback,
     select(*columns_of(callbacks, _Callback))
@@ -50,7 +50,7 @@ _CALLBACKS = Query(
 class News:
     """What is known about one attempt. `cause`: callback or poll; `deadlines`: one per link of the outcome.
 
-    `ended_at`: when the provider was done, where that is known well enough to learn from.
+    `ended_at`: when the provider finished, if that is known precisely enough to learn from.
     """
 
     attempt_id: str
@@ -61,15 +61,15 @@ class News:
     ended_at: datetime | None = None
 
 
-#: and why it is none better
+#: the verdict, and why it is not a better one
 _Decision = tuple[Verdict, str | None]
 
 
 class Outcomes(Part):
     def apply_outcomes(self, news: Sequence[News], *, tells_progress: bool = False) -> list[Verdict]:
-        """Apply them in one transaction; the verdict on each: applied, ignored, mismatch, unreadable or orphan.
+        """Apply reports in one transaction; return the verdicts: applied, ignored, mismatch, unreadable or orphan.
 
-        `tells_progress`: record an event when one advances.
+        `tells_progress`: record an event when a generation advances.
         """
         return together(partial(self._apply_outcomes, tells_progress=tells_progress), news)
 
@@ -93,7 +93,7 @@ class Outcomes(Part):
 
 
 def _new_task_ids(tries: Attempts, news: Sequence[News]) -> Iterator[tuple[str, str]]:
-    """Those of attempts that had none so far."""
+    """The task_ids of attempts that had none so far."""
     for item in news:
         named = item.outcome.task_id if isinstance(item.outcome, Outcome) else None
         if named is not None and item.attempt_id in tries and tries[item.attempt_id].task_id is None:
@@ -104,12 +104,12 @@ def _decision(tries: Attempts, item: News) -> _Decision:
     if isinstance(item.outcome, CallbackUnreadable):
         return Verdict.UNREADABLE, str(item.outcome)
     if item.attempt_id not in tries:
-        return Verdict.ORPHAN, "the ledger knows no such attempt"
+        return Verdict.ORPHAN, "the ledger has no such attempt"
     return _apply(tries, item, item.outcome)
 
 
 def _note_verdicts(changes: Changes, news: Sequence[News], decisions: Sequence[_Decision]) -> Counter[TallyKey]:
-    """How many got which; of one that somebody else has applied meanwhile the verdict stays."""
+    """Record the verdicts and count them; a callback that another worker has applied meanwhile keeps its verdict."""
     judged = Counter[TallyKey]()
     decided = {item.callback_id: it for item, it in zip(news, decisions, strict=True) if item.callback_id is not None}
     for row in _CALLBACKS.each(changes.connection, sorted(decided)):
@@ -149,7 +149,7 @@ def _apply(tries: Attempts, item: News, outcome: Outcome) -> _Decision:
 def _succeeded(tries: Attempts, attempt: Attempt, task_id: str | None, item: News, outcome: Outcome) -> _Decision:
     changes = tries.changes
     source = changes.state(attempt.generation_id)
-    # An expired generation comes back only when a person asks for its links again.
+    # An expired generation is restored only when a person requests its links again.
     moved = source is not State.EXPIRED and changes.move(
         attempt.generation_id,
         State.SUCCEEDED,
@@ -166,7 +166,7 @@ def _succeeded(tries: Attempts, attempt: Attempt, task_id: str | None, item: New
     if moved:
         return Verdict.APPLIED, None
     if is_new:
-        # Paid for a second time after a person had it submitted again: somebody must see that.
+        # Paid for twice, after a person had it resubmitted: somebody must see that.
         changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
     return Verdict.IGNORED, f"the generation is {source}"
 
@@ -205,11 +205,11 @@ def _asset(
 
 def _failed(tries: Attempts, attempt: Attempt, task_id: str | None, item: News, outcome: Outcome) -> _Decision:
     changes = tries.changes
-    # Its picture may have come after all.
+    # Its image may have arrived after all.
     look_at = changes.at + LOOKS[0] if task_id is not None and is_time_out(outcome) else None
     facts = {"task_id": task_id, "error": outcome.message, "settled_at": changes.at}
     tries.move(attempt.id, AttemptState.FAILED, poll_at=look_at, **facts)
-    # One that a person had submitted again takes its generation nowhere.
+    # An attempt that a person has replaced no longer moves its generation.
     if attempt.state in LIVE_ATTEMPTS and changes.move(
         attempt.generation_id,
         State.FAILED,
@@ -223,12 +223,12 @@ def _failed(tries: Attempts, attempt: Attempt, task_id: str | None, item: News, 
 
 
 def _in_progress(tries: Attempts, attempt: Attempt, task_id: str | None, item: News, outcome: Outcome) -> _Decision:
-    """Progress proves that the task exists; it never takes a generation back."""
+    """Progress proves that the task exists; it never moves a generation back."""
     changes = tries.changes
     generation_id, is_live = attempt.generation_id, attempt.state in LIVE_ATTEMPTS
     applied = False
     if task_id is not None and attempt.task_id is None:
-        # It may have been looked for often and in vain; from here on it is asked for like any other.
+        # Earlier searches without success no longer count: it is now polled like any other.
         facts = {"task_id": task_id, "poll_at": changes.at, "polls": 0}
         if not (is_live and tries.move(attempt.id, AttemptState.ACCEPTED, **facts)):
             tries.update(attempt.id, **facts)

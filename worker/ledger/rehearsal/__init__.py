@@ -1,4 +1,4 @@
-"""Copies of a ledger on which an upgrade is rehearsed. The original is only read, on a connection that cannot write."""
+"""Copies of a ledger for rehearsing an upgrade. The original is only read, on a read-only connection."""
 
 from worker.ledger.rehearsal.copies import Copy, Original
 from worker.ledger.rehearsal.faults import damage, missing_parts, reason_of

@@ -1,4 +1,4 @@
-"""What both kinds of databases have in common: an original that can be copied, and its copy."""
+"""What both kinds of database have in common: an original that can be copied, and its copy."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -7,13 +7,13 @@ from typing import Protocol
 
 from worker.errors import ConfigurationError
 
-#: how many times the ledger's size must be free: its copy, a table that a migration writes anew, and the log of both
+#: how many times the ledger's size must be free: the copy, a table that a migration rewrites, and the log of both
 ROOM = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """`place`: the folder or database with the copy, for people. `bytes`: of the original."""
+    """`place`: the folder or database of the copy, for people. `bytes`: the original's size."""
 
     url: str = field(repr=False)
     place: str
@@ -25,13 +25,13 @@ class Original(Protocol):
     """A ledger that is only read."""
 
     def revision(self) -> str:
-        """Return the revision of its tables. Raises ConfigurationError for a database without them."""
+        """Return the revision of its tables. Raises ConfigurationError if it has none."""
 
     def copied(self, progress: Callable[[float], None]) -> AbstractContextManager[Copy]:
-        """Copy it as it is at one moment, while others write, and remove the copy at the end.
+        """Copy a consistent snapshot while others write; remove the copy at the end.
 
-        `progress` gets the share that is done, from 0 to 1. Removes what a rehearsal left behind that was killed.
-        Raises ConfigurationError if there is no room for a copy, or it cannot be made.
+        `progress` gets the completed share, from 0 to 1. Also removes what killed rehearsals left behind.
+        Raises ConfigurationError if there is no room for a copy or it cannot be made.
         """
 
 
@@ -39,8 +39,8 @@ def require_room(needed: int, free: int, where: str, advice: str) -> None:
     """Raise ConfigurationError unless `needed` bytes are free."""
     if free < needed:
         raise ConfigurationError(
-            f"a rehearsal needs {_in_bytes(needed)} {where}, {ROOM} times the size of the ledger, and "
-            f"{_in_bytes(free)} are free: {advice}"
+            f"a rehearsal needs {_in_bytes(needed)} {where}, {ROOM} times the size of the ledger, but "
+            f"only {_in_bytes(free)} are free: {advice}"
         )
 
 

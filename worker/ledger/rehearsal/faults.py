@@ -1,4 +1,4 @@
-"""What is wrong with the tables of a ledger, whatever they hold."""
+"""Finds damage to a ledger's tables, whatever their contents."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from worker.ledger.database import Database
 from worker.ledger.schema import metadata
 from worker.secrets import described, redact
 
-#: sentences about one damaged file are many, and say no more than the first
+#: a damaged file yields many sentences, which say no more than the first ones
 _MOST = 5
 _INVALID_INDEXES = text(
     "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indrelid "
@@ -22,13 +22,13 @@ _UNCHECKED = text(
 
 
 def damage(database: Database) -> tuple[str, ...]:
-    """Return what is damaged, broken or missing, a sentence for each; takes as long as reading everything."""
+    """Return a sentence for everything damaged, broken or missing; takes as long as reading the whole ledger."""
     with database.read() as connection:
         return tuple(_in_sqlite(connection) if database.is_sqlite else _in_postgresql(connection))
 
 
 def missing_parts(database: Database) -> tuple[str, ...]:
-    """Return the tables with columns that this version needs and does not find, a sentence for each."""
+    """Return a sentence for each table that lacks columns needed by this version."""
     return tuple(_unreadable(database))
 
 
@@ -36,7 +36,7 @@ def _in_sqlite(connection: Connection) -> Iterator[str]:
     found = connection.execute(text(f"PRAGMA integrity_check({_MOST})")).scalars().all()
     yield from (f"damaged: {line}" for line in found if line != "ok")
     for broken in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(_MOST):
-        yield f"row {broken[1]} of {broken[0]} refers to a row of {broken[2]} that is not there"
+        yield f"row {broken[1]} of {broken[0]} refers to a missing row of {broken[2]}"
 
 
 def _in_postgresql(connection: Connection) -> Iterator[str]:
@@ -54,7 +54,7 @@ def _unreadable(database: Database) -> Iterator[str]:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what the database said, in its own words; of any other error what it says itself."""
+    """Return the database's own message; for any other error, its text."""
     said = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
     if said is None:
         return str(error) if isinstance(error, DarkroomError) else described(error)

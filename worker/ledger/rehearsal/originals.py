@@ -12,7 +12,7 @@ from worker.ledger.rehearsal.sqlite import SqliteOriginal
 
 
 def open_original(url: str, scratch: str | None = None) -> Original:
-    """Return the ledger at this URL. `scratch`: an empty PostgreSQL database to copy it to; None: a new one beside it.
+    """Return the ledger at this URL. `scratch`: an empty PostgreSQL database for the copy; None: a new one beside it.
 
     Raises ConfigurationError for a URL that does not name a ledger, or a scratch database of another kind.
     """

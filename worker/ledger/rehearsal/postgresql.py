@@ -1,7 +1,7 @@
-"""A copy of a ledger in PostgreSQL: rows by COPY, of one moment, into tables that the migrations make.
+"""A copy of a PostgreSQL ledger: the rows of one snapshot, by COPY, into tables that the migrations create.
 
-Not by `pg_dump`: it is not there where Darkroom runs, must not be older than the server, and would copy what others
-keep in the same database. CREATE DATABASE … TEMPLATE needs a ledger that nobody is connected to.
+Not by `pg_dump`: it is not installed where Darkroom runs, must not be older than the server, and would copy what others
+keep in the same database. CREATE DATABASE … TEMPLATE requires that nobody is connected to the ledger.
 """
 
 import re
@@ -27,7 +27,7 @@ from worker.ledger.statements import Query
 
 _PREFIX = "darkroom_rehearsal_"
 _OURS = re.compile(rf"{_PREFIX}[0-9a-f]{{12}}")
-#: in a scratch database of somebody's: what is in it is ours
+#: marks a user's scratch database: its contents are ours
 _MARKER = f"{_PREFIX}marker"
 _PATIENT = (
     "SET LOCAL statement_timeout = 0",
@@ -49,7 +49,7 @@ class _Reference(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """`sequence`: what numbers its rows, if anything does."""
+    """`sequence`: the sequence that numbers its rows, if any."""
 
     name: str
     sequence: str | None
@@ -77,7 +77,7 @@ _COLUMNS = Query(
         "AND attrelid = to_regclass('public.' || quote_ident(:table)) AND NOT attisdropped ORDER BY attnum"
     ).columns(column("name"), column("sequence")),
 )
-#: a row only for those who may know it
+#: returns a row only to users who may know it
 _FOLDER = text("SELECT setting FROM pg_settings WHERE name = 'data_directory'")
 
 
@@ -108,12 +108,12 @@ class PostgresqlOriginal:
                 with _writing(url) as copy:
                     _copy_rows(original, copy, progress)
                 with _alone(url) as connection:
-                    # Otherwise the migrations would be planned as for empty tables.
+                    # Without statistics, the migrations' queries would be planned as for empty tables.
                     connection.exec_driver_sql("ANALYZE")
             yield Copy(url, f"database {make_url(url).database}", size, time.monotonic() - began)
 
     def _require_room(self, original: Connection, size: int) -> None:
-        """Look at the disk where the server is on this machine, and lets its user know where it writes."""
+        """Check the disk if the server runs on this machine and lets its user know where it writes."""
         if make_url(self._url).host in {None, "", "localhost", "127.0.0.1", "::1"}:
             folder = original.execute(_FOLDER).scalar()
             if folder is not None and Path(folder).is_dir():
@@ -137,7 +137,7 @@ class PostgresqlOriginal:
 
     @contextmanager
     def _empty_database(self) -> Iterator[str]:
-        """The URL of a database without tables, and without them again at the end."""
+        """Yield the URL of an empty database, and empty or drop it at the end."""
         if self._scratch is not None:
             _claim(self._scratch)
             try:
@@ -166,7 +166,7 @@ def _engine(url: str) -> Engine:
 
 @contextmanager
 def _alone(url: str) -> Iterator[Connection]:
-    """Outside of any transaction."""
+    """A connection outside any transaction."""
     engine = _engine(url).execution_options(isolation_level="AUTOCOMMIT")
     try:
         with translated_errors(), engine.connect() as connection:
@@ -190,28 +190,28 @@ def _writing(url: str) -> Iterator[Connection]:
 def _refused(error: Exception) -> ConfigurationError:
     why = str(getattr(error, "orig", error)).strip().partition("\n")[0]
     return ConfigurationError(
-        f"no database for the copy can be created beside the ledger: {why}; let its user create databases, or name an "
-        "empty one with --scratch"
+        f"cannot create a database for the copy beside the ledger: {why}; allow its user to create databases, or name "
+        "an empty one with --scratch"
     )
 
 
 def _drop_left_behind(connection: Connection) -> None:
-    """Drop the copies of rehearsals that were killed: nobody is connected to them."""
+    """Drop the copies of killed rehearsals: nobody is connected to them."""
     for name in connection.execute(text("SELECT datname FROM pg_database")).scalars().all():
         if _OURS.fullmatch(name):
-            # In use by another rehearsal, or of another user.
+            # In use by another rehearsal, or owned by another user.
             with suppress(DarkroomError), translated_errors():
                 connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
 
 
 def _claim(scratch: str) -> None:
-    """Empty the database if a rehearsal that was killed has left its copy there. Raises ConfigurationError."""
+    """Empty the database if a killed rehearsal has left its copy there. Raises ConfigurationError."""
     with _writing(scratch) as connection:
         tables = {table.name for table in _TABLES.all(connection)}
         if tables and _MARKER not in tables:
             raise ConfigurationError(
-                f"--scratch: the database {make_url(scratch).database} has tables: name an empty one, because all that "
-                "is in it is deleted"
+                f"--scratch: the database {make_url(scratch).database} has tables: name an empty one, because "
+                "everything in it is deleted"
             )
     _empty(scratch)
     with _writing(scratch) as connection:
@@ -229,13 +229,13 @@ def _copy_rows(original: Connection, copy: Connection, progress: Callable[[float
     tables = [table for table in _in_order(copy) if table != _MARKER]
     columns = {table: _columns(copy, table) for table in tables}
     _require_all(original, columns)
-    # They count rows that are copied as well.
+    # The triggers would count copied rows as well.
     copy.exec_driver_sql("ALTER TABLE generations DISABLE TRIGGER USER")
     copy.exec_driver_sql(f"TRUNCATE {', '.join(tables)}")
     whole, before = max(1, sum(sizes[table] for table in tables)), 0
     for table in tables:
         for done in _copied_bytes(original, copy, table, [*columns[table]]):
-            # Its rows as text may be longer than they are on disk.
+            # Rows may be longer as text than on disk.
             progress((before + min(done, sizes[table])) / whole)
         before += sizes[table]
         for name, sequence in columns[table].items():
@@ -245,7 +245,7 @@ def _copy_rows(original: Connection, copy: Connection, progress: Callable[[float
 
 
 def _in_order(connection: Connection) -> list[str]:
-    """The tables, each after those that it refers to."""
+    """The tables, each after those that it references."""
     order: TopologicalSorter[str] = TopologicalSorter()
     for table in _TABLES.all(connection):
         order.add(table.name)
@@ -255,22 +255,22 @@ def _in_order(connection: Connection) -> list[str]:
 
 
 def _columns(connection: Connection, table: str) -> dict[str, str | None]:
-    """The columns of a table, none if it is not there, each with the sequence that numbers its rows, if one does."""
+    """The columns of a table (none if it is missing), each with the sequence that numbers its rows, if any."""
     return {one.name: one.sequence for one in _COLUMNS.all(connection, table=table)}
 
 
 def _require_all(original: Connection, columns: Mapping[str, Mapping[str, object]]) -> None:
-    """Raise ConfigurationError if the ledger lacks what the migrations made: somebody has removed it."""
+    """Raise ConfigurationError if the ledger lacks something that the migrations created: somebody has removed it."""
     for table, needed in columns.items():
         if lacking := sorted(needed.keys() - _columns(original, table).keys()):
             raise ConfigurationError(
-                f"the ledger has no column {lacking[0]} in its table {table}, as it should at its revision: repair it "
+                f"the ledger's table {table} lacks the column {lacking[0]}, which its revision requires: repair it "
                 "before you upgrade"
             )
 
 
 def _copied_bytes(original: Connection, copy: Connection, table: str, columns: Sequence[str]) -> Iterator[int]:
-    """Copy all rows of a table; yield how many bytes are done, now and then."""
+    """Copy all rows of a table; yield the number of bytes copied from time to time."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     out = sql.SQL("COPY {} ({}) TO STDOUT").format(sql.Identifier(table), names)
     into = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
@@ -292,6 +292,6 @@ def _cursor(connection: Connection) -> psycopg.Cursor[TupleRow]:
 
 
 def _move_on(copy: Connection, table: str, name: str, sequence: str) -> None:
-    """Have the next row numbered after those that were copied."""
+    """Advance the sequence, so that the next row gets a number after the copied ones."""
     last = sql.SQL("SELECT setval({}, coalesce(max({}), 0) + 1, false) FROM {}")
     _cursor(copy).execute(last.format(sequence, sql.Identifier(name), sql.Identifier(table)))

@@ -18,7 +18,7 @@ from worker.secrets import require_private
 
 _PREFIX = "darkroom-rehearsal-"
 _NAME = "ledger.sqlite3"
-#: copied between two looks at the progress
+#: copied between two progress reports
 _PAGES = 4096
 
 
@@ -56,8 +56,8 @@ class SqliteOriginal:
             require_room(ROOM * size, free, f"in {target.parent.parent}", "set TMPDIR to a folder with more room")
             try:
                 with closing(sqlite3.connect(target)) as copy:
-                    # All pages of one moment: nobody's commit starts the copy again, and the readers' lock keeps out
-                    # nobody but those who would shorten the log.
+                    # A snapshot: commits of others do not restart the copy, and the read lock blocks nobody except
+                    # those who would truncate the log.
                     original.execute("BEGIN")
                     original.execute("SELECT count(*) FROM sqlite_schema").fetchone()
                     original.backup(copy, pages=_PAGES, progress=told)
@@ -88,7 +88,7 @@ def _size(connection: sqlite3.Connection) -> int:
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    """Its lock lives as long as the process, so that later processes can recognize what is no longer in use."""
+    """A private folder, locked while the process lives, so that later processes can recognize abandoned ones."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -102,9 +102,9 @@ def _private_folder() -> Iterator[Path]:
 
 
 def _remove_left_behind(parent: Path) -> None:
-    """Remove the copies of rehearsals that were killed."""
+    """Remove the copies of killed rehearsals."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        # One that is still empty may be about to be locked.
+        # A folder that is still empty may be about to be locked.
         with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:

@@ -15,13 +15,14 @@ api_tokens = Table(
     metadata,
     Column("id", CleanText, primary_key=True),
     Column("name", CleanText, nullable=False),
-    # Of the whole token, which is shown once and kept nowhere; and its first characters, by which people know it.
+    # The hash of the whole token, which is shown once and stored nowhere; and its first characters, by which people
+    # recognize it.
     Column("sha256", CleanText, nullable=False, unique=True),
     Column("hint", CleanText, nullable=False),
     Column("scopes", Json, nullable=False),
-    # What it creates goes to the sandbox provider and costs nothing.
+    # A test token: its generations go to the sandbox provider and cost nothing.
     Column("is_test", Boolean, nullable=False),
-    # Requests per time, in the words of `limits`; None for the setting.
+    # A rate limit, as `limits` writes it; None for the setting.
     Column("rate", CleanText),
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", CleanText, nullable=False),
@@ -31,7 +32,7 @@ api_tokens = Table(
 )
 partial_index("uq_api_tokens_name", api_tokens.c.name, unique=True, where=VALID)
 
-# The people whom the console lets in.
+# The people who may use the console.
 users = Table(
     "users",
     metadata,
@@ -39,7 +40,7 @@ users = Table(
     Column("name", CleanText, nullable=False),
     # `viewer` or `operator`.
     Column("role", CleanText, nullable=False),
-    # As argon2 writes it, with salt and parameters; None: this user can sign in only through a proxy.
+    # In argon2's format, with salt and parameters; None: this user can sign in only through a proxy.
     Column("password_hash", CleanText),
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", CleanText, nullable=False),
@@ -48,11 +49,11 @@ users = Table(
 )
 partial_index("uq_users_name", users.c.name, unique=True, where=PRESENT)
 
-# Where somebody is logged in: one row for each browser.
+# Signed-in users: one row for each browser.
 sessions = Table(
     "sessions",
     metadata,
-    # Of the cookie, which only the browser has.
+    # The hash of the cookie, which only the browser has.
     Column("sha256", CleanText, primary_key=True),
     Column("user_id", CleanText, ForeignKey("users.id"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -63,34 +64,34 @@ sessions = Table(
 Index("ix_sessions_user", sessions.c.user_id)
 Index("ix_sessions_expires", sessions.c.expires_at)
 
-# Requests that must not be carried out twice: written in the transaction that carries one out, or before the first of
-# several, and then with a lease.
+# Requests that must not be carried out twice. The row is written in the transaction that carries out the request; if
+# that takes several, before the first of them, with a lease.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    # The id of the token; keys of different tokens have nothing to do with each other.
+    # The id of the token; keys of different tokens are unrelated.
     Column("owner", CleanText, primary_key=True),
     Column("key", CleanText, primary_key=True),
     Column("request_sha256", CleanText, nullable=False),
-    # What was made; None while it is being carried out.
+    # What the request created; None while it is in progress.
     Column("result", Json),
     Column("lease_until", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
 )
 Index("ix_idempotency_keys_created", idempotency_keys.c.created_at)
 
-# Every write that somebody asked for, written down before it is carried out.
+# Every requested write, recorded before it is carried out.
 actions = Table(
     "actions",
     metadata,
     Column("id", CleanText, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
-    # By which front door (`api`, `console`), and who: the name of a token or a user.
+    # Which interface (`api`, `console`), and who: the name of a token or a user.
     Column("door", CleanText, nullable=False),
     Column("actor", CleanText, nullable=False),
     Column("action", CleanText, nullable=False),
     Column("subject", CleanText),
-    # The HTTP status; None if it was not answered.
+    # The HTTP status; None if there was no response.
     Column("status", Integer),
     Column("request_id", CleanText),
 )

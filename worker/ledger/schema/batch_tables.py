@@ -1,4 +1,4 @@
-"""The tables of labels, and of the files that users hand in."""
+"""The tables of labels, and of files that users upload."""
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Table
 
@@ -15,14 +15,14 @@ labels = Table(
 )
 Index("ix_labels_name", labels.c.name, labels.c.value, labels.c.generation_id)
 
-# What is charged for generations with a label, like `budgets`, whose key has no place for it.
+# Charges for generations with a label. Like `budgets`, whose key has no column for it.
 label_budgets = Table(
     "label_budgets",
     metadata,
     Column("name", CleanText, primary_key=True),
     Column("value", CleanText, primary_key=True),
     *(Column(state.value, BigInteger, nullable=False) for state in COUNTED),
-    # The day on which somebody was told last that there is no room.
+    # The last day on which the budget was reported as exhausted.
     Column("told", CleanText),
 )
 
@@ -35,7 +35,7 @@ inputs = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("content_type", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    # When a submission named it last: before it is written to the ledger, it must not be pruned either.
+    # When a submission last named it: it must not be pruned before that submission is written to the ledger.
     Column("used_at", UtcDateTime, nullable=False),
 )
 Index("ix_inputs_used", inputs.c.used_at)

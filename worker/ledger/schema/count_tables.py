@@ -1,8 +1,8 @@
-"""How many generations are in which state: counted by triggers, so that no statement can forget it.
+"""How many generations are in each state: counted by triggers, so that no statement can forget to.
 
-They are made by migration 0017. On PostgreSQL a transaction only adds rows of its own (`generation_deltas`), which the
-sweep folds into the counts: two transactions never wait for the same count. SQLite has one writer, which changes the
-counts at once. Tallies, which `/metrics` shows, are kept in the same way (decision 72).
+Migration 0017 creates the triggers. On PostgreSQL a transaction only adds rows of its own (`generation_deltas`), which
+the sweep folds into the counts, so two transactions never wait for the same count. SQLite has one writer, which changes
+the counts directly. Tallies, which `/metrics` shows, are kept in the same way (decision 72).
 """
 
 from enum import StrEnum
@@ -20,7 +20,7 @@ generation_counts = Table(
     metadata,
     Column("batch_id", CleanText, primary_key=True),
     Column("state", CleanText, primary_key=True),
-    # Never zero: a batch goes through many states, and most end in one.
+    # Never zero: a batch passes through many states, and most of its generations end in one.
     Column("number", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -38,30 +38,30 @@ generation_deltas = Table(
 class Tally(StrEnum):
     """What is counted, and by which `value`."""
 
-    #: by provider and state, as they are now; by triggers, which migration 0040 makes
+    #: current numbers by provider and state, counted by triggers that migration 0040 creates
     GENERATIONS = "generations"
     #: callbacks, by provider and verdict
     CALLBACKS = "callbacks"
-    #: answers of receivers, by status
+    #: responses of receivers, by status
     ANSWERS = "answers"
-    #: callbacks that were acknowledged, by the bound of seconds that they took; and the microseconds of all of them
+    #: acknowledged callbacks, by the upper bound of the seconds taken; and the total in microseconds
     ACKNOWLEDGED = "acknowledged"
     ACKNOWLEDGED_MICROSECONDS = "acknowledged_microseconds"
-    #: stored assets, by provider and the bound of the share of their link's life that was left; and the millionths of
-    #: all of them
+    #: stored assets, by provider and the upper bound of their link's remaining share of its lifetime; and the total in
+    #: millionths
     LINK_LIFE = "link_life"
     LINK_LIFE_MILLIONTHS = "link_life_millionths"
-    #: what a dead process had left behind and another one took over, by what it was
+    #: work that a dead process left behind and another took over, by kind
     RECOVERIES = "recoveries"
 
 
-# They outlast what they count: callbacks are pruned.
+# Tallies outlast what they count: callbacks are pruned.
 tallies = Table(
     "tallies",
     metadata,
     # `Tally`
     Column("kind", CleanText, primary_key=True),
-    # Empty where it is of none.
+    # Empty if there is none.
     Column("provider", CleanText, primary_key=True),
     Column("value", CleanText, primary_key=True),
     Column("number", BigInteger, nullable=False),
@@ -76,6 +76,6 @@ tally_deltas = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-# When emptying all tables, empty these last: a deleted generation is counted as well.
+# When emptying all tables, empty these last: deleting a generation changes the counts.
 for _table in (generation_counts, generation_deltas, tallies, tally_deltas):
     generations.add_is_dependent_on(_table)

@@ -1,4 +1,4 @@
-"""The table of marks: which images people have picked, and which they have rejected."""
+"""The table of marks: which images people have picked or rejected."""
 
 from enum import StrEnum
 
@@ -14,20 +14,20 @@ class Mark(StrEnum):
     REJECTED = "rejected"
 
 
-#: what its person can take back
+#: marks that their person can undo
 UNDOABLE = "previous IS NOT NULL"
 
 marks = Table(
     "marks",
     metadata,
-    # An image: the asset of this index.
+    # The image: the asset with this index.
     Column("generation_id", CleanText, ForeignKey("generations.id"), primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     # `Mark`
     Column("verdict", CleanText, nullable=False),
     Column("by", CleanText, nullable=False),
     Column("at", UtcDateTime, nullable=False),
-    # The verdict before this one, empty for none; NULL once that was taken back.
+    # The previous verdict, empty for none; NULL once this one was undone.
     Column("previous", CleanText),
 )
 partial_index("ix_marks_by", marks.c.by, marks.c.at, where=UNDOABLE)

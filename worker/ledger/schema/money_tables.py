@@ -15,12 +15,12 @@ class ChargeState(StrEnum):
     """The state of an attempt's charge, which follows from the attempt's state (`charges.py`)."""
 
     RESERVED = "reserved"
-    #: nobody knows whether it is paid for
+    #: unknown whether it was charged
     POSSIBLE = "possible"
     SPENT = "spent"
-    #: it succeeded after it had been given back, so it may go beyond the cap
+    #: it succeeded after its charge had been released, so it may exceed the cap
     LATE = "late"
-    #: given back
+    #: given back: no longer counted
     RELEASED = "released"
 
 
@@ -28,12 +28,12 @@ RESERVED, POSSIBLE, SPENT, LATE, RELEASED = ChargeState
 #: what counts against a cap
 COUNTED = (RESERVED, POSSIBLE, SPENT, LATE)
 
-#: what waits because it would go beyond a cap
+#: generations that wait because they would exceed a cap
 HELD = f"{in_states('state', [State.QUEUED])} AND held IS NOT NULL"
 HELD_BY_LABEL = f"{HELD} AND held_label IS NOT NULL"
 
 _g = generations.c
-# What the budget of a label holds, which may be anywhere in its flow.
+# Generations held by a label's budget, which may be anywhere in their flow.
 partial_index(
     "ix_generations_held_label",
     _g.provider,
@@ -56,7 +56,7 @@ partial_index(
     _g.priority.desc(),
     _g.turn,
     _g.id,
-    # Not looked for: who counts what is held by each batch reads no generation for it.
+    # Not for searching: counting what each batch holds then reads no generation.
     _g.batch_id,
     where=HELD,
 )
@@ -65,37 +65,37 @@ charges = Table(
     "charges",
     metadata,
     Column("generation_id", CleanText, ForeignKey("generations.id"), primary_key=True),
-    # That of the attempt which it is for; known before the attempt is, which is made when a worker claims it.
+    # The attempt's number: known before the attempt itself, which is created when a worker claims the generation.
     Column("number", Integer, primary_key=True),
     Column("provider", CleanText, nullable=False),
     Column("operation", CleanText, nullable=False),
     Column("batch_id", CleanText),
-    # Of the dispatch, in the time zone that was set then, such as 2026-11-21. All that becomes of it is booked there:
-    # a change of the zone neither loses nor repeats it.
+    # The day of the dispatch, such as 2026-11-21, in the time zone set then. All later changes of the charge are booked
+    # on it, so a change of the time zone neither loses nor repeats any.
     Column("day", CleanText, nullable=False),
     Column("price", BigInteger, nullable=False),
     Column("state", CleanText, nullable=False),
-    # The extras whose factor is not in the price file: the highest that is known was taken.
+    # The extras whose factor is not in the price file: the highest known factor was assumed.
     Column("assumed", Json),
 )
 Index("ix_charges_day", charges.c.day)
 
 
-#: pairs of name and value, in order of name
+#: pairs of name and value, sorted by name
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class BudgetKind(StrEnum):
     DAY = "day"
-    #: of one provider on one day
+    #: one provider on one day
     PROVIDER = "provider"
     BATCH = "batch"
-    #: of one label with one value, since ever (`label_budgets`)
+    #: one label with one value, over all time (`label_budgets`)
     LABEL = "label"
 
 
 class BudgetKey(NamedTuple):
-    """The key of a row of `budgets`, in the order in which everybody locks them; empty where its kind has none."""
+    """The key of a row of `budgets`; rows are locked in its order. Fields that do not apply to its kind are empty."""
 
     kind: BudgetKind
     day: str = ""
@@ -104,7 +104,7 @@ class BudgetKey(NamedTuple):
 
 
 class LabelKey(NamedTuple):
-    """The key of a row of `label_budgets`; everybody locks them in this order, after `budgets`."""
+    """The key of a row of `label_budgets`; rows are locked in this order, after `budgets`."""
 
     name: str
     value: str
@@ -115,16 +115,16 @@ class LabelKey(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As people give it; a name has no equals sign."""
+        """The label as people write it; a name has no equals sign."""
         return f"{self.name}={self.value}"
 
 
-#: of a row of either table
+#: the key of a row of either table
 AnyBudgetKey: TypeAlias = BudgetKey | LabelKey
 
 
 def budget_keys(day: str, provider: str, batch_id: str | None, labels: Labels = ()) -> list[AnyBudgetKey]:
-    """The budgets that a charge counts in, those that last longest last."""
+    """The budgets that a charge counts against; the longest-lived come last."""
     keys: list[AnyBudgetKey] = [BudgetKey(BudgetKind.DAY, day), BudgetKey(BudgetKind.PROVIDER, day, provider)]
     if batch_id:
         keys.append(BudgetKey(BudgetKind.BATCH, batch_id=batch_id))
@@ -136,6 +136,6 @@ budgets = Table(
     metadata,
     *(Column(name, CleanText, primary_key=True) for name in BudgetKey._fields),
     *(Column(state.value, BigInteger, nullable=False) for state in COUNTED),
-    # The day on which somebody was told last that there is no room.
+    # The last day on which the budget was reported as exhausted.
     Column("told", CleanText),
 )

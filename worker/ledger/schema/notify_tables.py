@@ -13,15 +13,15 @@ from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 class DeliveryState(StrEnum):
     WAITING = "waiting"
     DELIVERED = "delivered"
-    #: given up after the last try
+    #: abandoned after the last try
     DEAD = "dead"
-    #: given up, and a person has seen it
+    #: abandoned, and a person has dismissed it
     DISMISSED = "dismissed"
 
 
 DELIVERY_MOVES: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.WAITING: frozenset({DeliveryState.DELIVERED, DeliveryState.DEAD}),
-    # Back to WAITING only by a person.
+    # Only a person moves it back to WAITING.
     DeliveryState.DEAD: frozenset({DeliveryState.WAITING, DeliveryState.DISMISSED}),
     DeliveryState.DISMISSED: frozenset({DeliveryState.WAITING}),
     DeliveryState.DELIVERED: frozenset({DeliveryState.WAITING}),
@@ -36,25 +36,25 @@ subscribers = Table(
     "subscribers",
     metadata,
     Column("name", CleanText, primary_key=True),
-    # Events up to this one have their deliveries; nothing is written for it when an event is recorded.
+    # Events up to this one have their deliveries; recording an event writes nothing here.
     Column("cursor", BigInteger, nullable=False),
-    # When the settings ceased to name it, or when it was removed or disabled; it goes on where it stopped.
+    # When the settings stopped naming it, or when it was removed or disabled; it resumes where it stopped.
     Column("left_at", UtcDateTime),
-    # Who delivers to it now: one at a time, for the sake of the order.
+    # Who delivers to it now: one worker at a time, to keep the order.
     Column("lease", CleanText),
     Column("lease_until", UtcDateTime),
-    # After failures in a row it is left alone for a while.
+    # Consecutive failures, after which deliveries pause for a while.
     Column("failures", Integer, nullable=False),
     Column("not_before", UtcDateTime),
-    # webhook, task or stream; NULL where the settings declare it, and then the next columns are, too.
+    # webhook, task or stream; NULL, like the next columns, for one that the settings declare.
     Column("kind", CleanText),
-    # Of a webhook: its URL. Of a task: its name. Of a stream: its name, or a URL whose fragment is its name.
+    # A webhook's URL; a task's name; or a stream's name, or a URL whose fragment is its name.
     Column("address", CleanText),
     # Several while one replaces another.
     Column("secrets", Json),
     Column("format", CleanText),
     Column("queue", CleanText),
-    # What it gets; NULL is everything.
+    # The event types that it receives; NULL: all.
     Column("types", Json),
     Column("batch", CleanText),
     Column("provider", CleanText),
@@ -64,21 +64,21 @@ subscribers = Table(
     # Declared ones may be disabled as well.
     Column("disabled_at", UtcDateTime),
     Column("disabled_reason", CleanText),
-    # Since when no delivery succeeded.
+    # Since when no delivery has succeeded.
     Column("failing_since", UtcDateTime),
-    # Scheme, host and port, where it stands for all addresses there that submissions named (`notify_addresses`). Then
-    # `kind` is NULL, too: a version that knows no origins must not send it what it sends to others.
+    # Scheme, host and port, if it represents all addresses there that submissions named (`notify_addresses`). `kind` is
+    # then NULL, too: a version that does not know origins must not send it what it sends to other subscribers.
     Column("origin", CleanText),
 )
 partial_index("ix_subscribers_here", subscribers.c.name, where=SUBSCRIBED)
 
-# Where a submission wants its own events.
+# Addresses to which submissions want their own events sent.
 notify_addresses = Table(
     "notify_addresses",
     metadata,
-    # The id of a generation, with all that follows from it, or of a batch.
+    # The id of a batch, or of a generation (then including all its follow-ups).
     Column("subject", CleanText, primary_key=True),
-    # Of its origin.
+    # The subscriber of its origin.
     Column("subscriber", CleanText, ForeignKey("subscribers.name"), nullable=False),
     Column("url", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -95,10 +95,10 @@ deliveries = Table(
     Column("state", CleanText, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("not_before", UtcDateTime),
-    # When it was taken, or dismissed.
+    # When it was accepted or dismissed.
     Column("delivered_at", UtcDateTime),
     Column("error", CleanText),
-    # The last tries: when, status, beginning of the body, seconds, error.
+    # The last tries: time, status, start of the body, seconds, error.
     Column("replies", Json),
 )
 for _name, _condition in (("ix_deliveries_waiting", UNDELIVERED), ("ix_deliveries_dead", UNDELIVERABLE)):
@@ -106,5 +106,5 @@ for _name, _condition in (("ix_deliveries_waiting", UNDELIVERED), ("ix_deliverie
     partial_index(_name, *_columns, where=_condition)
 Index("ix_deliveries_event", deliveries.c.event_id)
 
-#: the same condition where another table has a column of that name
+#: the same condition for queries in which another table also has a column `state`
 IS_UNDELIVERED = deliveries.c.state == literal_column(f"'{DeliveryState.WAITING}'")

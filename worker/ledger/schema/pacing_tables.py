@@ -1,4 +1,4 @@
-"""The tables of rate limits and capacity of the providers' accounts, shared by all machines."""
+"""The tables of the rate limits and capacity of the providers' accounts, shared by all machines."""
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table
 
@@ -11,7 +11,7 @@ provider_limits = Table(
     metadata,
     # Locked while dispatching to this provider.
     Column("provider", CleanText, primary_key=True),
-    # How many were dispatched: the virtual time of its flows.
+    # How many generations were dispatched: the virtual time of its flows.
     Column("turn", BigInteger, nullable=False),
     Column("prices", CleanText),
 )
@@ -21,14 +21,13 @@ flows = Table(
     metadata,
     Column("provider", CleanText, primary_key=True),
     Column("priority", Integer, primary_key=True),
-    # The id of a batch; empty for all that belong to none.
+    # The id of a batch; empty for generations without one.
     Column("flow", CleanText, primary_key=True),
-    # As in `generations`: a row for each account to which something of this flow must go.
+    # As in `generations`: one row for each account that some generation of this flow must go to.
     Column("pinned", CleanText, primary_key=True),
-    # When one of it was dispatched last: the flow with the smallest turn is next.
+    # When it last had a dispatch, in virtual time: the flow with the smallest turn is next.
     Column("turn", BigInteger, nullable=False),
-    # Set while nothing of it waits and something is held, or its batch is stopped: it keeps its turn, and is not looked
-    # at.
+    # Set while it has something held and nothing waiting, or its batch is stopped: it keeps its turn, and is skipped.
     Column("asleep_since", UtcDateTime),
 )
 #: the condition of a partial index, as text (see `tables.py`)
@@ -42,7 +41,7 @@ partial_index(
     flows.c.flow,
     where=AWAKE,
 )
-# All of one batch, to put to sleep or to wake together.
+# To put all rows of a batch to sleep, or wake them, together.
 Index("ix_flows_flow", flows.c.flow)
 
 accounts = Table(
@@ -50,19 +49,19 @@ accounts = Table(
     metadata,
     Column("provider", CleanText, primary_key=True),
     Column("account", CleanText, primary_key=True),
-    # The token bucket lives here and not in Redis, which forgets what it spent when it is flushed.
+    # The token bucket is here and not in Redis, which would forget what was spent when it is flushed.
     Column("tokens", Float, nullable=False),
     Column("refilled_at", UtcDateTime, nullable=False),
     Column("paused_until", UtcDateTime),
     Column("pause_reason", CleanText),
     Column("paused_at", UtcDateTime),
-    # What tells its key from any other (`key_mark`), where that is the reason: another key ends the pause.
+    # Identifies its key (`key_mark`), if that is the reason: another key ends the pause.
     Column("paused_key", CleanText),
-    # After "too many requests": this fraction of the rate, which then grows.
+    # The fraction of the rate in use: reduced after "too many requests", then growing again.
     Column("factor", Float, nullable=False),
     Column("shrunk_at", UtcDateTime),
     # The circuit breaker: failures in a row, how often it has opened since it was closed, until when, and the
-    # generation whose submission tries whether the provider works again.
+    # generation whose submission probes whether the provider works again.
     Column("failures", Integer, nullable=False),
     Column("openings", Integer, nullable=False),
     Column("open_until", UtcDateTime),

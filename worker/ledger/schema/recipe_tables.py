@@ -1,4 +1,4 @@
-"""The tables of recipes: those that generations follow, and the decisions that their steps wait for."""
+"""The tables of recipes that generations follow, and of the decisions that their steps wait for."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -11,18 +11,18 @@ from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 
 
 class ApprovalState(StrEnum):
-    #: somebody is asked
+    #: waits for a decision
     ASKED = "asked"
-    #: images were picked, perhaps by what the step does otherwise
+    #: images were picked, perhaps by the step's default
     DECIDED = "decided"
     REJECTED = "rejected"
-    #: nobody decided in time, and the step does nothing then
+    #: nobody decided in time, and the step then does nothing
     EXPIRED = "expired"
 
 
 APPROVAL_MOVES: Mapping[ApprovalState, frozenset[ApprovalState]] = {
     ApprovalState.ASKED: frozenset({ApprovalState.DECIDED, ApprovalState.REJECTED, ApprovalState.EXPIRED}),
-    # Back when the decision is withdrawn, while none of it has been sent.
+    # Back to ASKED when the decision is withdrawn before any of it has been sent.
     **dict.fromkeys((ApprovalState.DECIDED, ApprovalState.REJECTED), frozenset({ApprovalState.ASKED})),
     ApprovalState.EXPIRED: frozenset(),
 }
@@ -35,7 +35,7 @@ UNSENT = f"{ASKED} AND task IS NOT NULL AND sent_at IS NULL"
 recipes = Table(
     "recipes",
     metadata,
-    # Of the document: a generation keeps to the recipe that it started with, whatever becomes of the file.
+    # The hash of the document: a generation keeps the recipe that it started with, whatever happens to the file.
     Column("sha256", CleanText, primary_key=True),
     Column("name", CleanText, nullable=False),
     Column("document", Json, nullable=False),
@@ -47,16 +47,16 @@ approvals = Table(
     metadata,
     Column("id", CleanText, primary_key=True),
     Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
-    # Of its generation, so that a batch with open decisions is found at once.
+    # Its generation's batch, so that batches with open decisions are found quickly.
     Column("batch_id", CleanText),
     Column("step", CleanText, nullable=False),
     # `ApprovalState`
     Column("state", CleanText, nullable=False),
-    # The Celery task that picks, and its queue; None: a person.
+    # The Celery task that decides, and its queue; None: a person decides.
     *(Column(name, CleanText) for name in ("task", "queue")),
     # When the task was sent.
     Column("sent_at", UtcDateTime),
-    # The numbers of the images to choose from, and those that were picked.
+    # The numbers of the images to choose from, and of those picked.
     Column("images", Json, nullable=False),
     Column("picked", Json),
     Column("asked_at", UtcDateTime, nullable=False),

@@ -22,7 +22,7 @@ from worker.ledger.schema.partial_index import partial_index
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 from worker.secrets import DEFAULT_ACCOUNT
 
-#: the deadline of what never dies: a text, whose content is already here
+#: the deadline of an asset that never expires: a text, whose content is stored here
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 metadata = MetaData(
@@ -34,7 +34,7 @@ metadata = MetaData(
     }
 )
 
-# SQLite counts rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
+# SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
 RowId = BigInteger().with_variant(Integer, "sqlite")
 
 batches = Table(
@@ -44,22 +44,23 @@ batches = Table(
     Column("name", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("completed_at", UtcDateTime),
-    # How often it has been complete: something in it may go on after all, and then it completes again.
+    # How often it has completed: work in it may resume after all, and then it completes again.
     Column("completions", Integer, nullable=False, server_default="0"),
-    # When its manifest was written; who writes it now, and until when nobody else does.
+    # When its manifest was written; who is writing it now, and until when nobody else may.
     Column("manifest_at", UtcDateTime),
     Column("manifest_lease", CleanText),
     Column("manifest_not_before", UtcDateTime),
-    # While it is being written down (`generations/unfinished.py`): what tells its request from others (None: nobody's
-    # any more, and it is being removed), and when that went on last.
+    # While it is being written down (`generations/unfinished.py`): the identity of its request (None: abandoned, and
+    # being removed), and when writing last progressed.
     Column("unfinished", CleanText),
     Column("unfinished_at", UtcDateTime),
-    # Its name, where that finds it: no other batch has it. None where several may share a name.
+    # Its name, if unique, so that the name finds it. None if several batches may share the name.
     Column("unique_name", CleanText),
-    # The file that it was made from: its name, and the digest of its bytes.
+    # The file that it was created from: its name and the digest of its bytes.
     *(Column(name, CleanText) for name in ("source", "source_sha256")),
-    # How a person steers it: nothing of it is dispatched while it is paused, while `start_at` is set (until the clock
-    # has started it), beyond `max_cost` (millionths), or while `max_in_flight` of it are at providers.
+    # How a person controls it: none of its generations are dispatched while it is paused, while `start_at` is set
+    # (until the clock has started it), beyond `max_cost` (millionths), or while `max_in_flight` of them are at
+    # providers.
     *(Column(name, UtcDateTime) for name in ("paused_at", "start_at")),
     Column("max_cost", BigInteger),
     Column("max_in_flight", Integer),
@@ -77,21 +78,21 @@ generations = Table(
     Column("action", CleanText),
     Column("prompt", CleanText, nullable=False),
     Column("options", Json, nullable=False),
-    # What a price depends on; the price in millionths.
+    # What the price depends on; the price itself is in millionths.
     *(Column(name, CleanText) for name in ("speed", "version")),
-    # Which of its budgets has no room for it (`BudgetKind`), at the prices of this digest.
+    # Which budget has no room for it (`BudgetKind`), at the prices with this digest.
     *(Column(name, CleanText) for name in ("held", "held_prices")),
-    # Of which label, where that is the budget's kind: `client=acme`.
+    # The label, such as `client=acme`, if it is a label's budget.
     Column("held_label", CleanText),
-    # None where a version of the program wrote it that did not know them (`budget/tiers.py`).
+    # None if written by a version that did not know extras (`budget/tiers.py`).
     Column("extras", Json),
     Column("price", BigInteger),
     Column("follow_up", Json, nullable=False),
     Column("priority", Integer, nullable=False),
-    # The place within its flow (`flows`): what is dispatched next is one index away.
+    # The position within its flow (`flows`), so that an index finds what to dispatch next.
     Column("turn", BigInteger, nullable=False),
     Column("key", CleanText),
-    # What makes a repeated creation harmless: the caller's key, or parent and action of a follow-up.
+    # Makes a repeated creation harmless: the caller's key, or a follow-up's parent and action.
     Column("dedupe", CleanText, unique=True),
     Column("state", CleanText, nullable=False),
     Column("task_id", CleanText),
@@ -100,16 +101,17 @@ generations = Table(
     Column("message", CleanText),
     Column("tries", Integer, nullable=False),
     Column("actions", Json, nullable=False),
-    # What names the parent at the provider, and what will name this generation for its own follow-ups.
+    # The parent's handle at the provider, and this generation's own for its follow-ups.
     Column("parent_handle", Json, nullable=False),
     Column("handle", Json, nullable=False),
-    # Where it went; the only account to which it may go. Not NULL: only so PostgreSQL reads the line in its order.
+    # The account that it went to; the only one it may go to. The latter is not NULL, so that PostgreSQL can read the
+    # line in index order.
     Column("account", CleanText),
     Column("pinned", CleanText, nullable=False, server_default=text("''")),
     Column("not_before", UtcDateTime),
     Column("dispatched_at", UtcDateTime),
     Column("followed_up_at", UtcDateTime),
-    # How often its follow-ups could not be created, why not the last time, and when that is tried again.
+    # How often creating its follow-ups failed, the last error, and when the next try is.
     Column("follow_up_tries", Integer, nullable=False, server_default="0"),
     Column("follow_up_error", CleanText),
     Column("follow_up_not_before", UtcDateTime),
@@ -117,40 +119,41 @@ generations = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("submitted_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
-    # The user's own columns of its row, to be given back, and the choice that a template made (`_choice`).
+    # The user's own columns of its row, returned unchanged, and the choice that a template made (`_choice`).
     Column("input", Json),
-    # The place of the row in the user's file, from 1, whatever of it was submitted; what tells this row as it was
-    # written from a changed one; and which version of the row this is, from 1.
+    # The row's position in the user's file, from 1, no matter which rows were submitted; a hash that reveals a changed
+    # row; and the version of the row, from 1.
     Column("row_number", Integer),
     Column("row_sha256", CleanText),
     Column("row_version", Integer),
     # The alternative providers, in this order, while it has never been sent. None: no alternative.
     Column("providers", Json),
-    # Where it was before, and why it went on: a list of `worker.generation.ProviderChange`.
+    # Its previous providers, and why it moved on: a list of `worker.generation.ProviderChange`.
     Column("provider_changes", Json),
-    # The recipe that it follows (`recipes`), its name, and its step that made this one (None: it was submitted).
+    # The recipe that it follows (`recipes`), the recipe's name, and the step that created this generation (None: it was
+    # submitted).
     *(Column(name, CleanText) for name in ("recipe", "recipe_name", "step")),
-    # When the recipe's steps were done that follow its failure, its success and its archiving. Not `followed_up_at`,
-    # which is set from the start: a version that knows no recipes must not take them for done.
+    # When the recipe's steps after its failure, success and archiving were done. Separate from `followed_up_at`, which
+    # is set from the start: a version that does not know recipes must not treat the steps as done.
     *(Column(name, UtcDateTime) for name in ("followed_failure_at", "followed_success_at", "followed_archive_at")),
 )
 
-#: `pinned` of what may go to any account of its provider
+#: `pinned` of a generation that may go to any account of its provider
 ANY_ACCOUNT = ""
-#: the flow that a generation belongs to: its batch, or all that belong to none
+#: the flow of a generation: its batch, or one flow for all without a batch
 FLOW = "coalesce(batch_id, '')"
 
-# The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
-# words, and bound parameters hide them.
+# The conditions of the partial indexes, as text: a planner uses such an index only for a query with the same words, and
+# bound parameters hide them.
 _QUEUED = in_states("state", [State.QUEUED])
 WAITING = f"{_QUEUED} AND dispatched_at IS NULL AND held IS NULL"
 DISPATCHED = f"{_QUEUED} AND dispatched_at IS NOT NULL"
 AT_PROVIDER = in_states("state", [State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED])
 IN_FLIGHT = f"({AT_PROVIDER}) OR ({DISPATCHED})"
-#: what was never sent and may go to another provider
+#: generations that were never sent and may go to another provider
 FAILING_OVER = f"{_QUEUED} AND dispatched_at IS NULL AND providers IS NOT NULL"
 FOLLOW_UP_DUE = f"{in_states('state', [State.ARCHIVED])} AND followed_up_at IS NULL"
-#: a recipe's steps that follow what happened to a generation
+#: generations whose recipe has steps due
 RECIPE_DUE = (
     f"recipe IS NOT NULL AND (({in_states('state', [State.FAILED])} AND followed_failure_at IS NULL) OR "
     f"({in_states('state', [State.SUCCEEDED, State.ARCHIVED, State.EXPIRED])} AND followed_success_at IS NULL) OR "
@@ -165,31 +168,31 @@ SENDING = in_states("state", [AttemptState.SENDING])
 POLLED = "poll_at IS NOT NULL"
 UNAPPLIED = "applied_at IS NULL"
 SET_ASIDE = in_states("verdict", ASIDE)
-#: callbacks that nobody reads again
+#: callbacks that are never read again
 DONE_WITH = in_states("verdict", [Verdict.APPLIED, Verdict.IGNORED, Verdict.DISMISSED])
 UNSTORED = in_states("state", [AssetState.WAITING])
-#: the same in words that no index has, for the assets of generations that are named. With statistics from before very
-#: many were in that state, PostgreSQL expects none, and would read them all for each generation
+#: the same in words that no index has, for assets of given generations: with statistics from before very many assets
+#: were in that state, PostgreSQL would expect none, use that index, and read them all for each generation
 UNSTORED_OF_THESE = in_states("(state || '')", [AssetState.WAITING])
-#: tried, and not stored
+#: assets that were tried and not stored
 TROUBLED = f"{UNSTORED} AND error IS NOT NULL"
 STORED = in_states("state", [AssetState.STORED])
 #: assets in the bucket whose link is still known
 LINKED = f"{STORED} AND url <> ''"
 #: images in the bucket whose thumbnail is wanted
 UNMADE = f"{in_states('thumbnail', [ThumbnailState.WANTED])} AND {STORED}"
-#: assets of which refused bytes lie aside in the bucket
+#: assets whose refused bytes are kept aside in the bucket
 REFUSED = "refused_bytes IS NOT NULL"
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
 UNFINISHED = "unfinished_at IS NOT NULL"
 _REQUESTED = "unfinished IS NOT NULL"
 INCOMPLETE = "completed_at IS NULL"
 STARTING = "start_at IS NOT NULL"
-#: batches of which nothing is dispatched now
+#: batches whose generations are not dispatched now
 STOPPED = f"(paused_at IS NOT NULL OR {STARTING})"
 
-# For lists of one state. An index on the bare column would do as well, but SQLite would then take it for all the due
-# work above, and read every generation of that state to find the few that are due.
+# For lists of one state. An index on the bare column would do as well, but SQLite would then also use it for the due
+# work above, and read every generation in that state to find the few that are due.
 BY_STATE = "(state || '')"
 
 
@@ -199,11 +202,11 @@ Index("ix_batches_source_sha256", batches.c.source_sha256, batches.c.id)
 partial_index("ix_batches_manifest", batches.c.id, where=UNDESCRIBED)
 partial_index("ix_batches_incomplete", batches.c.id, where=INCOMPLETE)
 partial_index("ix_batches_starting", batches.c.start_at, where=STARTING)
-# Two who write the same request write the same batch.
+# Two workers that write the same request write the same batch.
 partial_index("uq_batches_unfinished", batches.c.unfinished, unique=True, where=_REQUESTED)
 partial_index("ix_batches_unfinished_at", batches.c.unfinished_at, where=UNFINISHED)
 _g = generations.c
-# Lists of a batch go through its states, each in order of id.
+# Listing a batch reads one state after another, each in order of id.
 Index("ix_generations_batch_state", _g.batch_id, _g.state, _g.id)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)
 partial_index("ix_generations_key", _g.key, _g.id, where="key IS NOT NULL")
@@ -221,7 +224,7 @@ partial_index("ix_generations_follow_up_refused", _g.id, where=FOLLOW_UP_REFUSED
 attempts = Table(
     "attempts",
     metadata,
-    # 128 random bits: it stands in the callback URL, so it exists before the POST.
+    # 128 random bits: part of the callback URL, so it exists before the POST.
     Column("id", CleanText, primary_key=True),
     Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
     Column("provider", CleanText, nullable=False),
@@ -234,13 +237,13 @@ attempts = Table(
     Column("sent_at", UtcDateTime, nullable=False),
     Column("lease_until", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
-    # When it is asked for next, whatever has become of its generation: as long as its outcome is not known and its
-    # provider may tell. And how often it was.
+    # When to poll it next, whatever its generation's state, while its outcome is unknown and its provider may report
+    # it; and how often it was polled.
     Column("poll_at", UtcDateTime),
     Column("polls", Integer, nullable=False, server_default="0"),
-    # Tasks in its provider's list, one of which may be it; a person decides.
+    # Tasks in the provider's list that may be this attempt; a person decides.
     Column("candidates", Json),
-    # How many callbacks came for it that were not kept (`outcome/callbacks.py`).
+    # How many of its callbacks were refused (`outcome/callbacks.py`).
     Column("callbacks_refused", Integer, nullable=False, server_default="0"),
     UniqueConstraint("provider", "task_id"),
 )
@@ -254,7 +257,7 @@ callbacks = Table(
     "callbacks",
     metadata,
     Column("id", RowId, primary_key=True),
-    # No foreign key: after a restore from backup an authentic callback may name an attempt that the ledger forgot.
+    # No foreign key: after a restore from backup, an authentic callback may name an attempt that the ledger has lost.
     Column("attempt_id", CleanText, nullable=False),
     Column("provider", CleanText, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
@@ -281,46 +284,46 @@ assets = Table(
     Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
     Column("index", Integer, nullable=False),
     Column("kind", CleanText, nullable=False),
-    # Empty for a text, whose content came with the outcome, and once it is pruned.
+    # Empty once pruned, and for a text, whose content came with the outcome.
     Column("url", CleanText, nullable=False),
     Column("content", Json),
     Column("deadline", UtcDateTime, nullable=False),
-    # When somebody was told that the deadline is near.
+    # When the approaching deadline was reported.
     Column("at_risk_at", UtcDateTime),
     # `AssetState`
     Column("state", CleanText, nullable=False),
-    # Who works on it now; and how many workers before, one after the other, died with it.
+    # Who is working on it now; and how many workers in a row have died doing so.
     Column("lease", CleanText),
     Column("deaths", Integer, nullable=False, server_default="0"),
     Column("not_before", UtcDateTime),
     Column("tries", Integer, nullable=False),
     Column("renewals", Integer, nullable=False),
-    # Why it is not stored: a word for programs (`worker.generation.Trouble`), and a sentence with the remedy.
+    # Why it is not stored: a code for programs (`worker.generation.Trouble`), and a sentence with the remedy.
     Column("reason", CleanText),
     Column("error", CleanText),
-    # Bytes that were refused and lie aside in the bucket; who has them archived all the same.
+    # Refused bytes kept aside in the bucket; and who decided to archive them anyway.
     Column("refused_bytes", BigInteger),
     *(Column(name, CleanText) for name in ("refused_sha256", "refused_type", "refused_why", "accepted_by")),
-    # What has shown that the bytes are in the bucket, and what is odd about them.
+    # How the bytes in the bucket were verified, and what is unusual about them.
     *(Column(name, CleanText) for name in ("verified", "remark")),
     Column("accepted_at", UtcDateTime),
     Column("object_key", CleanText),
     Column("sha256", CleanText),
-    # Of the bytes that came, where others were stored: a statement of provenance was written into them.
+    # The hash of the received bytes if others were stored: with a provenance statement written into them.
     Column("source_sha256", CleanText),
     Column("bytes", BigInteger),
     Column("content_type", CleanText),
     Column("width", Integer),
     Column("height", Integer),
-    # The length of a film.
+    # The length of a video.
     Column("seconds", Float),
-    # `ThumbnailState`; when it is due, who makes it now, and how often it was tried.
+    # `ThumbnailState`; when it is due, who is making it now, and how often it was tried.
     Column("thumbnail", CleanText),
     Column("thumbnail_at", UtcDateTime),
     Column("thumbnail_lease", CleanText),
     Column("thumbnail_tries", Integer, nullable=False, server_default="0"),
     *(Column(name, Integer) for name in ("thumbnail_bytes", "thumbnail_width", "thumbnail_height")),
-    # The average, 0xRRGGBB; and the 64 bits of the hash, as a number with a sign.
+    # The average color, 0xRRGGBB; and the 64-bit hash, as a signed number.
     Column("colour", Integer),
     Column("dhash", BigInteger),
     UniqueConstraint("generation_id", "index"),
@@ -363,19 +366,19 @@ heartbeats = Table(
     Column("worker", CleanText, primary_key=True),
     Column("pid", Integer, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
-    # Of its code; what is older than 0016 does not say so.
+    # The ledger revision that its code expects; code older than 0016 does not record it.
     Column("revision", CleanText, nullable=False, server_default="0015"),
     # Settings that must be the same everywhere: name → value.
     Column("limits", Json),
 )
 
-# Up to when rows of this kind were deleted, which distinguishes deleted rows from rows that never existed.
+# Up to when rows of this kind were deleted: distinguishes deleted rows from rows that never existed.
 prunes = Table(
     "prunes",
     metadata,
     Column("kind", CleanText, primary_key=True),
     Column("before", UtcDateTime, nullable=False),
-    # Of the row of all kinds: when they had last been gone through.
+    # In the row for all kinds: when the last pass over them ended.
     Column("ended_at", UtcDateTime),
 )
 
@@ -385,7 +388,7 @@ durations = Table(
     metadata,
     Column("provider", CleanText, primary_key=True),
     Column("operation", CleanText, primary_key=True),
-    # Empty where the request did not name one.
+    # Empty if the request did not name one.
     Column("speed", CleanText, primary_key=True),
     Column("seen", Integer, nullable=False),
     # Seconds, and seconds squared.
@@ -393,7 +396,7 @@ durations = Table(
     Column("variance", Float, nullable=False),
 )
 
-# The restore guard's.
+# The restore guard's state.
 gate = Table(
     "gate",
     metadata,
@@ -401,13 +404,13 @@ gate = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("ledger", CleanText, nullable=False),
     Column("number", BigInteger, nullable=False),
-    # When somebody tried last to compare; and when nothing spoke against this ledger last.
+    # When a comparison was last tried; and when one last found nothing against this ledger.
     Column("tried_at", UtcDateTime),
     Column("compared_at", UtcDateTime),
     Column("closed_at", UtcDateTime),
     Column("reason", CleanText),
     Column("opened_at", UtcDateTime),
     Column("opened_by", CleanText),
-    # Set while it is closed only because the bucket cannot be asked: since when this ledger was not at work.
+    # Set while it is closed only because the bucket is unreachable: since when this ledger has been idle.
     Column("idle_since", UtcDateTime),
 )

@@ -19,7 +19,7 @@ def storable(text: str) -> str:
 
 
 def in_states(column: str, states: Sequence[StrEnum | None]) -> str:
-    """The condition that a column has one of these, in words that indexes and queries share; None is NULL."""
+    """The condition that a column has one of these states, worded alike for indexes and queries; None is NULL."""
     words = [f"'{state}'" for state in states if state is not None]
     parts = [f"{column} IS NULL"] if None in states else []
     if words:
@@ -34,13 +34,13 @@ class CleanText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        # isascii() keeps the common case free; a NUL is ASCII, so it is looked for as well.
+        # isascii() makes the common case free; NUL is ASCII, so it is checked separately.
         if value is None or (value.isascii() and "\x00" not in value):
             return value
         return storable(value)
 
 
-#: kept, because `json.dumps` makes a new one for each value
+#: one encoder, because `json.dumps` creates a new one for each value
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -51,7 +51,7 @@ class Json(TypeDecorator[object]):
     cache_ok = True
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:  # noqa: ARG002
-        # Most values of a new generation are empty, and encoding is a fifth of the time that it takes to write it.
+        # Most values of a new generation are empty, and encoding takes a fifth of the time to write it.
         if value == {}:
             return "{}"
         if value in ([], ()):
@@ -63,7 +63,7 @@ class Json(TypeDecorator[object]):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC in Python; SQLite has no zones, so the zone is put back on reading."""
+    """Aware UTC in Python; SQLite has no time zones, so the zone is restored on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

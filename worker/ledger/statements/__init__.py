@@ -1,4 +1,4 @@
-"""What the rooms make their SQL of: one row, typed rows, or a group of rows at once."""
+"""Building blocks of the rooms' SQL: for one row, typed rows, or a group of rows at once."""
 
 from worker.ledger.statements.basics import (
     IDS,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: column → value
 Values = Mapping[str, object]
 
-#: stands for as many values as are given
+#: expands to any number of values
 IDS: BindParameter[object] = bindparam("ids", expanding=True)
 #: the time of the transaction
 NOW = bindparam("now", type_=UtcDateTime())
@@ -31,8 +31,8 @@ LIMIT = bindparam("limit", type_=Integer)
 
 
 def insert_into(connection: Connection, table: AnyTable) -> "postgresql.Insert | sqlite.Insert":
-    """An INSERT that may say what happens to rows which are there already; both databases say it in the same words."""
-    # A process has one database, and the other's dialect takes 2 MB.
+    """An INSERT that can handle conflicts with existing rows, in syntax that both databases share."""
+    # A process uses one database, and the other's dialect takes 2 MB.
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
 
@@ -43,13 +43,13 @@ def insert_into(connection: Connection, table: AnyTable) -> "postgresql.Insert |
 
 
 def insert_ignoring(connection: Connection, table: AnyTable) -> Insert:
-    """An INSERT that leaves rows alone which are there already; its `rowcount` says how many were new."""
-    # Otherwise SQLAlchemy forgets it on PostgreSQL, and -1 passes for a new row.
+    """An INSERT that ignores rows that already exist; its `rowcount` is the number of new ones."""
+    # Otherwise SQLAlchemy loses the count on PostgreSQL, and -1 would pass for a new row.
     return insert_into(connection, table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def update_row(connection: Connection, table: AnyTable, where: Values, **values: object) -> int:
-    """Set `values` in the rows whose columns equal `where`; how many there were."""
+    """Set `values` in the rows whose columns equal `where`; return how many there were."""
     statement = _update(table, tuple(where), tuple(values))
     parameters = {f"where_{name}": value for name, value in where.items()} | values
     return connection.execute(statement, parameters).rowcount

@@ -1,8 +1,8 @@
 """Statements that write many rows at once.
 
-All rows are one parameter, a JSON text. Rows that are given one by one are sent one by one by PostgreSQL's driver; and
-SQLite's releases the interpreter lock at each, and a busy process may wait 5 ms to get it back, every time, while it
-holds the write lock.
+All rows are one parameter, a JSON text. Given separate rows, PostgreSQL's driver sends them one by one. SQLite's driver
+releases the interpreter lock for each, and a busy process may wait 5 ms to get it back, every time, while it holds the
+write lock.
 """
 
 import json
@@ -19,7 +19,7 @@ from worker.ledger.database import RowsChanged
 from worker.ledger.schema import AnyTable, UtcDateTime
 from worker.ledger.statements.basics import Values
 
-#: what makes of a value what the database takes; None where it takes the value itself
+#: converts a value to what the database accepts; None if it accepts the value itself
 _Processor = Callable[[object], object] | None
 
 Item = TypeVar("Item")
@@ -34,27 +34,27 @@ class Change(NamedTuple):
 
 
 class Updates:
-    """Changes of rows that are locked, kept until they are written together. Of two values the later one is written."""
+    """Changes to locked rows, collected and then written together. A later value replaces an earlier one."""
 
     def __init__(self) -> None:
         self._changes: defaultdict[AnyTable, dict[str | int, Change]] = defaultdict(dict)
 
     def set(self, table: AnyTable, row_id: str | int, read: Values, values: Values) -> None:
-        """`read`: what the decision rests on, as it is now; the row must still be so when it is written."""
+        """Record a change. `read`: the values behind the decision, which the row must still have when it is written."""
         changes = self._changes[table]
         if row_id not in changes:
             changes[row_id] = Change({"id": row_id, **read}, {})
         changes[row_id].values.update(values)
 
     def write(self, connection: Connection) -> None:
-        """Raises RowsChanged."""
+        """Write all recorded changes. Raises RowsChanged."""
         for table, changes in self._changes.items():
             update_rows(connection, table, changes.values())
         self._changes.clear()
 
 
 def together(write: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item]) -> list[Result]:
-    """Write a group in one transaction; where its rows change meanwhile, once more, and then each in its own."""
+    """Write a group in one transaction; if its rows change meanwhile, retry once, then write each item in its own."""
     for _ in range(2):
         with suppress(RowsChanged):
             return list(write(items))
@@ -71,7 +71,7 @@ def together(write: Callable[[Sequence[Item]], Iterable[Result]], items: Sequenc
 
 
 def insert_rows(connection: Connection, table: AnyTable, rows: Sequence[Values], *, ignoring: bool = False) -> None:
-    """Insert rows that all have the same columns. `ignoring`: leave those alone which are there already."""
+    """Insert rows that all have the same columns. `ignoring`: skip those that already exist."""
     if rows:
         columns = tuple(rows[0])
         statement = _insert(connection.dialect.name, table, columns, ignoring=ignoring)
@@ -79,9 +79,9 @@ def insert_rows(connection: Connection, table: AnyTable, rows: Sequence[Values],
 
 
 def update_rows(connection: Connection, table: AnyTable, changes: Iterable[Change]) -> None:
-    """Change rows, by one statement for each set of columns.
+    """Change rows, with one statement for each set of columns.
 
-    Raises RowsChanged unless each is there as its `where` says: what was decided then rests on what holds no more.
+    Raises RowsChanged unless each row still matches its `where`: the decision would rest on stale values.
     """
     alike: defaultdict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[object, ...]]] = defaultdict(list)
     for where, values in changes:
@@ -90,18 +90,20 @@ def update_rows(connection: Connection, table: AnyTable, changes: Iterable[Chang
     for (keys, names), rows in alike.items():
         found = _update(connection.dialect.name, table, keys, names).execute(connection, rows)
         if found != len(rows):
-            raise RowsChanged(f"{len(rows) - found} of {len(rows)} rows of {table.name} are not as they were read")
+            raise RowsChanged(
+                f"{len(rows) - found} of {len(rows)} rows of {table.name} have changed since they were read"
+            )
 
 
 class _Statement(NamedTuple):
     sql: str
     #: one for each value of a row
     processors: Sequence[_Processor]
-    #: with what each value of a row is named, which only PostgreSQL wants
+    #: the names of a row's values, which only PostgreSQL needs
     names: Sequence[str] | None
 
     def execute(self, connection: Connection, rows: Iterable[Sequence[object]]) -> int:
-        """How many rows it met."""
+        """Return the number of rows affected."""
         processors, names = self.processors, self.names
         ready: list[object] = []
         for row in rows:
@@ -117,7 +119,7 @@ class _Statement(NamedTuple):
 def _insert(database: str, table: AnyTable, columns: tuple[str, ...], *, ignoring: bool) -> _Statement:
     source, values, processors, names = _rows_of(database, table, columns)
     into = f"{_quoted(database, table.name)} ({', '.join(_quoted(database, name) for name in columns)})"
-    # Without a WHERE, SQLite takes ON for that of a join.
+    # Without a WHERE, SQLite parses ON as a join's.
     end = " WHERE true ON CONFLICT DO NOTHING" if ignoring else ""
     sql = f"INSERT INTO {into} SELECT {', '.join(values)} FROM {source}{end}"  # noqa: S608  words of the schema
     return _Statement(sql, processors, names)
@@ -138,7 +140,7 @@ def _update(database: str, table: AnyTable, keys: tuple[str, ...], columns: tupl
 
 
 class _Rows(NamedTuple):
-    """Rows of a JSON text in SQL: the table that they are, and each of its columns."""
+    """Rows of a JSON text in SQL: as a table expression, with an expression for each column."""
 
     source: str
     values: list[str]
@@ -170,7 +172,7 @@ def _dialect(database: str) -> Dialect:
 def _processor(column_type: TypeEngine[object], dialect: Dialect) -> _Processor:
     process = column_type.dialect_impl(dialect).bind_processor(dialect)
     if isinstance(column_type, UtcDateTime) and process is not None:
-        # Most rows of a group have the time of their transaction.
+        # Most rows of a group carry the time of their transaction.
         return lru_cache(256)(lambda moment: None if moment is None else str(process(moment)))
     if isinstance(column_type, Integer) and dialect.name == "sqlite":
         return _as_integer
@@ -178,7 +180,7 @@ def _processor(column_type: TypeEngine[object], dialect: Dialect) -> _Processor:
 
 
 def _as_integer(value: object) -> object:
-    # SQLite's JSON makes an inexact number of it, and says nothing.
+    # SQLite's JSON would silently turn it into an inexact number.
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise OverflowError("an integer of more than 64 bits")
     return value

@@ -1,4 +1,4 @@
-"""A statement with the type of its rows: mypy rejects access to a column that it does not have."""
+"""Statements with the type of their rows: mypy rejects access to a column that a row does not have."""
 
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -9,12 +9,12 @@ from worker.ledger.schema import AnyTable
 
 R = TypeVar("R", bound=NamedTuple)
 
-#: values that one statement may carry: databases limit them
+#: the most values in one statement: databases limit them
 _MOST_IDS = 5000
 
 
 class Query(Generic[R]):
-    """A statement that gives rows, and a NamedTuple whose fields are its columns, in their order."""
+    """A statement that returns rows, and a NamedTuple whose fields are its columns, in order."""
 
     def __init__(self, row: type[R], statement: SelectBase | UpdateBase) -> None:
         columns = tuple(statement.exported_columns.keys())
@@ -31,11 +31,11 @@ class Query(Generic[R]):
         return None if found is None else self._row._make(found)
 
     def each(self, connection: Connection, ids: Sequence[object], **parameters: object) -> list[R]:
-        """The rows of a statement that says `… in (IDS)`, however many these are."""
+        """The rows of a statement with `… in (IDS)`, for any number of ids."""
         chunks = (ids[start : start + _MOST_IDS] for start in range(0, len(ids), _MOST_IDS))
         return [found for chunk in chunks for found in self.all(connection, ids=chunk, **parameters)]
 
 
 def columns_of(table: AnyTable, row: type[NamedTuple], **named: str) -> list[ColumnElement[object]]:
-    """The columns of a table that rows of this type have; `named`: field → column, where these differ."""
+    """The columns of a table that rows of this type have; `named`: field → column, where they differ."""
     return [table.c[named[name]].label(name) if name in named else table.c[name] for name in row._fields]

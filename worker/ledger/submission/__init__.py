@@ -1,4 +1,4 @@
-"""Submissions from claim to reply: attempts, polling, and unconfirmed ones."""
+"""Submissions from claim to reply: attempts, polling, and unconfirmed submissions."""
 
 from worker.ledger.submission.attempts import Attempt, Attempts, submit_again
 from worker.ledger.submission.durations import LONGEST, learn

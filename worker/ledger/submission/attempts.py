@@ -1,4 +1,4 @@
-"""The attempts of locked generations: each is read once, moved in memory, and written with its generation."""
+"""Attempts of locked generations: each is read once, moved in memory, and written with its generation."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ _a, _g = attempts.c, generations.c
 
 
 class Attempt(NamedTuple):
-    """As it was read, or is after the changes so far; with what of its generation says how long it takes."""
+    """An attempt as read, or as changed so far, with the fields of its generation that determine its usual duration."""
 
     id: str
     generation_id: str
@@ -45,7 +45,7 @@ _THESE = Query(
     select(_a.id, _a.generation_id, _a.provider, _a.account, _a.number, _a.state, _a.task_id, _g.operation, _g.speed)
     .join(generations, _g.id == _a.generation_id)
     .where(_a.id.in_(IDS))
-    # After their generations, in order of id. Who asks for them, or renews their leases, holds no generation.
+    # Locked after their generations, in order of id. Polling them or renewing their leases locks no generation.
     .order_by(_a.id)
     .with_for_update(of=attempts, key_share=True),
 )
@@ -53,7 +53,7 @@ _BY_TASK = Query(
     _Task,
     select(_a.id, _a.task_id).where(_a.provider == bindparam("provider", type_=CleanText()), _a.task_id.in_(IDS)),
 )
-# Its outcome is still asked for: it may have been paid for, and its picture may yet come.
+# It is still polled: it may have been charged, and its image may still arrive.
 _ABANDON = (
     ATTEMPTS.update_to(AttemptState.ABANDONED)
     .where(attempts.c.generation_id.in_(IDS))
@@ -62,10 +62,10 @@ _ABANDON = (
 
 
 class Attempts:
-    """Attempts whose generations `changes` holds, which keeps all others from moving them."""
+    """Attempts whose generations `changes` has locked, so that nobody else can move them."""
 
     def __init__(self, changes: Changes, attempt_ids: Iterable[str]) -> None:
-        """Lock their generations, and read those that exist."""
+        """Lock the attempts' generations, and read those attempts that exist."""
         ids = sorted(set(attempt_ids))
         self.changes = changes
         changes.lock(row.generation_id for row in _OWNERS.each(changes.connection, ids))
@@ -81,13 +81,13 @@ class Attempts:
         return self._found[attempt_id]
 
     def __iter__(self) -> Iterator[Attempt]:
-        """As they are now; they may be moved meanwhile."""
+        """Yield the attempts as they are now; the caller may move them during the iteration."""
         return iter([*self._found.values()])
 
     def move(self, attempt_id: str, to: AttemptState, **values: object) -> bool:
-        """Move an attempt and set `values` with it; False when its state does not allow that any more.
+        """Move an attempt and set `values` with it; False if its state no longer allows that.
 
-        Once its outcome is known it is asked for no more, unless `poll_at` says when.
+        Once its outcome is known, it is no longer polled unless `poll_at` sets a time.
         """
         if not ATTEMPTS.allows(self._found[attempt_id].state, to):
             return False
@@ -98,7 +98,7 @@ class Attempts:
         return True
 
     def update(self, attempt_id: str, **values: object) -> None:
-        """Set values of an attempt that stays in its state."""
+        """Set values of an attempt without changing its state."""
         attempt = self._found[attempt_id]
         self.changes.updates.set(attempts, attempt_id, {"state": attempt.state}, values)
         task_id = values.get("task_id")
@@ -109,7 +109,7 @@ class Attempts:
             self._found[attempt_id] = attempt._replace(task_id=task_id)
 
     def look_up(self, named: Iterable[tuple[str, str]]) -> None:
-        """Find out whose these task_ids are, each with the attempt that it is named for: before `is_taken`."""
+        """Look up the owners of these pairs of attempt and task_id; required before `is_taken`."""
         task_ids: defaultdict[str, set[str]] = defaultdict(set)
         for attempt_id, task_id in named:
             task_ids[self._found[attempt_id].provider].add(task_id)
@@ -118,7 +118,7 @@ class Attempts:
                 self._owners[provider, row.task_id] = row.id
 
     def is_taken(self, attempt_id: str, task_id: str) -> bool:
-        """Whether another attempt at this provider has this task_id already."""
+        """Whether another attempt at this provider already has this task_id."""
         return self._owners.get((self._found[attempt_id].provider, task_id), attempt_id) != attempt_id
 
 

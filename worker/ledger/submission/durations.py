@@ -13,24 +13,25 @@ from worker.ledger.schema import CleanText, attempts, durations, generations
 from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring, update_row
 from worker.secrets import SANDBOX_ACCOUNT
 
-#: so many must have succeeded before anything is concluded from them
+#: how many must have succeeded before anything is concluded
 ENOUGH = 5
-#: an older one hardly counts after so many others, so that a provider which becomes slower or faster is followed
+#: an observation hardly counts after this many newer ones, so that the mean follows a provider that becomes slower or
+#: faster
 MEMORY = 32
-#: what was learned never makes the first question earlier or later than these
+#: a learned duration never moves the first poll outside these bounds
 SHORTEST, LONGEST = timedelta(seconds=10), timedelta(minutes=15)
-#: after a wait that was learned, a callback has at least so much longer
+#: the least extra time that a callback has after the learned duration
 _MARGIN = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=5)
-#: the sandbox never calls back, and takes two seconds unless it is told otherwise
+#: the sandbox never calls back, and takes two seconds unless configured otherwise
 _OF_SANDBOX = timedelta(seconds=2)
 
-#: provider, or SANDBOX_ACCOUNT; operation and speed (None: not named): what decides how long it takes
+#: what determines the duration: provider (or SANDBOX_ACCOUNT), operation, and speed (None: not named)
 Kind = tuple[str, str, str | None]
 
 
 class HasKind(Protocol):
-    """A row that says which kind of generation it is of; `speed` may be empty where none was named."""
+    """A row that states the kind of its generation; `speed` may be empty if none was named."""
 
     @property
     def provider(self) -> str: ...
@@ -41,7 +42,7 @@ class HasKind(Protocol):
 
 
 class Asked(HasKind, Protocol):
-    """An attempt that is asked for."""
+    """An attempt to poll."""
 
     @property
     def account(self) -> str: ...
@@ -71,7 +72,7 @@ _ENDED = Query(
     _Ended,
     select(_a.id, _a.sent_at, _g.provider, _g.operation, _g.speed)
     .join(generations, _g.id == _a.generation_id)
-    # The sandbox is quick, and nobody's provider.
+    # The sandbox is quick, and says nothing about any provider.
     .where(_a.id.in_(IDS), _a.account != SANDBOX_ACCOUNT),
 )
 _KEY = ("provider", "operation", "speed")
@@ -98,9 +99,9 @@ class Usual:
     def after(self, seconds: float) -> "Usual":
         """Return the duration after one more observation."""
         if self.seen >= ENOUGH:
-            # A callback that comes an hour late says something about the network and nothing about the provider.
+            # A callback that arrives an hour late says something about the network, not the provider.
             seconds = min(seconds, self.mean + 4 * max(self.deviation, self.mean / 4, 1.0))
-        # The plain mean and variance at first, later with weights that fall off.
+        # Plain mean and variance at first, later with decaying weights.
         share = 1 / min(self.seen + 1, MEMORY)
         off = seconds - self.mean
         return Usual(self.seen + 1, self.mean + share * off, (1 - share) * (self.variance + share * off * off))
@@ -119,7 +120,7 @@ class Patience:
         self._shortest = min(SHORTEST, poll_after)
 
     def first(self, kind: Kind) -> timedelta:
-        """From the submission to the first poll."""
+        """The time from the submission to the first poll."""
         if kind[0] == SANDBOX_ACCOUNT:
             return _OF_SANDBOX
         usual = self._usual.get(kind)
@@ -129,12 +130,12 @@ class Patience:
         if self._callbacks:
             mean += max(timedelta(seconds=2 * usual.deviation), _MARGIN)
         else:
-            # What is asked for cannot be seen to end sooner than it is asked: a little early, or it would only grow.
+            # Polling cannot see an end before the poll, so poll a little early: otherwise the mean could only grow.
             mean *= 0.9
         return min(max(mean, self._shortest), LONGEST)
 
     def next(self, kind: Kind, polls: int) -> timedelta:
-        """From one poll to the next: 1.6 times longer each time, at most 5 minutes."""
+        """The time from one poll to the next: 1.6 times longer each time, at most 5 minutes."""
         begin = _OF_SANDBOX if kind[0] == SANDBOX_ACCOUNT else self._poll_after
         if usual := self._usual.get(kind):
             begin = max(min(begin, timedelta(seconds=usual.mean)), self._shortest)
@@ -154,7 +155,7 @@ def kind_of(row: HasKind) -> Kind:
 
 
 def kind_of_attempt(one: Asked) -> Kind:
-    """As `kind_of`; the sandbox is one provider."""
+    """As `kind_of`, with the sandbox as a provider of its own."""
     provider, operation, speed = kind_of(one)
     return SANDBOX_ACCOUNT if one.account == SANDBOX_ACCOUNT else provider, operation, speed
 
@@ -168,7 +169,7 @@ def learn(connection: Connection, ended: Mapping[str, datetime]) -> None:
         taken[row.provider, row.operation, row.speed or ""].append(seconds)
     for kind, all_seconds in sorted(taken.items()):
         key = dict(zip(_KEY, kind, strict=True))
-        # Whoever holds it learns something, too: no outcome waits for a statistic.
+        # If the row is locked, its holder is learning something, too: no outcome waits for a statistic.
         known = _MINE.first(connection, **key)
         usual = Usual(known.seen, known.mean, known.variance) if known else Usual()
         for seconds in all_seconds:

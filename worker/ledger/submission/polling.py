@@ -1,4 +1,4 @@
-"""Attempts to poll: silent ones, unconfirmed ones, and rechecks after a time-out."""
+"""Attempts to poll: silent or unconfirmed ones, and rechecks after a time-out."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from worker.ledger.statements import IDS, LIMIT, NOW, Query
 from worker.ledger.submission.durations import Patience, kind_of_attempt, patience_with
 from worker.ledger.submission.rechecks import next_look
 
-#: how long after its submission an unclear one is asked for at the most, while its provider does not answer
+#: how long after its submission an unclear attempt is polled at most, while its provider does not answer
 LAST_QUESTION = timedelta(hours=24)
 _UNANSWERED, _UNANSWERED_SOON = timedelta(minutes=5), timedelta(seconds=30)
 
@@ -44,13 +44,13 @@ _SILENT = Query(
     .where(text(POLLED), _t.poll_at <= NOW)
     .order_by(_t.poll_at)
     .limit(LIMIT)
-    # What somebody else has locked is being settled.
+    # Locked attempts are being settled.
     .with_for_update(skip_locked=True, of=attempts),
 )
 _HOLD = (
     update(attempts).where(_t.id.in_(IDS)).values(poll_at=bindparam("until", type_=UtcDateTime()), polls=_t.polls + 1)
 )
-# Nothing of one that has gone on meanwhile, or that somebody else asks for by now.
+# Skips attempts that have moved on meanwhile, or that another worker is polling by now.
 _MINE = (
     select(_t.id)
     .where(
@@ -88,9 +88,9 @@ class Polling(Part):
     def claim_polls(
         self, limit: int, lease: timedelta, poll_after: timedelta, horizon: timedelta = timedelta(hours=1)
     ) -> list[Silent]:
-        """Claim attempts that are due for polling: silent ones, unconfirmed ones, and rechecks.
+        """Claim attempts that are due for polling: silent or unconfirmed ones, and rechecks.
 
-        They are claimed for `lease` and due again after it, unless `record_polled` has set their next time
+        The claims last for `lease`; the attempts are then due again, unless `record_polled` has set their next time
         (`Patience.next`). Without a task_id, an attempt is searched until `horizon` after it was sent or replaced.
         """
         now = self._database.clock()
@@ -115,7 +115,7 @@ class Polling(Part):
         ]
 
     def poll_now(self, generation_ids: Sequence[str]) -> int:
-        """Make the unconfirmed submissions of these due for polling; return how many there were."""
+        """Make the unconfirmed submissions of these generations due for polling; return how many there were."""
         now = {"ids": list(generation_ids), "now": self._database.clock()}
         with self._database.write() as connection:
             return connection.execute(_SOON, now).rowcount

@@ -1,4 +1,4 @@
-"""Rechecks of failures by time-out: the result may have arrived after all."""
+"""Rechecks of generations that failed with a time-out: the result may have arrived after all."""
 
 import re
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from worker.generation import AttemptState, Outcome, State
 from worker.ledger.schema import attempts, generations
 from worker.ledger.statements import IDS, Query
 
-#: after the failure
+#: when to recheck, counted from the failure
 LOOKS = (timedelta(minutes=10), timedelta(minutes=60))
 
-#: Ace Data Cloud and Kie.ai have codes for it, midjourney-proxy and OhMyGPT words; `unknown_task` is our own word for
-#: what its provider did not know for an hour
+#: Ace Data Cloud and Kie.ai report codes, midjourney-proxy and OhMyGPT words; `unknown_task` is our own code for a task
+#: that its provider did not know for an hour
 _CODES = frozenset({"timeout", "upstream_timeout", "408", "504", "unknown_task"})
 _WORDS = re.compile(r"time[ _-]?out|timed[ _-]?out|超时", re.IGNORECASE)
 
@@ -26,8 +26,8 @@ class _Awaited(NamedTuple):
 
 
 _a, _g = attempts.c, generations.c
-# The ids limit the table whose state is asked for, and no partial index fits. With statistics from before many have
-# failed, PostgreSQL would expect none in that state, and read all of them for each few ids.
+# The ids restrict the same table as the state, and no partial index fits. With statistics from before many failures,
+# PostgreSQL would expect no rows in that state, and read all of them for every few ids.
 _AWAITED = Query(
     _Awaited,
     select(_a.generation_id, func.min(_a.poll_at).label("at"))
@@ -44,10 +44,10 @@ def is_time_out(outcome: Outcome) -> bool:
 
 
 def awaited(connection: Connection, generation_ids: Sequence[str]) -> dict[str, datetime]:
-    """Return failed generations that their provider may still deliver, and the time of the next recheck."""
+    """Return failed generations whose provider may still deliver them, with the time of the next recheck."""
     return {row.generation_id: row.at for row in _AWAITED.each(connection, generation_ids)}
 
 
 def next_look(failed_at: datetime, now: datetime) -> datetime | None:
-    """None: the current one is the last."""
+    """The time of the next recheck; None: the current one is the last."""
     return next((failed_at + after for after in LOOKS if failed_at + after > now), None)

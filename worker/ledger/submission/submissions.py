@@ -1,4 +1,4 @@
-"""The only dangerous step: an attempt is written down before its POST, and its outcome after it."""
+"""The only dangerous step: an attempt is recorded before its POST, and its outcome after it."""
 
 import secrets
 from collections.abc import Sequence
@@ -39,14 +39,14 @@ _CLAIM = (
     .where(_g.id.in_(IDS), _g.state == State.QUEUED)
     .values(state=State.SUBMITTING, updated_at=NOW, tries=_g.tries + 1)
 )
-# What somebody else has locked is being settled.
+# Locked attempts are being settled.
 _UNDER_WAY = select(attempts.c.id).where(attempts.c.id.in_(IDS), text(SENDING)).with_for_update(skip_locked=True)
 _RENEW = update(attempts).where(attempts.c.id.in_(_UNDER_WAY)).values(lease_until=bindparam("until"))
 _OF_THESE = select(_g.id).where(_g.id.in_(IDS))
 _THESE = Query(Id, _OF_THESE)
-# What is locked may belong to a claim whose COMMIT is still under way.
+# A locked generation may belong to a claim whose COMMIT is still in progress.
 _FREE = Query(Id, _OF_THESE.order_by(_g.id).with_for_update(skip_locked=True, key_share=True))
-#: states of an attempt of which nobody knows yet how it ended
+#: states of an attempt whose outcome is not known yet
 _UNSETTLED = frozenset({AttemptState.SENDING, AttemptState.UNCERTAIN, AttemptState.ABANDONED})
 _NOT_SENT = NotTaken("it was not sent: its claim was given back", code="not_sent", retry_after=timedelta(seconds=1))
 
@@ -57,31 +57,31 @@ class Claim:
 
     attempt_id: str
     generation: Generation
-    #: of its provider: the one that is asked
+    #: the provider's account that it is submitted to
     account: str
-    #: nothing may be sent any more from this time on
+    #: nothing may be sent after this time
     lease_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """How a submission ended that gave no outcome yet: accepted, or the error that says what is known."""
+    """How a submission ended, without an outcome yet: accepted, or the error that says what is known."""
 
     attempt_id: str
     result: Accepted | ProviderError
 
 
 class Submissions(Polling, Unconfirmed):
-    """From the claim to the reply, and what is asked and decided where no reply tells it."""
+    """Submissions from claim to reply, and polls and decisions where the reply leaves the outcome open."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._unsent = Unsent()
 
     def claim(self, limit: int, lease: timedelta) -> list[Claim]:
-        """Take dispatched generations; committed before anything is sent. `lease`: until its end they are ours.
+        """Claim dispatched generations, committed before anything is sent. `lease`: how long they are ours.
 
-        What raises may have been committed all the same: `requeue_unsent` puts it back.
+        If this raises, the claims may have been committed all the same: `requeue_unsent` returns them to the queue.
         """
         self._settle_given_up()
         claims: list[Claim] = []
@@ -94,7 +94,7 @@ class Submissions(Polling, Unconfirmed):
 
     def _claim(self, claims: list[Claim], limit: int, lease: timedelta) -> None:
         with self._database.write() as connection:
-            # Not earlier: the lease begins when the wait for other writers is over.
+            # Not earlier: the lease begins once the wait for other writers is over.
             now = self._database.clock()
             rows = _DISPATCHED.all(connection, limit=limit)
             if not rows:
@@ -119,11 +119,11 @@ class Submissions(Polling, Unconfirmed):
             changes.flush()
 
     def begin(self, attempt_id: str) -> bool:
-        """Whether its POST may go out now: True once, for what this process has claimed and not given back."""
+        """Whether its POST may be sent now: True once, if this process has claimed and not abandoned it."""
         return self._unsent.begin(attempt_id)
 
     def requeue_unsent(self) -> None:
-        """Queue again what this process has claimed and not begun to send; harmless when repeated.
+        """Requeue generations that this process has claimed and not started to send; harmless if repeated.
 
         Raises LedgerUnavailable while one of them is locked: its claim may still be committed.
         """
@@ -132,14 +132,14 @@ class Submissions(Polling, Unconfirmed):
             raise LedgerUnavailable("what was claimed and not sent is locked, perhaps by its own claim")
 
     def _settle_given_up(self) -> None:
-        """Soon, while its lease lasts; but it holds up nothing else."""
+        """Settle abandoned claims early, while their leases last; a failure holds up nothing else."""
         with suppress(LedgerUnavailable):
             self._settle_not_sent()
 
     def _settle_not_sent(self) -> bool:
-        """Whether nothing is left of the abandoned submissions.
+        """Settle abandoned claims; return whether none are left.
 
-        Also of one whose lease has ended, as long as its attempt is the live one: nobody has decided about it then.
+        Includes claims whose lease has ended while their attempt is the live one: nobody has decided about it yet.
         """
         generation_of = self._unsent.given_up()
         if not generation_of:
@@ -168,16 +168,16 @@ class Submissions(Polling, Unconfirmed):
         self._settle_given_up()
 
     def record(self, results: Sequence[Submitted], poll_after: timedelta, *, callbacks: bool = True) -> None:
-        """Write down how submissions ended; of one of which a callback has said more already, nothing is changed.
+        """Record how submissions ended; one about which a callback has already said more is left unchanged.
 
-        `poll_after`: when a silent one is asked for first, until it is known how long such ones usually take;
-        `callbacks`: whether they call back.
+        `poll_after`: when to poll a silent attempt first, until the usual duration of its kind is known;
+        `callbacks`: whether their providers call back.
         """
         together(lambda some: self._record(some, poll_after, callbacks=callbacks), results)
         self._settle_given_up()
 
     def _record(self, results: Sequence[Submitted], poll_after: timedelta, *, callbacks: bool) -> Sequence[Submitted]:
-        """In one transaction."""
+        """Record these results in one transaction."""
         now = self._database.clock()
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, now)
@@ -194,9 +194,9 @@ class Submissions(Polling, Unconfirmed):
                 changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
                 settle = _settle_replaced if attempt.state is AttemptState.ABANDONED else _settle
                 settle(tries, attempt, it.result, patience)
-            # What it calls back to the line is asked for in the database.
+            # Recalling generations to the line queries the database, so write the changes first.
             changes.write()
-            # A reply that its callback outran still shows that the provider answers.
+            # A reply overtaken by its callback still shows that the provider answers.
             answered = [(before[it.attempt_id], it.result) for it in results]
             heard = [it for it in answered if it[0].state in _UNSETTLED or isinstance(it[1], Accepted)]
             note_answers(changes, heard)
@@ -205,7 +205,7 @@ class Submissions(Polling, Unconfirmed):
         return results
 
     def mark_lost_unconfirmed(self) -> int:
-        """Attempts whose worker died with the POST under way: nobody knows, so they become UNCONFIRMED."""
+        """Mark attempts whose worker died during the POST as UNCONFIRMED (outcome unknown); return how many."""
         now = self._database.clock()
         with self._database.write() as connection:
             overdue = connection.execute(
@@ -219,7 +219,7 @@ class Submissions(Polling, Unconfirmed):
             expired = 0
             tries = Attempts(changes, overdue.scalars())
             for attempt in tries:
-                # Only if it is still under way: the first look was before the lock.
+                # Only if it is still being sent: the query ran before the lock.
                 if tries.move(attempt.id, AttemptState.UNCERTAIN, error=lost, poll_at=now):
                     expired += 1
                     changes.bind(attempt.generation_id, attempt=attempt.id)
@@ -249,7 +249,7 @@ def _attempt(claim: Claim, now: datetime) -> Values:
 
 
 def _settle(tries: Attempts, attempt: Attempt, result: Accepted | ProviderError, patience: Patience) -> None:
-    """The attempt is settled in any case; its generation moves unless an earlier attempt has brought it further."""
+    """Settle the attempt in any case; its generation moves unless an earlier attempt has already moved it further."""
     match result:
         case Accepted(task_id):
             _accepted(tries, attempt, storable(task_id), tries.changes.at + patience.first(kind_of_attempt(attempt)))
@@ -268,9 +268,8 @@ def _accepted(tries: Attempts, attempt: Attempt, task_id: str, poll_at: datetime
         message = f"the provider answered with task_id {task_id}, which belongs to another attempt"
         _unconfirmed(tries, attempt, "task_id_taken", message)
         return
-    # Where an earlier attempt succeeded meanwhile the generation stays as it is. Whether this one is paid for as well
-    # shows its outcome.
-    # It may have been looked for often and in vain; from here on it is asked for like any other.
+    # If an earlier attempt has succeeded meanwhile, the generation stays as it is. This attempt's outcome shows whether
+    # it was charged as well. Earlier searches without success no longer count: it is now polled like any other.
     if not tries.move(attempt.id, AttemptState.ACCEPTED, task_id=task_id, poll_at=poll_at, polls=0):
         return
     tries.changes.move(
@@ -286,13 +285,13 @@ def _accepted(tries: Attempts, attempt: Attempt, task_id: str, poll_at: datetime
 
 
 def _settle_replaced(tries: Attempts, attempt: Attempt, result: Accepted | ProviderError, patience: Patience) -> None:
-    """The late reply to an attempt that a person had submitted again: its generation does not follow it any more."""
+    """Apply the late reply to an attempt that a person has replaced: it no longer moves its generation."""
     match result:
         case Accepted(task_id):
             task_id = storable(task_id)
             if not tries.is_taken(attempt.id, task_id) and tries[attempt.id].state is AttemptState.ABANDONED:
                 poll_at = tries.changes.at + patience.first(kind_of_attempt(attempt))
-                # And whoever looks for it just now, in vain, does not make that the last question.
+                # Resetting `polls` also keeps a search that is failing right now from becoming the last poll.
                 tries.update(attempt.id, task_id=task_id, poll_at=poll_at, polls=0)
         case NotTaken() | Rejected():
             _reject(tries, attempt, result)
@@ -303,12 +302,12 @@ def _reject(tries: Attempts, attempt: Attempt, error: ProviderError) -> bool:
 
 
 def _not_taken(tries: Attempts, attempt: Attempt, error: NotTaken) -> None:
-    # Also when its lease ended meanwhile: its attempt is still live, so no person has decided, and there is nothing to
-    # find out, because its own worker knows.
+    # Even if its lease has ended meanwhile: the attempt is still live, so no person has decided, and nothing is
+    # unclear, because its own worker knows.
     if not _reject(tries, attempt, error):
         return
     changes = tries.changes
-    # That stops the account, not the generation: another may take it, and this one goes on as soon as it may.
+    # A pause stops the account, not the generation: another account may take it, or this one once it resumes.
     is_paused = answer_of(error) in {Answer.BLOCKED, Answer.TOO_MANY}
     changes.move(
         attempt.generation_id,
@@ -325,7 +324,7 @@ def _not_taken(tries: Attempts, attempt: Attempt, error: NotTaken) -> None:
 def _unconfirmed(tries: Attempts, attempt: Attempt, code: str, message: str) -> None:
     facts = {"error": message, "poll_at": tries.changes.at + timedelta(seconds=5)}
     if tries[attempt.id].state is AttemptState.UNCERTAIN:
-        # Because its lease had ended; now it is known why.
+        # It was marked because its lease had ended; now the reason is known.
         tries.update(attempt.id, **facts)
     else:
         tries.move(attempt.id, AttemptState.UNCERTAIN, **facts)

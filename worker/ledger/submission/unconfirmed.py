@@ -82,7 +82,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unclear:
-    """An unconfirmed submission: `asked`: how often it was searched; `callbacks`: the verdict on each.
+    """An unconfirmed submission. `asked`: how often it was searched; `callbacks`: the verdict on each.
 
     `candidates`: tasks in the provider's list that may be it.
     """
@@ -98,7 +98,7 @@ class Unclear:
 
 
 class UnconfirmedAges(NamedTuple):
-    """`older`: how many were sent before some time; `oldest`: when the first of all was, None if there is none."""
+    """`older`: how many were sent before a given time; `oldest`: when the first was sent, None if there is none."""
 
     older: int
     oldest: datetime | None
@@ -106,7 +106,7 @@ class UnconfirmedAges(NamedTuple):
 
 class Unconfirmed(Part):
     def unconfirmed_ages(self, before: datetime, most: int) -> UnconfirmedAges:
-        """Return how old the unconfirmed are; looks at the `most` that were created first."""
+        """Return the ages of the unconfirmed; considers only the `most` created first."""
         with self._database.read() as connection:
             found = _AGES.first(connection, before=before, limit=most)
         return UnconfirmedAges(int(found.older or 0), found.oldest) if found else UnconfirmedAges(0, None)
@@ -146,10 +146,10 @@ class Unconfirmed(Part):
         *,
         attempt_id: str | None = None,
     ) -> None:
-        """Apply a person's decision to unconfirmed generations: all of them, or none.
+        """Apply a person's decision to unconfirmed generations: to all of them, or to none.
 
         CHARGED with a `task_id` (for one generation) links that task; without one there is no result to wait for.
-        `attempt_id`: only this submission is meant, and not one that followed it. Raises NotFound, or RequestInvalid
+        `attempt_id`: only this submission is meant, not a later one. Raises NotFound, or RequestInvalid
         for one that is not unconfirmed, another submission, or a task_id that belongs to another attempt.
         """
         with self._database.write() as connection:
@@ -161,8 +161,8 @@ class Unconfirmed(Part):
                 attempt = tries[live[generation_id]] if generation_id in live else None
                 if attempt is not None and attempt_id not in {None, attempt.id}:
                     raise RequestInvalid(
-                        f"{generation_id} is not as it was when this was decided: it was submitted again since; look "
-                        "at it once more; nothing was changed"
+                        f"{generation_id} has changed since this was decided: it was submitted again; review it once "
+                        "more; nothing was changed"
                     )
                 _resolve(tries, generation_id, attempt, (decision, task_id and storable(task_id)), person)
             changes.flush()
@@ -192,7 +192,7 @@ def _resolve(
         _decide(tries, attempt, AttemptState.REJECTED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="not_charged", message=cause)
     elif task_id is None:
-        # Neither failed nor succeeded: it is paid for, and there is nothing to show for it.
+        # Neither failed nor succeeded: it was charged and has no result.
         _decide(tries, attempt, AttemptState.CHARGED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="charged_without_result", message=cause)
     else:

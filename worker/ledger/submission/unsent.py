@@ -1,4 +1,4 @@
-"""Claims that this process has not started to send: only for these is it certain that nothing was charged."""
+"""Claims that this process has not started to send: only these were certainly not charged."""
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +13,7 @@ class Unsent:
         self._given_up: dict[str, str] = {}
 
     def claim(self, attempts: Mapping[str, str]) -> None:
-        """Add attempt → generation, before it is certain that the ledger has them."""
+        """Add attempt → generation before it is certain that the ledger has them."""
         with self._lock:
             self._claimed.update(attempts)
 
@@ -23,7 +23,7 @@ class Unsent:
             return self._claimed.pop(attempt_id, None) is not None
 
     def give_up(self, attempt_ids: Collection[str] | None = None) -> None:
-        """Abandon these, or all that are claimed and not started."""
+        """Abandon these attempts, or all that are claimed and not started."""
         with self._lock:
             chosen = (
                 list(self._claimed) if attempt_ids is None else [one for one in attempt_ids if one in self._claimed]

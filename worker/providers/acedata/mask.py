@@ -24,7 +24,7 @@ def as_mask(picture: str) -> str:
         with Image.open(io.BytesIO(base64.b64decode(content)), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height} pixels"
-                raise RequestInvalid(f"option mask: {size} are more than any image has", about=("mask",))
+                raise RequestInvalid(f"option mask: {size} are more than any result has", about=("mask",))
             drawn = image.convert("RGBA")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         what = f"the image is not a readable PNG, JPEG or WebP ({error})"

@@ -123,7 +123,7 @@ def _unpacked(value: object) -> object:
     try:
         return read_json(value.encode(errors="surrogatepass"))
     except ValueError:
-        raise CallbackUnreadable("its results are a text that is not JSON") from None
+        raise CallbackUnreadable("its results are a string that is not JSON") from None
 
 
 def _word(value: object) -> str | None:

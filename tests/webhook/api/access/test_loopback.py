@@ -54,7 +54,7 @@ def refused(door: Door, **facts: Any) -> None:
         response = door.post(path, **facts)
         assert (response.status_code, response.json["code"]) == (401, "token_missing"), path
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="darkroom"'
-        assert "a token is required, because" in response.json["detail"]
+        assert "a token is required because" in response.json["detail"]
         assert "[redacted]" not in response.json["detail"]
     assert door.rows() == {}
 

@@ -17,7 +17,7 @@ def test_a_token_has_the_rate_that_it_was_given(door: Door) -> None:
     first, second, third = (door.post(secret=secret) for _ in range(3))
     assert [one.headers["RateLimit-Remaining"] for one in (first, second)] == ["1", "0"]
     assert (third.status_code, third.json["code"]) == (429, "too_many_requests")
-    assert third.json["detail"].startswith("this token may send 2 per 1 day: send the request again in ")
+    assert third.json["detail"].startswith("this token may send 2 per 1 day: repeat the request in ")
     assert 0 < int(third.headers["Retry-After"]) <= 86_400
     assert third.headers["Retry-After"] == third.headers["RateLimit-Reset"]
     assert (third.headers["RateLimit-Limit"], third.headers["RateLimit-Remaining"]) == ("2", "0")

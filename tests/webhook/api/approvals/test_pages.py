@@ -147,9 +147,9 @@ def test_a_rejection_needs_no_image(pages: FlaskClient, ledger: Ledger, ask: Ask
     [
         ({"decision": "approve"}, "Select at least one image, or reject all of them."),
         ({"decision": "approve", "pick": "9"}, "There is no image 9; the images are 1, 2, 3, 4."),
-        ({"decision": "approve", "pick": ["2", "²"]}, "The images are numbers, from 1."),
-        ({"pick": "1"}, "Say whether to approve or to reject."),
-        ({}, "Say whether to approve or to reject."),
+        ({"decision": "approve", "pick": ["2", "²"]}, "Give the images as numbers, counted from 1."),
+        ({"pick": "1"}, "Choose whether to approve or to reject."),
+        ({}, "Choose whether to approve or to reject."),
     ],
 )
 def test_an_incomplete_form_is_shown_again_with_its_boxes(

@@ -77,7 +77,7 @@ def test_batches_are_listed_in_pages_the_newest_first(api: FlaskClient, ledger: 
 def test_a_cursor_that_nobody_gave_out_is_refused(api: FlaskClient, ledger: Ledger, after: str) -> None:
     a_shop(ledger, None)
     problem = refused(api.get(f"/v1/batches?after={after}"), 422, "invalid")
-    assert "this is no `next` of a page of this list" in problem.detail
+    assert "this is not the `next` of a page of this list" in problem.detail
 
 
 def test_an_empty_cursor_is_the_beginning(api: FlaskClient, ledger: Ledger) -> None:

@@ -57,7 +57,7 @@ def test_days_and_labels_limit_what_is_summed_up(here: Services, api: FlaskClien
         ("from=0001-01-01", "from: it must be greater than or equal to 2000-01-01"),
         ("from=2026-02-01&to=2026-01-01", "the last day 2026-01-01 is before the first day 2026-02-01"),
         ("label=client", "label 'client': its value is empty; give it as name:value"),
-        ("since=30d", "since: there is no field of this name"),
+        ("since=30d", "since: there is no field with this name"),
     ],
 )
 def test_a_mistake_is_one_sentence(api: FlaskClient, query: str, words: str) -> None:
