@@ -263,7 +263,7 @@ def _put_off(here: Services, claim: ArchiveClaim, asset: Asset, error: str, reas
     patience = here.settings.give_up_after
     if here.clock() <= max(since + patience, min(asset.deadline, since + MOST_PATIENT)):
         return Postponed(index=asset.index, error=error, reason=reason)
-    why = f"gave up after {patience / timedelta(days=1):g} days of tries (DARKROOM_GIVE_UP_DAYS); last error: {error}"
+    why = f"gave up after {patience / timedelta(days=1):g} days of trying (DARKROOM_GIVE_UP_DAYS); last error: {error}"
     return Lost(asset.index, why, Trouble.UNREACHABLE)
 
 

@@ -44,7 +44,7 @@ def generation_create(self: Any, /, *args: object, **asked: object) -> None:
     except (RequestInvalid, ConfigurationError) as error:
         key = asked.get("key")
         log.error(  # noqa: TRY400  somebody else's mistake needs no traceback
-            "%s: refused %s%s: %s; nothing was created: send it again, corrected",
+            "%s: refused %s%s: %s; nothing was created: correct it and send it again",
             *(REQUEST_TASK, who, f", key {key!r}" if isinstance(key, str) else "", redact(str(error))),
         )
     else:
@@ -57,7 +57,7 @@ def generation_create(self: Any, /, *args: object, **asked: object) -> None:
 
 def _require_names(args: tuple[object, ...]) -> None:
     if args:
-        raise RequestInvalid('it has arguments without names: send them as kwargs={"key": …, "prompt": …}')
+        raise RequestInvalid('it has positional arguments: send them as kwargs={"key": …, "prompt": …}')
 
 
 def try_again(task: Any, asked: dict[str, object], args: Sequence[object] = ()) -> None:

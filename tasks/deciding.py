@@ -36,7 +36,7 @@ def pick(
     provider is not set up here. Nothing is then decided.
     """
     if unknown := [number for number in numbers if number not in approval.images]:
-        raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, approval.images))}")
+        raise RequestInvalid(f"there is no image {unknown[0]}; the images are {', '.join(map(str, approval.images))}")
     asked = _Asked(here, approval)
     return asked.decide(ApprovalState.DECIDED, numbers, asked.planned(numbers), by=by, why=why, held_for=held_for)
 
@@ -62,7 +62,7 @@ def _end(here: Services, approval: Approval) -> Decided:
     except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:
-        log.exception("could not do what step %s does otherwise for %s", approval.step, approval.generation_id)
+        log.exception("could not apply the `otherwise` of step %s for %s", approval.step, approval.generation_id)
         refused = Planned(refused=[f"step {approval.step}: {described(error)}"])
         return asked.decide(ApprovalState.EXPIRED, (), refused, by=NOBODY, why="", is_overdue=True)
 

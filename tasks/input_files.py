@@ -40,7 +40,7 @@ def with_files(here: Services, provider: Provider, request: GenerationRequest) -
     # The size was checked for the first provider, but the batch may have been moved to another one.
     if provider.input_limit is not None and largest > provider.input_limit:
         raise RequestInvalid(
-            f"an input file has {largest / 1e6:.1f} MB, and {provider.title} accepts at most "
+            f"an input file is {largest / 1e6:.1f} MB, and {provider.title} accepts at most "
             f"{provider.input_limit >> 20} MB: use a smaller one, or another provider"
         )
 
@@ -77,4 +77,4 @@ def _objects(here: Services, digests: Sequence[str]) -> dict[str, _Object]:
 
 
 def _gone(sha256: str) -> RequestInvalid:
-    return RequestInvalid(f"the input file with the SHA-256 {sha256} is not in the bucket any more: submit it again")
+    return RequestInvalid(f"the input file with the SHA-256 {sha256} is no longer in the bucket: submit it again")

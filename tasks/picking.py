@@ -57,7 +57,7 @@ def _ask(here: Services, connection: Any, approval: Approval) -> bool:
     except (LedgerUnavailable, LedgerUnfit, SoftTimeLimitExceeded):
         raise
     except Exception as error:  # noqa: BLE001  whatever the broker's client raises
-        log.warning("the task %s was not asked for %s: %s", approval.task, approval.id, described(error))
+        log.warning("could not ask the task %s about %s: %s", approval.task, approval.id, described(error))
         return False
     here.ledger.approvals.note_sent(approval.id)
     return True
@@ -94,7 +94,7 @@ def approval_picked(self: Any, /, *args: Any, **facts: Any) -> None:
 @app.task(name=PICK_FAILED_TASK, bind=True, base=RequestTask, typing=False)
 def approval_failed(self: Any, /, *args: Any, **facts: Any) -> None:
     """Reject all images, because the task failed."""
-    _take(self, args, facts, lambda here, one: _reject(here, one, "it failed, and the log of its worker says why"))
+    _take(self, args, facts, lambda here, one: _reject(here, one, "it failed: see its worker's log"))
 
 
 def _take(task: Any, args: Any, facts: Any, decide: Callable[[Services, Approval], Decided]) -> None:
@@ -121,7 +121,7 @@ def _asked_task(here: Services, approval_id: object) -> Approval:
         raise RequestInvalid("it names no approval")
     approval = here.ledger.approvals.get(approval_id)
     if approval.task is None:
-        raise RequestInvalid(f"a person decides {approval_id}, and no task")
+        raise RequestInvalid(f"{approval_id} is decided by a person, not by a task")
     return approval
 
 

@@ -36,7 +36,7 @@ Answered = tuple[list[News], list[Silent]]
 Question = Callable[[Services, str, str, list[Silent]], Answered]
 #: the sandbox forgets everything on a restart; none of its providers hides a new task for as long as a minute
 _RESTARTED_AFTER = timedelta(minutes=1)
-_RESTARTED = "the sandbox does not know it: it was restarted, and keeps nothing; a retry makes it again"
+_RESTARTED = "the sandbox does not know it: it was restarted, and keeps nothing; a retry creates it again"
 _UNKNOWN = "the provider has no such task, or no result for it, an hour after accepting it"
 
 

@@ -64,7 +64,7 @@ def plan_picked(here: Services, parent: Generation, recipe: Recipe, step: Step, 
     planned = Planned()
     found = _candidates(here, parent, step, _assets(here, parent), _of_recipe(parent, recipe))
     if unknown := [number for number in picked if number not in found]:
-        raise RequestInvalid(f"there is no image {unknown[0]}; there are {', '.join(map(str, found))}")
+        raise RequestInvalid(f"there is no image {unknown[0]}; the images are {', '.join(map(str, found))}")
     _add(here, planned, step, [found[number] for number in picked])
     return planned
 
@@ -224,7 +224,7 @@ def reference_to(asset: Asset) -> str:
     if asset.object_key is None or asset.sha256 is None:
         raise RequestInvalid(f"image {asset.index + 1} is not in the bucket: write `after: archived`")
     if asset.content_type not in _TAKEN:
-        raise RequestInvalid(f"image {asset.index + 1} is {asset.content_type}, which providers do not take")
+        raise RequestInvalid(f"image {asset.index + 1} is {asset.content_type}, which providers do not accept")
     if (asset.bytes or 0) > _LARGEST:
         raise RequestInvalid(f"image {asset.index + 1} is larger than the {_LARGEST >> 20} MB that providers accept")
     return input_reference(asset.sha256, _TAKEN[asset.content_type])

@@ -41,7 +41,7 @@ def set_aside(
         return there, aside
     room = here.settings.darkroom_rejected_gb * 1e9 + (there.bytes if there else 0)
     if here.ledger.assets.refused_bytes() + download.bytes > room:
-        full = f"{here.settings.darkroom_rejected_gb:g} GB of refused files are kept already (DARKROOM_REJECTED_GB)"
+        full = f"{here.settings.darkroom_rejected_gb:g} GB of refused files are already kept (DARKROOM_REJECTED_GB)"
         return (
             None,
             f"the file is not kept: {full}; `darkroom accept` and `darkroom delete --objects` make room",

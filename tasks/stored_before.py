@@ -67,7 +67,7 @@ def _checked(here: Services, claim: ArchiveClaim, asset: Asset, key: str, *, is_
         file.seek(0)
         sha256, size = measured(file)
         if note.sha256 not in (None, sha256):
-            raise NotOurs("it has other bytes than were stored")
+            raise NotOurs("it has different bytes than were stored")
         accepted = asset.refused if asset.accepted and asset.refused and asset.refused.sha256 == sha256 else None
         try:
             facts = inspect(file, asset.kind) if accepted is None else facts_of_refused(file, accepted.type)

@@ -40,5 +40,5 @@ def _read(archive: Archive, asset: Asset) -> Iterator[IO[bytes]]:
                 digest.update(piece)
                 file.write(piece)
         if digest.hexdigest() != asset.sha256:
-            raise Changed(f'"{asset.object_key}" has other bytes than were stored')
+            raise Changed(f'"{asset.object_key}" has different bytes than were stored')
         yield file

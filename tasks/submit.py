@@ -103,7 +103,7 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
 def _provider_of(here: Services, claim: Claim) -> Provider:
     """Return the provider to call: the sandbox for tests, and only for tests, whatever the ledger says."""
     if claim.generation.is_test != (claim.account == SANDBOX_ACCOUNT):
-        what = "a test" if claim.generation.is_test else "a generation that is paid for"
+        what = "a test" if claim.generation.is_test else "a paid generation"
         raise Rejected(f"nothing was sent: {what} was dispatched to account {claim.account}", code="wrong_account")
     return here.provider(claim.generation.provider, claim.account)
 
@@ -130,7 +130,7 @@ def _refuse_late(here: Services, claim: Claim) -> None:
         reason = "its worker is stopping"
     elif here.clock() >= claim.lease_until:
         # The process was frozen or starved; a person may have resubmitted it by now.
-        reason = "its worker reached it after its lease had ended"
+        reason = "its worker reached it after its lease had expired"
     elif not here.ledger.submissions.begin(claim.attempt_id):
         reason = "its claim was returned"
     else:

@@ -163,15 +163,16 @@ def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
     if not working:
         last = max((beat for beat in silent if beat.role != CLOCK), key=lambda beat: beat.seen_at, default=None)
         since = last.seen_at if last else None
-        silence = f" since {_time(since)}" if since else ""
+        silence = f" (the last one was seen at {_time(since)})" if since else ""
         if last and last.is_stopped:
-            silence = f", the last one stopped at {_time(since)}"
+            silence = f" (the last one stopped at {_time(since)})"
         if old and not alive:
             remedy = "start the newer version instead"
             told = f"{', '.join(old)} running a version that is too old for the ledger and starts nothing: {remedy}"
         elif alive:
             remedy = "start the Procfile's `worker`"
-            told = f"only {', '.join(alive)} running{silence}, which submits and archives nothing: {remedy}"
+            told = f"no worker is running{silence}, only {', '.join(alive)}, so nothing is submitted or archived: "
+            told += remedy
         else:
             remedy = "start `darkroom up`, or the Procfile's processes"
             told = f"no worker is running{silence}: {remedy}"
@@ -179,7 +180,7 @@ def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
     clocks = [one.seen_at for one in silent if one.role == CLOCK and timedelta() < now - one.seen_at <= _RECENT]
     if working and clocks and len(working) == len(alive):
         remedy = "start the Procfile's `clock`"
-        told = f"no clock is running since {_time(max(clocks))}, so lost callbacks and forgotten work are not found"
+        told = f"no clock has run since {_time(max(clocks))}, so lost callbacks and forgotten work are not found"
         yield Wait(
             cause=Cause.CLOCK, subject="", told=f"{told}: {remedy}", remedy=remedy, since=max(clocks), fails=True,
             states=_SENT,
@@ -192,7 +193,7 @@ def _batches(ledger: Ledger) -> Iterator[Wait]:
         is_full = one.in_flight is not None and one.in_flight >= (batch.max_in_flight or 0)
         if batch.paused_at is not None:
             cause, command = Cause.BATCH_PAUSED, f"darkroom batch resume {name}"
-            how = f"paused since {_time(batch.paused_at)}: `{command}` continues it"
+            how = f"paused since {_time(batch.paused_at)}: `{command}` resumes it"
         elif batch.start_at is not None:
             cause, command = Cause.BATCH_START, f"darkroom batch limit {name} --no-start-at"
             how = f"starts at {_time(batch.start_at)}: `{command}` starts it now"
@@ -309,7 +310,7 @@ def _approvals(ledger: Ledger) -> Iterator[Wait]:
             yield Wait(
                 cause=Cause.APPROVAL,
                 subject=subject,
-                told=f"a step of the recipe waits for a decision of {whom}: {remedy}",
+                told=f"a recipe step is waiting for a decision by {whom}: {remedy}",
                 remedy=remedy,
                 since=min(one.asked_at for one in those),
                 count=len(those),
@@ -344,7 +345,7 @@ def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
             alike.setdefault(key, []).append(one)
     for (host, alike_in), those in alike.items():
         why = alike_in and _ADDRESS.sub("", redact(those[0].error))
-        many = "1 asset waits" if len(those) == 1 else f"{len(those)}{'+' * (len(those) == _MANY)} assets wait"
+        many = "1 asset waiting" if len(those) == 1 else f"{len(those)}{'+' * (len(those) == _MANY)} assets waiting"
         since = min(one.since for one in those)
         if why is None:
             names = "localhost,127.0.0.1,::1" if host == "localhost" else host

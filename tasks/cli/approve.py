@@ -19,7 +19,7 @@ def _read_numbers(_: click.Context, __: click.Parameter, given: str) -> tuple[in
     try:
         return tuple(int(part) for part in given.replace(" ", ",").split(",") if part)
     except ValueError:
-        raise click.BadParameter(f"{given!r} is no list of numbers; write it like 2,4") from None
+        raise click.BadParameter(f"{given!r} is not a list of numbers such as 2,4") from None
 
 
 @click.command()
@@ -74,7 +74,7 @@ def approvals(*, links: bool, as_json: bool) -> None:
             if link is not None:
                 click.echo(f"  {link}")
     if not number:
-        note("Nothing waits for a decision.")
+        note("No decisions are waiting.")
     elif not as_json:
         note("Decide with: darkroom approve ID 2,4, or darkroom reject ID")
 

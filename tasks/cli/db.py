@@ -43,15 +43,15 @@ def upgrade(as_json: bool) -> None:
 
 
 @db.command()
-@click.option("--scratch", metavar="URL", help="An empty PostgreSQL database for the copy; emptied again at the end.  "
+@click.option("--scratch", metavar="URL", help="An empty PostgreSQL database for the copy; emptied at the end.  "
               "[default: one created beside the ledger]")  # fmt: skip
 @json_option
 @click.pass_context
 def rehearse(ctx: click.Context, scratch: str | None, as_json: bool) -> None:
     """Upgrade a copy of the ledger and check it.
 
-    Shows how long each migration takes, then checks the tables and runs on the copy the queries of `darkroom doctor`.
-    The ledger itself is only read and can be used meanwhile. A copy of an SQLite ledger is made in TMPDIR and needs
+    Shows how long each migration takes, then checks the copy's tables and runs the queries of `darkroom doctor` on it.
+    The ledger itself is only read and remains usable. A copy of an SQLite ledger is made in TMPDIR and needs
     three times the size of the ledger. The copy is removed at the end; if a rehearsal is killed, the next one removes
     its copy.
 
@@ -80,12 +80,12 @@ def _print(rehearsal: "Rehearsal") -> None:
         click.echo(one_line(redact(problem)))
     copied = f"on a copy of {in_bytes(rehearsal.bytes)}"
     if rehearsal.problems:
-        note(f"the upgrade from revision {rehearsal.before} would not succeed; tried {copied}, the ledger is unchanged")
+        note(f"the upgrade from revision {rehearsal.before} would fail: tried {copied}; the ledger is unchanged")
         return
     whole = duration(timedelta(seconds=sum(one.seconds for one in rehearsal.migrations)))
     note(
         f"the upgrade from revision {rehearsal.before} to {rehearsal.after} succeeds: it took {whole} {copied}, which "
-        f"has {in_bytes(rehearsal.bytes_after)} then; the ledger is unchanged"
+        f"then has {in_bytes(rehearsal.bytes_after)}; the ledger is unchanged"
     )
 
 

@@ -29,7 +29,7 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
 
     Lists unreadable callbacks, assets whose link expired or whose download failed for weeks, events that a subscriber
     did not accept, and follow-ups that could not be created. `darkroom dead replay` tries them again, `darkroom dead
-    dismiss` removes them from the list. For what is still being tried, see `darkroom at-risk`.
+    dismiss` removes them from the list. For work that is still being retried, see `darkroom at-risk`.
     """
     if ctx.invoked_subcommand is not None:
         if kind or as_json:

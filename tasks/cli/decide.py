@@ -26,7 +26,7 @@ DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEE
 @click.option(
     "--failed",
     is_flag=True,
-    help="All failed or expired ones; narrow it with --batch, --provider, --key or --label, or give --all.",
+    help="All failed or expired generations; narrow them with --batch, --provider, --key or --label, or give --all.",
 )
 @click.option("--batch", metavar="BATCH", help="With --failed: only in this batch, by name or id.")
 @provider_option

@@ -43,7 +43,7 @@ def _of_this_container() -> Process:
     found = process_of(command)
     if found is None:
         names = ", ".join(Process)
-        raise click.UsageError(f"this is no container of one process of Darkroom: name the process, one of {names}")
+        raise click.UsageError(f"this is not a container with one Darkroom process: name the process, one of {names}")
     return found
 
 

@@ -53,7 +53,7 @@ def init(force: bool) -> None:
     if "PUBLIC_URL" in values:
         values["DARKROOM_SIGNING_KEYS"] = new_signing_keys()
     write_env(path, values)
-    note(f"\nWrote {path}. Checking it; broker and workers are missing until you start `darkroom up`.\n")
+    note(f"\nWrote {path}. Checking it; broker and workers will be missing until you start `darkroom up`.\n")
     examine()
     note("")
     _offer_test(provider)

@@ -35,7 +35,7 @@ def resolve(
         raise click.UsageError("give exactly one of --charged, --not-charged and --resubmit")
     decision = Decision.CHARGED if charged else Decision.NOT_CHARGED if not_charged else Decision.RESUBMIT
     if task_id is not None and (decision is not Decision.CHARGED or len(selection.names) != 1 or not task_id.strip()):
-        raise click.UsageError("--task-id goes with --charged and one GENERATION")
+        raise click.UsageError("--task-id requires --charged and one GENERATION")
     by = person(who(), why)
     if task_id is None:
         with open_ledger() as here:

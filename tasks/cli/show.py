@@ -189,7 +189,7 @@ def _moments(story: Story) -> Iterator[tuple[datetime, Text]]:
         mark, style = MARK[move.to_state]
         yield move.at, Text.assemble((f"{mark} {move.to_state}", style), f"  {_hidden(move.cause)}")
     for change in story.generation.provider_changes:
-        why = f"to {change.to}, away from {change.left}: {_hidden(change.why)}"
+        why = f"from {change.left} to {change.to}: {_hidden(change.why)}"
         yield datetime.fromisoformat(change.at), Text(f"→ moved {why}")
     for attempt in story.attempts:
         error = attempt.error if attempt.error not in said else None

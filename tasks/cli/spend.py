@@ -79,9 +79,9 @@ def spend(
     if as_csv and as_json:
         raise click.UsageError("give either --csv or --json")
     if yes and not price_now:
-        raise click.UsageError("--yes belongs to --price-now")
+        raise click.UsageError("--yes requires --price-now")
     if price_now and labels:
-        raise click.UsageError("--price-now charges whatever has no price, so it takes no --label")
+        raise click.UsageError("--price-now charges everything without a price, so it does not accept --label")
     with open_ledger() as here:
         if yes:
             priced = usecase.price_now(here, since)
@@ -127,7 +127,7 @@ def _tell_unpriced(prices: Prices, unpriced: Sequence[Unpriced]) -> None:
     note(f"{number:,} {'has' if number == 1 else 'have'} no price: {listed}")
     ready = [one for one in unpriced if one.amount is not None]
     if len(ready) < len(unpriced):
-        note("  the price file has none for some of them: add it, even if it is 0")
+        note("  the price file has none for some of them: add one, even if it is 0")
     if ready:
         amount = prices.text(sum(one.amount or 0 for one in ready))
         note(f"  `darkroom spend --price-now` charges {sum(one.number for one in ready):,} of them: {amount}")

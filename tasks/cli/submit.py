@@ -50,7 +50,7 @@ _TOLD, _PAGE = 10, 1000
 
 def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
     if given is not None and digest_in(given) is None:
-        raise click.BadParameter(f"{given!r} is not a submission ID as this command's errors print it")
+        raise click.BadParameter(f"{given!r} is not a submission ID as printed in this command's errors")
     return given
 
 
@@ -157,7 +157,7 @@ def submit(
                 if anew or submission_id is not None:
                     raise click.UsageError(
                         "a file needs neither --new nor --submission: the same file completes its batch, and another "
-                        "--batch NAME submits it once more"
+                        "--batch NAME submits it again"
                     )
                 batch_id = _submit_file(here, source, batch, defaults, notify=notify, is_test=is_test, as_json=as_json)
                 if then_watch and batch_id is not None:
@@ -211,7 +211,7 @@ def _refuse_contradictions(
     parent: str | None, action: str | None,
 ) -> None:  # fmt: skip
     if (parent is None) != (action is None):
-        raise click.UsageError("--parent and --action belong together")
+        raise click.UsageError("give --parent and --action together")
     if parent is not None and (len(prompts) > 1 or STDIN in prompts or source or batch or operation):
         raise click.UsageError(
             "a follow-up has its parent's batch, and its action says what it does: give at most one PROMPT, and no "
@@ -224,7 +224,7 @@ def _refuse_contradictions(
     if STDIN in prompts and len(prompts) > 1:
         raise click.UsageError(f"{STDIN} reads standard input and cannot be combined with other PROMPTs")
     if key is not None and (source is not None or len(prompts) > 1 or STDIN in prompts):
-        raise click.UsageError("--key names one generation; in a file, give each line a key of its own")
+        raise click.UsageError("--key names one generation; in a file, give each line its own key")
     if key is not None and not key.strip():
         raise click.UsageError("--key is empty")
 
@@ -289,8 +289,8 @@ def _print(
         # Otherwise Python tries again to flush standard output at exit, and exits with a code of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise DarkroomError(
-            f"saved, but the IDs cannot be printed: {error.strerror}; `darkroom list` shows them, and so does the same "
-            "command, which creates nothing twice"
+            f"saved, but the IDs cannot be printed: {error.strerror}; `darkroom list` shows them, and repeating the "
+            "command prints them without creating duplicates"
         ) from error
 
 

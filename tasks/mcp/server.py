@@ -25,7 +25,7 @@ ANSWER_SECONDS = 2.0
 
 _INSTRUCTIONS = (
     "Darkroom makes Midjourney images and videos through paid providers. `generate` returns at once with an id and the "
-    "state: never wait for it, and never repeat it with another client_key because an answer is late. Call `get` with "
+    "state: never wait for it, and never repeat it with another client_key because a reply is late. Call `get` with "
     "the id after a minute. The same client_key is always the same generation, and is paid for once."
 )
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -83,7 +83,7 @@ class _Served:
         ],
         prompt: Annotated[str, Field(description="A {red, blue} list makes several, which is refused.")],
         provider: Annotated[
-            str, Field(description="One, or several in order of preference with commas between.")
+            str, Field(description="One, or several in order of preference, separated by commas.")
         ] = DEFAULT_PROVIDER,
         operation: Annotated[
             str, Field(description="imagine, blend, edit, video, describe, shorten or translate.")
@@ -98,7 +98,7 @@ class _Served:
     ) -> dict[str, Any]:
         """Create one generation, which costs money, and return its id and state at once, without waiting for images.
 
-        If no answer comes in time, call it again with the same client_key and arguments: nothing is made twice.
+        If no answer comes in time, call it again with the same client_key and arguments: nothing is created twice.
         """
         asked = {
             "prompt": prompt,
@@ -109,8 +109,8 @@ class _Served:
             "labels": labels or {},
         }
         late = (
-            "it is being saved, or is saved already: call `generate` again in ten seconds with the same client_key and "
-            "arguments, which makes nothing twice"
+            "it is being saved, or is already saved: call `generate` again in ten seconds with the same client_key and "
+            "arguments, which creates no duplicates"
         )
         return await self._answered(
             partial(self._tools.generate, client_key, asked), {"key": client_key, "id": None, "next": late}
@@ -149,7 +149,7 @@ class _Served:
     async def spend(
         self,
         by: Annotated[
-            str, Field(description="day, provider, batch, operation or label:NAME, several with commas between.")
+            str, Field(description="day, provider, batch, operation or label:NAME, or several, separated by commas.")
         ] = "day",
         days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 30,
     ) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Tools:
         if not 1 <= days <= MOST_DAYS:
             raise RequestInvalid(f"days must be from 1 to {MOST_DAYS}")
         report = spend(self._here, SpendRequest(read_dimensions(by), timedelta(days=days)))
-        unknown = "no budget is set, so nothing limits what is spent: ask a person before you generate many"
+        unknown = "no budget is set, so nothing limits spending: ask a person before you generate many"
         return {**views.of_spending(report), "next": "`caps` has what each budget has left" if report.caps else unknown}
 
 
@@ -97,7 +97,7 @@ def _limited(request: ListRequest, limit: int) -> ListRequest:
 
 def _next(generation: Generation) -> str:
     if generation.state is State.UNCONFIRMED:
-        return f"{_OF_A_PERSON}; `get` with the id {generation.id} shows what became of it"
+        return f"{_OF_A_PERSON}; `get` with the id {generation.id} shows what happened to it"
     if generation.state in OPEN:
         return f"running; call `get` with the id {generation.id} in a minute, do not generate again"
     return _FINAL[generation.state]

@@ -73,5 +73,5 @@ def credit_of(here: Services, provider: str, account: str) -> str:
     try:
         left = here.provider(provider, account).credit()
     except QueryFailed as error:
-        return f"the balance is not available now: {error}"
-    return "this provider tells no balance" if left is None else f"{left} left"
+        return f"the balance is currently unavailable: {error}"
+    return "this provider does not report a balance" if left is None else f"{left} left"

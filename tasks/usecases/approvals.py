@@ -93,7 +93,7 @@ def find_approval(here: LedgerServices, name: str) -> Approval:
     generation_id = find_generation(here.ledger, name)
     found = here.ledger.approvals.of_generation(generation_id)
     if not found:
-        raise NotFound(f"nothing of {generation_id} waits for a decision")
+        raise NotFound(f"{generation_id} has no decision to make")
     waiting = [one for one in found if one.state is ApprovalState.ASKED]
     if len(waiting) > 1:
         listed = ", ".join(f"{one.id} (step {one.step})" for one in waiting)
@@ -135,7 +135,7 @@ def undo(here: LedgerServices, name: str, person: Person) -> Undone:
     """
     approval = find_approval(here, name)
     if approval.task is not None:
-        raise NotPossible(f"the Celery task {approval.task} decided {approval.id}, and nobody would ask it again")
+        raise NotPossible(f"the Celery task {approval.task} decided {approval.id}, and would not be asked again")
     cancelled = here.ledger.approvals.reopen(approval, person.name)
     return Undone(here.ledger.approvals.get(approval.id), cancelled)
 
@@ -152,7 +152,7 @@ def _repeated(approval: Approval, to: ApprovalState, numbers: Sequence[int]) -> 
     if approval.state is to and list(approval.picked or ()) == list(numbers):
         return Approved(approval=approval, is_new=False, created=0, wakes=())
     if approval.state in {ApprovalState.ASKED, ApprovalState.EXPIRED}:
-        raise TooLate(f"{approval.id} expired at {iso(approval.expires_at)}: nobody had decided by then")
+        raise TooLate(f"{approval.id} expired at {iso(approval.expires_at)}: nobody decided in time")
     raise AlreadyDecided(f"{approval.id} was {in_words(approval)}")
 
 

@@ -65,13 +65,13 @@ def needs(here: LedgerServices) -> Sequence[Need]:
 
 
 _OF_CAUSE = {
-    Cause.RESTORE_GUARD: (Urgency.NOW, Subject.RESTORE, "nothing is submitted until somebody has compared"),
+    Cause.RESTORE_GUARD: (Urgency.NOW, Subject.RESTORE, "nothing is submitted until somebody has compared the ledger"),
     Cause.WORKERS: (Urgency.NOW, Subject.WORKERS, "nothing is submitted, and results are not stored"),
     Cause.CLOCK: (Urgency.NOW, Subject.WORKERS, "lost callbacks and forgotten work are not found"),
-    Cause.PAUSE: (Urgency.SOON, Subject.ACCOUNTS, "what waits for this account stays in the queue"),
-    Cause.BREAKER: (Urgency.SOON, Subject.ACCOUNTS, "one submission after another tries it, and all others wait"),
-    Cause.BUDGET: (Urgency.LATER, Subject.SPEND, "what this budget has no room for waits"),
-    Cause.DOWNLOAD: (Urgency.SOON, Subject.AT_RISK, "these results are not stored, and their links end"),
+    Cause.PAUSE: (Urgency.SOON, Subject.ACCOUNTS, "work for this account stays in the queue"),
+    Cause.BREAKER: (Urgency.SOON, Subject.ACCOUNTS, "submissions probe it one at a time, and all others wait"),
+    Cause.BUDGET: (Urgency.LATER, Subject.SPEND, "work that exceeds this budget waits"),
+    Cause.DOWNLOAD: (Urgency.SOON, Subject.AT_RISK, "these results are not stored, and their links will expire"),
 }
 
 
@@ -102,8 +102,8 @@ def _of_approvals(wait: Wait) -> Need:
     return Need(
         urgency=Urgency.LATER,
         subject=Subject.REVIEW,
-        what="1 decision waits" if number == 1 else f"{number:,} decisions wait",
-        consequence="recipes continue as they say when the time is over",
+        what="1 decision is waiting" if number == 1 else f"{number:,} decisions are waiting",
+        consequence="when its time is up, each recipe does what it specifies for that case",
         number=number,
         since=wait.since,
     )
@@ -119,7 +119,7 @@ def _results(here: LedgerServices) -> Iterator[Need]:
             urgency=Urgency.NOW if is_late else Urgency.SOON,
             subject=Subject.AT_RISK,
             what="1 paid result may be lost" if len(risky) == 1 else f"{len(risky):,} paid results may be lost",
-            consequence="the first link has ended already" if first <= timedelta() else "their links end",
+            consequence="the first link has already expired" if first <= timedelta() else "their links will expire",
             number=len(risky),
         )
     if lost:
@@ -127,7 +127,7 @@ def _results(here: LedgerServices) -> Iterator[Need]:
             urgency=Urgency.NOW,
             subject=Subject.DEAD_LETTERS,
             what="1 paid generation expired" if lost == 1 else f"{lost:,} paid generations expired",
-            consequence="their links ended before everything was stored; asking again is free",
+            consequence="their links expired before everything was stored; requesting new links is free",
             number=lost,
         )
 
@@ -143,7 +143,7 @@ def _unconfirmed(here: LedgerServices) -> Iterator[Need]:
             what="1 submission has an unknown outcome"
             if number == 1
             else f"{number:,} submissions have an unknown outcome",
-            consequence="they may be paid for, and are never sent again until somebody says what happened",
+            consequence="they may have been charged, and are not resubmitted until somebody records what happened",
             number=number,
             is_more=len(found) == MOST,
             since=over[0].unclear.sent_at,
@@ -158,7 +158,7 @@ def _dead(here: LedgerServices) -> Iterator[Need]:
             urgency=Urgency.LATER,
             subject=Subject.DEAD_LETTERS,
             what="1 dead letter" if number == 1 else f"{number:,} dead letters",
-            consequence="nobody tries them any more",
+            consequence="they are no longer retried",
             number=number,
             is_more=number >= MOST,
             since=min(one.at for one in letters),
@@ -174,7 +174,7 @@ def _subscribers(here: LedgerServices) -> Iterator[Need]:
         yield Need(
             urgency=Urgency.LATER if is_disabled else Urgency.SOON,
             subject=Subject.SUBSCRIBERS,
-            what=f"subscriber {one.name} {'is disabled' if is_disabled else 'fails'}",
+            what=f"subscriber {one.name} {'is disabled' if is_disabled else 'is failing'}",
             consequence="it gets nothing" if is_disabled else "events are abandoned after ten tries over 14 hours",
             since=row and (row.disabled_at or row.failing_since),
         )

@@ -177,7 +177,7 @@ def read_amount(text: str) -> int | None:
     try:
         return millionths(Decimal(text.strip()))
     except (ArithmeticError, ValueError) as error:
-        raise RequestInvalid(f"{text[:40]!r} is no amount; write 5.00 for example") from error
+        raise RequestInvalid(f"{text[:40]!r} is not an amount such as 5.00") from error
 
 
 def settled(here: LedgerServices, chosen: Chosen) -> Chosen:
@@ -202,7 +202,7 @@ def ids_of(here: LedgerServices, chosen: Chosen) -> list[str]:
         return sorted((one for one in known if chosen.newest is None or one <= chosen.newest), reverse=True)
     found = list(islice(all_ids(here, chosen.request, until=chosen.newest), MOST + 1))
     if len(found) > MOST:
-        raise RequestInvalid(f"more than {MOST:,} generations match: narrow the filters, by days for example")
+        raise RequestInvalid(f"more than {MOST:,} generations match: narrow the filters, for example by day")
     return found
 
 
@@ -235,21 +235,21 @@ def _carried_out(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapp
     try:
         return carry_out(here, alone, lambda _: _done(here, chosen, wish, once), is_kept=False).document
     except KeyInUse as error:
-        raise NotPossible("somebody else creates from the gallery at this moment: look again in a moment") from error
+        raise NotPossible("somebody else is creating from the gallery right now: try again in a moment") from error
 
 
 def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str, Any]:
     found = _sorted(here, chosen, wish)
     number = len(found.ids) + len(found.new)
     if chosen.most is not None and number > chosen.most:
-        raise NotPossible(f"{number - chosen.most} more are possible now than in the preview: preview it again")
+        raise NotPossible(f"{number - chosen.most} more are eligible now than in the preview: preview it again")
     if wish.max_cost is not None and found.cost is None and wish.action not in {CANCEL, DELETE}:
-        raise NotPossible("the prices are gone, so the cost is unknown: nothing was done; preview it again")
+        raise NotPossible("prices are no longer set, so the cost is unknown: nothing was done; preview it again")
     if wish.max_cost is not None and found.cost is not None and found.cost > wish.max_cost:
         assert here.prices is not None, "it has a cost"  # noqa: S101
         text = here.prices.text
         raise NotPossible(
-            f"it may now cost {text(found.cost)}, more than the allowed {text(wish.max_cost)}: nothing was done"
+            f"it may now cost {text(found.cost)}, more than the maximum of {text(wish.max_cost)}: nothing was done"
         )
     if not number:
         return {"number": 0, "left": found.left, "wakes": []}
@@ -269,7 +269,7 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
         except LedgerUnavailable as error:
             if not done:
                 raise
-            raise CommitUnknown(f"{done:,} of {number:,} were done before this, and of the next: {error}") from error
+            raise CommitUnknown(f"{done:,} of {number:,} were done before this; of the next: {error}") from error
         left += decided.all_left
         done += sum(one.is_done for one in decided.generations)
         woken.update(decided.wakes)
@@ -287,7 +287,7 @@ def _delete(here: Services, selection: Selection, wish: Wish) -> Deletions:
             raise
         raise type(error)(
             f"the bucket failed when {len(gone):,} were deleted, and files of {len(halves):,} remain in it: when it is "
-            f"there again, run `darkroom delete --objects --yes {' '.join(halves)}`, and look at the others again"
+            f"back, run `darkroom delete --objects --yes {' '.join(halves)}`, and preview the others again"
         ) from error
 
 
@@ -341,7 +341,7 @@ def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _left_later(later: Collection[str]) -> Counter[str]:
-    return Counter({"changed after you looked": len(later)} if later else {})
+    return Counter({"changed since the preview": len(later)} if later else {})
 
 
 def _number_of_images(here: Services, ids: Sequence[str]) -> int:
@@ -374,8 +374,8 @@ def _for_retry(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[s
 
 
 _NOT_RETRIED = {
-    State.ARCHIVED: "succeeded already",
-    State.SUCCEEDED: "succeeded already",
+    State.ARCHIVED: "already succeeded",
+    State.SUCCEEDED: "already succeeded",
     State.CANCELLED: "cancelled: submit it again",
     State.DELETED: "deleted, and its prompt with it",
     State.UNCONFIRMED: "unconfirmed: the provider may have charged for it",
@@ -389,7 +389,7 @@ def _for_cancel(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[
         if one.state is State.QUEUED:
             possible.append(one.id)
         else:
-            left[f"finished already: {one.state}" if one.state in FINAL else "sent already, and perhaps charged"] += 1
+            left[f"already finished: {one.state}" if one.state in FINAL else "already sent, and perhaps charged"] += 1
     return possible, left
 
 
@@ -401,7 +401,7 @@ def _for_delete(here: Services, ids: Sequence[str]) -> tuple[list[str], Counter[
         if one.obstacle is None and one.state is not State.DELETED:
             possible.append(one.generation_id)
         else:
-            left["deleted already" if one.obstacle is None else _OBSTACLES.get(one.state, "still under way")] += 1
+            left["already deleted" if one.obstacle is None else _OBSTACLES.get(one.state, "still under way")] += 1
 
     if ids:
         delete(here, DeleteRequest(Selection(ids=tuple(ids)), Person(""), dry_run=True), tell)
@@ -437,7 +437,7 @@ def _follow_ups(
                 try:
                     found.append(check_follow_up(here, snapshot.generation, snapshot.assets, request, files))
                 except DarkroomError:
-                    left[f"its provider does not do {action} with it"] += 1
+                    left[f"its provider does not offer {action} for it"] += 1
     return found, left, total
 
 
@@ -455,7 +455,7 @@ def _obstacle(snapshot: Snapshot, action: str) -> str | None:
     if of.state is not State.ARCHIVED:
         return f"not archived: {of.state}"
     if any(child.action == action and child.state not in _CAME_TO_NOTHING for child in snapshot.children):
-        return f"it has {action} already"
+        return f"it already has {action}"
     is_split = operation_of(action) is Operation.SPLIT
     return None if is_split or action in of.actions else f"it does not offer {action}"
 

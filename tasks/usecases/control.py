@@ -232,7 +232,7 @@ def retry_once(here: LedgerServices, generation_id: str, once: Once, *, may_pay_
 def _queued_again(generation_id: str, before: State, state: State) -> Decided:
     message = "succeeded: its links are requested again"
     if before is State.SUCCEEDED:
-        message = "succeeded: what is not stored yet is tried now"
+        message = "succeeded: results that are not stored yet are retried now"
     elif state is State.QUEUED:
         message = "queued: it will be submitted again"
     return Decided(generation_id=generation_id, state=state, is_done=True, message=message)

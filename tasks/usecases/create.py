@@ -81,7 +81,7 @@ def read_description(asked: Mapping[str, object]) -> GenerationDescription:
         mistakes = error.errors(include_url=False, include_input=False)
         if any(one["loc"] == ("key",) and one["type"] == "missing" for one in mistakes):
             raise RequestInvalid(
-                "key is missing: give each request a key of your own, such as an order's number, so that one which "
+                "key is missing: give each request its own key, such as an order number, so that a request that "
                 "arrives twice creates one generation",
                 about=("key",),
             ) from None

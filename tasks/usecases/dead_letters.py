@@ -265,7 +265,7 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     if asset.state is AssetState.WAITING:
         # It may be expired because of another asset: all assets of a generation are requested together.
         ledger.generations.retry([generation.id])
-        return True, "is being archived already"
+        return True, "is already being archived"
     return False, f"was not abandoned: it is {asset.state}, its generation {generation.state}"
 
 

@@ -131,22 +131,22 @@ def _image(assets: Sequence[Asset], wanted: FollowUpRequest) -> Asset:
     images = {one.index: one for one in assets if one.kind is AssetKind.IMAGE}
     if not images:
         raise RequestInvalid(
-            f"{wanted.parent_id} has no image that {wanted.action} could begin with", about=("action",)
+            f"{wanted.parent_id} has no image that {wanted.action} could start from", about=("action",)
         )
     number = wanted.image
     if number is None and len(images) == 1:
         number = next(iter(images))
     if number not in images:
         there = ", ".join(map(str, images))
-        raise RequestInvalid(f"{wanted.action} begins with one image: name it, one of {there}", about=("image",))
+        raise RequestInvalid(f"{wanted.action} starts from one image: name it, one of {there}", about=("image",))
     return images[number]
 
 
 def _split(parent: Generation, wanted: FollowUpRequest) -> NewGeneration:
     for part, is_there in (("prompt", wanted.prompt is not None), ("options", wanted.options)):
         if is_there:
-            raise RequestInvalid(f"split takes no {part}: it cuts the grid as it is", about=(part,))
+            raise RequestInvalid(f"split accepts no {part}: it cuts the grid as it is", about=(part,))
     if wanted.follow_up:
-        raise RequestInvalid("nothing can follow split: providers know nothing of the images that are cut here")
+        raise RequestInvalid("nothing can follow split: providers do not know the images that are cut here")
     new = child_of(parent, wanted.action, (), dedupe=dedupe_for(wanted.key))
     return replace(new, key=wanted.key, priority=wanted.priority, labels=wanted.labels, created_by=wanted.created_by)

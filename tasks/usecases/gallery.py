@@ -215,9 +215,9 @@ def wanted(here: LedgerServices, request: GalleryRequest) -> Wanted:
         raise RequestInvalid(f"unknown provider {shown(request.provider)!r}; expected one of {', '.join(PROVIDERS)}")
     for name, asked in (("key", request.key), ("text", request.words)):
         if asked is not None and len(asked) > _LONGEST:
-            raise RequestInvalid(f"the {name} to look for is longer than {_LONGEST} characters: give a part of it")
+            raise RequestInvalid(f"the {name} to search for is longer than {_LONGEST} characters: give a part of it")
     if request.since is not None and request.until is not None and request.since > request.until:
-        raise RequestInvalid(f"there is no day from {request.since} on up to {request.until}: exchange them")
+        raise RequestInvalid(f"the first day {request.since} is after the last day {request.until}: swap them")
     return Wanted(
         states=WITH_RESULTS if request.state is None else (request.state,),
         batches=None if request.batch is None else _batches(here, request.batch),
@@ -246,7 +246,7 @@ def _batches(here: LedgerServices, batch: str) -> tuple[str, ...]:
         return tuple(one.id for one in found if one.id == batch) or (found[0].id,)
     ids = tuple(here.ledger.generations.batch_ids(batch))
     if len(ids) > _MOST_BATCHES:
-        raise RequestInvalid(f"{len(ids)} batches are called {shown(batch)!r}: give the id of one of them")
+        raise RequestInvalid(f"{len(ids)} batches are named {shown(batch)!r}: give the id of one of them")
     return ids
 
 
@@ -258,7 +258,7 @@ def _first_id(day: date) -> str:
 
 def _cursor(request: GalleryRequest) -> str | None:
     if request.cursor is not None and not _CURSOR.fullmatch(request.cursor):
-        raise RequestInvalid("there is no such page: begin with the first one")
+        raise RequestInvalid("there is no such page: start with the first one")
     return request.cursor
 
 

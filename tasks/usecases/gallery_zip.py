@@ -152,15 +152,15 @@ def _pieces(here: Services, file: ZipFile) -> Iterator[bytes]:
                 digest.update(piece)
                 yield piece
     except NotFound as error:
-        raise _broken(file, "is gone from the bucket") from error
+        raise _broken(file, "is missing from the bucket") from error
     except DarkroomError as error:
         raise _broken(file, f"cannot be read: {error}") from error
     if size != file.size or digest.hexdigest() != file.sha256:
-        raise _broken(file, "has other bytes than were archived: run `darkroom verify`")
+        raise _broken(file, "has different bytes than were archived: run `darkroom verify`")
 
 
 def _broken(file: ZipFile, why: str) -> ArchiveError:
-    told = f'a download was broken off: "{file.object_key}" {why}'
+    told = f'a download was cut short: "{file.object_key}" {why}'
     log.error("%s", told)
     return ArchiveError(told)
 

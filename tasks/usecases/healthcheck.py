@@ -96,7 +96,7 @@ def check_heartbeat(process: Process, here: "LedgerServices", host: str) -> Heal
     ]
     if not beats:
         return Health(
-            process, is_well=False, detail=f"no {process} of this host has reported: it is starting, or stopped"
+            process, is_well=False, detail=f"no {process} on this host has reported: it is starting, or stopped"
         )
     silence = min(beat.silence(now) for beat in beats)
     said = f"reported {silence.total_seconds():.0f} s ago"

@@ -114,7 +114,7 @@ def _import(
                 message = _message(task, place, is_taken, dry_run=request.dry_run)
                 left = _left(task, place)
                 if obstacle is not None:
-                    message, left = f"left: it was submitted from here; {obstacle}", "would be paid for again"
+                    message, left = f"skipped: it was submitted from here; {obstacle}", "would be paid for again"
                 task_id = str(task.outcome.task_id)
                 found.append(
                     FoundTask(
@@ -151,9 +151,9 @@ class _Ours:
         if place.place is not Place.NEW or task.attempt_id is None:
             return None
         if alike := self._waiting.like(task):
-            return f"it is probably {alike[0].id}, still queued: `darkroom reconcile --confirm` knows, or cancel that"
+            return f"it is probably {alike[0].id}, still queued: use `darkroom reconcile --confirm`, or cancel that one"
         if self._to_follow.may_be(self._provider, task):
-            return "it may be a follow-up that is still to be created: repeat this when the workers are done with these"
+            return "it may be a follow-up that is still to be created: repeat this when the workers have created those"
         return None
 
 
@@ -172,18 +172,20 @@ def _take(
 def _message(task: ListedTask, place: Placed, is_taken: bool, *, dry_run: bool) -> str:
     if place.place is Place.MARKED:
         owner = f"{place.generation_id}, whose task id was unknown"
-        return f"{'would be found' if dry_run else 'found'}: it is {owner}" if is_taken else f"left: it is {owner}"
+        return f"{'would be found' if dry_run else 'found'}: it is {owner}" if is_taken else f"skipped: it is {owner}"
     if place.place is Place.DOUBTFUL:
         return (
-            f"left: it may be {place.generation_id}, submitted at that time and with an unknown task id; if so: "
+            f"skipped: it may be {place.generation_id}, submitted at that time and with an unknown task id; if so: "
             f"darkroom resolve {place.generation_id} --charged --task-id {task.outcome.task_id}"
         )
     if place.place is Place.REFUSED:
-        return f"left: it cannot be stored: {place.error}"
+        return f"skipped: it cannot be stored: {place.error}"
     if is_taken:
         return "would be imported" if dry_run else f"imported as {place.generation_id}"
     return (
-        "left: it failed at the provider" if task.outcome.status is Status.FAILED else "left: it has no readable result"
+        "skipped: it failed at the provider"
+        if task.outcome.status is Status.FAILED
+        else "not imported: it has no readable result"
     )
 
 

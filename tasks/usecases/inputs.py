@@ -80,7 +80,7 @@ class InputFiles:
             size = self._largest({name: value})
             if provider.input_limit is not None and size > provider.input_limit:
                 raise RequestInvalid(
-                    f"option {name}: this image has {size / 1e6:.1f} MB, and {provider.title} accepts at most "
+                    f"option {name}: this image is {size / 1e6:.1f} MB, and {provider.title} accepts at most "
                     f"{provider.input_limit >> 20} MB: upload a smaller one, or use {_who_takes(size)}",
                     about=(name,),
                 )
@@ -92,7 +92,7 @@ class InputFiles:
             self._unreachable[provider.name] = urlsplit(bucket).netloc if is_cut_off else None
         if (bucket_host := self._unreachable[provider.name]) is not None:
             raise RequestInvalid(
-                f"{provider.title} takes images only as links, and cannot reach the bucket at {bucket_host}: give a "
+                f"{provider.title} accepts images only as links, and cannot reach the bucket at {bucket_host}: give a "
                 "public link, or use a bucket that the internet can reach"
             )
 
@@ -118,8 +118,8 @@ class InputFiles:
         for sha256 in self._known.keys() - self._found.keys():
             if objects[sha256].object_key != self._known[sha256].object_key:
                 raise RequestInvalid(
-                    f"the stored image with the SHA-256 {sha256} was deleted just now, because nothing used it for "
-                    "long: upload it again"
+                    f"the stored image with the SHA-256 {sha256} was just deleted, because it had long been "
+                    "unused: upload it again"
                 )
 
         def put(sha256: str) -> None:
@@ -141,7 +141,7 @@ class InputFiles:
         if missing := [sha256 for sha256 in wanted if sha256 not in self._known]:
             raise RequestInvalid(
                 f"option {option}: there is no stored image with the SHA-256 {missing[0]}, or it was deleted because "
-                "nothing used it for long: upload it again",
+                "it had long been unused: upload it again",
                 about=(option,),
             )
 
@@ -213,7 +213,7 @@ class UploadedFiles(InputFiles):
         for name in image_options() & options.keys():
             for item in _items(options[name]):
                 if not isinstance(item, str) or not is_elsewhere(item):
-                    what = f"option {name}: {shown(item)!r} is no link, no `data:` link and no reference to an image"
+                    what = f"option {name}: {shown(item)!r} is not a link, a `data:` link or a reference to an image"
                     raise RequestInvalid(f"{what}: upload the image first, or give its link", about=(name,))
         return super().referenced(options)
 

@@ -21,7 +21,7 @@ def read_labels(given: Iterable[str]) -> dict[str, str]:
         if not equals:
             raise RequestInvalid(f"label {shown(text)!r} is not of the form name=value, such as client=acme")
         if name in labels:
-            raise RequestInvalid(f"label {name!r} is given twice: a generation has one value of each label")
+            raise RequestInvalid(f"label {name!r} is given twice: a generation has one value per label")
         labels[name] = value
     check_labels(labels)
     return labels
@@ -37,7 +37,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
         if UNSTORABLE.search(value):
             raise RequestInvalid(f"label {name!r}: its value {value!r} is not valid UTF-8: enter it again")
     if len(labels) > MOST_LABELS:
-        raise RequestInvalid(f"{len(labels)} labels, the limit is {MOST_LABELS} for each generation")
+        raise RequestInvalid(f"{len(labels)} labels, the limit is {MOST_LABELS} per generation")
 
 
 def check_label_name(name: str) -> None:

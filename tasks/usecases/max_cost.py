@@ -51,4 +51,4 @@ def _told(services: Services, wanted: Sequence[NewGeneration | None], limit: int
             estimator.add(one)
     if (amount := estimator.total) <= limit:
         return None
-    return f"it may cost {prices.text(amount)}, and its max_cost is {prices.text(limit)}: nothing was written"
+    return f"it may cost {prices.text(amount)}, above its max_cost of {prices.text(limit)}: nothing was written"

@@ -92,57 +92,57 @@ def _histogram(name: str, labels: tuple[str, ...], meaning: str, source: str) ->
     return Family(name=f"darkroom_{name}", kind=Kind.HISTOGRAM, labels=labels, meaning=meaning, source=source)
 
 
-_COUNTED = "tallies, added up in the transaction that they are about"
+_COUNTED = "tallies, added up in the transaction that they count"
 _GENERATIONS = _gauge(
     "generations", ("state", "provider"), "Generations in each state now.",
     "tallies, counted by triggers",
 )  # fmt: skip
 _CALLBACKS = _counter(
     "callbacks_total", ("provider", "verdict"),
-    "Callbacks that were processed, by the verdict on each; one that is replayed counts again.", _COUNTED,
+    "Processed callbacks by verdict; a replayed callback counts again.", _COUNTED,
 )  # fmt: skip
 _ANSWERS = _counter(
     "callback_answers_total", ("status",),
-    "Answers of all receivers to requests at /callbacks, by HTTP status.", "tallies, from receivers every 10 s",
+    "Responses of all receivers to requests at /callbacks, by HTTP status.", "tallies, from receivers every 10 s",
 )  # fmt: skip
 _ACKNOWLEDGED = _histogram(
     "callback_acknowledgement_seconds", (),
-    "Seconds from a callback's arrival at a receiver until it was stored and answered 200, of all receivers together.",
+    "Seconds from a callback's arrival at a receiver until it was stored and answered 200, across all receivers.",
     "tallies, from receivers every 10 s",
 )  # fmt: skip
 _LINK_LIFE = _histogram(
     "archive_link_life_left_ratio", ("provider",),
-    "Share of its link's life that each asset had left when it was stored: 1 at once, 0 at the last second or later. "
-    "Assets that lay in the bucket already are not counted.",
+    "Share of its link's lifetime that each asset had left when it was stored: 1 at once, 0 at the last second or "
+    "later. Assets that were already in the bucket are not counted.",
     _COUNTED,
 )  # fmt: skip
 _RECOVERIES = _counter(
     "sweep_recoveries_total", ("kind",),
-    "What a dead process had left behind and another one took over: a `submission`, which is unconfirmed then, a "
-    "`callback`, or a generation in `archive`.", _COUNTED,
+    "Work of dead processes that others took over: a `submission`, which is then unconfirmed, a `callback`, or a "
+    "generation in `archive`.", _COUNTED,
 )  # fmt: skip
 _DUE = _gauge(
     "work_due", ("step",),
-    f"Rows that each step could work on now; of each kind of row, {MOST_COUNTED:,} at most. Of `dispatch`: batches "
-    "with generations that wait.", "the queries of the sweep",
+    f"Rows that each step could process now, at most {MOST_COUNTED:,} of each kind. For `dispatch`: batches with "
+    "waiting generations.", "the queries of the sweep",
 )  # fmt: skip
 _DUE_AGE = _gauge(
     "work_due_oldest_age_seconds", ("step",),
-    "How long the oldest of them is due, 0 if none is; of the steps of which an index tells it.",
+    "How long the oldest of them has been due, 0 if none is; only for steps whose index shows it.",
     "the first row of an index",
 )  # fmt: skip
 _AT_RISK = _gauge(
     "assets_at_risk", (),
-    "Assets that are not stored and whose link ends within DARKROOM_AT_RISK_HOURS, or that are in trouble; 1,000 of "
-    "each at most.", "assets that wait",
+    "Assets that are not stored and whose link expires within DARKROOM_AT_RISK_HOURS, or that are in trouble; at most "
+    "1,000 of each.", "waiting assets",
 )  # fmt: skip
 _UNCONFIRMED = _gauge(
     "unconfirmed", ("older_than_horizon",),
-    "Submissions of unknown outcome that may be paid for; older than DARKROOM_HORIZON_MINUTES, a person has to decide.",
+    "Submissions with an unknown outcome, perhaps paid for; after DARKROOM_HORIZON_MINUTES, a person has to decide.",
     f"attempts of unconfirmed generations, of the first {MOST_COUNTED:,}",
 )  # fmt: skip
 _UNCONFIRMED_AGE = _gauge(
-    "unconfirmed_oldest_age_seconds", (), "Since when the oldest of them was sent; 0 if none is.",
+    "unconfirmed_oldest_age_seconds", (), "Time since the oldest of them was sent; 0 if there is none.",
     "the same",
 )  # fmt: skip
 _PAUSED = _gauge(
@@ -152,7 +152,7 @@ _PAUSED = _gauge(
 )  # fmt: skip
 _HEARTBEAT = _gauge(
     "heartbeat_age_seconds", ("process", "kind"),
-    "Time since the last heartbeat of each worker, clock and receiver of the last day that was not stopped.",
+    "Time since the last heartbeat of each worker, clock and receiver seen in the last day and not stopped.",
     "heartbeats",
 )  # fmt: skip
 _ROWS = _gauge(
@@ -167,7 +167,7 @@ _BYTES = _gauge(
 _LEDGER_BYTES = _gauge("ledger_bytes", (), "Bytes of the whole database.", "the catalogue, or the file's pages")
 _PRUNED = _gauge(
     "prune_last_run_timestamp_seconds", (),
-    "When old rows were last deleted until none was left; absent if never, as with DARKROOM_KEEP_DAYS=0.", "prunes",
+    "When pruning of old rows last ran to completion; absent if never, as with DARKROOM_KEEP_DAYS=0.", "prunes",
 )  # fmt: skip
 _SPENT = _gauge(
     "spend_today", ("provider",),
@@ -175,20 +175,20 @@ _SPENT = _gauge(
 )  # fmt: skip
 _CAP = _gauge(
     "spend_cap", ("budget",),
-    "The caps of the price file: `day`, `day/PROVIDER`, or a label such as `client=acme`; none of batches.",
+    "The caps of the price file: `day`, `day/PROVIDER`, or a label such as `client=acme`; not the caps of batches.",
     "the price file",
 )  # fmt: skip
 _USED = _gauge("spend_budget_used", ("budget",), "What counts against each of these caps.", "budgets")
 _QUEUE = _gauge(
     "broker_queue_length", ("queue",),
-    "Messages in each queue of the broker: wake-ups, of which one stands for any number of rows; and in `generations` "
-    "requests of other applications.", "the broker",
+    "Messages in each queue of the broker: wake-ups, each of which stands for any number of rows; in `generations`, "
+    "requests from other applications.", "the broker",
 )  # fmt: skip
 PART_UP = _gauge(
     "part_up", ("part",),
-    "0 if this part of the scrape could not be read; its families are absent then.", "the scrape",
+    "0 if this part of the scrape could not be read; its families are then absent.", "the scrape",
 )  # fmt: skip
-DURATION = _gauge("scrape_duration_seconds", (), "How long it took to read all.", "the scrape")
+DURATION = _gauge("scrape_duration_seconds", (), "How long it took to read all parts.", "the scrape")
 
 #: kinds of `darkroom_sweep_recoveries_total`
 RECOVERIES = ("submission", "callback", "archive")

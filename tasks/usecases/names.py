@@ -65,7 +65,7 @@ def batch_name(name: str, *, is_test: bool) -> str:
     Raises RequestInvalid if the name of another batch would look marked.
     """
     if not is_test and name.endswith(TEST_BATCH):
-        raise RequestInvalid(f"the name {name!r} is for a batch of tests: give the batch another one")
+        raise RequestInvalid(f"the name {name!r} is reserved for test batches: give the batch another one")
     return f"{name}{TEST_BATCH}" if is_test and not name.endswith(TEST_BATCH) else name
 
 

@@ -102,7 +102,7 @@ def _cost(prices: Prices | None, child: NewGeneration) -> tuple[str | None, bool
 def _why_not(here: Services, generation: Generation) -> str | None:
     """Return why nothing can follow it now."""
     if generation.state is not State.ARCHIVED:
-        return f"It is {generation.state}: a follow-up begins with an image that is archived"
+        return f"It is {generation.state}: a follow-up starts from an archived image"
     try:
         here.provider_for(generation.provider, is_test=generation.is_test)
     except ConfigurationError as error:

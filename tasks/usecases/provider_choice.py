@@ -31,7 +31,7 @@ def read_providers(text: str) -> tuple[str, ...]:
             raise RequestInvalid(f"a name is missing in the providers {shown(text)!r}: write them like kie,acedata")
         require_provider(name)
         if name in names[:place]:
-            raise RequestInvalid(f"the provider {name} is there twice in {shown(text)!r}; name each once")
+            raise RequestInvalid(f"the provider {name} appears twice in {shown(text)!r}; name each once")
     return names
 
 

@@ -83,7 +83,7 @@ def _on_copy(settings: Settings, copy: Copy, revision: str, told: RehearsalTold)
         if not problems:
             problems += _upgraded(database, missing(revision), ran, told)
         if not problems:
-            told.say("asking the upgraded copy")
+            told.say("querying the upgraded copy")
             problems += [*damage(database), *missing_parts(database)]
         size = ledger_bytes(database)
     if not problems:

@@ -38,7 +38,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
         store(io.BytesIO(body))
     elif generation.operation is Operation.SPLIT:
         if not _store_same(cut_grid(here, generation)[asset.index], generation, asset, store):
-            raise ContentInvalid("cutting its grid again gives other bytes for the same pixels, which are not stored")
+            raise ContentInvalid("recutting its grid gives different bytes for the same pixels, which were not stored")
     else:
         try:
             _fetch(here, generation, asset, store)
@@ -58,7 +58,7 @@ def _fetch(here: Services, generation: Generation, asset: Asset, store: Callable
         raise LinkDead("its link was pruned")
     with here.downloader_of(generation).fetch(asset.url, hosts_of(here, generation, asset)) as download:
         if not _store_same(download, generation, asset, store):
-            raise ContentInvalid("its link now returns different bytes, which are not stored")
+            raise ContentInvalid("its link now returns different bytes, which were not stored")
 
 
 def _store_same(found: Measured, generation: Generation, asset: Asset, store: Callable[[IO[bytes]], object]) -> bool:

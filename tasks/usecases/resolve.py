@@ -159,4 +159,4 @@ def _check_task(here: Services, generation_id: str, task_id: str) -> None:
         account = generation.account or DEFAULT_ACCOUNT
         # Each account sees only its own tasks.
         whose = "" if account == DEFAULT_ACCOUNT else f" of its account {account}"
-        raise NotFound(f"{provider.title} knows no task {task_id}{whose}: check its id; nothing was changed")
+        raise NotFound(f"{provider.title} has no task {task_id}{whose}: check its id; nothing was changed")

@@ -134,7 +134,7 @@ def _obstacle(no_marker: str | None, compared: Sequence[Compared]) -> str | None
     silent = [one for one in compared if one.trouble]
     if silent:
         names = "; ".join(title_of(one.provider, one.account) for one in silent)
-        return f"{names} could not be compared: try again, or remove its key so that nothing is submitted there"
+        return f"{names} could not be compared: try again, or remove the key so that nothing is submitted there"
     return None
 
 
@@ -142,9 +142,9 @@ def _still_to_follow(task_ids: Sequence[str]) -> str:
     what = "1 task" if len(task_ids) == 1 else f"{len(task_ids)} tasks"
     return (
         f"{what} of this Darkroom ({', '.join(task_ids[:_SHOWN])}{', …' if len(task_ids) > _SHOWN else ''}) may be "
-        "follow-ups that this ledger is still to create, and would pay for again: let the workers run until no more "
+        "follow-ups that this ledger has yet to create and would pay for again: let the workers run until no more "
         "are created (they submit nothing), resolve what `darkroom unconfirmed` lists, decide what `darkroom "
-        "approvals` lists as it was decided, and repeat this"
+        "approvals` lists as it was decided before, and repeat this"
     )
 
 

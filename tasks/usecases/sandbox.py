@@ -18,10 +18,10 @@ def require_test_generation(ledger: Ledger, name: str) -> None:
     """Raise NotFound if the generation of this name is not a test."""
     (generation,) = ledger.generations.get([find_generation(ledger, name)])
     if not generation.is_test:
-        raise NotFound(f"there is no test {shown(name)!r}: with a token for tests, only tests can be changed")
+        raise NotFound(f"there is no test {shown(name)!r}: a token for tests can change only tests")
 
 
 def require_test_batch(ledger: Ledger, name: str) -> None:
     """Raise NotFound if the batch of this name is not a test batch."""
     if not ledger.generations.batch_facts(find_batch(ledger, name)).is_test:
-        raise NotFound(f"there is no batch of tests {shown(name)!r}: with a token for tests, only tests can be changed")
+        raise NotFound(f"there is no batch of tests {shown(name)!r}: a token for tests can change only tests")

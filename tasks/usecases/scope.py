@@ -35,7 +35,7 @@ class Scope(Protocol):
     name: str
 
     def counts(self) -> Mapping[State, int]:
-        """Generations per state."""
+        """Number of generations in each state."""
 
     def some(self, limit: int) -> list[Generation]:
         """Return all of them, or the `limit` most interesting ones."""
@@ -308,7 +308,7 @@ def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str
             raise
         if here.ledger.generations.batches_called(name, 1):
             return BatchScope(here.ledger, name)
-        raise NotFound(f"there is no batch and no generation {shown(name)!r}; `darkroom list` shows both") from error
+        raise NotFound(f"there is no batch or generation {shown(name)!r}; `darkroom list` shows both") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,5 +359,5 @@ def _newest_scope(ledger: Ledger) -> Scope:
     """Return the newest batch, or the newest generation if it is in none. Raises NotFound in an empty ledger."""
     newest = ledger.generations.page(limit=1)
     if not newest:
-        raise NotFound("the ledger holds no generation yet; start with `darkroom submit`")
+        raise NotFound("the ledger has no generations yet; start with `darkroom submit`")
     return BatchScope(ledger, newest[0].batch_id) if newest[0].batch_id else FamilyScope(ledger, [newest[0].id])

@@ -70,7 +70,7 @@ def read_dimensions(text: str) -> tuple[Dimension, ...]:
         if name not in set(By) or (colon and name != By.LABEL):
             known = ", ".join([*(one for one in By if one is not By.LABEL), "label:NAME"])
             raise RequestInvalid(
-                f"cannot group by {shown(word)!r}: expected one or several of {known}, with commas between"
+                f"cannot group by {shown(word)!r}: expected one or more of {known}, separated by commas"
             )
         if name == By.LABEL:
             check_label_name(label)
@@ -89,7 +89,7 @@ def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
         first = first_day(here.clock(), first, here.settings.zone)
     last = request.until or date.max
     if last < first:
-        raise RequestInvalid(f"the last day {last} is before the first day {first}: exchange them")
+        raise RequestInvalid(f"the last day {last} is before the first day {first}: swap them")
     spending = here.ledger.budgets
     rows = spending.totals(request.by, first, request.labels, last)
     return SpendReport(

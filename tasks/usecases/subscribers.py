@@ -120,7 +120,7 @@ def add_subscriber(here: LedgerServices, request: AddRequest) -> Added:
     name = request.name or subscriber.name
     _require_name(name)
     if name in {one.name for one in here.settings.subscribers}:
-        raise RequestInvalid(f"{name!r} is declared by a setting already; give another --name to have it twice")
+        raise RequestInvalid(f"{name!r} is already declared by a setting; give another --name to add it a second time")
     secret = _new_secret() if isinstance(subscriber, Webhook) else None
     row = here.ledger.events.add_subscriber(
         NewSubscriber(
@@ -307,10 +307,10 @@ def _stored_address(subscriber: Subscriber, request: AddRequest) -> str:
 def _require_name(name: str) -> None:
     if not name or name != name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME or "://" in name:
         raise RequestInvalid(
-            f"a subscriber's name has 1 to {_LONGEST_NAME} printable characters, no space at either end, and is no URL"
+            f"a subscriber's name must have 1 to {_LONGEST_NAME} printable characters, no space at either end and no ://"
         )
     if name.startswith(NOTIFY_PREFIX):
-        raise RequestInvalid(f"names with {NOTIFY_PREFIX} belong to addresses of submissions: choose another")
+        raise RequestInvalid(f"names starting with {NOTIFY_PREFIX} belong to submissions' addresses: choose another")
 
 
 def _new_secret() -> str:

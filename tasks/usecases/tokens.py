@@ -191,11 +191,11 @@ def _scopes(names: Sequence[str]) -> list[str]:
 
 def _require_name(name: str) -> None:
     if _FORM.search(name) or name.startswith("dk_"):
-        raise RequestInvalid("the name of a token is chosen by you, such as `studio`, and is not the token itself")
+        raise RequestInvalid("you choose the name of a token, such as `studio`; it is not the token itself")
     if not name or name != name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise RequestInvalid(
             f"{name[:_LONGEST_NAME]!r} cannot be the name of a token: use 1 to {_LONGEST_NAME} printable characters, "
             "with no space at either end"
         )
     if name == _RESERVED:
-        raise RequestInvalid(f"{name!r} stands for whoever uses this machine without a token: choose another name")
+        raise RequestInvalid(f"{name!r} stands for anyone using this machine without a token: choose another name")

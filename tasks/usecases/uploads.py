@@ -39,7 +39,7 @@ def upload(here: Services, file: IO[bytes], content_type: str | None = None) -> 
     """
     size = file.seek(0, 2)
     if size > LARGEST_UPLOAD:
-        raise RequestInvalid(f"the image has {size / 1e6:.1f} MB: the limit is {LARGEST_UPLOAD >> 20} MB")
+        raise RequestInvalid(f"the image is {size / 1e6:.1f} MB: the limit is {LARGEST_UPLOAD >> 20} MB")
     try:
         facts = inspect(file, AssetKind.IMAGE)
     except ContentInvalid as error:

@@ -144,7 +144,7 @@ def read_name(name: str) -> str:
     if "," in normal:
         raise RequestInvalid(f"{normal!r} cannot be the name of a user: a comma separates names that a proxy sends")
     if normal in _RESERVED:
-        raise RequestInvalid(f"{normal!r} has a meaning of its own in `darkroom audit-log`: choose another name")
+        raise RequestInvalid(f"{normal!r} has a special meaning in `darkroom audit-log`: choose another name")
     return normal
 
 

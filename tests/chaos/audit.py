@@ -150,5 +150,5 @@ def wrong_bytes(bucket: Path, key: str | None, sha256: str | None, served: set[s
         return "is not in the bucket"
     found = hashlib.sha256((bucket / key).read_bytes()).hexdigest()
     if sha256 is not None and found != sha256:
-        return "has other bytes than were written down"
+        return "has different bytes than were written down"
     return None if found in served else "is not what the provider has served"

@@ -57,4 +57,4 @@ def test_what_it_returns_decides_and_an_exception_rejects(sqlite_url: str, migra
             )
         assert ledger.approvals.get(approvals["good"]).picked == [2, 4]
         whys = [ledger.approvals.get(approvals[key]).why for key in ("picky", "broken")]
-        assert whys == ["it picked no image", "it failed, and the log of its worker says why"]
+        assert whys == ["it picked no image", "it failed: see its worker's log"]

@@ -72,7 +72,7 @@ def test_each_request_is_one_generation_also_if_a_worker_is_killed_with_it(
             assert wait_for(lambda: not broker.llen(QUEUE) and not broker.hlen("darkroom:unacked"), seconds=30)
         log = (second / "worker.log").read_text(encoding="utf-8")
         assert log.count("generation.create: refused") == 1
-        assert "key is missing: give each request a key of your own" in log
+        assert "key is missing: give each request its own key" in log
         assert "Traceback" not in log
         assert keys() == ["order-17", "order-18", "taken"]
         pools.reset()

@@ -81,7 +81,7 @@ def test_when_there_is_no_more_room_nothing_is_kept_and_it_is_said(start: Start)
     pipeline = start(DARKROOM_REJECTED_GB="0")
     generation_id = refused(pipeline)
     asset = asset_of(pipeline, generation_id)
-    assert "the file is not kept: 0 GB of refused files are kept already (DARKROOM_REJECTED_GB)" in str(asset.error)
+    assert "the file is not kept: 0 GB of refused files are already kept (DARKROOM_REJECTED_GB)" in str(asset.error)
     assert pipeline.objects() == {}
     assert accept(generation_id, "--yes").exit_code == 1
 

@@ -150,7 +150,7 @@ def test_a_worker_of_the_procfile_reads_what_was_put_back_too() -> None:
 @pytest.mark.parametrize(
     ("args", "asked", "words"),
     [
-        ((), {"prompt": "a fox"}, "key is missing: give each request a key of your own"),
+        ((), {"prompt": "a fox"}, "key is missing: give each request its own key"),
         ((), {"key": " ", "prompt": "a fox"}, "the key must not be empty"),
         ((), {"key": 17, "prompt": "a fox"}, "key: Input should be a valid string"),
         ((), {"key": "k", "prompt": "a fox", "style": "x"}, "style: Extra inputs are not permitted"),
@@ -162,7 +162,7 @@ def test_a_worker_of_the_procfile_reads_what_was_put_back_too() -> None:
         ((), {"key": "k", "prompt": "a fox", "provider": "kie"}, "KIE_API_KEY is not set"),
         ((), {"key": "k", "prompt": "a fox", "operation": "upscale"}, "upscale follows another generation"),
         ((), {"key": "k", "self": 1}, "self: Extra inputs are not permitted"),
-        (({"key": "k", "prompt": "a fox"},), {}, "it has arguments without names: send them as kwargs="),
+        (({"key": "k", "prompt": "a fox"},), {}, "it has positional arguments: send them as kwargs="),
     ],
 )
 def test_a_wrong_message_is_refused_once_with_a_sentence(
@@ -175,7 +175,7 @@ def test_a_wrong_message_is_refused_once_with_a_sentence(
     said = record.getMessage()
     assert said.startswith(f"generation.create: refused the message {message_id} from gen")
     assert words in said
-    assert said.endswith("; nothing was created: send it again, corrected")
+    assert said.endswith("; nothing was created: correct it and send it again")
     assert ledger.generations.page() == []
     assert broker.llen(QUEUE) == broker.hlen("darkroom:unacked") == 0
 

@@ -73,7 +73,7 @@ def test_what_was_not_sent_goes_on_elsewhere_and_nothing_is_paid_twice(start: St
     children = {one.parent_id: one.provider for one in pipeline.all() if one.parent_id}
     assert children == {ids[0]: "kie"} | dict.fromkeys(ids[1:], "acedata")
     told = darkroom("show", ids[1]).output
-    assert "→ moved to acedata, away from kie: paused: " in told
+    assert "→ moved from kie to acedata: paused: " in told
     (change,) = json.loads(darkroom("show", ids[1], "--json").output)["provider_changes"]
     assert (change["left"], change["to"]) == ("kie", "acedata")
 

@@ -317,4 +317,4 @@ def test_a_task_that_cannot_be_taken_in_hinders_no_other(start: Start, monkeypat
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(told) == len(made), result.output
     assert [one["imported"] for one in told] == [False, True]
-    assert "left: it cannot be stored: KeyTaken" in told[0]["message"]
+    assert "skipped: it cannot be stored: KeyTaken" in told[0]["message"]

@@ -116,7 +116,7 @@ def test_a_file_that_was_pruned_fails_its_generation_before_anything_is_sent(sta
     pipeline.until_settled()
     failed = pipeline.get(one.id)
     assert (failed.state, failed.reason) == (State.FAILED, "request_invalid")
-    assert "is not in the bucket any more: submit it again" in str(failed.message)
+    assert "is no longer in the bucket: submit it again" in str(failed.message)
     assert pipeline.charges() == 0
 
 
@@ -161,7 +161,7 @@ def test_a_provider_on_the_internet_cannot_open_a_link_to_a_bucket_on_this_machi
     request = replace(asked("fox.png"), options=files.referenced({"images": "fox.png"}))
     monkeypatch.setattr(pipeline.here, "base_url", lambda _: "https://8.8.8.8")
     with pytest.raises(
-        RequestInvalid, match=r"takes images only as links, and cannot reach the bucket at 127\.0\.0\.1"
+        RequestInvalid, match=r"accepts images only as links, and cannot reach the bucket at 127\.0\.0\.1"
     ):
         files.require_usable(kie, request)
     files.require_usable(proxy, request)
@@ -210,7 +210,7 @@ def test_a_reference_to_what_was_pruned_is_refused(start: Start, folder: Path):
     request = stored(pipeline, folder, "kie", asked("fox.png"))
     pipeline.clock.advance(days=40)
     pipeline.step("prune")
-    with pytest.raises(RequestInvalid, match="or it was deleted because nothing used it for long: upload it again"):
+    with pytest.raises(RequestInvalid, match="or it was deleted because it had long been unused: upload it again"):
         submitted_by_reference(pipeline, request)
 
 
@@ -221,7 +221,7 @@ def test_a_reference_that_is_pruned_between_check_and_storing_is_refused(start: 
     files.referenced(request.options)
     pipeline.clock.advance(days=40)
     pipeline.step("prune")
-    with pytest.raises(RequestInvalid, match="was deleted just now, because nothing used it for long"):
+    with pytest.raises(RequestInvalid, match="was just deleted, because it had long been unused"):
         files.store()
 
 
@@ -256,7 +256,7 @@ def test_a_large_image_goes_only_to_providers_that_take_it(start: Start):
     pipeline.ledger.inputs.record([file], "inputs")
     entry = Entry(place=Place(""), prompt="a fox", options={"images": [f"input:{sha256}.png"]}, provider="kie")
     with pytest.raises(
-        RequestInvalid, match=r"option images: this image has 12\.0 MB, and Kie\.ai accepts at most 10 MB"
+        RequestInvalid, match=r"option images: this image is 12\.0 MB, and Kie\.ai accepts at most 10 MB"
     ) as refused:
         check(pipeline.here, SubmitRequest(entries=[entry]))
     assert "or use ohmygpt or mjproxy" in str(refused.value)
@@ -269,7 +269,7 @@ def test_a_large_image_is_never_sent_to_a_provider_that_does_not_take_it(start: 
     sha256 = "b" * 64
     file = InputFile(sha256=sha256, bytes=12_000_000, content_type="image/png", extension="png")
     pipeline.ledger.inputs.record([file], "inputs")
-    with pytest.raises(RequestInvalid, match=r"an input file has 12\.0 MB, and Kie\.ai accepts at most 10 MB"):
+    with pytest.raises(RequestInvalid, match=r"an input file is 12\.0 MB, and Kie\.ai accepts at most 10 MB"):
         as_sent(pipeline, "kie", asked([f"input:{sha256}.png"]))
 
 

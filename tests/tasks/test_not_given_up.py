@@ -82,7 +82,7 @@ def test_a_guessed_life_ends_nothing_and_two_weeks_of_tries_do_until_a_person_as
         go_on(pipeline, days=1)
         found = pipeline.get(generation_id)
         assert (found.state, found.reason) == (State.EXPIRED, "unreachable")
-        assert "gave up after 15 days of tries" in darkroom("dead")
+        assert "gave up after 15 days of trying" in darkroom("dead")
 
         pipeline.ledger.generations.retry([generation_id])
         go_on(pipeline, days=14)

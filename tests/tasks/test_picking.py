@@ -132,7 +132,7 @@ def test_the_answer_decides_and_a_second_one_changes_nothing(
         ([1, "2"], "it returned [1, '2'], not a list of the images' numbers"),
         ([True], "it returned [True], not a list of the images' numbers"),
         ([], "it picked no image"),
-        ([7], "there is no image 7; there are 1, 2, 3, 4"),
+        ([7], "there is no image 7; the images are 1, 2, 3, 4"),
     ],
 )
 def test_an_answer_that_is_none_rejects_and_says_why(
@@ -147,7 +147,7 @@ def test_an_answer_that_is_none_rejects_and_says_why(
 def test_a_task_that_fails_rejects(ledger: Ledger, approval: Approval, answer: Answer):
     answer("approval.failed", "an-id", approval=approval.id)
     decided = ledger.approvals.get(approval.id)
-    assert (decided.state, decided.why) == (ApprovalState.REJECTED, "it failed, and the log of its worker says why")
+    assert (decided.state, decided.why) == (ApprovalState.REJECTED, "it failed: see its worker's log")
 
 
 @pytest.mark.parametrize("facts", [{}, {"approval": "apr_unknown"}, {"approval": 7}])
@@ -163,7 +163,7 @@ def test_no_message_decides_what_a_person_is_asked(
 ):
     (approval,) = asked(ledger, a_recipe(tmp_path))
     answer("approval.picked", [1], approval=approval.id)
-    assert f"a person decides {approval.id}, and no task" in caplog.text
+    assert f"{approval.id} is decided by a person, not by a task" in caplog.text
     assert ledger.approvals.get(approval.id) == approval
 
 

@@ -82,7 +82,7 @@ def test_the_same_decision_again_changes_nothing_and_another_comes_too_late(star
     (parent,) = submit(pipeline, recipe(tmp_path, SHOP), "a teapot")
     pipeline.until_settled()
     approval = asked(pipeline, parent)
-    with pytest.raises(RequestInvalid, match="there is no image 7; there are 1, 2, 3, 4"):
+    with pytest.raises(RequestInvalid, match="there is no image 7; the images are 1, 2, 3, 4"):
         pick(pipeline.here, approval, [7], by="ada")
     first = pick(pipeline.here, approval, [2], by="ada")
     second = reject(pipeline.here, approval, by="bob")

@@ -45,7 +45,7 @@ def test_what_was_made_elsewhere_is_archived_and_nothing_is_charged(start: Start
     told = {one["task_id"]: one for one in rescue(provider)}
     assert {one["task_id"]: one["imported"] for one in announced} == {theirs: True, failed: False}
     assert {task_id: one["imported"] for task_id, one in told.items()} == {theirs: True, failed: False}
-    assert told[failed]["message"] == "left: it failed at the provider"
+    assert told[failed]["message"] == "skipped: it failed at the provider"
     pipeline.until_settled()
 
     assert [one.id for one in pipeline.all()] == [known, told[theirs]["generation"]]

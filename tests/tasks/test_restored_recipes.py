@@ -79,7 +79,7 @@ def test_what_a_recipe_made_after_the_backup_is_not_made_again(start: Start, tmp
     assert made(pipeline, root) == before
     assert len(pipeline.all()) == before.total(), "nothing was imported as something else"
     assert pipeline.charges() == charges
-    assert all("may be follow-ups that this ledger is still to create" in sentence for sentence in said)
+    assert all("may be follow-ups that this ledger has yet to create" in sentence for sentence in said)
     assert said, "each level is found once its parents are there"
 
 
@@ -90,7 +90,7 @@ def test_rescue_imports_nothing_that_the_recipe_is_still_to_make(start: Start, t
     while is_closed(pipeline):
         left = rescue("acedata")
         assert not any(one["imported"] for one in left)
-        assert all(one["message"].startswith("left: it was submitted from here; it ") for one in left)
+        assert all(one["message"].startswith("skipped: it was submitted from here; it ") for one in left)
         reconciled(pipeline)
         go_on(pipeline)
     pipeline.bells.append("dispatch")

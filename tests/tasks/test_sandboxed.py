@@ -172,7 +172,7 @@ def test_nothing_is_sent_where_row_and_account_do_not_agree(start: Start, ours: 
     pipeline.step("submit")
     one = pipeline.get(paid)
     assert (one.state, one.reason) == (State.FAILED, "wrong_account")
-    assert "a generation that is paid for was dispatched to account _sandbox" in str(one.message)
+    assert "a paid generation was dispatched to account _sandbox" in str(one.message)
     assert (pipeline.charges(), ours.bill()["charges"]) == (0, 0)
 
 

@@ -61,8 +61,8 @@ def test_a_split_can_be_asked_for_afterwards_and_twice_is_once(start: Start) -> 
     pipeline.until_settled()
     assert pipeline.get(child_of(pipeline, parent)).state is State.ARCHIVED
     for more, mistake in (
-        ({"prompt": "another"}, "split takes no prompt"),
-        ({"options": {"version": "7"}}, "split takes no options"),
+        ({"prompt": "another"}, "split accepts no prompt"),
+        ({"options": {"version": "7"}}, "split accepts no options"),
         ({"follow_up": "upscale1"}, "nothing can follow split"),
     ):
         with pytest.raises(RequestInvalid, match=mistake):

@@ -254,7 +254,7 @@ def test_a_broken_object_is_not_taken(pipeline: Pipeline, harm: str) -> None:
         go_on(pipeline, hours=2)
     lost = pipeline.get(one)
     assert lost.state is State.EXPIRED
-    expected = {"cut off": "is truncated", "not as it was stored": "it has other bytes than were stored"}
+    expected = {"cut off": "is truncated", "not as it was stored": "it has different bytes than were stored"}
     assert expected[harm] in str(lost.message)
 
 

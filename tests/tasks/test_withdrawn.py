@@ -42,9 +42,9 @@ def test_what_waits_says_for_what(here: LedgerAlone, ledger: Ledger, tmp_path: P
     assert other is not None
     assert (person.cause, person.told) == (
         Cause.APPROVAL,
-        "a step of the recipe waits for a decision of a person: `darkroom approve ID 2,4` or `darkroom reject ID`",
+        "a recipe step is waiting for a decision by a person: `darkroom approve ID 2,4` or `darkroom reject ID`",
     )
-    assert other.told.startswith("a step of the recipe waits for a decision of shop.pick")
+    assert other.told.startswith("a recipe step is waiting for a decision by shop.pick")
     assert (show_batch(here, "spring").decisions, show_batch(here, "spring").batch.state) == (1, "running")
 
 
@@ -64,7 +64,7 @@ def test_a_cancelled_batch_waits_for_no_decision_and_is_complete(here: LedgerAlo
     several = asked(ledger, a_recipe(tmp_path), 2, batch="spring")
     (other,) = asked(ledger, a_recipe(tmp_path), batch="autumn")
     steered = steer.cancel(here, "spring")
-    assert (steered.is_changed, steered.notes) == (True, ("2 decisions are not waited for any more",))
+    assert (steered.is_changed, steered.notes) == (True, ("2 decisions are no longer needed",))
     states = {ledger.approvals.get(one.id).state for one in several}
     assert states == {ApprovalState.REJECTED}
     assert ledger.approvals.get(several[0].id).decided_by == "batch cancel"
@@ -81,7 +81,7 @@ def test_what_gets_no_follow_ups_counts_although_a_decision_about_it_is_open(her
     ledger.generations.create_follow_ups(parent, [], [], wanted, moment=After.SUCCEEDED)
     assert steer.cancel(here, "spring").notes == (
         "2 under way get no follow-ups",
-        "2 decisions are not waited for any more",
+        "2 decisions are no longer needed",
     )
 
 

@@ -5,7 +5,7 @@ import click
 from tasks.cli.ui.late_group import Commands, LateGroup
 
 COMMANDS: Commands = {
-    "check": ("tasks.cli.batch.check:check", "Check a file before it is submitted"),
+    "check": ("tasks.cli.batch.check:check", "Check a file before you submit it"),
     "submit": ("tasks.cli.batch.submit:submit", "Submit a file as a batch: each row once"),
     "list": ("tasks.cli.batch.list:list_batches", "List batches, newest first"),
     "show": ("tasks.cli.batch.show:show", "Show the progress of a batch"),

@@ -30,7 +30,7 @@ def check(
     priority: int, labels: dict[str, str],
     name: str | None, expand_limit: int, max_submissions: int, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Check a file before it is submitted: every mistake in it, the number of submissions and their cost.
+    r"""Check a file before you submit it: its mistakes, and the number and cost of its submissions.
 
     FILE is CSV, XLSX, JSON lines, a JSON array or plain text with one prompt per line; - reads standard input. Columns:
     key (or custom_id, id, sku), prompt, provider, operation, recipe, follow_up, priority, label.NAME, and each option
@@ -72,7 +72,7 @@ def _report(file: str, found: BatchCheck) -> Iterator[str]:
         alternative = f", {one.alternative:,} more if others fail" if one.alternative else ""
         yield f"{one.name}: {many(one.submissions, 'submission')}{alternative}"
         for reason, rows in one.cannot[:_REASONS]:
-            yield f"  cannot: {reason} ({many(rows, 'time')})"
+            yield f"  not possible: {reason} ({many(rows, 'time')})"
     yield from _costs(found)
     if found.errors:
         yield f"{found.invalid:,} of {many(found.rows, 'row')} invalid; nothing was written"
@@ -96,6 +96,6 @@ def _costs(found: BatchCheck) -> Iterator[str]:
     if estimate.unpriced:
         yield f"  {many(estimate.unpriced, 'submission')} without a price, not included"
     if estimate.assumed:
-        yield f"  {many(estimate.assumed, 'submission')} at the highest known factor, as the price file has none"
+        yield f"  {many(estimate.assumed, 'submission')} at the highest known factor, because the price file has none"
     for budget in estimate.budgets:
         yield f"  {estimate.room(budget)}"

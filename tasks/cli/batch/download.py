@@ -50,4 +50,4 @@ def _print(done: Downloaded) -> None:
     counts += [f"{done.counts[status]:,} {status}" for status in ("left", "failed") if done.counts[status]]
     click.echo(one_line(f"{done.counts.total():,} results of {done.batch} in {done.folder}: {', '.join(counts)}"))
     if done.open:
-        note(f"{done.open:,} still under way: run it again later for their results")
+        note(f"{done.open:,} still in progress: run the command again later for their results")

@@ -14,13 +14,19 @@ from tasks.usecases.batches.steer import NewSteering
 @click.command()
 @batch_argument
 @click.option(
-    "--start-at", metavar="TIME", callback=read_start, help="Submit nothing before: '2026-12-01 18:00', 18:00 or 2h."
+    "--start-at",
+    metavar="TIME",
+    callback=read_start,
+    help="Submit nothing before TIME, such as '2026-12-01 18:00', 18:00 or 2h.",
 )
 @click.option("--no-start-at", is_flag=True, help="Start now.")
 @click.option("--max-cost", metavar="AMOUNT", callback=read_cost, help="Submit nothing that would exceed this total.")
 @click.option("--no-max-cost", is_flag=True, help="Apply only the caps of the price file.")
 @click.option(
-    "--max-in-flight", metavar="NUMBER", type=click.IntRange(1, 10**6), help="At most this many at providers at once."
+    "--max-in-flight",
+    metavar="NUMBER",
+    type=click.IntRange(1, 10**6),
+    help="Maximum number of generations at providers at once.",
 )
 @click.option("--no-max-in-flight", is_flag=True, help="As many as the accounts allow.")
 @json_option

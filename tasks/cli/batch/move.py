@@ -33,7 +33,7 @@ def move(ctx: click.Context, batch: str, providers: str, *, as_json: bool) -> No
     The new provider's prices and budgets then apply. What was sent, or may have been sent, stays where it is, and
     follow-ups stay with their parents. A paused batch stays paused.
 
-    The exit code is 1 if none of the providers can make some generation.
+    The exit code is 1 if any generation cannot be made by any of the providers.
     """
     names = read_providers(providers)
     with open_services() as here:

@@ -37,12 +37,12 @@ def results(
 
     \b
     csv    one line per generation, follow-ups below their row; files side by side in
-           object_key_1, object_key_2, …; a text that a spreadsheet would take for a
+           object_key_1, object_key_2, …; text that a spreadsheet would read as a
            formula gets a ' in front; your own column `state` is called input.state
     jsonl  one object per generation, for programs
     json   the same in one array
     xlsx   as csv, for Excel; needs --output
-    html   a contact sheet that opens from disk: small images are inside (up to 50 MB)
+    html   a contact sheet that opens from disk: small images are embedded (up to 50 MB)
 
     --links adds signed links, which work without a password for anyone who has the file, until they or the credentials
     that signed them expire.
@@ -92,14 +92,14 @@ def _tell(exported: Exported, output: Path | None, errors: Path | None) -> None:
     if output is not None:
         note(f"{many(exported.generations, 'generation')} of {name} written to {output}")
     if left_out := exported.without_thumbnail:
-        note(f"{many(left_out, 'image')} without a thumbnail in it: --links shows those for which there was no room")
+        note(f"{many(left_out, 'image')} without a thumbnail: --links shows those that did not fit")
     if (end := exported.links_expire_at) is not None:
         note(f"links work until {end:%Y-%m-%d %H:%M} UTC, without a password: share them with care")
     if errors is None:
         return
     note(f"{many(exported.failing, 'failing row')} written to {errors}")
     if exported.failing:
-        note(f"corrected: darkroom batch submit {errors} --name {name} --new-version")
-        note(f"unchanged: darkroom batch retry {name}")
+        note(f"to submit them corrected: darkroom batch submit {errors} --name {name} --new-version")
+        note(f"to submit them unchanged: darkroom batch retry {name}")
     if exported.failed_follow_ups:
-        note(f"not in it: {many(exported.failed_follow_ups, 'failed follow-up')}; darkroom batch retry {name}")
+        note(f"not in this file: {many(exported.failed_follow_ups, 'failed follow-up')}; darkroom batch retry {name}")

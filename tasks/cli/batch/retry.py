@@ -29,7 +29,7 @@ def retry(batch: str, only: frozenset[Category], *, may_pay_twice: bool, as_json
     if as_json:
         print_json(views.of_batch_retried(retried))
     elif not retried.done and not retried.left:
-        note("Nothing of it failed or expired.")
+        note("Nothing in it failed or expired.")
     else:
         click.echo(
             totals({DONE[state]: number for state, number in retried.done.items()} or {"retried": 0}, retried.left)

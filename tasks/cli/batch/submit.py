@@ -35,7 +35,7 @@ _TOLD = 10
 def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None) -> int | None:
     amount = read_cost(ctx, parameter, given)
     if amount == 0:
-        raise click.BadParameter("nothing would be submitted for 0; give a positive amount")
+        raise click.BadParameter("0 allows no submission; give a positive amount")
     return amount
 
 
@@ -45,17 +45,17 @@ def _read_cost(ctx: click.Context, parameter: click.Parameter, given: str | None
     "--start-at",
     callback=read_start,
     metavar="TIME",
-    help="Submit nothing before: '2026-12-01 18:00', 18:00 or 2h.",
+    help="Submit nothing before TIME, such as '2026-12-01 18:00', 18:00 or 2h.",
 )
-@click.option("--max-cost", callback=_read_cost, metavar="AMOUNT", help="Maximum cost of the batch; needs prices.")
+@click.option("--max-cost", callback=_read_cost, metavar="AMOUNT", help="Maximum cost of the batch; requires prices.")
 @click.option(
     "--max-in-flight",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    help="At most this many generations at providers at once.",
+    help="Maximum number of generations at providers at once.",
 )
 @click.option("--new-version", is_flag=True, help="Submit changed rows again, as new versions.")
-@click.option("--skip-invalid", is_flag=True, help="If some rows are invalid, submit the others.")
+@click.option("--skip-invalid", is_flag=True, help="If some rows are invalid, submit the rest.")
 @click.option(
     "--errors",
     "errors_file",
@@ -89,7 +89,7 @@ def submit(
         raise click.UsageError("give either --watch or --dry-run")
     with open_services() as here, opened(source, sheet) as file:
         if file.name == STDIN_NAME and name is None:
-            raise click.UsageError("standard input has no name: give the batch one with --name")
+            raise click.UsageError("standard input has no name: name the batch with --name")
         request = BatchRequest(
             file=file, name=name, template=template, providers=providers, expand_limit=expand_limit,
             defaults=read_defaults(
@@ -124,7 +124,7 @@ def _tell_check(file: BatchFile, found: BatchCheck, errors_file: Path | None) ->
         with errors_file.open("x", encoding="utf-8", newline="") as out:
             number = write_errors(file, found.errors, out)
     except OSError as error:
-        reason = "it exists already" if isinstance(error, FileExistsError) else error.strerror
+        reason = "it already exists" if isinstance(error, FileExistsError) else error.strerror
         raise DarkroomError(f"--errors {errors_file}: {reason}; nothing was submitted") from error
     note(
         f"{many(number, 'invalid row')} in {errors_file}: correct them there, and submit that file with the same --name"

@@ -194,7 +194,7 @@ def _follow(scope: Scope, signals: StopSignals, log: ProcessLog, limit: float | 
         if signals.received():
             raise
         raise DarkroomError(
-            f"not everything was finished after {limit:g} s; the last lines of {log.path}:\n{log.last_lines()}"
+            f"not everything finished within {limit:g} s; the last lines of {log.path}:\n{log.last_lines()}"
         ) from None
 
 

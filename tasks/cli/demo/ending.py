@@ -24,7 +24,7 @@ EVENT = "batch.completed"
 #: the images that the demo picks
 PICKED = (2,)
 _TEXT = f"""\
-# The four images of the grid by themselves, at no cost; and larger what somebody picks of them.
+# Cut the grid into its four images, at no cost, and upscale those that somebody picks.
 name: {RECIPE}
 steps:
   - {{id: cut, do: split}}

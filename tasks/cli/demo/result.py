@@ -47,7 +47,7 @@ class Result:
         """Return a sentence for each of `moves`."""
         return [
             f"{number} {'generation' if number == 1 else 'generations'} went to {provider_title(to)} because "
-            f"{provider_title(left)} took no more ({why})"
+            f"{provider_title(left)} accepted no more ({why})"
             for (left, to, why), number in self.moves().items()
         ]
 

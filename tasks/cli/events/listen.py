@@ -20,8 +20,8 @@ from worker.secrets import redact
 @click.command()
 @types_option
 @batch_option
-@click.option("--after", metavar="ID", help="Begin after this event instead of with the next one.")
-@click.option("--forward-to", "url", metavar="URL", help="Post each event there, signed like a webhook.")
+@click.option("--after", metavar="ID", help="Start after this event instead of with the next one.")
+@click.option("--forward-to", "url", metavar="URL", help="Post each event to this URL, signed like a webhook.")
 @json_option
 def listen(*, types: tuple[str, ...], batch: str | None, after: str | None, url: str | None, as_json: bool) -> None:
     """Print events as they happen; with --forward-to, also post them to a URL, for example on this machine.
@@ -54,8 +54,8 @@ def listen(*, types: tuple[str, ...], batch: str | None, after: str | None, url:
                     note(f"  -> {one_line(said)}  {event.public_id}")
                 last = event.public_id
         except KeyboardInterrupt:
-            note(f"To continue: darkroom events listen --after {last}" if last else "Nothing happened.")
+            note(f"To continue: darkroom events listen --after {last}" if last else "No events.")
 
 
 def _tell(error: LedgerUnavailable) -> None:
-    note(one_line(redact(f"the ledger is away, trying again: {error}")))
+    note(one_line(redact(f"the ledger is unavailable, retrying: {error}")))

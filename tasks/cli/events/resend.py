@@ -22,7 +22,7 @@ from worker.errors import RequestInvalid
 def resend(*, ids: tuple[str, ...], since: timedelta | None, subscriber: str | None, as_json: bool) -> None:
     """Deliver events to subscribers again, oldest first, whether or not they received them.
 
-    Events keep their ids, so a subscriber that remembers ids ignores those it has. For abandoned events, use `darkroom
+    Events keep their ids, so a subscriber that deduplicates by id ignores repeats. For abandoned events, use `darkroom
     dead replay`.
     """
     try:
@@ -35,7 +35,7 @@ def resend(*, ids: tuple[str, ...], since: timedelta | None, subscriber: str | N
         if as_json:
             print_json(views.of_resent(name, resent))
         else:
-            waiting = f"; {resent.waiting:,} waiting anyway" if resent.waiting else ""
+            waiting = f"; {resent.waiting:,} already waiting" if resent.waiting else ""
             click.echo(one_line(f"{name}  {many(resent.resent, 'event')} will be delivered again{waiting}"))
     if result.wakes:
         ring(*result.wakes)

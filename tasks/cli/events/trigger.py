@@ -13,14 +13,14 @@ from worker.secrets import redact
 
 @click.command()
 @click.argument("event_type", metavar="TYPE")
-@click.option("--to", "url", metavar="URL", help="Send it there, signed as `darkroom events listen` does.")
+@click.option("--to", "url", metavar="URL", help="Send it to this URL, signed as `darkroom events listen` does.")
 @click.option("--subscriber", metavar="NAME", help="Send it to this subscriber only.")
 @json_option
 @click.pass_context
 def trigger(ctx: click.Context, *, event_type: str, url: str | None, subscriber: str | None, as_json: bool) -> None:
     """Send an example of an event to all subscribers, to one, or to a URL.
 
-    It is made from the published schema, marked "test": true, and recorded nowhere. The exit code is 1 if anyone
+    It is made from the published schema, marked "test": true, and not recorded. The exit code is 1 if any receiver
     refuses it.
     """
     try:

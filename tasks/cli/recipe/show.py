@@ -13,7 +13,7 @@ from tasks.usecases.recipes import get_recipe
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show the steps of a recipe: what each follows, does and limits."""
+    """Show the steps of a recipe: what each one follows and does, and its limits."""
     found = get_recipe(read_settings(), name)
     if as_json:
         print_json(views.of_recipe(found))

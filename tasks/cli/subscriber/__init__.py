@@ -10,7 +10,7 @@ COMMANDS: Commands = {
     "show": ("tasks.cli.subscriber.show:show", "Show a subscriber and its last deliveries"),
     "test": ("tasks.cli.subscriber.test:test", "Send an example to a subscriber and show its reply"),
     "enable": ("tasks.cli.subscriber.enable:enable", "Deliver to a disabled subscriber again"),
-    "rotate": ("tasks.cli.subscriber.rotate:rotate", "Make a new secret; the previous one stays valid, too"),
+    "rotate": ("tasks.cli.subscriber.rotate:rotate", "Create a new secret; the previous one stays valid"),
     "remove": ("tasks.cli.subscriber.remove:remove", "Remove a subscriber"),
 }
 

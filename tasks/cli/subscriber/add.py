@@ -16,7 +16,7 @@ from worker.errors import RequestInvalid
 @click.argument("url", required=False)
 @click.option("--task", metavar="NAME[@QUEUE]", help="A Celery task of another application, on your broker.")
 @click.option("--stream", metavar="STREAM", help="A Redis stream; or redis://host/0#STREAM for another Redis.")
-@click.option("--name", help="Name of the subscriber; by default made from the address.")
+@click.option("--name", help="Name of the subscriber; by default derived from the address.")
 @types_option
 @click.option("--batch", metavar="BATCH", help="Only events of this batch, by name or id.")
 @click.option("--provider", metavar="PROVIDER", help="Only events of this provider.")
@@ -49,5 +49,5 @@ def add(
         return
     if added.secret is not None:
         click.echo(added.secret)
-        note("Keep it now: it is shown only this once. Receivers verify the signature of each event with it.")
+        note("Save it now: it is shown only once. Receivers verify the signature of each event with it.")
     note(one_line(f"added {added.listed.name}; try it with: darkroom subscriber test {added.listed.name}"))

@@ -23,5 +23,5 @@ def enable(name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(views.of_subscriber(found))
     else:
-        click.echo(one_line(f"{name}: enabled; what waits for it is delivered now"))
+        click.echo(one_line(f"{name}: enabled; waiting events are delivered now"))
     ring(Step.NOTIFY)

@@ -12,11 +12,11 @@ from tasks.usecases.subscribers import rotate_secret
 @click.argument("name")
 @json_option
 def rotate(name: str, *, as_json: bool) -> None:
-    """Make a new secret for a webhook. Until the next rotation, events are signed with both it and the previous one."""
+    """Create a new secret for a webhook. Until the next rotation, events are signed with it and the previous one."""
     with open_ledger() as here:
         rotated = rotate_secret(here, name)
     if as_json:
         print_json(views.of_added_subscriber(rotated))
         return
     click.echo(rotated.secret)
-    note("Keep it now: it is shown only this once. To get rid of a secret that others know, rotate twice.")
+    note("Save it now: it is shown only once. To invalidate a leaked secret, rotate twice.")

@@ -15,12 +15,12 @@ from tasks.usecases.subscribers import try_subscriber
 @json_option
 @click.pass_context
 def test(ctx: click.Context, *, name: str, event_type: str, as_json: bool) -> None:
-    """Send an example to a subscriber, whatever it selects, and show its reply.
+    """Send an example to a subscriber, whatever events it selects, and show its reply.
 
-    It is marked "test": true and recorded nowhere. The exit code is 1 if the subscriber refuses it.
+    It is marked "test": true and not recorded. The exit code is 1 if the subscriber refuses it.
     """
     if event_type not in EVENTS:
-        raise click.UsageError(f"there is no event {event_type!r}; there are: {', '.join(EVENTS)}")
+        raise click.UsageError(f"unknown event type {event_type!r}; expected one of {', '.join(EVENTS)}")
     with open_ledger() as here:
         tested = try_subscriber(here, name, event_type)
     document = views.of_tested_subscriber(tested)

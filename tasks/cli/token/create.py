@@ -37,4 +37,4 @@ def create(
         print_json(views.of_created_token(created))
         return
     click.echo(created.secret)
-    note("Keep it now: it is shown only this once. Programs send it as `Authorization: Bearer dk_…`.")
+    note("Save it now: it is shown only once. Programs send it as `Authorization: Bearer dk_…`.")

@@ -27,7 +27,7 @@ def list_tokens(*, with_revoked: bool, as_json: bool) -> None:
     elif found:
         _print_table(found)
     if not found:
-        note("There are no tokens; `darkroom token create NAME --scope SCOPE` makes one.")
+        note("There are no tokens; `darkroom token create NAME --scope SCOPE` creates one.")
 
 
 def _print_table(found: list[ListedToken]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from tasks.cli.ui.output import one_line
+from tasks.cli.ui.output import many, one_line
 from tasks.cli.ui.style import age
 from tasks.durations import elapsed
 from tasks.usecases.batches.show import BatchDetails, ListedBatch
@@ -36,8 +36,8 @@ def paragraph(details: BatchDetails) -> Iterator[str]:
     if details.at_risk:
         yield f"{details.at_risk:,} results at risk: `darkroom at-risk` shows them"
     if details.decisions:
-        waits = "1 decision waits" if details.decisions == 1 else f"{details.decisions:,} decisions wait"
-        yield f"{waits}: `darkroom approvals` lists them"
+        waits = f"{many(details.decisions, 'decision')} waiting"
+        yield f"{waits}: see `darkroom approvals`"
     if details.failures:
         told = [f"{one.number:,} {_reason(one.reason or one.state)}" for one in details.failures[:_REASONS]]
         more = len(details.failures) - _REASONS

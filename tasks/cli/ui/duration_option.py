@@ -19,5 +19,5 @@ def read_span(_: click.Context, __: click.Parameter, given: str | None) -> timed
         raise click.BadParameter(f"{given!r} is not a time span such as 90m, 2h or 3d")
     span = timedelta(**{_UNITS[found[2]]: int(found[1])})
     if span > _LONGEST:
-        raise click.BadParameter(f"{given!r} is too long: {_LONGEST.days}d is the most")
+        raise click.BadParameter(f"{given!r} is too long: the maximum is {_LONGEST.days}d")
     return span

@@ -41,7 +41,7 @@ class LateSandbox:
     def _start(self, port: int) -> None:
         """Start it once; the supervisor keeps it running."""
         self._port = None
-        note("there is a test: starting the sandbox")
+        note("a test is waiting: starting the sandbox")
         command = (sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--quiet")
         # Otherwise glibc keeps a heap for each thread that ever drew an image, about 200 MB in all.
         env = {**receiver_environment(self._running.env), "MALLOC_ARENA_MAX": "1"}

@@ -15,7 +15,7 @@ def _read(_: click.Context, __: click.Parameter, given: str) -> frozenset[Catego
     for word in words:
         if word not in set(Category):
             known = ", ".join(one for one in Category if one is not _NEVER)
-            raise click.BadParameter(f"{word!r} is no reason; expected one or several of {known}, with commas between")
+            raise click.BadParameter(f"{word!r} is not a reason; expected one or more of {known}, separated by commas")
     return frozenset(map(Category, words))
 
 

@@ -17,8 +17,8 @@ def read_password(*, from_stdin: bool) -> str:
         return _first_line()
     if not _is_terminal():
         raise click.UsageError(
-            "nobody can be asked for the password here: run this in a terminal, or send the password to standard "
-            "input and add --password-stdin"
+            "cannot ask for the password without a terminal: run this in one, or send the password to standard input "
+            "and add --password-stdin"
         )
     return str(click.prompt("Password", hide_input=True, confirmation_prompt="Again", err=True))
 
@@ -30,7 +30,7 @@ def _first_line() -> str:
     except UnicodeDecodeError as error:
         raise click.UsageError("standard input is not UTF-8, so the password cannot be read") from error
     if not password:
-        raise click.UsageError("standard input has no password in its first line")
+        raise click.UsageError("the first line of standard input has no password")
     return password
 
 

@@ -155,7 +155,7 @@ def follow(
 def ending(scope: Scope, *, is_good: bool) -> Ending:
     """Return how watching ended; print a note if a person has to decide."""
     if number := scope.decisions():
-        note(f"waits for {many(number, 'decision')} of yours: `darkroom approvals`")
+        note(f"waiting for {many(number, 'decision')} from you: `darkroom approvals`")
         return Ending.UNDECIDED
     return Ending.WELL if is_good else Ending.BADLY
 

@@ -6,5 +6,5 @@ test_option = click.option(
     "--test",
     "is_test",
     is_flag=True,
-    help="Submit a test, which the sandbox makes: no provider is called, and it costs nothing.",
+    help="Submit as a test to the sandbox: no provider is called, and it costs nothing.",
 )

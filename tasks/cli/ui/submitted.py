@@ -14,12 +14,12 @@ def tell_submitted(result: BatchSubmitted) -> None:
             f"the same file was submitted before as {one_line(other.name)} ({short_id(other.id)}); "
             f"{one_line(result.name)} is another batch"
         )
-    versions = f", {many(result.versions, 'new version')} among them" if result.versions else ""
+    versions = f", including {many(result.versions, 'new version')}" if result.versions else ""
     note(f"{'dry run: ' if is_dry else ''}{result.created:,} new{versions}, {result.existing:,} already in {what}")
     if result.invalid:
         note(f"{many(result.invalid, 'row')} invalid, not submitted")
     if result.unapplied:
-        note(f"not applied to what exists: {one_line(redact('; '.join(result.unapplied)))}")
+        note(f"not applied to the existing batch: {one_line(redact('; '.join(result.unapplied)))}")
     for sentence in result.waits:
         note(sentence)
     if result.created and not is_dry:

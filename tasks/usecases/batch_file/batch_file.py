@@ -83,7 +83,7 @@ class BatchFile:
         names = self._reader.columns
         if names and not columns_of(names).fields.keys() & {"prompt", "operation"}:
             raise RequestInvalid(
-                f"{self.name}: no column is called prompt, only {shown(', '.join(names))}: the first line must name "
+                f"{self.name}: no column is named prompt, only {shown(', '.join(names))}: the first line must name "
                 "the columns; or give a template for the prompts, such as --template 'a photo of {name}'"
             )
 
@@ -127,7 +127,7 @@ class BatchFile:
             again = next((key for key in keys if key in lines), None)
             if again is not None:
                 yield from (one for one in found if isinstance(one, Fault))
-                what = f"the key {shown(again)!r} is already used in line {lines[again]}"
+                what = f"the key {shown(again)!r} is already used on line {lines[again]}"
                 yield Fault(row.line, columns.key, shown(again), what, number)
                 continue
             lines.update((key, row.line) for key in keys if key)
@@ -195,7 +195,7 @@ def open_batch_file(
             cleanup.callback(spool.close)
             found = format_of(spool, media_type)
             if sheet is not None and found is not Format.XLSX:
-                refuse(name, None, None, f"this is no spreadsheet, so it has no sheet {sheet!r}")
+                refuse(name, None, None, f"this is not a spreadsheet, so it has no sheet {sheet!r}")
             book = Spreadsheet(spool, sheet) if found is Format.XLSX else None
             reader: RowReader = book or _READERS[found](spool)
             cleanup.pop_all()

@@ -19,7 +19,7 @@ _LABEL = "label."
 _LIKE_LABEL = re.compile(r"labels?[_:.](\w+)")
 #: chosen so that `aspect_ration` counts as a typo, and a shop's own column `style` does not
 _ALIKE = 0.84
-_OBJECT = "give each option a column of its own, such as aspect_ratio"
+_OBJECT = "give each option its own column, such as aspect_ratio"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def columns_of(names: Sequence[str], *, is_table: bool = True) -> Columns:
         elif word.startswith(_LABEL):
             label = name.strip()[len(_LABEL) :].strip()
             if not label:
-                _refuse(name, "a column of labels needs the label's name, such as label.client")
+                _refuse(name, "a label column needs the label's name, such as label.client")
             found.labels[label] = _once(found.labels, label, name)
         elif word != ERROR:
             found.own.append(name)
@@ -112,7 +112,7 @@ def header_of(file: str, line: int, names: Sequence[str]) -> tuple[str, ...]:
         found = found[:-1]
     for position, name in enumerate(found, start=1):
         if name and name in found[: position - 1]:
-            refuse(file, line, name, f"two columns are called {name}: rename one of them")
+            refuse(file, line, name, f"two columns are named {name}: rename one of them")
     try:
         columns_of([name for name in found if name])
     except RequestInvalid as error:

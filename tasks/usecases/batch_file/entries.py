@@ -71,7 +71,7 @@ class Reading:
             cells.fault("prompt", str(error), at=error.at)
         if template is not None and template.count > self.limit:
             number_of = f"{'more than ' if template.count == MANY else ''}{template.count:,}"
-            what = f"this makes {number_of} generations of one row, above the limit of {self.limit} (--expand-limit)"
+            what = f"this makes {number_of} generations from one row, above the limit of {self.limit} (--expand-limit)"
             cells.fault("prompt" if self.template is None else None, what)
         if cells.faults or template is None:
             yield from (fault._replace(row=number) for fault in cells.faults)
@@ -154,11 +154,11 @@ class _Cells:
         if name is None or value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-            self._note(name, "a key must be a text that is not empty")
+            self._note(name, "a key must be non-empty text")
             return None
         key = str(value).strip()
         if len(key) > LONGEST_KEY:
-            self._note(name, f"a key has at most {LONGEST_KEY} characters")
+            self._note(name, f"a key can have at most {LONGEST_KEY} characters")
         elif what := damage_in_key(key) or zeros.lost_in(key) or self._control(key):
             self._note(name, what)
         return key
@@ -168,7 +168,7 @@ class _Cells:
         if value is None:
             return None
         if not isinstance(value, str):
-            self.fault(word, "expected a text")
+            self.fault(word, "expected text")
             return None
         if what := self._control(value):
             self.fault(word, what)
@@ -178,7 +178,7 @@ class _Cells:
         """Refuse a notify address in a row: nothing would be sent to it, and results would show it."""
         for name in self._columns.own:
             if word_of(name) == "notify" and str(self._row.cells.get(name)).startswith(("https://", "http://")):
-                what = "rows have no address of their own for events: give one for the whole batch with --notify"
+                what = "a row cannot have its own address for events: give one for the whole batch with --notify"
                 # Leave out the address, which may contain a token.
                 self.faults.append(Fault(self._row.line, name, None, what))
 
@@ -187,7 +187,7 @@ class _Cells:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return ",".join(value)
         if value is not None and not isinstance(value, str):
-            self.fault("follow_up", 'expected text such as "upscale1,upscale3" or a list of such texts')
+            self.fault("follow_up", 'expected text such as "upscale1,upscale3" or a list of such strings')
             return None
         return value
 

@@ -24,18 +24,19 @@ _AS_TEXT = "format the column as text and enter it again"
 def damage_in_key(key: str) -> str | None:
     """Return what a spreadsheet turned a key into; None if the key may be intact."""
     if _SCIENTIFIC.fullmatch(key):
-        return f"{key} is how a spreadsheet shortens a long number, whose digits are lost: {_AS_TEXT}"
+        return f"{key} is a long number that a spreadsheet shortened, so digits are lost: {_AS_TEXT}"
     return None
 
 
 def damage_in_option(name: str, value: str) -> str | None:
     """Return what a spreadsheet turned an option's value into."""
     if _DATE.fullmatch(value):
-        return f"{value} is a date that a spreadsheet made of what was entered, such as 16:9 or 8.1: {_AS_TEXT}"
+        return f"{value} is a date that a spreadsheet made from what was entered, such as 16:9 or 8.1: {_AS_TEXT}"
     if name == "aspect_ratio" and not _RATIO.fullmatch(value) and (time := _TIME.fullmatch(value)):
         ratio = f"{int(time[1])}:{int(time[2])}"
         return (
-            f"{value} is a time that a spreadsheet made of the ratio {ratio}: format the column as text, enter {ratio}"
+            f"{value} is a time that a spreadsheet made from the ratio {ratio}: format the column as text and enter "
+            f"{ratio}"
         )
     return None
 
@@ -47,7 +48,7 @@ def is_error(text: str) -> bool:
 
 def made_of(kind: str, text: str) -> str:
     """Return the error for a cell that is a date or a time in the spreadsheet itself."""
-    return f"{text} is a {kind} that the spreadsheet made of what was entered: {_AS_TEXT}"
+    return f"{text} is a {kind} that the spreadsheet made from what was entered: {_AS_TEXT}"
 
 
 class LeadingZeros:
@@ -65,4 +66,4 @@ class LeadingZeros:
         if self._shortest is None or not key.isdigit() or key[0] == "0" or len(key) >= self._shortest[0]:
             return None
         _, example, line = self._shortest
-        return f"has {key} lost its leading zeros? The key in line {line} is {example}: {_AS_TEXT}"
+        return f"has {key} lost its leading zeros? The key on line {line} is {example}: {_AS_TEXT}"

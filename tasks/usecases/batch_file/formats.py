@@ -63,7 +63,7 @@ def format_of(spool: Spool, media_type: str | None = None) -> Format:
     named = _FORMATS.get(suffix)
     if spool.is_zip:
         if named not in {None, Format.XLSX} or suffix in OTHER_KINDS:
-            refuse(spool.name, 1, 1, f"the name ends in .{suffix}, but this is a ZIP file, as spreadsheets (.xlsx) are")
+            refuse(spool.name, 1, 1, f"the name ends in .{suffix}, but this is a ZIP file, like a spreadsheet (.xlsx)")
         return Format.XLSX
     lines = first_lines(spool)
     if not lines:
@@ -109,7 +109,7 @@ def _contradiction(suffix: str, named: Format | None, content: Format | None, li
     if named is Format.JSON and content is Format.JSON_LINES and object_on_lines(lines):
         return "this is a single object: put it in an array, as in [ … ]"
     if named is Format.XLSX:
-        return f"the name ends in .{suffix}, but this is no spreadsheet: save it again, or rename it"
+        return f"the name ends in .{suffix}, but this is not a spreadsheet: save it again, or rename it"
     if content is not None and named not in {None, content}:
         return f"the name ends in .{suffix}, but this is {_TITLES[content]}: rename it to .{content}"
     if named is Format.JSON and not lines[0].text.lstrip().startswith("["):

@@ -44,7 +44,7 @@ def _refuse_constant(word: str) -> NoReturn:
 
 def _unreadable(error: Exception) -> str:
     if isinstance(error, _NoNumber):
-        return f"invalid JSON: {error} is no number in JSON: write null, or leave the field out"
+        return f"invalid JSON: {error} is not a JSON number: write null, or leave the field out"
     return _TOO_DEEP
 
 
@@ -73,7 +73,7 @@ class JsonLines:
                 yield Fault(number, 1, None, _unreadable(error))
             else:
                 if end < len(text):
-                    what = "expected the end of the line: put each object on a line of its own"
+                    what = "expected the end of the line: put each object on its own line"
                     yield Fault(number, end + 1, shown(text[end:]), what)
                 else:
                     yield _row(value, number, begin + 1)
@@ -153,7 +153,7 @@ class _Window:
         """Check that this character is next and that nothing follows."""
         for one in (sign, "") if sign else ("",):
             if (found := self.next_sign()) != one:
-                what = "expected a comma or the end of the array" if one else "something follows the array"
+                what = "expected a comma or the end of the array" if one else "expected nothing after the array"
                 yield Fault(*self.place(), found or None, f"invalid JSON: {what}")
                 return
             self.at += len(one)
@@ -178,12 +178,12 @@ def _row(value: object, line: int, column: int) -> Row | Fault:
     cells = value
     if isinstance(body := value.get("body"), dict):
         if foreign := next((name for name in body if not _may_be_in_body(name, body[name])), None):
-            what = f"{foreign!r} in the body is no option of any provider: leave it out"
+            what = f"{foreign!r} in the body is not an option of any provider: leave it out"
             return Fault(line, foreign, shown(body[foreign]), what)
         both = body.keys() & value.keys()
         if both:
             name = min(both)
-            return Fault(line, name, None, f"{name!r} is given in the body and beside it: keep one")
+            return Fault(line, name, None, f"{name!r} is given both inside and outside the body: keep one")
         cells = {name: one for name, one in value.items() if name not in _ENVELOPE} | body
     found = {name: one for name, one in cells.items() if one not in (None, "")}
     return Row(line=line, cells=found, at=column)

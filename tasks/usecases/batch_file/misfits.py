@@ -99,7 +99,7 @@ class Misfit:
 def misfit_of_head(head: bytes) -> str | None:
     """Return what kind of file begins with these bytes; None if it may be text or a spreadsheet."""
     if _PROTECTED in head and head.startswith(_OLE):
-        return "this spreadsheet is protected by a password: save it without the password, or as CSV"
+        return "this spreadsheet is password-protected: save it without the password, or as CSV"
     for begins, kind in _SIGNATURES:
         if begins.match(head):
             return f"this is {kind}" if ":" in kind else f"this is {kind}; {ADVICE}"

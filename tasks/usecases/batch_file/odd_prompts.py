@@ -68,5 +68,8 @@ def _oddities(prompt: str) -> Iterator[tuple[int, str]]:
             continue
         words = f"--{flag.name} {flag.value}".strip()
         if flag.option in said:
-            yield flag.at, f"{words} conflicts with {said[flag.option]}: keep one, Midjourney does not say which counts"
+            yield (
+                flag.at,
+                f"{words} conflicts with {said[flag.option]}: keep one, Midjourney does not say which applies",
+            )
         said.setdefault(flag.option, words)

@@ -117,7 +117,7 @@ def _failure(facts: Mapping[str, Any]) -> str:
     if facts["error"] == "no_sheet":
         return f"there is no such sheet; the sheets are {', '.join(facts['sheets'])}"
     if facts["error"] == "no_spreadsheet":
-        return "this is a ZIP file, but no spreadsheet (.xlsx): save it as .xlsx or CSV"
+        return "this is a ZIP file, but not a spreadsheet (.xlsx): save it as .xlsx or CSV"
     if facts["error"] == "unpacks":
         return f"this spreadsheet unpacks to {facts['bytes'] >> 20:,} MB, too much to read: {_AS_CSV}"
     if facts["error"] == "too_large":

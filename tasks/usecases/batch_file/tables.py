@@ -74,7 +74,7 @@ class Table:
             known = sum(map(is_known, cells))
             found.append(((known, len(cells)), delimiter, skipped, cells))
         if not found:
-            refuse(self._spool.name, 1, 1, "the first line is no header, which names the columns")
+            refuse(self._spool.name, 1, 1, "the first line is not a header that names the columns")
         return max(found, key=lambda one: one[0])[1:]
 
     def _unreadable(self, begins: int, ends: int, error: csv.Error) -> tuple[Fault, bool]:
@@ -84,7 +84,7 @@ class Table:
             limit = csv.field_size_limit()
             what = f"a cell with more than {limit:,} characters, or a quote that is never closed"
             if "unexpected end" in text:
-                what = 'a quote that is never closed: close it, or double it ("") if it belongs to the text'
+                what = 'a quote that is never closed: close it, or double it ("") if it is part of the text'
             return Fault(begins, None, None, what), False
         what = f'a quote inside a cell: put the whole cell in quotes and double the ones inside (""); {text}'
         return Fault(begins, None, None, what), ends >= begins
@@ -102,7 +102,7 @@ def row_of(names: Sequence[str], cells: Sequence[str], line: int, delimiter: str
     if len(cells) != len(names):
         is_more = len(cells) > len(names)
         separated = f", separated by {_NAMES[delimiter]}" if delimiter else ""
-        advice = "put a text with a separator in it in quotes" if is_more else "is a line broken, or a cell missing?"
+        advice = "put text that contains a separator in quotes" if is_more else "is a line broken, or a cell missing?"
         what = f"{len(cells)} cells{separated}, but the header has {len(names)}: {advice}"
         return Fault(line, None, shown(cells[len(names)]) if is_more else None, what)
     found = {}

@@ -56,14 +56,14 @@ def read_template(text: str, columns: Collection[str]) -> Template:
         return Template((text,), 1, frozenset())
     if wildcard := _WILDCARD.search(text):
         raise RequestInvalid(
-            f"{wildcard[0]!r} is a wildcard of other programs: write the words as {{red, blue}}, or \\__ for "
+            f"{wildcard[0]!r} is a wildcard from other programs: write the words as {{red, blue}}, or \\__ for "
             "the characters themselves",
             at=wildcard.start(),
         )
     reader = _Reader(text, columns)
     parts = reader.sequence(0)
     if reader.at < len(text):
-        raise RequestInvalid("this } closes no brace; write \\} for the character itself", at=reader.at)
+        raise RequestInvalid("this } has no opening brace; write \\} for the character itself", at=reader.at)
     return Template(parts, _count(parts), frozenset(reader.used))
 
 
@@ -101,7 +101,7 @@ class _Reader:
             raise RequestInvalid(f"braces nested more than {_DEPTH} deep", at=start)
         if _DRAW.match(self._text, start):
             raise RequestInvalid(
-                "{2$$…} is the syntax of another program: write {red, blue}, which makes a prompt of each", at=start
+                "{2$$…} is syntax from another program: write {red, blue}, which makes a prompt from each", at=start
             )
         alternatives = [self.sequence(depth)]
         while self._text[self.at : self.at + 1] == ",":
@@ -114,7 +114,7 @@ class _Reader:
             )
         if ended_by == "|":
             raise RequestInvalid(
-                "{a|b} is the syntax of another program: separate alternatives by commas, {a, b}; "
+                "{a|b} is syntax from another program: separate alternatives by commas, {a, b}; "
                 "write \\| for the character itself",
                 at=self.at,
             )
@@ -127,7 +127,7 @@ class _Reader:
         if name not in self._columns:
             known = f"the columns are {', '.join(self._columns)}" if self._columns else "there are no columns here"
             raise RequestInvalid(
-                f"{{{name[:40]}}} is no column and has no comma; {known}. Write {{red, blue}} for alternatives, or "
+                f"{{{name[:40]}}} is not a column and has no comma; {known}. Write {{red, blue}} for alternatives, or "
                 "\\{ for the character itself",
                 at=start,
             )

@@ -122,7 +122,7 @@ class _Checking:
             others = ", ".join(file.other_sheets)
             self._warn(f"{file.name}: only the sheet {file.sheet} is read, not {others} (--sheet NAME)")
         for column, meant in misspelt(file.columns):
-            self._warn(f"{file.name}, column {column}: it has no effect of its own; did you mean {meant}?")
+            self._warn(f"{file.name}, column {column}: it has no effect by itself; did you mean {meant}?")
         for one in file.rows(request.template, request.expand_limit):
             if isinstance(one, Fault):
                 self._errors.append(one)

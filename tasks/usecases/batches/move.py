@@ -61,7 +61,7 @@ def move(here: Services, request: MoveRequest) -> Moved:
     batch_id = find_batch(here.ledger, request.batch)
     providers = [here.provider(name) for name in request.providers]
     if (gate := here.ledger.restore.state()) is not None and gate.complaint is not None:
-        raise RequestInvalid(f"nothing is moved, since some of it may have been sent before: {gate.complaint}")
+        raise RequestInvalid(f"nothing was moved, because some of it may already have been sent: {gate.complaint}")
     moved: Counter[str] = Counter()
     left: Counter[str] = Counter()
     refused: dict[tuple[str, str], list[str]] = {}
@@ -79,7 +79,7 @@ def move(here: Services, request: MoveRequest) -> Moved:
                     for name, error in refusals.items():
                         refused.setdefault((name, str(error)), []).append(row.id)
                 elif (to := able[0].name) == row.provider:
-                    left[f"at {to} already"] += 1
+                    left[f"already at {to}"] += 1
                 else:
                     others = tuple(one.name for one in able[1:])
                     moves.append(
@@ -88,10 +88,10 @@ def move(here: Services, request: MoveRequest) -> Moved:
             done = here.ledger.dispatch.move(moves)
             moved.update(one.to for one in moves if one.generation_id in done)
             if len(done) < len(moves):
-                left["sent meanwhile"] += len(moves) - len(done)
+                left["sent in the meantime"] += len(moves) - len(done)
             after = page[-1].id
     except LedgerUnavailable as error:
-        before = f"{moved.total()} moved before: repeat the command for the rest; nothing moves twice"
+        before = f"{moved.total()} moved before this: repeat the command for the rest; nothing moves twice"
         raise type(error)(f"{error}; {before}") from error
     counts = here.ledger.generations.counts(batch_id)
     left.update({str(state): number for state, number in counts.items() if state is not State.QUEUED and number})
@@ -114,5 +114,5 @@ def _obstacle(row: Candidate) -> str | None:
     if row.action is not None or row.parent_id is not None:
         return "follow-ups, which stay with their parents"
     if row.was_sent:
-        return "sent before"
+        return "already sent"
     return "about to be sent" if row.dispatched_at is not None else None

@@ -65,6 +65,6 @@ def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise FileExists(f"{path} exists already, and was left as it is") from error
+        raise FileExists(f"{path} already exists, and was left unchanged") from error
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error

@@ -180,7 +180,7 @@ def _refusal(ledger: Ledger, name: str, changed: Sequence[tuple[NewGeneration, K
     return "\n".join([
         f"{len(changed):,} {rows} changed since the batch {name!r} was submitted (before → now):",
         *lines,
-        "nothing was written: --new-version submits what was changed once more; or give another name with --name",
+        "nothing was written: --new-version submits the changed rows again; or give another name with --name",
     ])  # fmt: skip
 
 

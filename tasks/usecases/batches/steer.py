@@ -45,7 +45,7 @@ def pause(here: LedgerServices, batch: str) -> Steered:
     is_changed = here.ledger.batches.pause(batch_id)
     queued, left = _queued_and_others(here, batch_id)
     under_way = _under_way(here, batch_id)
-    notes = (f"{under_way:,} are under way: they are paid for, and are archived all the same",) if under_way else ()
+    notes = (f"{under_way:,} are under way: they are paid for, and will still be archived",) if under_way else ()
     told = "paused" if is_changed else "already paused"
     return _steered(
         here, "pause", batch_id, is_changed=is_changed, told=told, done={"paused": queued}, left=left, notes=notes
@@ -81,7 +81,7 @@ def cancel(here: LedgerServices, batch: str) -> Steered:
     left = decisions.all_left
     notes = (
         *((f"{dropped:,} under way get no follow-ups",) if dropped else ()),
-        *((f"{'1 decision is' if withdrawn == 1 else f'{withdrawn:,} decisions are'} not waited for any more",)
+        *((f"{'1 decision is' if withdrawn == 1 else f'{withdrawn:,} decisions are'} no longer needed",)
           if withdrawn else ()),
     )  # fmt: skip
     return _steered(
@@ -93,12 +93,12 @@ def cancel(here: LedgerServices, batch: str) -> Steered:
 def reprioritize(here: LedgerServices, batch: str, priority: int) -> Steered:
     """Change the priority of everything open in it; higher goes first. Raises as `cancel` does."""
     if priority not in PRIORITIES:
-        raise RequestInvalid(f"{priority} is no priority: it may be from {PRIORITIES[0]} to {PRIORITIES[-1]}")
+        raise RequestInvalid(f"{priority} is not a priority: use a number from {PRIORITIES[0]} to {PRIORITIES[-1]}")
     batch_id = _open(here, batch)
     changed = here.ledger.batches.reprioritize(batch_id, priority)
     queued, left = _queued_and_others(here, batch_id)
     if queued > changed:
-        left["queued with this priority already"] = queued - changed
+        left["already queued with this priority"] = queued - changed
     return _steered(
         here, "reprioritize", batch_id, is_changed=changed > 0, told=f"priority {priority}",
         done={"reprioritized": changed}, left=left,
@@ -116,9 +116,9 @@ def limit(here: LedgerServices, batch: str, changes: NewSteering) -> Steered:
     batch_id = find_batch(here.ledger, batch)
     before = here.ledger.batches.limit(batch_id, **changes)
     after = here.ledger.batches.steering(batch_id)
-    notes = [f"it is paused since {_local(after.paused_at)}"] if after.paused_at is not None else []
+    notes = [f"it has been paused since {_local(after.paused_at)}"] if after.paused_at is not None else []
     if prices is not None and (used := _used_up(here, after, prices)) is not None:
-        notes.append(f"{prices.text(used)} are spent or reserved already, so nothing more of it is submitted")
+        notes.append(f"{prices.text(used)} are already spent or reserved, so nothing more of it is submitted")
     return _steered(
         here, "limit", batch_id, is_changed=before != after, told=_limits_of(after, prices), notes=tuple(notes)
     )
@@ -129,7 +129,7 @@ def _open(here: LedgerServices, batch: str) -> str:
     batch_id = find_batch(here.ledger, batch)
     found = here.ledger.batches.steering(batch_id)
     if found.completed_at is not None and not OPEN & here.ledger.generations.counts(batch_id).keys():
-        raise RequestInvalid(f"the batch {found.name!r} is complete: nothing of it is queued or under way")
+        raise RequestInvalid(f"the batch {found.name!r} is complete: none of it is queued or under way")
     return batch_id
 
 

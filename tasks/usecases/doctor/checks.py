@@ -174,7 +174,7 @@ def _broker(here: Services) -> Finding:
         return Finding("broker", Verdict.FAIL, f"Redis {version} is too old: Celery needs 6.2 or newer")
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        advice = "set it to noeviction; any other loses wake-ups when memory runs out, which delays work"
+        advice = "set it to noeviction; any other policy loses wake-ups when memory runs out, which delays work"
         return Finding("broker", Verdict.WARN, f"maxmemory-policy is {policy}: {advice}")
     return Finding("broker", Verdict.OK, f"Redis {version}, or compatible")
 
@@ -354,7 +354,7 @@ def _subscribers(here: Services) -> Iterator[Finding]:
             message = f"{row.name} was disabled {duration(now - row.disabled_at)} ago: {row.disabled_reason}; {advice}"
             yield Finding("subscribers", Verdict.WARN, message)
     for one in here.ledger.events.failing_subscribers(is_wanted):
-        waiting = "1 event waits" if one.waiting == 1 else f"{one.waiting} events wait"
+        waiting = "1 event waiting" if one.waiting == 1 else f"{one.waiting} events waiting"
         failed = "its last try failed" if one.failures == 1 else f"its last {one.failures} tries failed"
         again = f"in {duration(one.tried_at - now)}" if one.tried_at and one.tried_at > now else "now"
         message = f"{waiting} for {one.subscriber}, the oldest for {duration(now - one.since)}; {failed}"

@@ -19,10 +19,10 @@ def examine_queues() -> Iterator[Finding]:
     for queue, one in queues.items():
         if one.unserved:
             kinds = ", ".join(one.unserved)
-            message = f"{queue}: no worker takes {kinds}, or all are busy; the work stays in the ledger"
+            message = f"{queue}: no worker handles {kinds}, or all are busy; the work stays in the ledger"
             advice = f"start a worker for this queue (`-Q {queue}`), or more of them"
             yield Finding("queues", Verdict.WARN, f"{message}: {advice}")
     if requests:
-        many = "1 request of another application waits" if requests == 1 else f"{requests} requests of others wait"
-        message = f"{many}: no worker reads the queue {REQUEST_QUEUE}, or all are busy"
+        many = "1 request from another application" if requests == 1 else f"{requests} requests from others"
+        message = f"{many} waiting: no worker reads the queue {REQUEST_QUEUE}, or all are busy"
         yield Finding("queues", Verdict.WARN, f"{message}: start a worker for it, as the Procfile's `worker` is")

@@ -32,10 +32,10 @@ Currency = Annotated[str | None, _text("Currency of the amounts.", "USD")]
 By = Annotated[str | None, _text("Who decided.", "maria")]
 Why = Annotated[str | None, _text("Why, in their own words; may be empty.", "the client asked for it")]
 TaskId = Annotated[str | None, _text("The provider's id of the task.", "5f1c2b3a-0d7e-4c55-9a3b-2f60f4c1d111")]
-Index = Annotated[int | None, Field(ge=0, description="Place among the results of the generation.", examples=[0])]
+Index = Annotated[int | None, Field(ge=0, description="Index among the generation's results.", examples=[0])]
 Provider = Annotated[str, _text("The provider.", "acedata")]
 Account = Annotated[str, _text("The account: one key of the provider.", "default")]
-Until = Annotated[datetime | None, _text("When it ends by itself.", "2026-11-21T12:15:00.000Z")]
+Until = Annotated[datetime | None, _text("When it ends automatically.", "2026-11-21T12:15:00.000Z")]
 
 
 class Part(BaseModel):
@@ -51,7 +51,7 @@ class OfBatch(Part):
     ] = None
     batch: Annotated[str | None, _text("Name of its batch.", "spring")] = None
     test: Annotated[
-        Literal[True] | None, Field(description="For a test, which the sandbox makes at no cost.", examples=[True])
+        Literal[True] | None, Field(description="Only in a test, which the sandbox makes at no cost.", examples=[True])
     ] = None
 
 
@@ -63,8 +63,8 @@ class MayHaveGeneration(OfBatch):
     root_key: Annotated[str | None, _text("Your key for its first ancestor; its own if it has none.", "sku-0042")] = (
         None
     )
-    parent: Annotated[str | None, Field(description="Of a follow-up: id of its parent.")] = None
-    action: Annotated[str | None, Field(description="Of a follow-up: the action that created it.")] = None
+    parent: Annotated[str | None, Field(description="For a follow-up: the id of its parent.")] = None
+    action: Annotated[str | None, Field(description="For a follow-up: the action that created it.")] = None
     provider: Annotated[str | None, _text("The provider.", "acedata")] = None
     operation: Annotated[Operation | None, Field(description="What was requested.", examples=["imagine"])] = None
     labels: Annotated[dict[str, str] | None, Field(description="Its labels.", examples=[{"client": "acme"}])] = None
@@ -96,7 +96,7 @@ class GenerationSubmitted(OfGeneration):
 class GenerationProgress(OfGeneration):
     """The provider reported progress. Only with `DARKROOM_PROGRESS_EVENTS=true`, and at most every 5 seconds."""
 
-    progress: Annotated[int | None, Field(ge=0, le=100, description="Per cent.", examples=[35])] = None
+    progress: Annotated[int | None, Field(ge=0, le=100, description="In percent.", examples=[35])] = None
 
 
 class GenerationSucceeded(OfGeneration):
@@ -104,7 +104,7 @@ class GenerationSucceeded(OfGeneration):
 
 
 class StoredAsset(Part):
-    index: Annotated[int, Field(ge=0, description="Place among the results.", examples=[0])]
+    index: Annotated[int, Field(ge=0, description="Index among the results.", examples=[0])]
     kind: Annotated[AssetKind, Field(examples=["image"])]
     object_key: ObjectKey = None
     content_type: Annotated[str | None, _text("Media type.", "image/png")] = None
@@ -115,7 +115,7 @@ class GenerationArchived(OfGeneration):
     """All its results are in the bucket."""
 
     bucket: Bucket = None
-    assets: Annotated[list[StoredAsset] | None, Field(description="Its results, in their order.")] = None
+    assets: Annotated[list[StoredAsset] | None, Field(description="Its results, in order.")] = None
 
 
 class GenerationFailed(_Failed):
@@ -138,7 +138,7 @@ class GenerationNeedsApproval(OfGeneration):
     step: Annotated[str | None, _text("The step of the recipe.", "best")] = None
     images: Annotated[list[int] | None, Field(description="Numbers to choose from.", examples=[[1, 2, 3, 4]])] = None
     expires_at: Annotated[
-        datetime | None, _text("Then the step does what it does otherwise.", "2026-11-24T12:00:00.000Z")
+        datetime | None, _text("When the step's `otherwise` applies.", "2026-11-24T12:00:00.000Z")
     ] = None
     link: Annotated[
         str | None,
@@ -218,7 +218,7 @@ class AssetAccepted(_OfAsset):
 
     by: By = None
     why: Why = None
-    refused: Annotated[str | None, _text("Why it had been refused.", "the PNG ends before its last chunk")] = None
+    refused: Annotated[str | None, _text("Why it was refused.", "the PNG ends before its last chunk")] = None
 
 
 class AssetRepaired(_OfAsset):
@@ -243,8 +243,8 @@ class FollowUpDismissed(OfGeneration):
 
 
 class Cost(Part):
-    known: Annotated[Amount, _text("What is paid.", "1.20")]
-    possible: Annotated[Amount, _text("What may have been paid: the outcome is unknown.", "0.00")]
+    known: Annotated[Amount, _text("Amount paid.", "1.20")]
+    possible: Annotated[Amount, _text("Amount that may have been paid: the outcome is unknown.", "0.00")]
     currency: Currency = None
 
 
@@ -256,13 +256,14 @@ class BatchCompleted(OfBatch):
     """
 
     completion: Annotated[
-        int | None, Field(description="How often the batch has been complete; 2 or more: sent again.", examples=[1])
+        int | None, Field(description="How many times the batch has completed; 2 or more: sent again.", examples=[1])
     ] = None
 
     counts: Annotated[
-        dict[State, int] | None, Field(description="Generations per state.", examples=[{"archived": 98, "failed": 2}])
+        dict[State, int] | None,
+        Field(description="Number of generations in each state.", examples=[{"archived": 98, "failed": 2}]),
     ] = None
-    cost: Annotated[Cost | None, Field(description="Only where prices are set.")] = None
+    cost: Annotated[Cost | None, Field(description="Only if prices are set.")] = None
     bucket: Bucket = None
     manifest: Annotated[
         str | None,
@@ -275,14 +276,14 @@ class BudgetExceeded(OfBatch):
 
     provider: Provider
     budget: Annotated[
-        Literal["day", "provider", "batch", "label"], Field(description="Which kind.", examples=["batch"])
+        Literal["day", "provider", "batch", "label"], Field(description="Kind of cap.", examples=["batch"])
     ]
     day: Annotated[date, _text("The day of the cap.", "2026-11-21")]
     cap: Annotated[Amount, _text("The cap.", "20.00")]
-    used: Annotated[Amount, _text("What is spent or reserved of it.", "19.96")]
+    used: Annotated[Amount, _text("How much of it is spent or reserved.", "19.96")]
     currency: Currency = None
-    label: Annotated[str | None, Field(description="Of a label's budget: the label's name.")] = None
-    value: Annotated[str | None, Field(description="Of a label's budget: the label's value.")] = None
+    label: Annotated[str | None, Field(description="For a label's budget: the label's name.")] = None
+    value: Annotated[str | None, Field(description="For a label's budget: the label's value.")] = None
 
 
 class BudgetLateCharge(OfGeneration):
@@ -316,8 +317,8 @@ class ProviderCircuitOpened(Part):
 
     provider: Provider
     account: Account
-    failures: Annotated[int, Field(description="How many submissions failed in a row.", examples=[5])]
-    until: Annotated[datetime, _text("When it is probed.", "2026-11-21T12:00:30.000Z")]
+    failures: Annotated[int, Field(description="Number of submissions that failed in a row.", examples=[5])]
+    until: Annotated[datetime, _text("When a single submission probes it.", "2026-11-21T12:00:30.000Z")]
 
 
 class SubscriberDisabled(Part):
@@ -326,7 +327,7 @@ class SubscriberDisabled(Part):
     subscriber: Annotated[str, _text("Its name.", "shop.example.com-1f3b6c90")]
     reason: Annotated[str, _text("Why.", "no delivery has succeeded for 5 days: HTTP 503")]
     failing_since: Annotated[
-        datetime | None, _text("Since when no delivery has succeeded.", "2026-11-16T12:00:00+00:00")
+        datetime | None, _text("The time since which no delivery has succeeded.", "2026-11-16T12:00:00+00:00")
     ] = None
 
 
@@ -340,4 +341,4 @@ class SubmissionsResumed(Part):
     """Submissions were resumed."""
 
     by: Annotated[str, _text("Who resumed them: a person, or a comparison with the bucket.", "maria")]
-    reason: Annotated[str | None, _text("Why they had been paused.", "the bucket knows a newer ledger")] = None
+    reason: Annotated[str | None, _text("Why they were paused.", "the bucket knows a newer ledger")] = None

@@ -26,7 +26,7 @@ class EventsPruned(DarkroomError):
     """The event from which to continue does not exist. `oldest`: the oldest that does; None if there is none."""
 
     def __init__(self, cursor: str, oldest: str | None) -> None:
-        rest = f"the oldest event that is still there is {oldest}" if oldest else "there is no event"
+        rest = f"the oldest remaining event is {oldest}" if oldest else "there is no event"
         super().__init__(f"there is no event {cursor}: it was pruned, or belongs to another ledger; {rest}")
         self.oldest = oldest
 

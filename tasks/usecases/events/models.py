@@ -29,7 +29,7 @@ class Event(BaseModel, Generic[Name, Data]):
         str,
         Field(
             pattern=r"^evt_\w+$",
-            description="The same at every door and for each try.",
+            description="The same in every channel and for each try.",
             examples=["evt_57_19aa64df800"],
         ),
     ]
@@ -39,7 +39,7 @@ class Event(BaseModel, Generic[Name, Data]):
     ]
     data: Data
     test: Annotated[
-        Literal[True] | None, Field(description="Only with an example that `darkroom events trigger` sent.")
+        Literal[True] | None, Field(description="Only in an example sent by `darkroom events trigger`.")
     ] = None
 
 

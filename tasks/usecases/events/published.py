@@ -26,7 +26,7 @@ def schema_document() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
         "title": "Darkroom events",
-        "description": "What webhooks, Celery tasks, GET /v1/events and `darkroom events` give. Fields may be added.",
+        "description": "What webhooks, Celery tasks, GET /v1/events and `darkroom events` return. Fields may be added.",
         **schema,
     }
 

@@ -30,7 +30,7 @@ class ResendRequest:
         if bool(self.ids) == (self.since is not None):
             raise RequestInvalid("give either IDs, or --since with --subscriber")
         if self.since is not None and self.subscriber is None:
-            raise RequestInvalid("--since needs --subscriber: the one that lost events")
+            raise RequestInvalid("--since needs --subscriber: the one that missed events")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class TriggerRequest:
         if self.to is not None and self.subscriber is not None:
             raise RequestInvalid("give either --to or --subscriber")
         if self.type not in EVENTS:
-            raise RequestInvalid(f"there is no event {shown(self.type)!r}; there are: {', '.join(EVENTS)}")
+            raise RequestInvalid(f"unknown event type {shown(self.type)!r}; expected one of {', '.join(EVENTS)}")
 
 
 @dataclass(frozen=True, slots=True)

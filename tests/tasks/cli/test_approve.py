@@ -61,7 +61,7 @@ def test_a_decision_is_made_once_and_by_any_name_of_it(darkroom: Darkroom, appro
     other = darkroom("reject", "sku-7")
     assert (other.exit_code, "was decided at" in other.stderr) == (1, True)
     assert ledger.approvals.get(approval.id).why == "sharp"
-    assert "Nothing waits for a decision." in darkroom("approvals").stderr
+    assert "No decisions are waiting." in darkroom("approvals").stderr
 
 
 def test_a_decision_that_creates_nothing_says_where_the_reason_is(darkroom: Darkroom, ledger: Ledger, tmp_path: Path):
@@ -74,9 +74,7 @@ def test_a_decision_that_creates_nothing_says_where_the_reason_is(darkroom: Dark
 
 def test_a_generation_shows_what_waits_and_how_it_was_decided(darkroom: Darkroom, approval: Approval):
     waiting = darkroom("show", "sku-7").stdout
-    assert "a step of the recipe waits for a decision of a person: `darkroom approve ID 2,4`" in " ".join(
-        waiting.split()
-    )
+    assert "a recipe step is waiting for a decision by a person: `darkroom approve ID 2,4`" in " ".join(waiting.split())
     assert f"best  {approval.id} waits until" in waiting
     assert "waits for a decision" in darkroom("list").stdout
     darkroom("reject", "sku-7", "--why", "all are blurred")

@@ -66,4 +66,4 @@ def test_a_wrong_span_is_explained(darkroom: Darkroom, ledger: Ledger, span: str
 def test_a_span_that_is_longer_than_all_history_is_refused(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
     result = darkroom(*arguments, "999999d")
     assert result.exit_code == 2
-    assert "'999999d' is too long: 3650d is the most" in result.stderr
+    assert "'999999d' is too long: the maximum is 3650d" in result.stderr

@@ -33,7 +33,7 @@ def test_the_suffix_chooses_the_format_and_a_file_is_replaced_only_by_force(
     path.write_text("mine")
     again = darkroom("batch", "results", "shop", "--output", str(path))
     assert (again.exit_code, path.read_text()) == (1, "mine")
-    assert again.stderr == f"darkroom: {path} exists already, and was left as it is\n"
+    assert again.stderr == f"darkroom: {path} already exists, and was left unchanged\n"
     assert darkroom("batch", "results", "shop", "--output", str(path), "--force").exit_code == 0
     assert path.read_text().count("\n") == 6
 
@@ -45,8 +45,8 @@ def test_failing_rows_say_how_to_go_on(darkroom: Darkroom, ledger: Ledger, tmp_p
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         f"1 failing row written to {path}",
-        f"corrected: darkroom batch submit {path} --name shop --new-version",
-        "unchanged: darkroom batch retry shop",
+        f"to submit them corrected: darkroom batch submit {path} --name shop --new-version",
+        "to submit them unchanged: darkroom batch retry shop",
     ]
     assert path.read_text(encoding="utf-8-sig").startswith("key,name,prompt,provider,operation,")
 
@@ -71,7 +71,7 @@ def test_a_contact_sheet_with_links_says_when_they_end(
             "--output out.txt: give --format, or end the name with one of .csv, .jsonl, .json, .xlsx, .html",
         ),
         (["--errors", "errors.html"], "--errors errors.html: end the name with one of .csv, .jsonl, .xlsx"),
-        (["--links", "8d"], "links work for at most 7 days: S3 signs none for longer"),
+        (["--links", "8d"], "links work for at most 7 days: S3 does not sign links for longer"),
         (["--output", "a.csv", "--errors", "./a.csv"], "--output and --errors name the same file"),
     ],
 )
@@ -94,14 +94,14 @@ def test_a_download_tells_what_it_did_and_does_nothing_twice(
     result = darkroom("batch", "download", "shop", str(folder))
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"4 results of shop in {folder}: 4 downloaded (")
-    assert result.stderr == "2 still under way: run it again later for their results\n"
+    assert result.stderr == "2 still in progress: run the command again later for their results\n"
     (folder / "0041_1.png").write_bytes(b"mine")
     again = darkroom("batch", "download", "shop", str(folder), "--json")
     assert again.exit_code == 1
     told = json.loads(again.stdout)
     assert (told["files"], told["downloaded"], told["present"], told["under_way"]) == (4, 0, 3, 2)
     (problem,) = told["problems"]
-    assert (problem["status"], problem["file"], problem["why"]) == ("left", "0041_1.png", "another file is there")
+    assert (problem["status"], problem["file"], problem["why"]) == ("left", "0041_1.png", "a different file is there")
 
 
 def test_a_template_that_cannot_work_names_all_faults_and_writes_nothing(

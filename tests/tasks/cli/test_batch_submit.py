@@ -50,7 +50,7 @@ def test_the_same_sheet_again_says_that_nothing_is_new_and_wakes_nobody(darkroom
     result = darkroom("batch", "submit", str(sheet), "--label", "client=acme", "--max-in-flight", "5")
     told = result.stderr.splitlines()
     assert told[1].startswith("0 new, 2 already in shop (")
-    assert told[2] == "not applied to what exists: --max-in-flight 5 (the batch has none); --label client=acme"
+    assert told[2] == "not applied to the existing batch: --max-in-flight 5 (the batch has none); --label client=acme"
     assert result.exit_code == 0
     assert darkroom.bells == []
 
@@ -159,7 +159,7 @@ def test_invalid_rows_go_to_a_file_that_can_be_submitted_once_they_are_corrected
     assert "prompt" in error
     again = darkroom("batch", "submit", str(sheet), "--skip-invalid", "--errors", str(errors))
     assert again.exit_code == 1
-    assert "it exists already; nothing was submitted" in again.stderr
+    assert "it already exists; nothing was submitted" in again.stderr
     errors.write_text(errors.read_text().replace("0044,,", "0044,a hare,"))
     document = submitted(darkroom, str(errors), "--name", "shop")
     assert (document["created"], document["existing"]) == (1, 0)
@@ -189,7 +189,7 @@ def test_the_same_file_under_another_name_names_the_earlier_batch(darkroom: Dark
 def test_standard_input_needs_a_name(darkroom: Darkroom, ledger: Ledger) -> None:
     refused = darkroom("batch", "submit", "-", input=SHEET)
     assert refused.exit_code == 2
-    assert "standard input has no name: give the batch one with --name" in refused.stderr
+    assert "standard input has no name: name the batch with --name" in refused.stderr
     assert darkroom("batch", "submit", "-", "--name", "shop", input=SHEET).exit_code == 0
     assert len(ledger.generations.page(batch="shop")) == 2
 

@@ -147,7 +147,7 @@ def test_assets_are_asked_for_again_with_their_whole_generation(darkroom: Darkro
     result = darkroom("dead", "replay", first, second)
     assert (result.exit_code, result.stdout.splitlines()) == (
         0,
-        [f"{first} will be downloaded again", f"{second} is being archived already"],
+        [f"{first} will be downloaded again", f"{second} is already being archived"],
     )
     assert ledger.generations.get([generation_id])[0].state is State.SUCCEEDED
     states = [asset.state for asset in ledger.generations.assets_of([generation_id])[generation_id]]

@@ -111,7 +111,7 @@ def test_what_has_ended_is_said_to_be_stopped(
     assert "public URL" not in found, "the receiver was a part of it"
     assert found["workers"][0] == "fail"
     assert re.match(
-        r"no worker is running, the last one stopped at \d\d:\d\d: start `darkroom up`", found["workers"][1]
+        r"no worker is running \(the last one stopped at \d\d:\d\d\): start `darkroom up`", found["workers"][1]
     )
 
 
@@ -311,7 +311,7 @@ def test_a_clock_alone_is_no_worker(darkroom: Darkroom, ledger: Ledger) -> None:
     ledger.maintenance.beat("clock@here", 1)
     verdict, message = findings(darkroom)["workers"]
     assert verdict == "fail"
-    assert "only clock@here running, which submits and archives nothing" in message
+    assert "no worker is running, only clock@here, so nothing is submitted or archived" in message
     ledger.maintenance.beat("worker@here", 1)
     assert findings(darkroom)["workers"] == ("ok", "1 worker, 1 clock")
 
@@ -495,7 +495,7 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
     verdict, message = findings(darkroom)["subscribers"]
     assert verdict == "warn"
     assert message == (
-        f"2 events wait for {webhook.name}, the oldest for 0.0 s; its last try failed: HTTP 503; the "
+        f"2 events waiting for {webhook.name}, the oldest for 0.0 s; its last try failed: HTTP 503; the "
         "next is in 1.0 h; fix it soon: an event is abandoned after ten tries over 14 hours"
     )
     assert "some-secret-path" not in message

@@ -47,7 +47,7 @@ def test_a_queue_that_nobody_serves_is_told_with_what_to_do(darkroom: Darkroom) 
     send([Step.POLL])
     _, told = queues(darkroom)
     assert told["verdict"] == "warn"
-    assert told["message"].startswith("submit: no worker takes poll, or all are busy;")
+    assert told["message"].startswith("submit: no worker handles poll, or all are busy;")
     assert "start a worker for this queue (`-Q submit`)" in told["message"]
 
 
@@ -57,6 +57,6 @@ def test_requests_of_other_applications_that_nobody_reads_are_told(darkroom: Dar
     _, told = queues(darkroom)
     assert told["verdict"] == "warn"
     assert told["message"] == (
-        "1 request of another application waits: no worker reads the queue generations, or all are busy: "
+        "1 request from another application waiting: no worker reads the queue generations, or all are busy: "
         "start a worker for it, as the Procfile's `worker` is"
     )

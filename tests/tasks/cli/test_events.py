@@ -209,7 +209,7 @@ def test_a_ledger_that_is_away_for_a_while_is_asked_again(
     monkeypatch.setattr(log, "horizon_of", away_at_first)
     monkeypatch.setattr(log.time, "sleep", go_on)
     result = darkroom("events", "listen", "--after", first, "--json")
-    assert "the ledger is away, trying again: it is busy\n" in result.stderr
+    assert "the ledger is unavailable, retrying: it is busy\n" in result.stderr
     assert len(documents(result.stdout)) == 3
 
 
@@ -276,7 +276,7 @@ def test_all_of_a_time_go_to_one_that_lost_them_and_only_those_that_it_wants(
     ("arguments", "code", "sentence"),
     [
         ([], 2, "give either IDs, or --since with --subscriber"),
-        (["--since", "1h"], 2, "--since needs --subscriber: the one that lost events"),
+        (["--since", "1h"], 2, "--since needs --subscriber: the one that missed events"),
         (["evt_1_1", "--since", "1h", "--subscriber", "x"], 2, "give either IDs, or --since with --subscriber"),
         (["evt_9_1"], 1, "there is no event evt_9_1"),
         (["nonsense"], 1, "'nonsense' is not the id of an event"),
@@ -332,7 +332,7 @@ def test_a_receiver_that_refuses_makes_it_fail(darkroom: Darkroom, receiver: Sub
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["generation.fail"], 2, "there is no event 'generation.fail'; there are: generation.submitted, "),
+        (["generation.fail"], 2, "unknown event type 'generation.fail'; expected one of generation.submitted, "),
         (["asset.expired"], 1, "there is no subscriber: `darkroom subscriber add` one, or set DARKROOM_NOTIFY_URLS"),
         (["asset.expired", "--to", "http://127.0.0.1/", "--subscriber", "x"], 2, "give either --to or --subscriber"),
     ],

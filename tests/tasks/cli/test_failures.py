@@ -41,7 +41,7 @@ def test_a_batch_is_retried_for_some_reasons_and_the_rest_is_counted(darkroom: D
     again = json.loads(darkroom("batch", "retry", shop, "--only", "moderation,network", "--json").stdout)
     assert again == {"batch": shop, "retried": 0, "done": {}, "left": {"provider": 1}}
     assert darkroom("batch", "retry", "shop").stdout == "1 queued again\n"
-    assert darkroom("batch", "retry", "shop").stderr == "Nothing of it failed or expired.\n"
+    assert darkroom("batch", "retry", "shop").stderr == "Nothing in it failed or expired.\n"
     assert ledger.generations.counts(shop) == {State.QUEUED: 4}
 
 
@@ -109,7 +109,7 @@ def test_a_retry_can_be_for_one_client_and_one_reason(darkroom: Darkroom, ledger
 @pytest.mark.parametrize(
     ("only", "said"),
     [
-        ("bad luck", "'bad luck' is no reason; expected one or several of moderation, parameters, credit"),
+        ("bad luck", "'bad luck' is not a reason; expected one or more of moderation, parameters, credit"),
         ("unconfirmed", "unconfirmed generations may be paid for: use `darkroom resolve`"),
     ],
 )

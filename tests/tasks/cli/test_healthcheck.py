@@ -24,7 +24,7 @@ def test_a_worker_of_this_host_that_has_reported_is_well(darkroom: Darkroom, led
     before = darkroom("healthcheck", "worker")
     assert (before.exit_code, before.stdout) == (
         1,
-        "no worker of this host has reported: it is starting, or stopped\n",
+        "no worker on this host has reported: it is starting, or stopped\n",
     )
     ledger.maintenance.beat(f"worker.7@{socket.gethostname()}", 7)
     after = darkroom("healthcheck", "worker", "--json")

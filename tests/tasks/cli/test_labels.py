@@ -78,8 +78,8 @@ def test_watching_a_label_ends_when_all_of_it_is_done(darkroom: Darkroom, ledger
         (["Client=acme"], "label name 'Client': use 1 to 63 of the characters a to z, 0 to 9, `_`, `.` and `-`"),
         (["client="], "label 'client': its value is empty"),
         (["client=" + "x" * 257], "label 'client': its value has 257 characters, the limit is 256"),
-        (["client=a", "client=b"], "label 'client' is given twice: a generation has one value of each label"),
-        ([f"n{number}=x" for number in range(17)], "17 labels, the limit is 16 for each generation"),
+        (["client=a", "client=b"], "label 'client' is given twice: a generation has one value per label"),
+        ([f"n{number}=x" for number in range(17)], "17 labels, the limit is 16 per generation"),
     ],
 )
 def test_an_impossible_label_is_refused(darkroom: Darkroom, given: list[str], said: str):
@@ -134,7 +134,7 @@ def test_spending_is_told_apart_by_client_and_provider(
     ("by", "said"),
     [
         ("label", "cannot group by all labels: write label:NAME, such as label:client"),
-        ("client", "cannot group by 'client': expected one or several of day, provider, batch, operation, label:NAME"),
+        ("client", "cannot group by 'client': expected one or more of day, provider, batch, operation, label:NAME"),
         ("day,day", "cannot group by 'day,day': one of them is given twice"),
         ("label:Client", "label name 'Client'"),
     ],

@@ -135,7 +135,7 @@ def test_its_host_is_listed_as_made_by_submissions_and_can_be_removed(darkroom: 
         assert TOKEN not in said.output
     assert "has none of its own" in darkroom("subscriber", "test", name).stderr
     assert "several in DARKROOM_NOTIFY_SECRET" in darkroom("subscriber", "rotate", name).stderr
-    assert "belong to addresses of submissions" in darkroom("subscriber", "add", URL, "--name", "notify:x").stderr
+    assert "belong to submissions' addresses" in darkroom("subscriber", "add", URL, "--name", "notify:x").stderr
     assert darkroom("subscriber", "remove", name).stdout == f"{name}: removed\n"
     assert darkroom("subscriber", "list").stdout == ""
     with ledger.database.read() as connection:

@@ -45,7 +45,7 @@ def test_a_pause_says_what_waits_and_what_is_under_way(darkroom: Darkroom, ledge
     assert result.stdout.splitlines() == [
         "shop: paused",
         "3 paused; 2 left alone: 1 archived, 1 submitted",
-        "1 are under way: they are paid for, and are archived all the same",
+        "1 are under way: they are paid for, and will still be archived",
     ]
     assert darkroom.bells == []
     assert (went(ledger), ledger.generations.counts(shop)[State.QUEUED]) == (0, 3)
@@ -74,7 +74,7 @@ def test_a_complete_batch_is_not_paused(darkroom: Darkroom, ledger: Ledger) -> N
     for command in (("pause",), ("cancel",), ("reprioritize", "1")):
         result = darkroom("batch", command[0], "done", *command[1:])
         assert result.exit_code == 1
-        assert result.stderr == "darkroom: the batch 'done' is complete: nothing of it is queued or under way\n"
+        assert result.stderr == "darkroom: the batch 'done' is complete: none of it is queued or under way\n"
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "cancel"])
@@ -90,7 +90,7 @@ def test_another_priority_may_be_negative(darkroom: Darkroom, ledger: Ledger, sh
     assert darkroom("batch", "reprioritize", "shop", "-5").stdout == f"shop: priority -5\n{told}\n"
     assert {one.priority for one in ledger.generations.page(batch="shop", state=State.QUEUED)} == {-5}
     again = darkroom("batch", "reprioritize", "shop", "-5").stdout
-    assert "0 reprioritized; 5 left alone: 3 queued with this priority already, " in again
+    assert "0 reprioritized; 5 left alone: 3 already queued with this priority, " in again
     assert darkroom("batch", "reprioritize", "shop", "high").exit_code == 2
     assert darkroom("batch", "reprioritize", "shop", str(2**31)).exit_code == 1
 
@@ -118,7 +118,7 @@ def test_limits_are_set_kept_and_taken_away(
     result = darkroom("batch", "limit", "shop", "--max-cost", "1")
     assert result.stdout.splitlines() == [
         "shop: at most 1.00 USD",
-        "3.00 USD are spent or reserved already, so nothing more of it is submitted",
+        "3.00 USD are already spent or reserved, so nothing more of it is submitted",
     ]
     assert darkroom("batch", "limit", "shop", "--no-max-cost").stdout == "shop: no limits\n"
 

@@ -212,7 +212,7 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
         (("a fox", "--key", " "), "--key is empty"),
         (("a fox", "-"), "- reads standard input and cannot be combined with other PROMPTs"),
         (("--file", "missing.txt"), "No such file or directory"),
-        (("a fox", "--action", "upscale1"), "--parent and --action belong together"),
+        (("a fox", "--action", "upscale1"), "give --parent and --action together"),
         (("a fox", "an owl", "--parent", "gen_1", "--action", "upscale1"), "give at most one PROMPT"),
         (("--batch", "b", "--parent", "gen_1", "--action", "upscale1"), "a follow-up has its parent's batch"),
         (("--operation", "video", "--parent", "gen_1", "--action", "upscale1"), "its action says what it does"),
@@ -247,7 +247,7 @@ def test_a_missing_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPa
         ('{"prompt": "a"}\n{"prompt": " "}', "bad, line 2, column 1: the prompt is empty"),
         (
             '{"prompt": "a", "key": "k"}\n{"prompt": "b", "key": "k"}',
-            "bad, line 2, column key: the key 'k' is already used in line 1",
+            "bad, line 2, column key: the key 'k' is already used on line 1",
         ),
         ("a fox\n" + "x" * 6001, "bad, line 2, column 1: the prompt has 6001 characters"),
         (b"a fox\n\xff\xfe", "bad, line 2, column 1: the byte 0xff is not UTF-8"),

@@ -102,7 +102,7 @@ def test_no_other_batch_is_called_like_one_of_tests(darkroom: Darkroom, argument
     Path("foxes.txt").write_text("a fox\n")
     result = darkroom(*arguments)
     assert result.exit_code == 1
-    assert "the name 'shop (test)' is for a batch of tests: give the batch another one" in result.stderr
+    assert "the name 'shop (test)' is reserved for test batches: give the batch another one" in result.stderr
 
 
 def test_a_test_cannot_continue_what_was_paid_for(darkroom: Darkroom, ledger: Ledger, with_sandbox: None) -> None:

@@ -22,7 +22,7 @@ def test_a_secret_is_shown_once_and_alone_on_standard_output(darkroom: Darkroom)
     made = darkroom("subscriber", "add", URL, "--name", "shop")
     secret = made.stdout.strip()
     assert secret.startswith("whsec_")
-    assert "shown only this once" in made.stderr
+    assert "shown only once" in made.stderr
     for command in (("list",), ("show", "shop"), ("list", "--json"), ("show", "shop", "--json")):
         said = darkroom("subscriber", *command)
         assert "shop.example.com/" in said.output
@@ -65,7 +65,7 @@ def test_what_settings_declare_is_listed_and_read_only(
     ledger.events.register_subscribers([task["name"], webhook["name"]])
     assert {one["state"] for one in documents(darkroom, "list")} == {"active"}
     again = darkroom("subscriber", "add", URL)
-    assert (again.exit_code, "is declared by a setting already" in again.stderr) == (1, True)
+    assert (again.exit_code, "is already declared by a setting" in again.stderr) == (1, True)
     gone = darkroom("subscriber", "remove", task["name"])
     assert (gone.exit_code, "remove it there" in gone.stderr) == (1, True)
     rotated = darkroom("subscriber", "rotate", webhook["name"])
@@ -130,7 +130,7 @@ def test_a_test_shows_the_reply_and_fails_with_it(darkroom: Darkroom) -> None:
         (("--stream", "amqp://:hunter2hunter2@host#shop"), 1, "write a stream on its own Redis as redis://"),
         ((URL, "--types", "generation.nonsense"), 1, "no event matches 'generation.nonsense'"),
         ((URL, "--provider", "nobody"), 1, "unknown provider 'nobody'"),
-        ((URL, "--name", " "), 1, "a subscriber's name has 1 to 100 printable characters"),
+        ((URL, "--name", " "), 1, "a subscriber's name must have 1 to 100 printable characters"),
     ],
 )
 def test_a_mistake_is_one_sentence(darkroom: Darkroom, arguments: tuple[str, ...], exit_code: int, said: str) -> None:

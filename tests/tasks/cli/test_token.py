@@ -22,7 +22,7 @@ def documents(darkroom: Darkroom, *arguments: str) -> list[dict]:
 def test_a_token_is_shown_once_and_alone_on_standard_output(darkroom: Darkroom) -> None:
     made = darkroom("token", "create", "studio", "--scope", "generations:write", "--scope", "spend:read")
     assert SECRET.fullmatch(made.stdout.strip())
-    assert "shown only this once" in made.stderr
+    assert "shown only once" in made.stderr
     listed = darkroom("token", "list")
     assert made.stdout.strip() not in listed.output
     (name, hint, state, scopes, used) = listed.stdout.rstrip("\n").split("\t")

@@ -217,7 +217,7 @@ def test_a_task_that_the_provider_knows_is_adopted(
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (200, {}, "Ace Data Cloud knows no task found-1: check its id; nothing was changed"),
+        (200, {}, "Ace Data Cloud has no task found-1: check its id; nothing was changed"),
         (500, {}, "Ace Data Cloud "),
     ],
 )
@@ -241,7 +241,7 @@ def test_an_account_that_does_not_know_the_task_is_named(
     with Loopback(reply(200, {})) as provider:
         monkeypatch.setenv("ACEDATACLOUD_BASE_URL", provider.url)
         result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
-    assert "Ace Data Cloud knows no task found-1 of its account shop: check its id" in result.stderr
+    assert "Ace Data Cloud has no task found-1 of its account shop: check its id" in result.stderr
 
 
 def test_who_has_only_a_number_is_named_by_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,8 +69,8 @@ def test_where_nobody_can_be_asked_it_says_how_to_send_the_password(darkroom: Da
 @pytest.mark.parametrize(
     ("given", "exit_code", "said"),
     [
-        ("", 2, "standard input has no password in its first line"),
-        ("\nsecond\n", 2, "standard input has no password in its first line"),
+        ("", 2, "the first line of standard input has no password"),
+        ("\nsecond\n", 2, "the first line of standard input has no password"),
         (b"caf\xe9 au lait noir\n", 2, "standard input is not UTF-8"),
         ("short\n", 1, "the password has 5 characters: use 12 to 1,000"),
         ("x" * 20_000, 1, "the password has 16,384 characters: use 12 to 1,000"),

@@ -212,10 +212,10 @@ def test_what_a_budget_holds_says_which(ledger: Ledger, tmp_path: Path) -> None:
 def test_a_host_that_is_not_allowed_is_one_cause_however_many_wait(ledger: Ledger) -> None:
     ids = forbidden(ledger, "127.0.0.1", "127.0.0.1", "127.0.0.1", "relay.test")
     here, there = waits(ledger)
-    assert here.told.startswith("host 127.0.0.1 is not allowed: 3 assets wait since ")
+    assert here.told.startswith("host 127.0.0.1 is not allowed: 3 assets waiting since ")
     assert here.told.endswith("; if you trust it, add 127.0.0.1 to DARKROOM_DOWNLOAD_ALLOW and restart the workers")
     assert (here.count, there.count, here.fails) == (3, 1, True)
-    assert there.told.startswith("host relay.test is not allowed: 1 asset waits since ")
+    assert there.told.startswith("host relay.test is not allowed: 1 asset waiting since ")
     generations = ledger.generations.get(ids)
     assert {one.state for one in generations} == {State.SUCCEEDED}
     assert [wait_of(one, [here, there]) for one in generations] == [here, here, here, there]
@@ -227,7 +227,7 @@ def test_the_doctor_has_one_finding_for_all_of_a_host(darkroom: Darkroom, ledger
     (found,) = [one for one in checks if one["check"] == "downloads"]
     assert found["verdict"] == "fail"
     assert found["numbers"] == {"waiting": 2}
-    assert "host 127.0.0.1 is not allowed: 2 assets wait since " in found["message"]
+    assert "host 127.0.0.1 is not allowed: 2 assets waiting since " in found["message"]
 
 
 @pytest.mark.usefixtures("darkroom")
@@ -250,7 +250,7 @@ def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(
     (wait,) = waits(ledger)
     assert (wait.count, wait.fails) == (2, False)
     assert re.match(
-        r"host cdn\.test: 2 assets wait since [-0-9: ]+: no answer in 6[01]\.2 s; retried automatically", wait.told
+        r"host cdn\.test: 2 assets waiting since [-0-9: ]+: no answer in 6[01]\.2 s; retried automatically", wait.told
     )
     assert "`darkroom show gen_" in wait.remedy
     ledger.database.clock = lambda: now
@@ -274,10 +274,10 @@ def test_workers_and_a_clock_that_are_silent_are_told_since_when(ledger: Ledger)
     ledger.database.clock = lambda: now
     (wait,) = waits_of(ledger, Settings())
     assert (wait.cause, wait.since) == (Cause.WORKERS, now - timedelta(minutes=10))
-    assert "no worker is running since " in wait.told
+    assert "no worker is running (the last one was seen at " in wait.told
     ledger.maintenance.beat("clock@here", 2)
     (wait,) = waits_of(ledger, Settings())
-    assert "only clock@here running since " in wait.told
+    assert "only clock@here, so nothing is submitted" in wait.told
     ledger.database.clock = lambda: now - timedelta(minutes=10)
     ledger.maintenance.beat("clock@here", 2)
     ledger.database.clock = lambda: now

@@ -167,9 +167,9 @@ def test_somebody_who_watches_a_machine_at_rest_is_told_so(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("watch", "unknown"), "there is no batch and no generation 'unknown'"),
-        (("watch", "gen_unknown"), "there is no batch and no generation 'gen_unknown'"),
-        (("watch",), "the ledger holds no generation yet; start with `darkroom submit`"),
+        (("watch", "unknown"), "there is no batch or generation 'unknown'"),
+        (("watch", "gen_unknown"), "there is no batch or generation 'gen_unknown'"),
+        (("watch",), "the ledger has no generations yet; start with `darkroom submit`"),
     ],
 )
 def test_what_does_not_exist_cannot_be_watched(darkroom: Darkroom, arguments: tuple[str, ...], sentence: str) -> None:
@@ -290,7 +290,7 @@ def test_what_waits_for_a_person_ends_with_a_sentence_and_an_exit_code_of_its_ow
         result = darkroom(*command)
         assert (result.exit_code, result.stderr.splitlines()[-1]) == (
             3,
-            "waits for 1 decision of yours: `darkroom approvals`",
+            "waiting for 1 decision from you: `darkroom approvals`",
         )
         assert "manifest" not in result.stderr, "it is not written before that"
     assert darkroom("reject", approval.id).exit_code == 0

@@ -34,7 +34,7 @@ def test_what_was_never_sent_goes_and_the_others_say_why_they_stay(ledger: Ledge
     assert done.exit_code == 1
     document = json.loads(done.stdout)
     assert document["moved"] == {"kie": 2}
-    assert document["left"] == {"at kie already": 1, "cannot be made there": 2, "submitting": 1}
+    assert document["left"] == {"already at kie": 1, "cannot be made there": 2, "submitting": 1}
     reasons = {one["reason"]: (one["provider"], one["generations"]) for one in document["inexpressible"]}
     assert set(reasons.values()) == {("kie", 1)}
     assert any("no option 'seed'" in reason for reason in reasons)
@@ -67,7 +67,7 @@ def test_a_paused_batch_stays_paused(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("animals", "--to", "kie,kie"), "is there twice"),
+        (("animals", "--to", "kie,kie"), "appears twice"),
         (("animals", "--to", "keie"), "unknown provider 'keie'"),
         (("nothing", "--to", "kie"), "there is no batch 'nothing'"),
     ],

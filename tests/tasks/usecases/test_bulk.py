@@ -85,7 +85,7 @@ def test_a_look_counts_what_is_possible_and_why_the_others_are_not(here: Service
     picks = tuple(Pick(one, None) for one in (*ids, awaited, *stored))
     seen = foresee(here, Chosen(picks=picks), wish(RETRY))
     assert (seen.number, seen.total, seen.newest) == (3, 6, max(one.generation_id for one in picks))
-    assert seen.left == {"the provider may still deliver it, and charge for it": 1, "succeeded already": 2}
+    assert seen.left == {"the provider may still deliver it, and charge for it": 1, "already succeeded": 2}
     assert states(ledger, ids) == {State.FAILED}
 
 
@@ -119,7 +119,7 @@ def test_what_changed_after_the_look_takes_nobodys_place(here: Services, ledger:
     sleep(0.001)
     ledger.generations.apply_outcomes([failure(waiting)])
     done = carry_out_once(here, as_seen(seen, request=FAILED), wish(RETRY), once())
-    assert (done.number, done.left) == (1, {"changed after you looked": 1})
+    assert (done.number, done.left) == (1, {"changed since the preview": 1})
     assert states(ledger, [first]) == {State.QUEUED}
     assert states(ledger, [waiting.generation.id]) == {State.FAILED}
 
@@ -134,7 +134,7 @@ def test_a_delete_leaves_what_ended_after_the_look(here: Services, ledger: Ledge
     sleep(0.001)
     ledger.generations.apply_outcomes([failure(running)])
     done = carry_out_once(here, as_seen(seen, picks=picks), wish(DELETE), once())
-    assert (done.number, done.left) == (1, {"changed after you looked": 2})
+    assert (done.number, done.left) == (1, {"changed since the preview": 2})
     assert states(ledger, [first]) == {State.DELETED}
     assert states(ledger, [running.generation.id]) == {State.FAILED}
 
@@ -191,7 +191,7 @@ def test_two_who_want_the_same_at_one_moment_pay_once(
     monkeypatch.setattr(bulk, "submit_once", meanwhile)
     assert carry_out_once(here, chosen, wish("upscale1"), once()).number == 2
     monkeypatch.undo()
-    assert "at this moment" in theirs[0]
+    assert "right now" in theirs[0]
     assert carry_out_once(here, chosen, wish("upscale1"), once("another-key")).number == 0
     assert len(ledger.generations.children(ids)) == 2
 
@@ -239,7 +239,7 @@ def test_a_ledger_that_goes_away_in_the_middle_has_not_done_nothing(
         return left.pop()(*given)
 
     monkeypatch.setattr(bulk, "retry", goes_away)
-    with pytest.raises(CommitUnknown, match=r"^2 of 3 were done before this, and of the next: it is away$"):
+    with pytest.raises(CommitUnknown, match=r"^2 of 3 were done before this; of the next: it is away$"):
         carry_out_once(here, chosen, wish(RETRY), once())
 
 
@@ -248,9 +248,9 @@ def test_cancel_takes_what_is_queued(here: Services, ledger: Ledger) -> None:
     waiting = [one.id for one in queued(ledger, 2)]
     picks = tuple(Pick(one, None) for one in (*waiting, sent))
     seen = foresee(here, Chosen(picks=picks), wish(CANCEL))
-    assert (seen.number, seen.left) == (2, {"sent already, and perhaps charged": 1})
+    assert (seen.number, seen.left) == (2, {"already sent, and perhaps charged": 1})
     done = carry_out_once(here, Chosen(picks=picks, newest=seen.newest, most=seen.number), wish(CANCEL), once())
-    assert (done.number, done.left) == (2, {"sent already, and perhaps charged": 1})
+    assert (done.number, done.left) == (2, {"already sent, and perhaps charged": 1})
     assert states(ledger, waiting) == {State.CANCELLED}
 
 
@@ -266,7 +266,7 @@ def test_an_action_is_created_once_for_each_parent_that_offers_it(here: Services
     assert (done.number, again.number) == (3, 3)
     children = ledger.generations.children(ids)
     assert len(children) == 3
-    assert foresee(here, chosen, wish("upscale1")).left == {"it has upscale1 already": 3, "not archived: submitted": 1}
+    assert foresee(here, chosen, wish("upscale1")).left == {"it already has upscale1": 3, "not archived: submitted": 1}
     assert foresee(here, chosen, wish("zoom_out_2x")).left == {
         "it does not offer zoom_out_2x": 3,
         "not archived: submitted": 1,
@@ -300,7 +300,7 @@ def test_it_costs_at_most_what_was_said(
 
 def test_a_limit_holds_when_the_prices_are_gone(here: Services, ledger: Ledger) -> None:
     ids = failed(ledger, 1)
-    with pytest.raises(NotPossible, match="the prices are gone"):
+    with pytest.raises(NotPossible, match="prices are no longer set"):
         carry_out_once(here, Chosen(request=FAILED), wish(RETRY, max_cost=50_000), once())
     assert states(ledger, ids) == {State.FAILED}
 

@@ -72,8 +72,8 @@ def test_what_nothing_could_match_is_said(here: Services) -> None:
     for wrong, told in (
         (GalleryRequest(provider="nobody"), "unknown provider"),
         (GalleryRequest(words="x" * 201), "longer than 200"),
-        (GalleryRequest(since=date(2026, 5, 4), until=date(2026, 5, 3)), "exchange them"),
-        (GalleryRequest(cursor="gen_x' OR 1=1"), "begin with the first"),
+        (GalleryRequest(since=date(2026, 5, 4), until=date(2026, 5, 3)), "swap them"),
+        (GalleryRequest(cursor="gen_x' OR 1=1"), "start with the first"),
     ):
         with pytest.raises(RequestInvalid, match=told):
             gallery(here, wrong)

@@ -52,7 +52,7 @@ def test_a_heartbeat_is_good_for_ninety_seconds(
     before = check_heartbeat(process, here, "host")
     assert (before.is_well, before.detail) == (
         False,
-        f"no {process} of this host has reported: it is starting, or stopped",
+        f"no {process} on this host has reported: it is starting, or stopped",
     )
     ledger.maintenance.beat(f"{process}.7@host", 7)
     clock.advance(seconds=90)

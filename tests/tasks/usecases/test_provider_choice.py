@@ -66,7 +66,7 @@ def test_if_none_can_each_says_why_at_its_place(here: Services) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "told"),
     [
-        ("kie,kie", RequestInvalid, "the provider kie is there twice in 'kie,kie'; name each once"),
+        ("kie,kie", RequestInvalid, "the provider kie appears twice in 'kie,kie'; name each once"),
         ("kie,,acedata", RequestInvalid, "a name is missing in the providers 'kie,,acedata'"),
         ("kie,", RequestInvalid, "a name is missing"),
         ("kie,acedate", ConfigurationError, "unknown provider 'acedate'; expected one of acedata, kie"),

@@ -188,7 +188,7 @@ def test_a_migration_that_fails_is_named_and_the_ledger_is_not_touched(
     assert (rehearsal.after, len(rehearsal.migrations)) == (REVISION, len(LATER))
     assert done.exit_code == document.exit_code == 1
     assert problem in done.stdout.splitlines()
-    assert "the upgrade from revision 0035 would not succeed" in done.stderr
+    assert "the upgrade from revision 0035 would fail" in done.stderr
     assert json.loads(document.stdout)["problems"] == [problem]
     assert everything(url) == before
     assert left_behind(url, folder) == []

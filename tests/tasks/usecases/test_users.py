@@ -259,7 +259,7 @@ def test_a_mistyped_name_is_named(here: Services) -> None:
     ],
 )
 def test_a_name_that_would_mislead_is_refused(here: Services, name: str) -> None:
-    with pytest.raises(RequestInvalid, match=r"cannot be the name of a user|has a meaning of its own"):
+    with pytest.raises(RequestInvalid, match=r"cannot be the name of a user|has a special meaning"):
         add(here, name)
 
 

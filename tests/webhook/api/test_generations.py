@@ -266,7 +266,7 @@ def test_images_are_links_or_uploads_and_never_files_of_the_server(client: Flask
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"\x89PNG\r\n\x1a\n")
     unknown = f"input:{'b' * 64}.png"
-    for image, words in ((str(secret), "is no link"), (unknown, "there is no stored image"), (7, "is no link")):
+    for image, words in ((str(secret), "is not a link"), (unknown, "there is no stored image"), (7, "is not a link")):
         answer = post(client, FOX | {"options": {"images": [image]}}, headers=KEY)
         assert pointers(answer) == ["/options/images"]
         assert words in answer.json["detail"]

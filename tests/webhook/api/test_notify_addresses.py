@@ -151,7 +151,7 @@ def test_of_a_file_the_parameter_is_named(client: FlaskClient):
 def test_a_row_of_a_batch_has_none_of_its_own_and_is_not_taken_as_if_it_had(client: FlaskClient, ledger: Ledger):
     answer = post(client, {"name": "x", "generations": [{"key": "1", "prompt": "a fox", "notify": URL}]}, "batches")
     assert (answer.status_code, answer.json["code"]) == (422, "rows_invalid")
-    told = "rows have no address of their own for events: give one for the whole batch with `notify`"
+    told = "a row cannot have its own address for events: give one for the whole batch with `notify`"
     assert answer.json["errors"] == [{"pointer": "/generations/0/notify", "detail": told}]
     assert ledger.generations.page() == []
     assert post(client, {"name": "x", "generations": [{**ROWS[0], "notify": "yes"}]}, "batches").status_code == 201

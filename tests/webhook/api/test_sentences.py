@@ -89,11 +89,11 @@ def test_a_token_under_any_name_in_a_url_is_told_to_be_revoked(client: FlaskClie
 
 
 def test_remedies_name_requests_where_the_api_has_them() -> None:
-    steered = {"waits_for": [{"remedy": "`darkroom batch resume spring` continues it"}], "prompt": "`darkroom list`"}
+    steered = {"waits_for": [{"remedy": "`darkroom batch resume spring` resumes it"}], "prompt": "`darkroom list`"}
     assert with_remedies({"data": [steered]}) == {
         "data": [
             {
-                "waits_for": [{"remedy": "`POST /v1/batches/spring/resume` continues it"}],
+                "waits_for": [{"remedy": "`POST /v1/batches/spring/resume` resumes it"}],
                 "prompt": "`darkroom list`",
             }
         ]

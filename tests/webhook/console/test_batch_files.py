@@ -127,7 +127,7 @@ def test_each_mistake_has_its_line_its_column_and_its_remedy(client: FlaskClient
     found = send(client, WRONG)
     assert table(found, "wrong") == [
         ["3", "aspect_ratio", "wide", "option aspect_ratio: invalid value 'wide', expected a ratio such as 16:9"],
-        ["4", "sku", "001", "the key '001' is already used in line 2"],
+        ["4", "sku", "001", "the key '001' is already used on line 2"],
     ]
     said = words(found)
     assert "Rows 3 With mistakes 2 Generations 1" in said

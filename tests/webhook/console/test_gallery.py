@@ -227,7 +227,7 @@ def test_an_action_on_a_selection_says_why_not(client: FlaskClient, ledger: Ledg
     form = {"action": "retry", "picks": f"{stored}.0 {lost}", "once": "k" * 24}
     page = post(client, "/gallery/actions", form).text
     assert "1 of 2 generations can be submitted again" in " ".join(page.split())
-    assert "succeeded already" in page
+    assert "already succeeded" in page
 
 
 def test_delete_needs_the_number_typed(client: FlaskClient, ledger: Ledger) -> None:

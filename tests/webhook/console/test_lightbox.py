@@ -178,7 +178,7 @@ def test_a_price_that_is_not_known_says_so(client: FlaskClient, ledger: Ledger) 
 def test_what_is_not_archived_offers_nothing_and_says_why(client: FlaskClient, ledger: Ledger) -> None:
     shown = get(client, f"/generations/{succeeded(ledger, actions=GRID)}")
     assert buttons(shown.text) == {}
-    assert "It is succeeded: a follow-up begins with an image that is archived" in words(shown)
+    assert "It is succeeded: a follow-up starts from an archived image" in words(shown)
     assert '<button disabled aria-describedby="why-not">' in shown.text
 
 

@@ -242,7 +242,7 @@ def test_what_is_at_risk_shows_its_time_and_is_tried_now(
     assert claim.generation.id in page
     assert "30 min" in page
     answer = console.send("/operate/at-risk", f"/operate/at-risk/{claim.generation.id}")
-    assert "is tried now" in console.told(answer)
+    assert "are retried now" in console.told(answer)
     assert "archive" in rung
 
 

@@ -191,7 +191,7 @@ def test_a_test_run_is_made_by_the_sandbox_at_no_cost(priced: FlaskClient, ledge
 def test_what_would_cost_too_much_is_refused_at_its_field(priced: FlaskClient, ledger: Ledger) -> None:
     refused = send(priced, prompts="a\nb", max_cost="0.09")
     assert refused.status_code == 422
-    assert mistake_at(refused, "max_cost").startswith("it may cost 0.10 EUR, and its max_cost is 0.09 EUR")
+    assert mistake_at(refused, "max_cost").startswith("it may cost 0.10 EUR, above its max_cost of 0.09 EUR")
     assert all_of(ledger) == []
     assert send(priced, prompts="a\nb", max_cost="0.10").status_code == 303
 

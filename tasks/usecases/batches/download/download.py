@@ -65,7 +65,7 @@ def download(
     batch = here.ledger.assets.batch_names([batch_id])[batch_id]
     template = NameTemplate(request.name, here.ledger.generations.result_columns(batch_id).inputs)
     if request.folder.exists() and not request.folder.is_dir():
-        raise RequestInvalid(f"{request.folder} is a file: name a folder")
+        raise RequestInvalid(f"{request.folder} is a file: give a folder")
     plan = Plan(here.ledger, batch_id, template)
     total = plan.check()
     here.archive.check()

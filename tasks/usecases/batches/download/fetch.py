@@ -81,7 +81,7 @@ class Fetcher:
                 file.write(piece)
             if digest.hexdigest() != wanted.asset.sha256:
                 raise _Changed(
-                    f'"{key}" has other bytes than were stored: SHA-256 {digest.hexdigest()}, not '
+                    f'"{key}" has different bytes than were stored: SHA-256 {digest.hexdigest()}, not '
                     f"{wanted.asset.sha256}; see `darkroom verify`"
                 )
 
@@ -108,7 +108,7 @@ def _compared(path: Path, wanted: Wanted) -> Fetched:
     except OSError as error:
         return Fetched(wanted, Status.LEFT, f"it cannot be read: {error.strerror or error}")
     return Fetched(
-        wanted, Status.PRESENT if is_the_same else Status.LEFT, "" if is_the_same else "another file is there"
+        wanted, Status.PRESENT if is_the_same else Status.LEFT, "" if is_the_same else "a different file is there"
     )
 
 

@@ -91,7 +91,7 @@ class NameTemplate:
         if "{" in plain or "}" in plain:
             yield "a { or } is not closed"
         if found := _LITERAL.search(plain) or (not plain.isprintable() and re.search(r"[^ -~]", plain)):
-            yield f"{found[0]!r} is in no file name on some systems"
+            yield f"{found[0]!r} is not allowed in file names on some systems"
         parts = _FIELD.sub("x", self.text).split("/")
         if not {"", ".", ".."}.isdisjoint(parts) or self.text.startswith("~"):
             yield 'it must be a path below the folder, without empty parts, "." or ".."'

@@ -45,7 +45,7 @@ class Plan:
             if hash(name) not in twice:
                 continue
             if name in found:
-                collisions.append(f"{found[name].who} and {wanted.who} would both be {wanted.name}")
+                collisions.append(f"{found[name].who} and {wanted.who} would both be named {wanted.name}")
             else:
                 found[name] = wanted
         if not collisions:

@@ -58,7 +58,7 @@ class ResultsRequest:
 
     def __post_init__(self) -> None:
         if self.links is not None and self.links > LONGEST_LINKS:
-            raise RequestInvalid(f"links work for at most {LONGEST_LINKS.days} days: S3 signs none for longer")
+            raise RequestInvalid(f"links work for at most {LONGEST_LINKS.days} days: S3 does not sign links for longer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

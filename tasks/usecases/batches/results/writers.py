@@ -94,7 +94,7 @@ class XlsxTable:
         import xlsxwriter  # noqa: PLC0415
 
         if len(titles) > self._COLUMNS:
-            raise RequestInvalid(f"{len(titles):,} columns are more than Excel reads: use --format csv")
+            raise RequestInvalid(f"{len(titles):,} columns are more than Excel can read: use --format csv")
         safe = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
         self._book = xlsxwriter.Workbook(stream, {"constant_memory": True, **safe})
         self._sheet: Worksheet = self._book.add_worksheet("results")
@@ -113,7 +113,7 @@ class XlsxTable:
     def add(self, cells: Sequence[Cell]) -> None:
         self._row += 1
         if self._row >= self._ROWS:
-            raise RequestInvalid(f"more than {self._ROWS - 1:,} rows, which Excel does not read: use --format csv")
+            raise RequestInvalid(f"more than {self._ROWS - 1:,} rows, which Excel cannot read: use --format csv")
         for number, cell in enumerate(cells):
             if isinstance(cell, Decimal):
                 self._sheet.write_number(self._row, number, float(cell), self._money)

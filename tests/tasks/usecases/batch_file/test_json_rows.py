@@ -23,9 +23,12 @@ def test_a_row_may_have_the_shape_of_openais_batches() -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"prompt": "a", "size": "1024x1024"}, "line 1, column size: 'size' in the body is no option of any provider"),
-        ({"prompt": "a", "n": 4}, "line 1, column n: 'n' in the body is no option"),
-        ({"prompt": "a", "key": "b"}, "line 1, column key: 'key' is given in the body and beside it"),
+        (
+            {"prompt": "a", "size": "1024x1024"},
+            "line 1, column size: 'size' in the body is not an option of any provider",
+        ),
+        ({"prompt": "a", "n": 4}, "line 1, column n: 'n' in the body is not an option"),
+        ({"prompt": "a", "key": "b"}, "line 1, column key: 'key' is given both inside and outside the body"),
     ],
 )
 def test_what_has_no_effect_in_a_body_is_refused(body: dict[str, object], told: str) -> None:
@@ -81,10 +84,10 @@ def test_an_array_is_read_in_pieces_and_its_lines_are_counted() -> None:
         ('[{"prompt": "a"},\n {"prompt": ]', "line 2, column 14: invalid JSON: Expecting value"),
         ('[{"prompt": "a"} {"prompt": "b"}]', "line 1, column 18: invalid JSON: expected a comma or the end"),
         ('[{"prompt": "a"}', "line 1, column 17: invalid JSON: expected a comma or the end"),
-        ('[{"prompt": "a"}]\n[', "line 2, column 1: invalid JSON: something follows the array"),
+        ('[{"prompt": "a"}]\n[', "line 2, column 1: invalid JSON: expected nothing after the array"),
         ('[{"prompt": "a", "prompt": "b"}]', "line 1, column prompt: duplicate field 'prompt'"),
         ('[{"prompt": "a"}, 7]', "line 1, column 19: expected an object"),
-        ('[{"prompt": NaN}]', "line 1, column 2: invalid JSON: NaN is no number in JSON: write null, or leave"),
+        ('[{"prompt": NaN}]', "line 1, column 2: invalid JSON: NaN is not a JSON number: write null, or leave"),
         ("[" * 10_000_000, "line 1, column 2: this JSON has a number that is too long or brackets nested too deeply"),
     ],
 )
@@ -96,7 +99,7 @@ def test_a_broken_array_ends_with_one_fault(raw: str, told: str) -> None:
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_a_line_with_a_number_that_json_does_not_have_is_told_so(word: str) -> None:
     _, faults = read_all("p.jsonl", f'{{"prompt": "a", "weight": {word}}}')
-    told = f"invalid JSON: {word} is no number in JSON: write null, or leave the field out"
+    told = f"invalid JSON: {word} is not a JSON number: write null, or leave the field out"
     assert faults == [f"line 1, column 1: {told}"]
 
 

@@ -87,8 +87,8 @@ def test_what_excel_made_of_a_cell_is_named() -> None:
         "line 4, column sku",
         "line 5, column sku",
     ]
-    assert "a time that a spreadsheet made of the ratio 16:9" in faults[0]
-    assert "has 43 lost its leading zeros? The key in line 2 is 0042" in faults[1]
+    assert "a time that a spreadsheet made from the ratio 16:9" in faults[0]
+    assert "has 43 lost its leading zeros? The key on line 2 is 0042" in faults[1]
     assert "keeps only 15 digits" in faults[5]
 
 
@@ -140,7 +140,7 @@ def test_what_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) 
         (with_sheet([b"<worksheet><sheetData><row><c"]), ""),
         (
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500 + "EncryptedPackage".encode("utf-16-le"),
-            "line 1, column 1: this spreadsheet is protected by a password",
+            "line 1, column 1: this spreadsheet is password-protected",
         ),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500, "an old Excel or Word file (.xls, .doc): save it as .xlsx"),
     ],

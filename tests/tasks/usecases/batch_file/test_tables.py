@@ -80,7 +80,7 @@ def test_a_template_fills_in_the_columns_and_a_cell_stays_what_it_is() -> None:
         ("1/2", "red {hat, cap} in rain", "rain"),
     ]
     assert not faults
-    with pytest.raises(RequestInvalid, match=r"the template, column 3: \{size\} is no column"):
+    with pytest.raises(RequestInvalid, match=r"the template, column 3: \{size\} is not a column"):
         read_all("p.csv", raw, template="a {size}")
 
 
@@ -120,11 +120,11 @@ sku,prompt,aspect_ratio,priority
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
-        ("key,prompt\n1,a\n2,b\n1,c\n", "line 4, column key: the key '1' is already used in line 2"),
-        ('key,prompt\n1,"{a, b}"\n1,c\n', "line 3, column key: the key '1' is already used in line 2"),
-        ('key,prompt\n1/2,a\n1,"{a, b}"\n', "line 3, column key: the key '1/2' is already used in line 2"),
-        ('key,prompt\n1,"{a, b}"\n1/2,a\n', "line 3, column key: the key '1/2' is already used in line 2"),
-        ("key,prompt\n1,{a}\n1,a\n", "line 3, column key: the key '1' is already used in line 2"),
+        ("key,prompt\n1,a\n2,b\n1,c\n", "line 4, column key: the key '1' is already used on line 2"),
+        ('key,prompt\n1,"{a, b}"\n1,c\n', "line 3, column key: the key '1' is already used on line 2"),
+        ('key,prompt\n1/2,a\n1,"{a, b}"\n', "line 3, column key: the key '1/2' is already used on line 2"),
+        ('key,prompt\n1,"{a, b}"\n1/2,a\n', "line 3, column key: the key '1/2' is already used on line 2"),
+        ("key,prompt\n1,{a}\n1,a\n", "line 3, column key: the key '1' is already used on line 2"),
     ],
 )
 def test_a_key_that_two_rows_have_is_told_with_both_lines(raw: str, told: str) -> None:
@@ -136,9 +136,9 @@ def test_a_key_that_two_rows_have_is_told_with_both_lines(raw: str, told: str) -
     [
         ("id,sku,prompt\n1,2,a\n", "p.csv, line 1, column sku: id and sku mean the same: rename one of them"),
         ("prompt,Prompt\n1,2\n", "p.csv, line 1, column Prompt: prompt and Prompt mean the same"),
-        ("prompt,size,size\n1,2,3\n", "p.csv, line 1, column size: two columns are called size"),
-        ("prompt,label.\na,b\n", "p.csv, line 1, column label.: a column of labels needs the label's name"),
-        ("prompt,options\na,b\n", "p.csv, line 1, column options: give each option a column of its own"),
+        ("prompt,size,size\n1,2,3\n", "p.csv, line 1, column size: two columns are named size"),
+        ("prompt,label.\na,b\n", "p.csv, line 1, column label.: a label column needs the label's name"),
+        ("prompt,options\na,b\n", "p.csv, line 1, column options: give each option its own column"),
         ("prompt,key\n", "p.csv contains no rows"),
         ("", "p.csv is empty"),
         ("prompt\na\x00b\n", "p.csv, line 2, column 2: a NUL byte"),
@@ -173,7 +173,7 @@ def test_what_cannot_be_read_further_ends_the_file_with_one_fault(raw: str, told
 def test_a_table_without_prompts_may_have_no_header() -> None:
     with (
         open_batch_file("p.csv", io.BytesIO(b"a red fox,an owl\na cat,a dog\n")) as file,
-        pytest.raises(RequestInvalid, match="no column is called prompt, only a red fox, an owl: the first line must"),
+        pytest.raises(RequestInvalid, match="no column is named prompt, only a red fox, an owl: the first line must"),
     ):
         file.require_prompts()
 

@@ -44,14 +44,14 @@ def test_a_template_makes_a_prompt_of_each_alternative(text: str, expected: list
     ("text", "at", "told"),
     [
         ("a {size} hat", 2, "the columns are name, color"),
-        ("a {} hat", 2, "is no column"),
+        ("a {} hat", 2, "is not a column"),
         ("a {red|blue} hat", 6, "separate alternatives by commas, {a, b}"),
         ("a {red|blue, white} hat", 6, "separate alternatives by commas"),
         ("{0.5::red|blue}", 9, "separate alternatives by commas"),
         ("a {2$$red|blue} hat", 2, "write {red, blue}"),
-        ("a __colour__ hat", 2, "is a wildcard of other programs"),
+        ("a __colour__ hat", 2, "is a wildcard from other programs"),
         ("a {red, hat", 2, "never closed"),
-        ("a red} hat", 5, "closes no brace"),
+        ("a red} hat", 5, "has no opening brace"),
         ("{" * 20 + "a, b" + "}" * 20, 10, "nested more than 10 deep"),
         ("{" * 1_000_000, 10, "nested more than 10 deep"),
     ],
@@ -105,5 +105,5 @@ def test_a_prompt_without_a_file_expands_alike() -> None:
     ]
     with pytest.raises(RequestInvalid, match="makes 4 generations, above the limit of 3"):
         expand_entry(Entry(place=Place(""), prompt="{a, b} {a, b}"), 3)
-    with pytest.raises(RequestInvalid, match=r"prompt 2, column 3: \{size\} is no column"):
+    with pytest.raises(RequestInvalid, match=r"prompt 2, column 3: \{size\} is not a column"):
         expand_entry(Entry(place=Place("prompt 2"), prompt="a {size} hat"), 3)

@@ -72,8 +72,7 @@ def test_a_column_that_looks_misspelt_is_told_and_a_shops_own_columns_are_not(se
     raw = json.dumps(row) if name == "p.jsonl" else f"{','.join(row)}\n{','.join(row.values())}\n"
     found, _ = checked(services, raw, name)
     assert list(found.warnings) == [
-        f"{name}, column {column}: it has no effect of its own; did you mean {meant}?"
-        for column, meant in wrong.items()
+        f"{name}, column {column}: it has no effect by itself; did you mean {meant}?" for column, meant in wrong.items()
     ]
 
 
@@ -152,7 +151,7 @@ def test_the_number_is_said_first_and_limited(services: Services) -> None:
         found = check_batch(services, BatchRequest(file=file, expand_limit=3))
     assert numbers == [Counted(2, 5)]
     (error,) = found.errors
-    assert "this makes 4 generations of one row, above the limit of 3" in error.message
+    assert "this makes 4 generations from one row, above the limit of 3" in error.message
 
 
 def test_rows_that_make_nothing_count_as_well(services: Services) -> None:
@@ -175,7 +174,7 @@ def test_what_looks_odd_is_a_warning(services: Services) -> None:
 
 
 def test_a_file_as_a_whole_may_be_impossible(services: Services) -> None:
-    with pytest.raises(RequestInvalid, match="no column is called prompt"):
+    with pytest.raises(RequestInvalid, match="no column is named prompt"):
         checked(services, "name,size\nhat,big\n")
     found, _ = checked(services, "name,size\nhat,big\n", template="a {size} {name}")
     assert found.errors == ()

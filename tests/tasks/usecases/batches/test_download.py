@@ -97,7 +97,7 @@ def test_an_object_with_other_bytes_leaves_no_file(here_with_bucket: Services, t
     done = downloaded(here_with_bucket, tmp_path / "out")
     assert files_in(tmp_path / "out") == ["0041_upscale1_0.png", "0042~1_0.png"]
     (one, other) = done.problems
-    assert "has other bytes than were stored" in one.why
+    assert "has different bytes than were stored" in one.why
     assert "there is no" in other.why
 
 
@@ -144,10 +144,10 @@ def test_two_results_of_one_name_are_refused_with_a_template_that_works(
     here_with_bucket: Services, tmp_path: Path
 ) -> None:
     a_shop(here_with_bucket.ledger, here_with_bucket.archive)
-    with pytest.raises(RequestInvalid, match=r"0041 result 0 and 0041 result 1 would both be 0041\.png") as error:
+    with pytest.raises(RequestInvalid, match=r"0041 result 0 and 0041 result 1 would both be named 0041\.png") as error:
         downloaded(here_with_bucket, tmp_path / "out", "{key}.{ext}")
     assert "a template that works is --name '{key}_{index}.{ext}'" in str(error.value)
-    with pytest.raises(RequestInvalid, match=r"would both be imagine\.png") as error:
+    with pytest.raises(RequestInvalid, match=r"would both be named imagine\.png") as error:
         downloaded(here_with_bucket, tmp_path / "out", "{action}.{ext}")
     assert "a template that works is --name '{action}_{index}_{id}.{ext}'" in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -157,7 +157,7 @@ def test_names_that_differ_only_in_case_are_refused(here_with_bucket: Services, 
     submit(here_with_bucket.ledger, [row(1, "ÄB", "one"), row(2, "äb", "two")])
     for claim in go(here_with_bucket.ledger).values():
         succeed(here_with_bucket.ledger, None, claim)
-    with pytest.raises(RequestInvalid, match=r"ÄB result 0 and äb result 0 would both be äb_0\.png"):
+    with pytest.raises(RequestInvalid, match=r"ÄB result 0 and äb result 0 would both be named äb_0\.png"):
         downloaded(here_with_bucket, tmp_path / "out")
 
 

@@ -79,7 +79,7 @@ def test_a_changed_row_is_refused_with_both_versions_and_nothing_is_written(here
     first, changed, remedy = str(refused.value).splitlines()
     assert first == "1 row was changed since the batch 'shop' was submitted (before → now):"
     assert changed == "  row 1, key '1': prompt: 'a red fox' → 'a blue fox'"
-    assert remedy.startswith("nothing was written: --new-version submits what was changed once more")
+    assert remedy.startswith("nothing was written: --new-version submits the changed rows again")
     assert here.ledger.generations.counts() == {State.QUEUED: 2}
 
 

@@ -146,7 +146,7 @@ def test_a_rejection_needs_no_image(pages: FlaskClient, ledger: Ledger, ask: Ask
     ("form", "told"),
     [
         ({"decision": "approve"}, "Select at least one image, or reject all of them."),
-        ({"decision": "approve", "pick": "9"}, "There is no image 9; there are 1, 2, 3, 4."),
+        ({"decision": "approve", "pick": "9"}, "There is no image 9; the images are 1, 2, 3, 4."),
         ({"decision": "approve", "pick": ["2", "²"]}, "Give the images as numbers, counted from 1."),
         ({"pick": "1"}, "Choose whether to approve or to reject."),
         ({}, "Choose whether to approve or to reject."),

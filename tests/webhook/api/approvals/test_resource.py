@@ -92,7 +92,7 @@ def test_what_is_no_decision_is_refused_with_a_sentence(client: FlaskClient, led
 
 def test_an_unknown_image_is_named(client: FlaskClient, ask: Ask):
     detail = client.post(f"/v1/approvals/{ask().id}", json={"pick": [2, 7]}).json["detail"]
-    assert detail == "there is no image 7; there are 1, 2, 3, 4"
+    assert detail == "there is no image 7; the images are 1, 2, 3, 4"
 
 
 def test_nobody_decides_after_its_time_also_before_the_sweep(

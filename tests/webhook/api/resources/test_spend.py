@@ -52,7 +52,7 @@ def test_days_and_labels_limit_what_is_summed_up(here: Services, api: FlaskClien
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("by=colour", "cannot group by 'colour': expected one or several of day, provider"),
+        ("by=colour", "cannot group by 'colour': expected one or more of day, provider"),
         ("from=yesterday", "from: expected a day such as 2026-11-30"),
         ("from=0001-01-01", "from: it must be greater than or equal to 2000-01-01"),
         ("from=2026-02-01&to=2026-01-01", "the last day 2026-01-01 is before the first day 2026-02-01"),
