@@ -50,7 +50,7 @@ class Unwritten(Generic[Result]):
         self._kept += [_Kept(result, now + _PATIENCE, try_at) for result in results]
 
     def write_down(self) -> None:
-        """Retry the results that are due."""
+        """Try to record the results that are due."""
         began = time.monotonic()
         due = [one for one in self._kept if one.try_at <= began]
         if not due:
