@@ -27,7 +27,7 @@ class _Kept(Generic[Result]):
 
 
 class Unwritten(Generic[Result]):
-    """Results that are not in the ledger yet. They are precious: a provider's reply to a POST cannot be fetched again.
+    """Results that are not in the ledger yet. A provider's reply to a POST cannot be fetched again.
 
     Each is kept for a while, whatever `record` raises, and none delays results that can be recorded.
     """
