@@ -314,6 +314,6 @@ def _share_memory(**_: Any) -> None:
         import_module(module)
     gc.collect()
     gc.freeze()
-    # Tasks create few reference cycles, and their objects are freed at the end: a collection every 700 objects costs 5
-    # %.
+    # Tasks create few reference cycles, and their objects are freed at the end: a collection every 700 objects costs
+    # 5 %.
     gc.set_threshold(20_000, 20, 50)

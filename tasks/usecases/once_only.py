@@ -47,7 +47,7 @@ def carry_out(
     """Call `work` with the time of the first such request, unless its answer is already known.
 
     `work` may be called again after it died or failed: it must write nothing twice. `is_kept`: the answer is kept for
-    the key. Otherwise only one request at a time is carried out, and the next one with this key is new and finds what
+    the key. Otherwise only one request with this key at a time is carried out, and the next one is new and finds what
     exists already: the key is not bound to a request, so nothing is reported about its earlier use. `passing`: lists of
     the answer that are not kept, because they quote what may be deleted or say what is true only now. A first try that
     is refused frees its key for another request, unless `work` had already written something in this thread. Raises

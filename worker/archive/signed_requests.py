@@ -20,7 +20,7 @@ from worker.runtime import locked_cached_property
 
 #: HTTP statuses; 409 means another conditional put to the same key is in progress
 _WORTH_REPEATING = frozenset({409, 429, 500, 502, 503, 504})
-#: statuses with which stores respond that require the bucket's name in the host
+#: statuses, codes and words of stores that require the bucket's name in the host
 _PATH_REFUSED = frozenset({400, 403})
 WANTS_VIRTUAL = frozenset(
     {"SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired", "InvalidPathAccess"}

@@ -134,7 +134,7 @@ _LOCKED_LABEL_BUDGETS = Query(_LabelBudgetRow, _OF_LABELS.with_for_update())
 
 @dataclass(frozen=True, slots=True)
 class LateCharge:
-    """A generation that succeeded, and so must be paid for, although its reservation had been released."""
+    """A generation that succeeded and so is paid for, although its reservation had been released."""
 
     generation_id: str
     batch_id: str | None

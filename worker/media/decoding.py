@@ -28,7 +28,7 @@ _THUMBNAIL_NAMES = {**_PILLOW_NAMES, "image/png": b"PNG"}
 _LARGEST_MADE = 128 * 1024 * 1024
 #: bytes; a thumbnail of 320 pixels of pure noise has 60,000
 _LARGEST_THUMBNAIL = 1024 * 1024
-#: how many slow images to remember
+#: how many slow images to remember, each by its first bytes
 _MOST_REMEMBERED = 1000
 _HEAD = 64 * 1024
 

@@ -163,7 +163,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def is_reached_directly(url: str) -> bool:
-    """Return whether to bypass the proxy for a self-hosted service, for instance if its host resolves privately."""
+    """Return whether to reach a self-hosted service without a proxy: none applies, or its host resolves privately."""
     return proxy_for_url(url) is None or is_inside(url)
 
 

@@ -14,7 +14,7 @@ _SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def trusted_authorities() -> ssl.SSLContext:
-    """Return a context that requires a certificate valid by the environment's authorities, or else by certifi's.
+    """Return a context that requires a valid certificate from one of the environment's authorities, else of certifi's.
 
     The instance is shared. Raises ConfigurationError if the authorities cannot be read.
     """

@@ -120,7 +120,7 @@ class ApiClient:
         return self._ask("POST", path, payload)
 
     def get(self, path: str, **parameters: str) -> object:
-        """Send a query by GET and return the reply's JSON. Raises QueryFailed, with code empty_reply without a body."""
+        """Send a query by GET and return the reply's JSON. Raises QueryFailed (code empty_reply: no body)."""
         return self._ask("GET", f"{path}?{urlencode(parameters)}" if parameters else path, None)
 
     def _ask(self, method: str, path: str, payload: Mapping[str, object] | None) -> object:

@@ -49,7 +49,7 @@ class Option:
         return replace(self, flag=flag)
 
     def as_lead(self) -> "Option":
-        """Return the option placed at the start of the prompt, where Midjourney expects links to image prompts."""
+        """Return the option placed at the start of the prompt, where Midjourney expects image prompts, as links."""
         return replace(self, leads=True)
 
     def _in_words(self, words: Mapping[object, object] | None) -> Callable[[object], object]:

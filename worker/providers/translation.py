@@ -172,7 +172,7 @@ def _who_can(can: Callable[[type[Provider]], bool]) -> str:
 
 
 def _refuse_by_version(provider: Provider, request: GenerationRequest) -> None:
-    """Raise RequestInvalid, naming the versions and providers that can, if the request's version refuses anything."""
+    """Raise RequestInvalid, naming the versions and providers that can, if its version refuses a part of it."""
     # A follow-up carries its parent's prompt, which was already used.
     if request.action is not None or request.operation in TEXTS or (version := read_version(request)) is None:
         return

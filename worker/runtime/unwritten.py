@@ -27,7 +27,7 @@ class _Kept(Generic[Result]):
 
 
 class Unwritten(Generic[Result]):
-    """Results that are not in the ledger yet. They are precious: a provider's reply to a POST cannot be fetched again.
+    """Results that are not in the ledger yet. A provider's reply to a POST cannot be fetched again.
 
     Each is kept for a while, whatever `record` raises, and none delays results that can be recorded.
     """
@@ -50,7 +50,7 @@ class Unwritten(Generic[Result]):
         self._kept += [_Kept(result, now + _PATIENCE, try_at) for result in results]
 
     def write_down(self) -> None:
-        """Retry the results that are due."""
+        """Try to record the results that are due."""
         began = time.monotonic()
         due = [one for one in self._kept if one.try_at <= began]
         if not due:

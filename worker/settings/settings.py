@@ -46,7 +46,7 @@ def _read_by(read: Callable[[str], object]) -> AfterValidator:
 
 
 class Environment(PydanticBaseSettingsSource):
-    """Reads variables like pydantic-settings, which however checks each type every time for whether it may be JSON."""
+    """Reads variables as pydantic-settings does, without checking each time for every type whether it may be JSON."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return self().get(field_name), field_name, False

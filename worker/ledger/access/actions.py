@@ -41,7 +41,7 @@ _a = actions.c
 _NEWEST = select(*columns_of(actions, Action)).order_by(_a.id.desc()).limit(LIMIT)
 _ALL = Query(Action, _NEWEST)
 _OF_ACTOR = Query(Action, _NEWEST.where(_a.actor == bindparam("named", type_=CleanText())))
-# There is no index on subjects: few actions are more recent than any batch that is still of interest.
+# There is no index on subjects: few actions are more recent than a batch that is still of interest.
 _latest = _NEWEST.subquery()
 _ABOUT = Query(Action, select(_latest).where(_latest.c.subject == bindparam("subject", type_=CleanText())))
 _LOOKED_AT = 5000

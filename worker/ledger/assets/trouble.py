@@ -209,7 +209,7 @@ class TroubledAssets(Part):
             return [to_asset(row) for row in _URGENT.all(connection, dies_by=dies_by, limit=limit)]
 
     def count_at_risk(self, dies_by: datetime, limit: int = 1000) -> dict[str | None, int]:
-        """Count the assets that `at_risk` returns by batch, up to `limit` of each kind."""
+        """Count, by batch, the assets that `at_risk` returns, up to `limit` of each kind."""
         with self._database.read() as connection:
             return {row.batch_id: row.number for row in _RISKY_OF.all(connection, dies_by=dies_by, limit=limit)}
 

@@ -21,7 +21,7 @@ class Asked(NamedTuple):
 
 class Holding(Part):
     def full(self, prices: Prices, asked: Sequence[Asked]) -> list[AnyBudgetKey | None]:
-        """Return, for each, the first of its budgets without room, counting the ones before it; None if all have room.
+        """Return, for each, a budget without room for it after those before it in the list; None if all have room.
 
         Only what is spent or reserved now counts: work that was queued earlier may still take the room.
         """

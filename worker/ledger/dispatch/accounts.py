@@ -27,7 +27,7 @@ from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring, up
 
 #: a blocked account is retried automatically after this time; a refused submission costs nothing
 BLOCKED_FOR = timedelta(minutes=15)
-#: a pause lasts at least this long, even if the account has a different key
+#: a different key ends no pause that began less than this long ago
 _LEAST_PAUSE = timedelta(minutes=1)
 #: codes that mean that nothing was sent, which reveals nothing about the provider
 _UNSENT = {"not_sent", "not_configured"}

@@ -102,8 +102,8 @@ WELL = {"failures": 0, "failing_since": None, "not_before": None, "disabled_at":
 def write_addresses(connection: Connection, now: datetime, named: Iterable[tuple[str, NotifyAddress]]) -> None:
     """Store the event addresses of new generations or batches, given by id; no statement if there are none.
 
-    A new origin starts from recent events in this transaction, so that it misses none of these, whenever a worker
-    looks. A disabled origin continues where it stopped: a client expects events there again.
+    A new origin is added in this transaction and starts from recent events, so that it misses none of these, whenever
+    a worker looks. A disabled origin continues where it stopped: a client expects events there again.
     """
     rows = []
     origins: dict[str, str] = {}

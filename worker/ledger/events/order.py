@@ -10,7 +10,7 @@ from worker.ledger.database import Database
 from worker.ledger.schema import AnyTable, events
 from worker.ledger.statements import Query
 
-#: how far back a new subscriber gets events: a worker registers it shortly after the first steps have run
+#: how far back a new subscriber gets events: the clock registers it shortly after the first steps have run
 FIRST_LOOK = timedelta(minutes=5)
 _MOST_AT_FIRST = 10_000
 #: seconds to wait for uncommitted rows

@@ -68,7 +68,7 @@ class Snapshots(Part):
             ids = [one for one in generation_ids if one in found]
             if not ids:
                 return []
-            # Generations that were never submitted have no children, assets or charges.
+            # Generations that were never submitted have no children, assets or costs.
             sent = [one for one in ids if found[one].tries or found[one].state is not State.QUEUED]
             names = names_of_batches(connection, (one.batch_id for one in found.values()))
             lineages = lineages_of_known(connection, [*found.values()], names)

@@ -287,7 +287,7 @@ class Callbacks(Part):
             return list(connection.execute(before).scalars())
 
     def postpone(self, callback_ids: Sequence[int], wait: timedelta) -> None:
-        """Release claimed callbacks until `wait` has passed, without counting a try."""
+        """Release claimed callbacks without counting a try; they are due again once `wait` has passed."""
         if callback_ids:
             later = {"ids": list(callback_ids), "until": self._database.clock() + wait}
             with self._database.write(under_way=True) as connection:

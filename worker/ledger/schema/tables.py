@@ -202,7 +202,7 @@ Index("ix_batches_source_sha256", batches.c.source_sha256, batches.c.id)
 partial_index("ix_batches_manifest", batches.c.id, where=UNDESCRIBED)
 partial_index("ix_batches_incomplete", batches.c.id, where=INCOMPLETE)
 partial_index("ix_batches_starting", batches.c.start_at, where=STARTING)
-# Two workers that write the same request write the same batch.
+# Two processes that write the same request write the same batch.
 partial_index("uq_batches_unfinished", batches.c.unfinished, unique=True, where=_REQUESTED)
 partial_index("ix_batches_unfinished_at", batches.c.unfinished_at, where=UNFINISHED)
 _g = generations.c

@@ -112,7 +112,7 @@ FIELDS = frozenset(
 #: defaults of missing fields; all other fields default to off
 DEFAULTS: Mapping[str, object] = {"action": "generate", "mode": "fast", "timeout": 480, "quality": "1"}
 
-#: operation → the reply's field with the whole result; these operations reply immediately, without a task
+#: operation → the reply's field with the whole result; these operations have no task, only this reply
 TEXTS: Mapping[Operation, str] = {
     Operation.DESCRIBE: "descriptions",
     Operation.TRANSLATE: "content",

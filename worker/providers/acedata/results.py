@@ -52,7 +52,7 @@ def read_record(record: object) -> Outcome | None:
     result: Mapping[str, object] = response if isinstance(response, dict) else {}
     finished = bool(record.get("finished_at"))
     if result.get("success") is not True and not finished and not _error(result)[0]:
-        # According to the vendor's SDK, a failure without a code or an end time may be transient.
+        # According to the vendor's SDK, a failure with neither a code nor an end time may be transient.
         return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=percent(result.get("progress")))
     try:
         return read_result(result, task_id, finished=finished, kind=record.get("type"))

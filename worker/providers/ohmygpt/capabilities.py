@@ -25,7 +25,7 @@ CAPABILITIES: Mapping[Operation, Capability] = {
     Operation.PAN: _follow_up(*PAN),
     Operation.ZOOM: _follow_up(*ZOOM),
     Operation.REGION: Capability(
-        # Other images in this API are `data:` links too.
+        # The other images in this API are `data:` links too.
         _SPEED | {"mask": picture(links=False, files=True).as_field("base64Mask")},
         Prompt.UNUSED,
         needs=frozenset({"mask"}),

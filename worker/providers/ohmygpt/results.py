@@ -63,7 +63,7 @@ def shown_imagine(task: Mapping[str, object], *, is_all: bool = True) -> Shown |
 
 
 def _completed(task: Mapping[str, object], outcome: Outcome) -> Outcome:
-    """Add what this vendor's follow-ups need, and drop buttons that the API cannot use."""
+    """Add what only this vendor's follow-ups need, and drop buttons that the API cannot use."""
     used = task.get("taskType")
     pool = {"pool": used} if outcome.parent and isinstance(used, str) and used in ("NORMAL", "FAST") else {}
     parent = {name: value for name, value in outcome.parent.items() if name in _ACTIONS or name == "task_id"}
