@@ -93,7 +93,7 @@ def find_approval(here: LedgerServices, name: str) -> Approval:
     generation_id = find_generation(here.ledger, name)
     found = here.ledger.approvals.of_generation(generation_id)
     if not found:
-        raise NotFound(f"{generation_id} has no decision to make")
+        raise NotFound(f"no decision about {generation_id} is waiting")
     waiting = [one for one in found if one.state is ApprovalState.ASKED]
     if len(waiting) > 1:
         listed = ", ".join(f"{one.id} (step {one.step})" for one in waiting)

@@ -185,7 +185,7 @@ def _message(task: ListedTask, place: Placed, is_taken: bool, *, dry_run: bool) 
     return (
         "skipped: it failed at the provider"
         if task.outcome.status is Status.FAILED
-        else "not imported: it has no readable result"
+        else "skipped: it has no readable result"
     )
 
 

@@ -238,7 +238,7 @@ def _translated(target: Target) -> Iterator[None]:
     try:
         yield
     except _NotNow as error:
-        raise SetDown(f"{target}: suspended because it is slow; resumed when there is room") from error
+        raise SetDown(f"{target}: suspended because it takes long; resumed when there is room") from error
     except http.client.IncompleteRead as error:
         raise ContentInvalid(f"{target}: truncated: the connection ended within the file") from error
     except ssl.SSLCertVerificationError as error:

@@ -124,7 +124,7 @@ def test_one_that_somebody_cancelled_meanwhile_can_be_decided_again(ledger: Ledg
 def test_after_its_time_a_decision_stands(ledger: Ledger, approval: Approval, clock: FakeClock):
     decide(ledger, approval, 1)
     clock.advance(DAY.total_seconds())
-    with pytest.raises(NotPossible, match="expired at"):
+    with pytest.raises(NotPossible, match="was over at"):
         reopen(ledger, approval)
 
 

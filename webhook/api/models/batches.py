@@ -136,7 +136,7 @@ class BatchSubmittedDocument(Document):
     invalid: Annotated[int, Field(description="Rows that were not submitted.")]
     new_versions: int
     not_applied: Annotated[
-        list[str], Field(description="Options that were not applied, because rows that exist do not have them.")
+        list[str], Field(description="Options that were not applied to what exists: the batch, or some of its rows.")
     ]
     same_file_as: list[SameFile]
     warnings: list[str]

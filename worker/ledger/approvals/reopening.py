@@ -72,7 +72,8 @@ def _require(current: Approval | None, read: Approval, changes: Changes) -> None
         raise NotPossible(f"approval {read.id} is no longer decided, or has been decided again: review it once more")
     if current.expires_at <= changes.at:
         raise NotPossible(
-            f"{read.id} expired at {iso(read.expires_at)}, so nobody could decide it again: the decision stands"
+            f"the time for {read.id} was over at {iso(read.expires_at)}, so nobody could decide it again: the decision "
+            "stands"
         )
     if changes.state(read.generation_id) is State.DELETED:
         raise NotPossible(f"generation {read.generation_id} was deleted: nothing is left to decide")
