@@ -143,7 +143,7 @@ def _unconfirmed(here: LedgerServices) -> Iterator[Need]:
             what="1 submission has an unknown outcome"
             if number == 1
             else f"{number:,} submissions have an unknown outcome",
-            consequence="they may have been charged, and are not resubmitted until somebody records what happened",
+            consequence="possibly charged; not resubmitted until somebody records what happened",
             number=number,
             is_more=len(found) == MOST,
             since=over[0].unclear.sent_at,
@@ -158,7 +158,7 @@ def _dead(here: LedgerServices) -> Iterator[Need]:
             urgency=Urgency.LATER,
             subject=Subject.DEAD_LETTERS,
             what="1 dead letter" if number == 1 else f"{number:,} dead letters",
-            consequence="they are no longer retried",
+            consequence="no longer retried",
             number=number,
             is_more=number >= MOST,
             since=min(one.at for one in letters),

@@ -242,7 +242,7 @@ def _done(here: Services, chosen: Chosen, wish: Wish, once: Once) -> Mapping[str
     found = _sorted(here, chosen, wish)
     number = len(found.ids) + len(found.new)
     if chosen.most is not None and number > chosen.most:
-        raise NotPossible(f"{number - chosen.most} more are eligible now than in the preview: preview it again")
+        raise NotPossible(f"{number - chosen.most:,} more eligible now than in the preview: preview it again")
     if wish.max_cost is not None and found.cost is None and wish.action not in {CANCEL, DELETE}:
         raise NotPossible("prices are no longer set, so the cost is unknown: nothing was done; preview it again")
     if wish.max_cost is not None and found.cost is not None and found.cost > wish.max_cost:

@@ -45,7 +45,7 @@ def pause(here: LedgerServices, batch: str) -> Steered:
     is_changed = here.ledger.batches.pause(batch_id)
     queued, left = _queued_and_others(here, batch_id)
     under_way = _under_way(here, batch_id)
-    notes = (f"{under_way:,} are under way: they are paid for, and will still be archived",) if under_way else ()
+    notes = (f"{under_way:,} already under way: paid for, and archived when finished",) if under_way else ()
     told = "paused" if is_changed else "already paused"
     return _steered(
         here, "pause", batch_id, is_changed=is_changed, told=told, done={"paused": queued}, left=left, notes=notes

@@ -45,7 +45,7 @@ def test_a_pause_says_what_waits_and_what_is_under_way(darkroom: Darkroom, ledge
     assert result.stdout.splitlines() == [
         "shop: paused",
         "3 paused; 2 left alone: 1 archived, 1 submitted",
-        "1 are under way: they are paid for, and will still be archived",
+        "1 already under way: paid for, and archived when finished",
     ]
     assert darkroom.bells == []
     assert (went(ledger), ledger.generations.counts(shop)[State.QUEUED]) == (0, 3)
