@@ -17,6 +17,7 @@ from tests.factories import POLL_AFTER, claimed, queued
 from tests.patience import patient, wait_for
 from tests.postgres import bundled_binaries, running_server
 from tests.system.test_api_process import DYING, served
+from webhook.console import problems
 from worker.embedded.servers import LOOPBACK
 from worker.errors import Uncertain
 from worker.generation import State
@@ -70,7 +71,7 @@ class Tab:
             nonlocal found
             with suppress(OSError, http.client.HTTPException):
                 found = self.open(path, form)
-            return found is not None and "being carried out" not in found.text
+            return found is not None and problems._BEING_DONE not in found.text
 
         assert wait_for(is_done, seconds=60), found
         assert found is not None
