@@ -283,4 +283,4 @@ while True:
 """
     done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "4 checks of /readyz hang" in done.stderr
+    assert "4 checks of /readyz are hanging" in done.stderr
