@@ -11,9 +11,9 @@ Serving = TypeVar("Serving", bound=BaseServer)
 
 
 class HttpServer(ThreadingHTTPServer):
-    """One that lets as many connections wait as the tests open at once.
+    """A server that queues as many connections as the tests open at once.
 
-    Its base class lets 5 wait; on a busy machine the kernel breaks off those beyond, after their requests were sent.
+    Its base class queues 5; on a busy machine the kernel drops those beyond, even after their requests were sent.
     """
 
     request_queue_size = 128

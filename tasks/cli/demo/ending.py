@@ -41,7 +41,7 @@ def write_recipe(folder: Path) -> None:
 
 
 class _Server(ThreadingHTTPServer):
-    # Of connections that find no place, the kernel of a busy machine breaks off some whose requests were sent.
+    # On a busy machine the kernel drops connections beyond the queue, even after their requests were sent.
     request_queue_size = 128
 
 
